@@ -1,0 +1,1 @@
+"""What an operator may set: the configuration file and the certificate profiles."""

@@ -1,0 +1,1 @@
+"""The server of a certification authority, composed of protocols, store and config."""

@@ -1,0 +1,1 @@
+"""What makes a certificate: profile, key policy, lint rules, issuance."""

@@ -1,0 +1,53 @@
+"""Errors of the server itself; each has a kind, as those of `protocols.errors` have."""
+
+from typing import ClassVar
+
+from protocols.errors import ErrorKind
+
+
+class PKIServerError(Exception):
+    """Base of the server's own errors. The message is one line, safe to show, and says what to do."""
+
+    kind: ClassVar[ErrorKind] = ErrorKind.INTERNAL
+
+
+class NotFoundError(PKIServerError):
+    """There is no such thing."""
+
+    kind = ErrorKind.NOT_FOUND
+
+
+class ConflictError(PKIServerError):
+    """The state of the thing does not allow the command."""
+
+    kind = ErrorKind.CONFLICT
+
+
+class RefusedError(PKIServerError):
+    """The request is well formed, and what it asks for is not allowed by profile or policy."""
+
+    kind = ErrorKind.BAD_REQUEST
+
+
+class KeyRefusedError(PKIServerError):
+    """The key policy refuses this public key."""
+
+    kind = ErrorKind.BAD_KEY
+
+
+class NotAuthenticatedError(PKIServerError):
+    """Nobody proved who asks. The message never says which part was wrong."""
+
+    kind = ErrorKind.NOT_AUTHENTICATED
+
+
+class NotAuthorizedError(PKIServerError):
+    """Who asks is known, and may not."""
+
+    kind = ErrorKind.NOT_AUTHORIZED
+
+
+class UnavailableError(PKIServerError):
+    """It cannot be done now; the same request may succeed later."""
+
+    kind = ErrorKind.UNAVAILABLE

@@ -1,0 +1,1 @@
+"""Who asks, and what may happen to a certificate."""

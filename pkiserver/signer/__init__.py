@@ -1,0 +1,1 @@
+"""Keys and signatures, in processes of their own."""

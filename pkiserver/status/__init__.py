@@ -1,0 +1,1 @@
+"""What the world is told: presigned OCSP responses and CRLs."""

@@ -1,0 +1,1 @@
+"""One DER reader and writer, and the types that the protocols share."""

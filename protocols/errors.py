@@ -1,0 +1,49 @@
+"""What can go wrong, in the words of the protocols; `pkiserver.web.wire` gives each kind its wire codes."""
+
+from enum import Enum
+from typing import ClassVar
+
+
+class ErrorKind(Enum):
+    """Every kind of refusal the server knows. One table, `pkiserver.web.wire.WIRE`, maps it to HTTP."""
+
+    MALFORMED = "malformed"  # not the encoding that the protocol asks for
+    TOO_LARGE = "too_large"  # over a bound on bytes, depth or count
+    UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type"
+    BAD_POP = "bad_pop"  # possession of the key is not proved
+    BAD_KEY = "bad_key"  # the key policy refuses the public key
+    BAD_REQUEST = "bad_request"  # well formed, but not what the profile or the state allows
+    NOT_AUTHENTICATED = "not_authenticated"
+    NOT_AUTHORIZED = "not_authorized"
+    NOT_FOUND = "not_found"
+    CONFLICT = "conflict"  # the state of the thing does not allow the command
+    UNAVAILABLE = "unavailable"  # try again later
+    INTERNAL = "internal"
+
+
+class ProtocolError(Exception):
+    """What was received, or asked to be built, breaks a rule of a protocol. The message is safe to show."""
+
+    kind: ClassVar[ErrorKind] = ErrorKind.MALFORMED
+
+
+class MalformedError(ProtocolError):
+    """The bytes are not the encoding that was expected."""
+
+
+class TooLargeError(ProtocolError):
+    """The input exceeds a bound on bytes, depth or count."""
+
+    kind = ErrorKind.TOO_LARGE
+
+
+class BadPOPError(ProtocolError):
+    """The request does not prove possession of its key (RFC 2986 §3, RFC 4211 §4)."""
+
+    kind = ErrorKind.BAD_POP
+
+
+class BadKeyError(ProtocolError):
+    """The public key cannot be used: unknown algorithm, bad parameters or a weakness."""
+
+    kind = ErrorKind.BAD_KEY

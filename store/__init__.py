@@ -1,0 +1,1 @@
+"""SQL and the response table, and nothing else. Imports nothing of ours."""
