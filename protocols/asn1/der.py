@@ -4,6 +4,7 @@ A `Reader` walks one constructed value and raises `MalformedError` for everythin
 long forms of short lengths, indefinite lengths, non-minimal integers, trailing bytes, multi-byte tags.
 """
 
+import re
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Final, Self
@@ -32,6 +33,7 @@ MAX_DEPTH: Final = 32  # the deepest message of CMP nests about 20 levels
 _TAG_NUMBER_MASK: Final = 0x1F
 _LONG_LENGTH: Final = 0x80
 _MAX_LENGTH_OCTETS: Final = 4  # no message of ours reaches 4 GiB
+_DOTTED: Final = re.compile(r"[0-2](\.(0|[1-9][0-9]*))+", re.ASCII)
 
 
 def context(number: int, *, constructed: bool = True) -> int:
@@ -242,8 +244,10 @@ def enumerated(value: int) -> bytes:
 
 def oid(dotted: str) -> bytes:
     """Return an OBJECT IDENTIFIER; `ValueError` for text that is none."""
+    if not _DOTTED.fullmatch(dotted):
+        raise ValueError(f"no OBJECT IDENTIFIER: {dotted}")
     first, second, *rest = map(int, dotted.split("."))
-    if first > 2 or (first < 2 and second > 39) or min(second, *rest, 0) < 0:
+    if first < 2 and second > 39:
         raise ValueError(f"no OBJECT IDENTIFIER: {dotted}")
     return encode(OID, b"".join(_arc(value) for value in (40 * first + second, *rest)))
 
@@ -282,7 +286,9 @@ def ia5_string(text: str) -> bytes:
 
 def generalized_time(moment: datetime) -> bytes:
     """Return a GeneralizedTime in whole seconds of UTC (RFC 5280 §4.1.2.5.2)."""
-    return encode(GENERALIZED_TIME, moment.astimezone(UTC).strftime("%Y%m%d%H%M%SZ").encode("ascii"))
+    moment = moment.astimezone(UTC)
+    text = f"{moment.year:04}{moment:%m%d%H%M%S}Z"  # %Y does not pad years before 1000
+    return encode(GENERALIZED_TIME, text.encode("ascii"))
 
 
 def time(moment: datetime) -> bytes:
