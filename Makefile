@@ -1,0 +1,51 @@
+# make run    start the server on the home var/, made if it is new
+# make test   everything that must pass; make test-long: also chaos, soak and fuzz runs
+# make bench  the measurements in benchmarks/
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+HOME_FOLDER ?= var
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: install dev run test test-long lint bench clean
+
+install: $(VENV)/.installed
+
+dev: $(VENV)/.installed-dev
+
+$(VENV)/.installed: .ci/requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "pkiserver needs Python 3.11 or newer: make PYTHON=python3.11")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { echo "The venv module is missing: on Debian, apt-get install python3-venv" >&2; exit 1; }
+	@echo "Installing the pinned dependencies into $(VENV) ..."
+	@$(BIN)/pip install --quiet --require-hashes -r .ci/requirements.lock
+	@$(BIN)/pip install --quiet --no-deps -e .
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed .ci/requirements-dev.lock
+	@$(BIN)/pip install --quiet --require-hashes -r .ci/requirements-dev.lock
+	@touch $@
+
+run: install
+	@test -e $(HOME_FOLDER)/pkiserver.toml || $(BIN)/pkiserver --home $(HOME_FOLDER) init --defaults
+	@exec $(BIN)/pkiserver --home $(HOME_FOLDER) serve --welcome
+
+lint: dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+test: dev
+	@.ci/test-tools
+	@$(MAKE) --no-print-directory lint
+	$(BIN)/pytest -n auto --dist loadgroup -m "not long"
+
+test-long: test
+	$(BIN)/pytest -m long
+
+bench: dev
+	@.ci/bench-tools
+	$(BIN)/python -m benchmarks
+
+clean:
+	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
