@@ -1,0 +1,132 @@
+"""Certificates as octets (RFC 5280 §4.1): taken apart as received, and put together from signed parts.
+
+What a field means is read with `cryptography.x509`; here nothing is decoded that must be used as received.
+"""
+
+from dataclasses import dataclass, field
+from typing import Final, Self
+
+from protocols.asn1 import der
+from protocols.errors import MalformedError, TooLargeError
+
+MAX_CERTIFICATE_BYTES: Final = 64 * 1024  # far over any certificate in use; bounds the work of slicing one
+
+_V2: Final = 1
+_V3: Final = 2
+
+
+@dataclass(frozen=True, slots=True)
+class TBSCertificate:
+    """Parts of a TBSCertificate, sliced as received."""
+
+    serial_number: int
+    signature_algorithm: bytes = field(repr=False)
+    issuer_der: bytes = field(repr=False)
+    subject_der: bytes = field(repr=False)
+    spki_der: bytes = field(repr=False)
+
+    @classmethod
+    def parse(cls, tbs: bytes) -> Self:
+        """Slice a DER TBSCertificate; `MalformedError` where it is none, `TooLargeError` over the bound."""
+        if len(tbs) > MAX_CERTIFICATE_BYTES:
+            raise TooLargeError(f"certificate is longer than {MAX_CERTIFICATE_BYTES} bytes")
+        outer = der.Reader(tbs)
+        reader = outer.enter()
+        outer.finish()
+        version = _version(reader)
+        serial_number = reader.integer()
+        signature_algorithm = reader.read_raw(der.SEQUENCE)
+        issuer_der = reader.read_raw(der.SEQUENCE)
+        reader.read(der.SEQUENCE)  # validity
+        subject_der = reader.read_raw(der.SEQUENCE)
+        spki_der = reader.read_raw(der.SEQUENCE)
+        _skip_optional_parts(reader, version)
+        return cls(serial_number, signature_algorithm, issuer_der, subject_der, spki_der)
+
+
+def _version(reader: der.Reader) -> int:
+    if reader.peek() != der.context(0):
+        return 0
+    explicit = reader.enter(der.context(0))
+    version = explicit.integer()
+    explicit.finish()
+    if version not in (_V2, _V3):
+        raise MalformedError("certificate version is neither absent, 2 nor 3")
+    return version
+
+
+def _skip_optional_parts(reader: der.Reader, version: int) -> None:
+    """Pass over the unique identifiers (version 2 and up) and extensions (version 3)."""
+    for number in (1, 2):
+        tag = der.context(number, constructed=False)
+        if version >= _V2 and reader.peek() == tag:
+            reader.read(tag)
+    if version == _V3 and reader.peek() == der.context(3):
+        extensions = reader.enter(der.context(3))
+        extensions.read(der.SEQUENCE)
+        extensions.finish()
+    reader.finish()
+
+
+@dataclass(frozen=True, slots=True)
+class SignedCertificate:
+    """A certificate in its three parts, as received, with the parts of the TBSCertificate."""
+
+    tbs_der: bytes = field(repr=False)
+    tbs: TBSCertificate
+    signature_algorithm: bytes = field(repr=False)
+    signature: bytes = field(repr=False)
+
+    @classmethod
+    def parse(cls, certificate_der: bytes) -> Self:
+        """Slice a DER Certificate; `MalformedError` where it is none or its two algorithms differ."""
+        if len(certificate_der) > MAX_CERTIFICATE_BYTES:
+            raise TooLargeError(f"certificate is longer than {MAX_CERTIFICATE_BYTES} bytes")
+        outer = der.Reader(certificate_der)
+        reader = outer.enter()
+        outer.finish()
+        tbs_der = reader.read_raw(der.SEQUENCE)
+        signature_algorithm = reader.read_raw(der.SEQUENCE)
+        signature = reader.bit_string()
+        reader.finish()
+        tbs = TBSCertificate.parse(tbs_der)
+        _check_algorithm(tbs, signature_algorithm)
+        return cls(tbs_der, tbs, signature_algorithm, signature)
+
+
+def _check_algorithm(tbs: TBSCertificate, signature_algorithm: bytes) -> None:
+    if tbs.signature_algorithm != signature_algorithm:
+        raise MalformedError("certificate names two different signature algorithms (RFC 5280 §4.1.1.2)")
+
+
+def assemble_certificate(tbs: bytes, signature_algorithm: bytes, signature: bytes) -> bytes:
+    """Return the DER Certificate of a TBSCertificate, a DER AlgorithmIdentifier and a signature's octets.
+
+    `MalformedError` where the TBSCertificate names another algorithm (RFC 5280 §4.1.1.2).
+    """
+    _check_algorithm(TBSCertificate.parse(tbs), signature_algorithm)
+    return der.sequence(tbs, signature_algorithm, der.bit_string(signature))
+
+
+def tbs_signature_algorithm(tbs: bytes) -> bytes:
+    """Return the DER AlgorithmIdentifier that a TBSCertificate names."""
+    return TBSCertificate.parse(tbs).signature_algorithm
+
+
+def subject_public_key_bits(spki_der: bytes) -> bytes:
+    """Return the content of subjectPublicKey without tag, length and unused bits.
+
+    It is what SHA-1 key identifiers (RFC 5280 §4.2.1.2) and issuerKeyHash (RFC 6960 §4.1.1) are taken over.
+    """
+    outer = der.Reader(spki_der)
+    reader = outer.enter()
+    outer.finish()
+    reader.read(der.SEQUENCE)
+    bits = reader.bit_string()
+    reader.finish()
+    return bits
+
+
+def serial_text(serial_number: int) -> str:
+    """Return a serial number as people read it: whole octets in lower-case hexadecimal."""
+    return serial_number.to_bytes(max(1, (serial_number.bit_length() + 7) // 8), "big").hex()

@@ -1,0 +1,235 @@
+"""EST bodies: every way a client sends its PKCS #10, and the certs-only message that it gets."""
+
+import base64
+import textwrap
+from pathlib import Path
+
+import pytest
+from asn1crypto import cms
+from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
+from hypothesis import given
+from hypothesis import strategies as st
+
+from protocols.asn1 import der
+from protocols.errors import BadPOPError, ErrorKind, MalformedError, ProtocolError, TooLargeError
+from protocols.est.request import CSR_CONTENT_TYPE, MAX_BODY_BYTES, UnsupportedMediaTypeError, decode_csr
+from protocols.est.response import certs_only, encode_body
+from protocols.x509.csr import MAX_CSR_BYTES, parse_csr
+
+VECTORS = Path(__file__).parent.parent / "vectors"
+CSR = (VECTORS / "x509" / "openssl_p256.der").read_bytes()
+ISSUER = (VECTORS / "crl" / "openssl_full_issuer.der").read_bytes()
+LINE = base64.b64encode(CSR)
+WRAPPED = "\n".join(textwrap.wrap(LINE.decode(), 64)).encode()
+
+
+def vector(name: str) -> bytes:
+    return (VECTORS / "est" / name).read_bytes()
+
+
+def pem(label: str = "CERTIFICATE REQUEST", body: bytes = WRAPPED) -> bytes:
+    return f"-----BEGIN {label}-----\n".encode() + body + f"\n-----END {label}-----\n".encode()
+
+
+# ---- requests
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        LINE,
+        LINE + b"\n",
+        b"\r\n" + LINE + b"\r\n",
+        WRAPPED,
+        WRAPPED.replace(b"\n", b"\r\n") + b"\r\n",
+        pem(),
+        pem("NEW CERTIFICATE REQUEST"),
+        pem().replace(b"\n", b"\r\n"),
+        pem(body=LINE),
+        CSR,
+    ],
+    ids=[
+        "rfc8951_3_1_one_line",
+        "one_line_with_end",
+        "line_ends_around",
+        "rfc2045_wrapped",
+        "rfc2045_wrapped_crlf",
+        "rfc7468_7_pem",
+        "rfc7468_7_new_certificate_request",
+        "pem_crlf",
+        "pem_one_line",
+        "der",
+    ],
+)
+def test_request_is_decoded(body: bytes) -> None:
+    assert decode_csr(body, CSR_CONTENT_TYPE) == CSR
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    [
+        "application/pkcs10",
+        "Application/PKCS10",
+        "application/pkcs10; charset=utf-8",
+        "application/pkcs10 ;x=y",
+    ],
+)
+def test_rfc7030_4_2_1_content_type_is_taken(content_type: str) -> None:
+    assert decode_csr(LINE, content_type) == CSR
+
+
+@pytest.mark.parametrize(
+    "content_type", [None, "", "text/plain", "application/pkcs10x", "x; application/pkcs10"]
+)
+def test_rfc7030_4_2_1_other_content_type_is_refused(content_type: str | None) -> None:
+    with pytest.raises(UnsupportedMediaTypeError) as refusal:
+        decode_csr(LINE, content_type)
+
+    assert refusal.value.kind is ErrorKind.UNSUPPORTED_MEDIA_TYPE
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b" \r\n",
+        b"hello",
+        LINE[:-1],
+        LINE + b"=",
+        LINE.replace(b"M", b"*", 1),
+        LINE + b"\n" + LINE,
+        base64.urlsafe_b64encode(b"\x30\x82\xfb\xff" * 3),
+        base64.b64encode(b"\x31\x00"),
+        base64.b64encode(CSR + b"\x00"),
+        CSR + b"\n",
+        CSR[:-1],
+        pem("CERTIFICATE"),
+        pem() + pem(),
+        pem() + b"x",
+        pem(body=b"Proc-Type: 4,ENCRYPTED\n\n" + WRAPPED),
+        pem(body=b""),
+        pem().replace(b"-----END CERT", b"-----END NEW CERT"),
+        pem()[:-8],
+    ],
+    ids=[
+        "empty",
+        "blank",
+        "text",
+        "truncated",
+        "padding",
+        "alphabet",
+        "twice",
+        "rfc4648_5_url_alphabet",
+        "no_sequence",
+        "octet_after",
+        "der_with_line_end",
+        "der_truncated",
+        "pem_certificate",
+        "pem_twice",
+        "pem_text_after",
+        "pem_headers",
+        "pem_empty",
+        "pem_labels_differ",
+        "pem_truncated",
+    ],
+)
+def test_malformed_body_is_refused(body: bytes) -> None:
+    with pytest.raises(MalformedError):
+        decode_csr(body, CSR_CONTENT_TYPE)
+
+
+def test_size_is_bounded_as_sent_and_as_decoded() -> None:
+    largest = der.sequence(bytes(MAX_CSR_BYTES - 4))
+
+    assert decode_csr(base64.b64encode(largest), CSR_CONTENT_TYPE) == largest
+    with pytest.raises(TooLargeError):
+        decode_csr(base64.b64encode(der.sequence(bytes(MAX_CSR_BYTES - 3))), CSR_CONTENT_TYPE)
+    with pytest.raises(TooLargeError):
+        decode_csr(b"A" * (MAX_BODY_BYTES + 1), CSR_CONTENT_TYPE)
+
+
+def test_rfc7030_a_3_example_is_read_up_to_its_sha1_signature() -> None:
+    csr_der = decode_csr(vector("rfc7030_a_3_enroll_request.b64"), CSR_CONTENT_TYPE)
+
+    with pytest.raises(BadPOPError, match="SHA-1"):
+        parse_csr(csr_der)
+
+
+@given(
+    st.one_of(
+        st.binary(max_size=200), st.text(st.characters(max_codepoint=127), max_size=200).map(str.encode)
+    )
+)
+def test_any_body_raises_only_protocol_errors(octets: bytes) -> None:
+    for body in (octets, b"0" + octets, pem(body=octets), base64.b64encode(octets)):
+        try:
+            decoded = decode_csr(body, CSR_CONTENT_TYPE)
+        except ProtocolError:
+            continue
+        assert decoded[0] == der.SEQUENCE
+
+
+@given(st.binary(max_size=300), st.integers(4, 80))
+def test_any_sequence_comes_back_from_every_form(content: bytes, width: int) -> None:
+    encoded = der.sequence(content)
+    wrapped = "\n".join(textwrap.wrap(base64.b64encode(encoded).decode(), width)).encode()
+
+    for body in (encoded, encode_body(encoded), wrapped, pem(body=wrapped)):
+        assert decode_csr(body, CSR_CONTENT_TYPE) == encoded
+
+
+# ---- responses
+
+
+def certificates_of(message: bytes) -> list[bytes]:
+    """Return what asn1crypto finds in a certs-only message."""
+    signed_data = cms.ContentInfo.load(message, strict=True)["content"]
+    return [choice.chosen.dump() for choice in signed_data["certificates"]]
+
+
+def test_rfc5652_5_1_message_is_the_one_openssl_builds() -> None:
+    assert certs_only([ISSUER]) == vector("openssl_certs_only.der")
+
+
+@pytest.mark.parametrize("name", ["rfc7030_a_1_cacerts.b64", "rfc7030_a_3_enroll_response.b64"])
+def test_rfc7030_a_certificates_come_back(name: str) -> None:
+    certificates = certificates_of(base64.b64decode(vector(name)))
+
+    message = certs_only(certificates)
+
+    assert certificates_of(message) == sorted(certificates)
+    assert {
+        loaded.public_bytes(Encoding.DER) for loaded in pkcs7.load_der_pkcs7_certificates(message)
+    } == set(certificates)
+
+
+def test_rfc5652_5_1_fields_of_the_message() -> None:
+    content_info = cms.ContentInfo.load(certs_only([ISSUER]), strict=True)
+    signed_data = content_info["content"]
+
+    assert content_info["content_type"].native == "signed_data"
+    assert signed_data["version"].native == "v1"
+    assert len(signed_data["digest_algorithms"]) == 0
+    assert signed_data["encap_content_info"]["content_type"].native == "data"
+    assert signed_data["encap_content_info"]["content"].native is None
+    assert signed_data["crls"].native is None
+    assert len(signed_data["signer_infos"]) == 0
+
+
+def test_x690_11_6_order_given_does_not_matter() -> None:
+    certificates = certificates_of(base64.b64decode(vector("rfc7030_a_1_cacerts.b64")))
+
+    assert certs_only(certificates) == certs_only(certificates[::-1])
+
+
+@pytest.mark.parametrize("certificates", [[], [b""], [ISSUER, b"\x05\x00"], [ISSUER * 2], [ISSUER[:-1]]])
+def test_message_without_whole_certificates_is_not_built(certificates: list[bytes]) -> None:
+    with pytest.raises(MalformedError):
+        certs_only(certificates)
+
+
+def test_rfc8951_3_1_body_is_one_line_of_base64() -> None:
+    body = encode_body(certs_only([ISSUER]))
+
+    assert b"\n" not in body
+    assert base64.b64decode(body, validate=True) == certs_only([ISSUER])

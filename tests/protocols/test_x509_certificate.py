@@ -1,0 +1,147 @@
+"""Certificates taken apart and put together again, octet for octet."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from protocols import oid
+from protocols.asn1 import der
+from protocols.errors import MalformedError, ProtocolError, TooLargeError
+from protocols.x509.certificate import (
+    MAX_CERTIFICATE_BYTES,
+    SignedCertificate,
+    TBSCertificate,
+    assemble_certificate,
+    subject_public_key_bits,
+    tbs_signature_algorithm,
+)
+from protocols.x509.names import parse_subject
+
+VECTORS = Path(__file__).parent.parent / "vectors"
+KEY = ec.derive_private_key(0x5280, ec.SECP256R1())
+OPENSSL = (VECTORS / "crl" / "openssl_full_issuer.der").read_bytes()
+
+
+def certificate(*, extended: bool = True) -> x509.Certificate:
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(parse_subject("CN=Бат"))
+        .issuer_name(parse_subject("CN=Жишээ CA,C=MN"))
+        .serial_number(2**126 + 1)
+        .not_valid_before(datetime(2026, 1, 1, tzinfo=UTC))
+        .not_valid_after(datetime(2027, 1, 1, tzinfo=UTC))
+        .public_key(KEY.public_key())
+    )
+    if extended:
+        builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+    return builder.sign(KEY, hashes.SHA384())
+
+
+@pytest.mark.parametrize(
+    "encoded",
+    [
+        certificate().public_bytes(Encoding.DER),
+        certificate(extended=False).public_bytes(Encoding.DER),
+        OPENSSL,
+    ],
+    ids=["version 3", "without extensions", "openssl"],
+)
+def test_certificate_both_ways(encoded: bytes) -> None:
+    independent = x509.load_der_x509_certificate(encoded)
+
+    parsed = SignedCertificate.parse(encoded)
+
+    assert parsed.tbs_der == independent.tbs_certificate_bytes
+    assert parsed.signature == independent.signature
+    assert parsed.tbs.serial_number == independent.serial_number
+    assert parsed.tbs.issuer_der == independent.issuer.public_bytes()
+    assert parsed.tbs.subject_der == independent.subject.public_bytes()
+    assert parsed.tbs.spki_der == independent.public_key().public_bytes(
+        Encoding.DER, PublicFormat.SubjectPublicKeyInfo
+    )
+    assert tbs_signature_algorithm(parsed.tbs_der) == parsed.signature_algorithm
+    assert assemble_certificate(parsed.tbs_der, parsed.signature_algorithm, parsed.signature) == encoded
+
+
+def test_key_bits_give_the_subject_key_identifier() -> None:
+    independent = x509.load_der_x509_certificate(OPENSSL)
+    hashed = hashes.Hash(hashes.SHA1())  # noqa: S303 - RFC 5280 §4.2.1.2 method (1)
+    hashed.update(subject_public_key_bits(SignedCertificate.parse(OPENSSL).tbs.spki_der))
+
+    identifier = independent.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value.digest
+    assert hashed.finalize() == identifier
+
+
+def tbs(*, version: int | None = 2, tail: bytes = b"") -> bytes:
+    return der.sequence(
+        b"" if version is None else der.explicit(0, der.integer(version)),
+        der.integer(1),
+        der.sequence(der.oid(oid.ED25519)),
+        der.sequence(),
+        der.sequence(),
+        der.sequence(),
+        der.sequence(),
+        tail,
+    )
+
+
+UNIQUE_IDS = der.encode(0x81, b"\x00") + der.encode(0x82, b"\x00")
+EXTENSIONS = der.explicit(3, der.sequence())
+
+
+@pytest.mark.parametrize(
+    ("version", "tail"),
+    [(None, b""), (1, b""), (1, UNIQUE_IDS), (2, b""), (2, UNIQUE_IDS), (2, UNIQUE_IDS + EXTENSIONS)],
+)
+def test_rfc5280_4_1_2_1_optional_parts_of_each_version(version: int | None, tail: bytes) -> None:
+    assert TBSCertificate.parse(tbs(version=version, tail=tail)).serial_number == 1
+
+
+@pytest.mark.parametrize(
+    ("version", "tail"),
+    [
+        (None, UNIQUE_IDS),
+        (None, EXTENSIONS),
+        (1, EXTENSIONS),
+        (0, b""),
+        (3, b""),
+        (2, der.null()),
+        (2, EXTENSIONS * 2),
+    ],
+)
+def test_rfc5280_4_1_2_1_other_parts_are_refused(version: int | None, tail: bytes) -> None:
+    with pytest.raises(MalformedError):
+        TBSCertificate.parse(tbs(version=version, tail=tail))
+
+
+def test_rfc5280_4_1_1_2_algorithms_must_agree() -> None:
+    other = der.sequence(der.oid(oid.ECDSA_WITH_SHA256))
+    parsed = SignedCertificate.parse(certificate().public_bytes(Encoding.DER))
+
+    with pytest.raises(MalformedError, match="two different signature algorithms"):
+        assemble_certificate(parsed.tbs_der, other, b"x")
+    with pytest.raises(MalformedError, match="two different signature algorithms"):
+        SignedCertificate.parse(der.sequence(parsed.tbs_der, other, der.bit_string(b"x")))
+
+
+def test_oversize_is_refused() -> None:
+    with pytest.raises(TooLargeError):
+        SignedCertificate.parse(bytes(MAX_CERTIFICATE_BYTES + 1))
+    with pytest.raises(TooLargeError):
+        TBSCertificate.parse(bytes(MAX_CERTIFICATE_BYTES + 1))
+
+
+@settings(deadline=None)
+@given(st.integers(0, len(OPENSSL) - 1), st.integers(0, 4), st.binary(max_size=4))
+def test_altered_certificate_raises_only_protocol_errors(at: int, cut: int, put: bytes) -> None:
+    try:
+        SignedCertificate.parse(OPENSSL[:at] + put + OPENSSL[at + cut :])
+    except ProtocolError:
+        return
