@@ -1,0 +1,197 @@
+"""The rules between the keys of one profile: a table, one rule and its source a row."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from config.errors import Broken
+
+# Upper bounds in characters: RFC 5280 appendix A.1 (ub-…). Its 32768 for names, and X.520's lack of a bound
+# for organizationIdentifier, are cut to what a certificate on a card can hold.
+ATTRIBUTE_BOUNDS: Final = {
+    "countryName": 2,
+    "stateOrProvinceName": 128,
+    "localityName": 128,
+    "organizationName": 64,
+    "organizationalUnitName": 64,
+    "organizationIdentifier": 256,
+    "title": 64,
+    "serialNumber": 64,
+    "surname": 128,
+    "givenName": 128,
+    "commonName": 64,
+}
+
+_SEMANTICS_ATTRIBUTE: Final = {"natural": "serialNumber", "legal": "organizationIdentifier"}
+_NEEDS_SIGNATURE: Final = frozenset({"clientAuth", "serverAuth", "OCSPSigning", "cmcRA"})
+_CA_USAGE: Final = frozenset({"keyCertSign", "cRLSign"})
+
+
+@dataclass(frozen=True, slots=True)
+class ProfileFacts:
+    """What the rules look at."""
+
+    kind: str
+    issuer: str | None
+    has_lifetime: bool
+    attributes: tuple[str, ...]
+    san_kinds: tuple[str, ...]
+    san_required: bool
+    path_length: int | None
+    key_usage: frozenset[str]
+    extended_key_usage: frozenset[str]
+    policy_oids: tuple[str, ...]
+    semantics: str | None
+    ocsp_nocheck: bool
+    enroll: bool
+    reenroll: tuple[str, ...]
+
+    @property
+    def is_end_entity(self) -> bool:
+        """True for certificates of subscribers."""
+        return self.kind == "end-entity"
+
+    @property
+    def is_ca(self) -> bool:
+        """True for certificates of authorities."""
+        return self.kind in ("root-ca", "issuing-ca")
+
+
+def authenticates_tls_client(key_usage: object, extended_key_usage: object) -> bool:
+    """Return whether TLS takes such a certificate as a client's (RFC 8446 §4.4.2.4, RFC 5280 §4.2.1.12)."""
+    return _holds(key_usage, "digitalSignature") and _holds(extended_key_usage, "clientAuth")
+
+
+def _holds(names: object, wanted: str) -> bool:
+    """Return whether a list, perhaps not validated yet, holds a name."""
+    return isinstance(names, list | tuple | frozenset) and wanted in names
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """`holds` is asked of a profile's facts; `problem` and `rule` say at `key` what is broken."""
+
+    key: str
+    problem: str
+    rule: str
+    holds: Callable[[ProfileFacts], bool]
+
+
+RULES: Final = (
+    Rule(
+        "issuer",
+        "missing or of no use",
+        "end-entity profiles name their issuer, the others none",
+        lambda facts: facts.is_end_entity == bool(facts.issuer),
+    ),
+    Rule(
+        "lifetime",
+        "missing or of no use",
+        "end-entity profiles have a lifetime; for the others [authorities] says it",
+        lambda facts: facts.is_end_entity == facts.has_lifetime,
+    ),
+    Rule(
+        "subject",
+        "an attribute stands twice",
+        "each attribute once",
+        lambda facts: len(set(facts.attributes)) == len(facts.attributes),
+    ),
+    Rule(
+        "subject",
+        "of no use",
+        "[authorities] says the names of authorities and responders",
+        lambda facts: facts.is_end_entity or not facts.attributes,
+    ),
+    Rule(
+        "subject",
+        "neither subject nor required san",
+        "a certificate names its holder (RFC 5280 §4.1.2.6)",
+        lambda facts: not facts.is_end_entity or bool(facts.attributes) or facts.san_required,
+    ),
+    Rule(
+        "san",
+        "a kind stands twice",
+        "each kind once",
+        lambda facts: len(set(facts.san_kinds)) == len(facts.san_kinds),
+    ),
+    Rule(
+        "san_required",
+        "no kind of san is allowed",
+        "san_required needs [[san]]",
+        lambda facts: not facts.san_required or bool(facts.san_kinds),
+    ),
+    Rule(
+        "path_length",
+        "of no use",
+        "only CA certificates have a pathLenConstraint (RFC 5280 §4.2.1.9)",
+        lambda facts: facts.is_ca or facts.path_length is None,
+    ),
+    Rule(
+        "key_usage",
+        "not the usage of this kind",
+        "CAs have keyCertSign and cRLSign, the others neither (RFC 5280 §4.2.1.3)",
+        lambda facts: facts.key_usage >= _CA_USAGE if facts.is_ca else not facts.key_usage & _CA_USAGE,
+    ),
+    Rule(
+        "extended_key_usage",
+        "needs digitalSignature",
+        "key_usage and extended_key_usage agree (RFC 5280 §4.2.1.12)",
+        lambda facts: (
+            not facts.extended_key_usage & _NEEDS_SIGNATURE or "digitalSignature" in facts.key_usage
+        ),
+    ),
+    Rule(
+        "extended_key_usage",
+        "OCSPSigning is wrongly given",
+        "responders have OCSPSigning alone, the others never (RFC 6960 §4.2.2.2)",
+        lambda facts: (
+            (facts.extended_key_usage == {"OCSPSigning"})
+            if facts.kind == "ocsp-responder"
+            else "OCSPSigning" not in facts.extended_key_usage
+        ),
+    ),
+    Rule(
+        "ocsp_nocheck",
+        "of no use",
+        "only responders have id-pkix-ocsp-nocheck (RFC 6960 §4.2.2.2.1)",
+        lambda facts: facts.kind == "ocsp-responder" or not facts.ocsp_nocheck,
+    ),
+    Rule(
+        "policies",
+        "an OID stands twice",
+        "each policy once (RFC 5280 §4.2.1.4)",
+        lambda facts: len(set(facts.policy_oids)) == len(facts.policy_oids),
+    ),
+    Rule(
+        "qc_statements.semantics",
+        "there is no attribute to which it gives meaning",
+        "natural explains serialNumber, legal organizationIdentifier (EN 319 412-1 §5.1)",
+        lambda facts: facts.semantics is None or _SEMANTICS_ATTRIBUTE[facts.semantics] in facts.attributes,
+    ),
+    Rule(
+        "enroll",
+        "not allowed",
+        "only end-entity profiles are enrolled",
+        lambda facts: facts.is_end_entity or not facts.enroll,
+    ),
+    Rule(
+        "reenroll",
+        "the holder cannot authenticate a TLS client",
+        "re-enrolment needs digitalSignature and clientAuth (RFC 7030 §3.3.2)",
+        lambda facts: (
+            not facts.reenroll
+            or (facts.is_end_entity and authenticates_tls_client(facts.key_usage, facts.extended_key_usage))
+        ),
+    ),
+)
+
+
+def _broken(facts: ProfileFacts) -> Iterator[Broken]:
+    for rule in RULES:
+        if not rule.holds(facts):
+            yield Broken(rule.problem, rule.rule, rule.key)
+
+
+def broken_rules(facts: ProfileFacts) -> list[Broken]:
+    """Return every rule that a profile breaks."""
+    return list(_broken(facts))

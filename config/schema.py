@@ -1,0 +1,208 @@
+"""What `pkiserver.toml` may say: one model a section. The descriptions are the operator's reference.
+
+Defaults are written as an operator would write them; `config.reference` prints them as they stand here.
+"""
+
+import ipaddress
+from collections.abc import Mapping
+from typing import Annotated, Any, Final, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, Field, StrictInt, model_validator
+
+from config.base import Section, option
+from config.errors import Broken, RuleError, refuse
+from config.schema_authorities import DEFAULT_AUTHORITIES, Authorities
+from config.schema_keys import KeyPolicy, Keys
+from config.units import (
+    DNS_NAME,
+    Duration,
+    HostName,
+    ListenAddress,
+    PositiveDuration,
+    Size,
+)
+from config.validation import validate
+
+DEFAULT_PUBLIC_URL: Final = "http://127.0.0.1:8080"
+_URL_RULE: Final = (
+    "http://, a host and perhaps a port, without path: addresses in certificates are plain HTTP (RFC 5280 §8)"
+)
+_MAX_URL_LENGTH: Final = 200  # it is repeated three times in every certificate
+
+
+def _public_url(value: str) -> str:
+    value = value.removesuffix("/")
+    try:
+        parts = urlsplit(value)
+        host, port = parts.hostname or "", parts.port
+    except ValueError as error:
+        raise refuse(f"{value!r} is no URL", _URL_RULE) from error
+    plain = f"http://{f'[{host}]' if ':' in host else host}{'' if port is None else f':{port}'}"
+    if value != plain or not _is_host(host) or len(value) > _MAX_URL_LENGTH:
+        raise refuse(f"{value!r} is not allowed", _URL_RULE)
+    return value
+
+
+def _is_host(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return DNS_NAME.fullmatch(host) is not None
+    return True
+
+
+class Listen(Section):
+    """Where the server listens; an empty list closes that door."""
+
+    http: tuple[ListenAddress, ...] = option(
+        ["127.0.0.1:8080"], description="Plain HTTP: OCSP, CRLs and CA certificates."
+    )
+    https: tuple[ListenAddress, ...] = option(["127.0.0.1:8443"], description="HTTPS: EST.")
+    metrics: tuple[ListenAddress, ...] = option(
+        ["127.0.0.1:9180"], description="Plain HTTP for operators: /metrics, /health and /ready."
+    )
+
+
+class TLS(Section):
+    """The HTTPS side."""
+
+    server_names: tuple[HostName, ...] = option(
+        ["localhost", "127.0.0.1", "::1"],
+        min_length=1,
+        description="DNS names and IP addresses in the certificate of the HTTPS server.",
+    )
+    min_version: Literal["1.2", "1.3"] = option(
+        "1.2", description="The lowest TLS version spoken: 1.2 or 1.3."
+    )
+
+
+class OCSP(Section):
+    """Answers about the status of certificates (RFC 6960, RFC 9919)."""
+
+    workers: StrictInt = option(1, ge=1, le=256, description="Processes that share the HTTP port.")
+    validity: PositiveDuration = option("48h", description="From thisUpdate to nextUpdate of a response.")
+    refresh: PositiveDuration = option(
+        "12h", description="A response is signed anew after this time; less than validity."
+    )
+    max_age: Duration = option(
+        "60s", description="How long HTTP caches may keep a response (max-age); validity - refresh at most."
+    )
+    nonce: Literal["ignore"] = option(
+        "ignore", description="Responses are signed beforehand; a client's nonce is not echoed (RFC 9919)."
+    )
+
+    @model_validator(mode="after")
+    def _times_fit(self) -> "OCSP":
+        broken = []
+        if self.refresh >= self.validity:
+            broken.append(
+                Broken(f"{self.refresh} is too long", "refresh < validity", "refresh", ("validity",))
+            )
+        elif self.max_age > self.validity - self.refresh:
+            rule = "max_age <= validity - refresh"
+            broken.append(Broken(f"{self.max_age} is too long", rule, "max_age", ("validity", "refresh")))
+        if broken:
+            raise RuleError(*broken)
+        return self
+
+
+class EST(Section):
+    """Enrolment over EST (RFC 7030)."""
+
+    realm: Annotated[str, Field(pattern=r"^[ !#-\[\]-~]{1,64}$")] = option(
+        "pkiserver",
+        description='Realm of HTTP Basic authentication: 1 to 64 ASCII characters, no " and no \\.',
+    )
+    max_attempts: StrictInt = option(
+        10, ge=1, le=1000, description="Wrong secrets until an enrolment credential is locked."
+    )
+    credential_lifetime: PositiveDuration = option(
+        "7d", description="How long an enrolment credential may be used, unless it is made with another time."
+    )
+    max_body: Size = option("64KiB", description="A larger request is refused; a CSR has 1 to 3 KiB.")
+    request_timeout: PositiveDuration = option(
+        "30s", description="A request must have arrived within this time; slower clients are cut off."
+    )
+
+
+class Storage(Section):
+    """The disk under the home folder."""
+
+    min_free: Size = option(
+        "64MiB", description="With less free space issuing stops; status keeps answering."
+    )
+
+
+class ClockSection(Section):
+    """The machine's clock."""
+
+    tolerance: Duration = option(
+        "60s",
+        description="When the clock falls back by more than this, issuing stops until it has caught up.",
+    )
+
+
+class Log(Section):
+    """The log, on standard error."""
+
+    level: Literal["debug", "info", "warning", "error"] = option(
+        "info", description="The least important level written: debug, info, warning or error."
+    )
+    format: Literal["json", "console"] = option(
+        "json", description="json: one object a line; console: to read."
+    )
+
+
+class Settings(Section):
+    """The whole of `pkiserver.toml`."""
+
+    public_url: Annotated[str, AfterValidator(_public_url)] = option(
+        DEFAULT_PUBLIC_URL,
+        description="Where relying parties reach the HTTP side: AIA, CDP and OCSP addresses in certificates "
+        "begin with it. Certificates keep the address they were issued with.",
+    )
+    listen: Listen = option({}, description="Addresses and ports.")
+    tls: TLS = option({}, description="The HTTPS side.")
+    keys: Keys = option({}, description="Keys of authorities and responders.")
+    authorities: Authorities = option(
+        DEFAULT_AUTHORITIES,
+        description="The hierarchy. Naming one authority replaces the whole list. "
+        "Profiles name their issuer here.",
+    )
+    ocsp: OCSP = option({}, description="Status answers.")
+    est: EST = option({}, description="Enrolment.")
+    storage: Storage = option({}, description="The disk.")
+    clock: ClockSection = option({}, description="The clock.")
+    log: Log = option({}, description="The log.")
+    key_policy: KeyPolicy = option({}, description="Refused keys.")
+
+    def with_listen(self, listen: Mapping[str, list[str]]) -> Self:
+        """Return these settings with other addresses to listen on; `ConfigError` for one that is none."""
+        if not listen:
+            return self
+        values = {name: [*map(str, getattr(self.listen, name))] for name in Listen.model_fields}
+        return self.model_copy(update={"listen": validate(Listen, values | dict(listen), "command line")})
+
+    @model_validator(mode="before")
+    @classmethod
+    def _tables_are_tables(cls, value: Any) -> Any:
+        if not isinstance(value, Mapping):
+            raise refuse("no table", "the file holds tables of settings")
+        return value
+
+    @model_validator(mode="after")
+    def _responders_outlive_their_answers(self) -> "Settings":
+        broken = [
+            Broken(
+                "shorter than ocsp.validity",
+                "responder_lifetime > ocsp.validity",
+                f"authorities.{name}.responder_lifetime",
+            )
+            for name, authority in self.authorities.items()
+            if not authority.responder_lifetime.years
+            and authority.responder_lifetime.span <= self.ocsp.validity
+        ]
+        if broken:
+            raise RuleError(*broken)
+        return self

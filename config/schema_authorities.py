@@ -1,0 +1,70 @@
+"""The section of `pkiserver.toml` about the authorities, and the hierarchy it has by default."""
+
+from collections.abc import Mapping
+from typing import Annotated, Final
+
+from cryptography import x509
+from pydantic import AfterValidator, Field
+
+from config.base import Section, option
+from config.errors import RuleError, refuse
+from config.hierarchy import check_hierarchy
+from config.units import CertificateLifetime, PositiveDuration, SigningKey
+
+
+def _subject(value: str) -> str:
+    rule = "a distinguished name in the text of RFC 4514, such as CN=National Root CA,O=Agency,C=MN"
+    try:
+        name = x509.Name.from_rfc4514_string(value)
+    except (ValueError, TypeError) as error:
+        raise refuse(f"{value!r} is no name", rule) from error
+    if len(name.rdns) == 0:
+        raise refuse("the name is empty", rule)
+    return value
+
+
+class Authority(Section):
+    """One certification authority."""
+
+    parent: str = option("root", description="The authority that issues this one; empty for the root itself.")
+    subject: Annotated[str, AfterValidator(_subject)] = Field(
+        description="Name in its certificate (RFC 4514 text, most specific part first)."
+    )
+    key: SigningKey = option(
+        "ec:P-384", description="Key of the authority: ec:P-256, ec:P-384, ec:P-521, rsa:3072, … or ed25519."
+    )
+    lifetime: CertificateLifetime = option(
+        "10y", description="Validity of its certificate; must end within that of its parent."
+    )
+    crl_period: PositiveDuration = option(
+        "12h", description="A full CRL is published this often at least, and on every change."
+    )
+    crl_overlap: PositiveDuration = option(
+        "12h",
+        description="Time to mend what hinders publication: nextUpdate is thisUpdate + crl_period + "
+        "crl_overlap. The sum is how long a relying party may go on using a CRL; the defaults keep it at "
+        "24 hours.",
+    )
+    responder_key: SigningKey = option("ec:P-256", description="Key of its OCSP responder.")
+    responder_lifetime: CertificateLifetime = option(
+        "90d", description="Validity of its OCSP responder's certificate."
+    )
+
+
+_O: Final = "O=National Certification Authority,C=MN"
+DEFAULT_AUTHORITIES: Final[Mapping[str, Mapping[str, str]]] = {
+    "root": {"parent": "", "subject": f"CN=National Root CA,{_O}", "lifetime": "20y"},
+    "citizen": {"subject": f"CN=Citizen CA,{_O}"},
+    "government": {"subject": f"CN=Government CA,{_O}"},
+    "infrastructure": {"subject": f"CN=Infrastructure CA,{_O}"},
+}
+
+
+def _sound(value: Mapping[str, Authority]) -> Mapping[str, Authority]:
+    broken = check_hierarchy(value)
+    if broken:
+        raise RuleError(*broken)
+    return value
+
+
+Authorities = Annotated[Mapping[str, Authority], AfterValidator(_sound)]

@@ -1,0 +1,153 @@
+"""Turns TOML files into models, and what pydantic finds wrong with them into `Finding`s."""
+
+import difflib
+import tomllib
+import types
+import typing
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from config.errors import Broken, ConfigError, Finding, RuleError
+
+_MAX_FILE_BYTES: Final = 1 << 20  # a configuration is some KiB; anything larger is the wrong file
+_SHOWN_CHARACTERS: Final = 60
+
+Location = tuple[int | str, ...]
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Return the content of a TOML file; `ConfigError` when it cannot be read or is no TOML."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(_MAX_FILE_BYTES + 1)
+        if len(data) > _MAX_FILE_BYTES:
+            raise ConfigError([Finding(path.name, "", "over 1 MiB", "a configuration file is smaller")])
+        return tomllib.loads(data.decode())
+    except OSError as error:
+        problem = f"cannot be read ({error.strerror or 'input/output error'})"
+        raise ConfigError([Finding(str(path), "", problem, "the file exists and is readable")]) from error
+    except UnicodeDecodeError as error:
+        raise ConfigError([Finding(path.name, "", "not UTF-8", "TOML is UTF-8 text")]) from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError([Finding(path.name, "", str(error), "the file is TOML 1.0")]) from error
+
+
+def dotted(location: Location) -> str:
+    """Return a place in a file as an operator writes it: `listen.http[0]`."""
+    text = ""
+    for part in location:
+        if isinstance(part, int):
+            text += f"[{part}]"
+        elif part:
+            text += f".{part}" if text else part
+    return text
+
+
+def _broken(detail: Any, model: type[BaseModel]) -> Iterator[Broken]:
+    cause = detail.get("ctx", {}).get("error")
+    if isinstance(cause, RuleError):
+        yield from cause.broken
+    elif detail["type"] == "extra_forbidden":
+        yield _unknown_key(detail["loc"], model)
+    elif detail["type"] == "missing":
+        yield Broken("missing", "this key is required")
+    else:
+        shown = repr(detail["input"])
+        if len(shown) > _SHOWN_CHARACTERS:
+            shown = f"{shown[: _SHOWN_CHARACTERS - 3]}..."
+        yield Broken(f"{shown} is not allowed", detail["msg"].replace("Input should be", "must be"))
+
+
+def _unknown_key(location: Location, model: type[BaseModel]) -> Broken:
+    owner = _model_at(location[:-1], model)
+    known = sorted(owner.model_fields) if owner else []
+    close = difflib.get_close_matches(str(location[-1]), known, n=1)
+    hint = f", did you mean {close[0]}?" if close else ""
+    return Broken(f"unknown key{hint}", f"keys here: {', '.join(known)}")
+
+
+def _model_at(location: Location, model: type[BaseModel]) -> type[BaseModel] | None:
+    """Return the model that a location inside `model` belongs to."""
+    current: type[BaseModel] | None = model
+    skip = False  # the key of a table of tables, or the index in an array of tables
+    for part in location:
+        if current is None or skip:
+            skip = False
+            continue
+        field = current.model_fields.get(str(part))
+        current, skip = _model_in(field.annotation) if field else (None, False)
+    return current
+
+
+def _model_in(annotation: Any) -> tuple[type[BaseModel] | None, bool]:
+    """Return the model that an annotation holds, and whether a key or an index leads to it."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation, False
+    origin = typing.get_origin(annotation)
+    for argument in typing.get_args(annotation):
+        inner, _ = _model_in(argument)
+        if inner is not None:
+            return inner, origin not in (types.UnionType, typing.Union)
+    return None, False
+
+
+def validate(model: type[Model], content: Mapping[str, Any], file: str) -> Model:
+    """Return the content as the model; `ConfigError` with every finding.
+
+    Rules between keys run on whole models only, so what is wrong by itself is taken out for a second look.
+    """
+    try:
+        return model.model_validate(content)
+    except ValidationError as error:
+        bad = {detail["loc"] for detail in error.errors() if not _is_rule(detail)}
+        findings = _findings(error, file, model, frozenset())
+        findings += _second_look(model, content, file, frozenset(bad)) if bad else []
+        raise ConfigError(dict.fromkeys(findings)) from error
+
+
+def _second_look(
+    model: type[BaseModel], content: Mapping[str, Any], file: str, bad: frozenset[Location]
+) -> list[Finding]:
+    """Return the broken rules between those keys that are sound by themselves."""
+    try:
+        model.model_validate(_without(content, bad, ()))
+    except ValidationError as error:
+        return _findings(error, file, model, bad)
+    return []
+
+
+def _without(value: Any, bad: frozenset[Location], location: Location) -> Any:
+    """Return a content without the keys whose values are bad, or hold a bad value in a list."""
+    if isinstance(value, list):
+        return [_without(item, bad, (*location, index)) for index, item in enumerate(value)]
+    if not isinstance(value, Mapping):
+        return value
+    kept = {key: item for key, item in value.items() if not _is_bad(item, bad, (*location, key))}
+    return {key: _without(item, bad, (*location, key)) for key, item in kept.items()}
+
+
+def _is_bad(value: Any, bad: frozenset[Location], location: Location) -> bool:
+    items = range(len(value)) if isinstance(value, list) else ()
+    return location in bad or any((*location, index) in bad for index in items)
+
+
+def _is_rule(detail: Any) -> bool:
+    """Return True for a rule between several keys: it stands at a table, not at a value."""
+    return isinstance(detail["input"], Mapping) and isinstance(detail.get("ctx", {}).get("error"), RuleError)
+
+
+def _findings(
+    error: ValidationError, file: str, model: type[BaseModel], bad: frozenset[Location]
+) -> list[Finding]:
+    """Return a finding for each thing refused; with `bad`, only for rules that do not look at what is bad."""
+    return [
+        Finding(file, dotted((*detail["loc"], broken.key)), broken.problem, broken.rule)
+        for detail in error.errors(include_url=False)
+        if not bad or _is_rule(detail)
+        for broken in _broken(detail, model)
+        if not any((*detail["loc"], key) in bad for key in (broken.key, *broken.needs))
+    ]
