@@ -1,0 +1,97 @@
+"""The audit log: append-only, each record bound to the one before it by a hash.
+
+Personal data stand beside the chain: only their salted hash goes into it, so that they can be erased.
+"""
+
+import hashlib
+import json
+import secrets
+from typing import Any, Final
+
+from store.database import Transaction
+from store.records import AuditEntry, AuditRecord, from_unix, to_unix
+
+GENESIS: Final = bytes(32)  # what the first record is bound to
+_SALT_OCTETS: Final = 16
+_COLUMNS = "sequence, at, actor, action, outcome, detail, personal_salt, personal, personal_hash, hash"
+
+
+def _record(row: tuple[Any, ...]) -> AuditRecord:
+    return AuditRecord(row[0], from_unix(row[1]), *row[2:])
+
+
+def personal_hash(salt: bytes, personal: str) -> bytes:
+    """Return what the chain holds of personal data."""
+    return hashlib.sha256(salt + personal.encode()).digest()
+
+
+def record_hash(previous: bytes, record: AuditRecord) -> bytes:
+    """Return the hash of a record bound to the hash of the one before (its own `hash` is not read)."""
+    text = json.dumps(
+        [
+            record.sequence,
+            to_unix(record.at),
+            record.actor,
+            record.action,
+            record.outcome,
+            record.detail,
+            record.personal_hash.hex() if record.personal_hash else None,
+        ],
+        ensure_ascii=True,
+        separators=(",", ":"),
+    )
+    return hashlib.sha256(previous + text.encode("ascii")).digest()
+
+
+def append(tx: Transaction, entry: AuditEntry) -> AuditRecord:
+    """Append a record and return it. Its time never goes back behind the record before."""
+    last = head(tx)
+    salt = secrets.token_bytes(_SALT_OCTETS) if entry.personal is not None else None
+    bound = personal_hash(salt, entry.personal) if salt and entry.personal is not None else None
+    at = max(entry.at, last.at) if last else entry.at
+    sequence = last.sequence + 1 if last else 1
+    unbound = AuditRecord(
+        sequence, at, entry.actor, entry.action, entry.outcome, entry.detail, salt, entry.personal, bound, b""
+    )
+    link = record_hash(last.hash if last else GENESIS, unbound)
+    tx.execute(
+        f"INSERT INTO audit ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            sequence,
+            to_unix(at),
+            entry.actor,
+            entry.action,
+            entry.outcome,
+            entry.detail,
+            salt,
+            entry.personal,
+            bound,
+            link,
+        ),
+    )
+    return AuditRecord(
+        sequence,
+        at,
+        entry.actor,
+        entry.action,
+        entry.outcome,
+        entry.detail,
+        salt,
+        entry.personal,
+        bound,
+        link,
+    )
+
+
+def head(tx: Transaction) -> AuditRecord | None:
+    """Return the last record, or None when there is none."""
+    row = tx.one(f"SELECT {_COLUMNS} FROM audit ORDER BY sequence DESC LIMIT 1")
+    return _record(row) if row else None
+
+
+def after(tx: Transaction, sequence: int, limit: int) -> list[AuditRecord]:
+    """Return the records after `sequence` in order, at most `limit`."""
+    rows = tx.all(
+        f"SELECT {_COLUMNS} FROM audit WHERE sequence > ? ORDER BY sequence LIMIT ?", (sequence, limit)
+    )
+    return [_record(row) for row in rows]

@@ -1,0 +1,42 @@
+"""Authorities and their delegated OCSP signers."""
+
+from datetime import datetime
+
+from store.database import Transaction
+from store.records import AuthorityRecord, ResponderRecord, from_unix, to_unix
+
+_AUTHORITY = "id, name, parent, key_label, certificate"
+_RESPONDER = "id, authority, key_label, certificate, not_after"
+
+
+def add_authority(tx: Transaction, name: str, parent: str | None, key_label: str | None) -> None:
+    """Add an authority that has no certificate yet."""
+    tx.execute(
+        "INSERT INTO authorities (name, parent, key_label) VALUES (?, ?, ?)", (name, parent, key_label)
+    )
+
+
+def set_certificate(tx: Transaction, name: str, certificate: bytes) -> None:
+    """Give an authority its certificate (DER)."""
+    tx.execute("UPDATE authorities SET certificate = ? WHERE name = ?", (certificate, name))
+
+
+def all_authorities(tx: Transaction) -> list[AuthorityRecord]:
+    """Return every authority, parents before children as they were added."""
+    return [AuthorityRecord(*row) for row in tx.all(f"SELECT {_AUTHORITY} FROM authorities ORDER BY id")]
+
+
+def add_responder(
+    tx: Transaction, authority: int, key_label: str, certificate: bytes, not_after: datetime
+) -> None:
+    """Add a delegated OCSP signer; the newest of an authority is the one in use."""
+    tx.execute(
+        "INSERT INTO responders (authority, key_label, certificate, not_after) VALUES (?, ?, ?, ?)",
+        (authority, key_label, certificate, to_unix(not_after)),
+    )
+
+
+def all_responders(tx: Transaction) -> list[ResponderRecord]:
+    """Return every OCSP signer ever made, oldest first."""
+    rows = tx.all(f"SELECT {_RESPONDER} FROM responders ORDER BY id")
+    return [ResponderRecord(row[0], row[1], row[2], row[3], from_unix(row[4])) for row in rows]

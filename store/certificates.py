@@ -1,0 +1,120 @@
+"""Issued certificates and their state."""
+
+from datetime import datetime
+from typing import Any
+
+from store.database import Transaction
+from store.records import CertificateRecord, from_unix, serial_to_blob, to_unix
+
+_COLUMNS = "authority, serial, profile, subject, spki_sha256, not_before, not_after, state, certificate"
+
+_STATE_AT = "CASE WHEN state != 'revoked' AND not_after < ? THEN 'expired' ELSE state END"
+
+
+def _record(row: tuple[Any, ...]) -> CertificateRecord:
+    return CertificateRecord(
+        authority=row[0],
+        serial=int.from_bytes(row[1], "big"),
+        profile=row[2],
+        subject=row[3],
+        spki_sha256=row[4],
+        not_before=from_unix(row[5]),
+        not_after=from_unix(row[6]),
+        state=row[7],
+        certificate=row[8],
+    )
+
+
+def add(tx: Transaction, record: CertificateRecord) -> None:
+    """Record an issued certificate."""
+    tx.execute(
+        f"INSERT INTO certificates ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            record.authority,
+            serial_to_blob(record.serial),
+            record.profile,
+            record.subject,
+            record.spki_sha256,
+            to_unix(record.not_before),
+            to_unix(record.not_after),
+            record.state,
+            record.certificate,
+        ),
+    )
+
+
+def get(tx: Transaction, authority: int, serial: int) -> CertificateRecord | None:
+    """Return the certificate with this issuer and serial, or None."""
+    row = tx.one(
+        f"SELECT {_COLUMNS} FROM certificates WHERE authority = ? AND serial = ?",
+        (authority, serial_to_blob(serial)),
+    )
+    return _record(row) if row else None
+
+
+def with_serial(tx: Transaction, serial: int) -> list[CertificateRecord]:
+    """Return the certificates with this serial, of whatever issuer."""
+    rows = tx.all(f"SELECT {_COLUMNS} FROM certificates WHERE serial = ?", (serial_to_blob(serial),))
+    return [_record(row) for row in rows]
+
+
+def with_key(tx: Transaction, spki_sha256: bytes) -> list[CertificateRecord]:
+    """Return the certificates of one public key, newest first."""
+    rows = tx.all(
+        f"SELECT {_COLUMNS} FROM certificates WHERE spki_sha256 = ? ORDER BY not_before DESC, serial",
+        (spki_sha256,),
+    )
+    return [_record(row) for row in rows]
+
+
+def newest_of_subject(
+    tx: Transaction, authority: int, profile: str, subject: str
+) -> CertificateRecord | None:
+    """Return the newest certificate of one subject and profile, or None."""
+    row = tx.one(
+        f"SELECT {_COLUMNS} FROM certificates WHERE subject = ? AND authority = ? AND profile = ?"
+        " ORDER BY not_before DESC LIMIT 1",
+        (subject, authority, profile),
+    )
+    return _record(row) if row else None
+
+
+def in_serial_range(
+    tx: Transaction, authority: int, low: int, high: int, limit: int
+) -> list[CertificateRecord]:
+    """Return certificates of an authority with low <= serial < high in serial order, at most `limit`."""
+    rows = tx.all(
+        f"SELECT {_COLUMNS} FROM certificates WHERE authority = ? AND serial >= ? AND serial < ?"
+        " ORDER BY serial LIMIT ?",
+        (authority, serial_to_blob(low), serial_to_blob(high), limit),
+    )
+    return [_record(row) for row in rows]
+
+
+def newest(
+    tx: Transaction, *, authority: int | None, state: str | None, now: datetime, limit: int
+) -> list[CertificateRecord]:
+    """Return certificates, the newest first; of one authority, or in one state at `now`, where given."""
+    rows = tx.all(
+        f"SELECT {_COLUMNS} FROM certificates WHERE (? IS NULL OR authority = ?)"
+        f" AND (? IS NULL OR {_STATE_AT} = ?) ORDER BY not_before DESC, serial LIMIT ?",
+        (authority, authority, state, to_unix(now), state, limit),
+    )
+    return [_record(row) for row in rows]
+
+
+def set_state(tx: Transaction, authority: int, serial: int, state: str) -> None:
+    """Store the state that a status event led to."""
+    tx.execute(
+        "UPDATE certificates SET state = ? WHERE authority = ? AND serial = ?",
+        (state, authority, serial_to_blob(serial)),
+    )
+
+
+def count_by_state(tx: Transaction, authority: int, now: datetime) -> dict[str, int]:
+    """Return how many of an authority's certificates are active, suspended, revoked and expired."""
+    rows = tx.all(
+        f"SELECT {_STATE_AT}, count(*) FROM certificates WHERE authority = ? GROUP BY 1",
+        (to_unix(now), authority),
+    )
+    return {"active": 0, "suspended": 0, "revoked": 0, "expired": 0} | dict(rows)

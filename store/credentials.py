@@ -1,0 +1,111 @@
+"""Enrolment credentials: their uses and the wrong attempts left."""
+
+import json
+from datetime import datetime
+from typing import Any
+
+from store.database import Transaction
+from store.records import CredentialRecord, from_unix, to_unix
+
+_COLUMNS = (
+    "id, reference, secret_hash, profile, subject, san, limit_mnt, uses_left, attempts_left,"
+    " created_at, expires_at, cancelled_at"
+)
+
+
+def _record(row: tuple[Any, ...]) -> CredentialRecord:
+    return CredentialRecord(
+        id=row[0],
+        reference=row[1],
+        secret_hash=row[2],
+        profile=row[3],
+        subject=row[4],
+        san=tuple(json.loads(row[5])),
+        limit_mnt=row[6],
+        uses_left=row[7],
+        attempts_left=row[8],
+        created_at=from_unix(row[9]),
+        expires_at=from_unix(row[10]),
+        cancelled_at=None if row[11] is None else from_unix(row[11]),
+    )
+
+
+def add(
+    tx: Transaction,
+    *,
+    reference: str,
+    secret_hash: bytes,
+    profile: str,
+    subject: str,
+    san: tuple[str, ...],
+    limit_mnt: int | None,
+    uses: int,
+    attempts: int,
+    created_at: datetime,
+    expires_at: datetime,
+) -> None:
+    """Add a credential."""
+    tx.execute(
+        "INSERT INTO credentials (reference, secret_hash, profile, subject, san, limit_mnt, uses_left,"
+        " attempts_left, created_at, expires_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            reference,
+            secret_hash,
+            profile,
+            subject,
+            json.dumps(san),
+            limit_mnt,
+            uses,
+            attempts,
+            to_unix(created_at),
+            to_unix(expires_at),
+        ),
+    )
+
+
+def get(tx: Transaction, reference: str) -> CredentialRecord | None:
+    """Return the credential with this reference, or None."""
+    row = tx.one(f"SELECT {_COLUMNS} FROM credentials WHERE reference = ?", (reference,))
+    return _record(row) if row else None
+
+
+def newest(tx: Transaction, limit: int) -> list[CredentialRecord]:
+    """Return the credentials, the newest first."""
+    rows = tx.all(f"SELECT {_COLUMNS} FROM credentials ORDER BY id DESC LIMIT ?", (limit,))
+    return [_record(row) for row in rows]
+
+
+def take_use(tx: Transaction, credential: int, now: datetime) -> bool:
+    """Take one use; False when there is none to take, or it was cancelled or has expired."""
+    return (
+        tx.execute(
+            "UPDATE credentials SET uses_left = uses_left - 1 WHERE id = ? AND uses_left > 0"
+            " AND attempts_left > 0 AND cancelled_at IS NULL AND expires_at > ?",
+            (credential, to_unix(now)),
+        )
+        == 1
+    )
+
+
+def give_back_use(tx: Transaction, credential: int) -> None:
+    """Give back the use of an issuance that was voided."""
+    tx.execute("UPDATE credentials SET uses_left = uses_left + 1 WHERE id = ?", (credential,))
+
+
+def take_attempt(tx: Transaction, credential: int) -> None:
+    """Count a wrong secret."""
+    tx.execute(
+        "UPDATE credentials SET attempts_left = attempts_left - 1 WHERE id = ? AND attempts_left > 0",
+        (credential,),
+    )
+
+
+def cancel(tx: Transaction, reference: str, now: datetime) -> bool:
+    """Cancel a credential; False when there is none of this reference that is not cancelled."""
+    return (
+        tx.execute(
+            "UPDATE credentials SET cancelled_at = ? WHERE reference = ? AND cancelled_at IS NULL",
+            (to_unix(now), reference),
+        )
+        == 1
+    )

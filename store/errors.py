@@ -1,0 +1,13 @@
+"""What can go wrong with the store."""
+
+
+class StorageError(Exception):
+    """The database did not do what was asked; nothing of the transaction was kept."""
+
+
+class StorageFullError(StorageError):
+    """The disk is full or failing; the same transaction may succeed later."""
+
+
+class NewerSchemaError(StorageError):
+    """The database was written by a newer version of the program."""

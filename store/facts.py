@@ -1,0 +1,14 @@
+"""Single values about this installation."""
+
+from store.database import Transaction
+
+
+def get(tx: Transaction, name: str) -> str | None:
+    """Return a value, or None."""
+    row = tx.one("SELECT value FROM facts WHERE name = ?", (name,))
+    return row[0] if row else None
+
+
+def put(tx: Transaction, name: str, value: str) -> None:
+    """Set a value."""
+    tx.execute("INSERT OR REPLACE INTO facts (name, value) VALUES (?, ?)", (name, value))

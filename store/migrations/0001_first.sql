@@ -1,0 +1,132 @@
+-- Times are Unix seconds (UTC). Serials are 16 octets, big-endian, so that they sort as numbers.
+
+CREATE TABLE authorities (
+    id          INTEGER PRIMARY KEY,
+    name        TEXT NOT NULL UNIQUE,
+    parent      TEXT,               -- NULL: self-signed, or signed outside
+    key_label   TEXT UNIQUE,        -- NULL: the key is kept outside
+    certificate BLOB                -- DER; NULL until issued or imported
+);
+
+CREATE TABLE credentials (
+    id            INTEGER PRIMARY KEY,
+    reference     TEXT NOT NULL UNIQUE,
+    secret_hash   BLOB NOT NULL,
+    profile       TEXT NOT NULL,
+    subject       TEXT NOT NULL,    -- RFC 4514
+    san           TEXT NOT NULL,    -- JSON list of kind:value
+    limit_mnt     INTEGER,
+    uses_left     INTEGER NOT NULL CHECK (uses_left >= 0),
+    attempts_left INTEGER NOT NULL CHECK (attempts_left >= 0),
+    created_at    INTEGER NOT NULL,
+    expires_at    INTEGER NOT NULL,
+    cancelled_at  INTEGER
+);
+
+CREATE TABLE issuances (
+    id           INTEGER PRIMARY KEY,
+    authority    INTEGER NOT NULL REFERENCES authorities (id),
+    serial       BLOB NOT NULL,
+    profile      TEXT NOT NULL,
+    subject      TEXT NOT NULL,
+    spki_sha256  BLOB NOT NULL,
+    tbs          BLOB NOT NULL,
+    tbs_sha256   BLOB NOT NULL,
+    requested_by TEXT NOT NULL,
+    credential   INTEGER REFERENCES credentials (id),
+    state        TEXT NOT NULL CHECK (state IN ('prepared', 'signing', 'issued', 'voided')),
+    prepared_at  INTEGER NOT NULL,
+    finished_at  INTEGER,
+    delivered_at INTEGER,
+    UNIQUE (authority, serial)
+);
+CREATE INDEX issuances_open ON issuances (state) WHERE state IN ('prepared', 'signing');
+CREATE INDEX issuances_by_credential ON issuances (credential) WHERE credential IS NOT NULL;
+CREATE INDEX issuances_by_key ON issuances (spki_sha256);
+
+CREATE TABLE certificates (
+    authority   INTEGER NOT NULL REFERENCES authorities (id),
+    serial      BLOB NOT NULL CHECK (length(serial) = 16),
+    profile     TEXT NOT NULL,
+    subject     TEXT NOT NULL,
+    spki_sha256 BLOB NOT NULL,
+    not_before  INTEGER NOT NULL,
+    not_after   INTEGER NOT NULL,
+    state       TEXT NOT NULL CHECK (state IN ('active', 'suspended', 'revoked')),
+    certificate BLOB NOT NULL,
+    PRIMARY KEY (authority, serial)
+) WITHOUT ROWID;
+CREATE INDEX certificates_by_serial ON certificates (serial);
+CREATE INDEX certificates_by_key ON certificates (spki_sha256);
+CREATE INDEX certificates_by_subject ON certificates (subject);
+CREATE INDEX certificates_by_state ON certificates (state, not_after);
+
+CREATE TABLE status_events (
+    sequence     INTEGER PRIMARY KEY,   -- given in commit order, without gaps
+    authority    INTEGER NOT NULL,
+    serial       BLOB NOT NULL,
+    from_state   TEXT,                  -- NULL: issued
+    to_state     TEXT NOT NULL,
+    reason       INTEGER,               -- CRLReason (RFC 5280 §5.3.1)
+    effective_at INTEGER NOT NULL,
+    actor        TEXT NOT NULL
+);
+CREATE INDEX status_events_by_certificate ON status_events (authority, serial);
+CREATE INDEX status_events_changes ON status_events (authority, sequence) WHERE from_state IS NOT NULL;
+
+CREATE TABLE holds (
+    id        INTEGER PRIMARY KEY,
+    authority INTEGER NOT NULL,
+    serial    BLOB NOT NULL,
+    holder    TEXT NOT NULL,            -- whose hold it is
+    opened_at INTEGER NOT NULL,
+    closed_at INTEGER
+);
+CREATE UNIQUE INDEX holds_open ON holds (authority, serial, holder) WHERE closed_at IS NULL;
+
+CREATE TABLE revocations (              -- what a CRL says now: holds and revocations
+    authority  INTEGER NOT NULL,
+    serial     BLOB NOT NULL,
+    revoked_at INTEGER NOT NULL,
+    reason     INTEGER NOT NULL,
+    not_after  INTEGER NOT NULL,
+    entry      BLOB NOT NULL,           -- DER of the revokedCertificates element
+    PRIMARY KEY (authority, serial)
+) WITHOUT ROWID;
+
+CREATE TABLE crls (
+    authority   INTEGER NOT NULL REFERENCES authorities (id),
+    number      INTEGER NOT NULL,
+    this_update INTEGER NOT NULL,
+    next_update INTEGER NOT NULL,
+    events_to   INTEGER NOT NULL,       -- the last status event that it tells of
+    sha256      BLOB NOT NULL,
+    crl         BLOB,                   -- DER; kept for the newest only
+    PRIMARY KEY (authority, number)
+);
+
+CREATE TABLE responders (
+    id          INTEGER PRIMARY KEY,
+    authority   INTEGER NOT NULL REFERENCES authorities (id),
+    key_label   TEXT NOT NULL UNIQUE,
+    certificate BLOB NOT NULL,
+    not_after   INTEGER NOT NULL
+);
+
+CREATE TABLE audit (
+    sequence      INTEGER PRIMARY KEY,
+    at            INTEGER NOT NULL,
+    actor         TEXT NOT NULL,
+    action        TEXT NOT NULL,
+    outcome       TEXT NOT NULL,
+    detail        TEXT NOT NULL,        -- JSON, no personal data
+    personal_salt BLOB,                 -- with personal: erasable
+    personal      TEXT,                 -- JSON
+    personal_hash BLOB,                 -- SHA-256 of salt and personal; stays
+    hash          BLOB NOT NULL         -- SHA-256 over the previous hash and this record
+);
+
+CREATE TABLE facts (                    -- single values about this installation
+    name  TEXT PRIMARY KEY,
+    value TEXT NOT NULL
+) WITHOUT ROWID;

@@ -1,0 +1,169 @@
+"""The rows of the store as frozen dataclasses; times are aware UTC in whole seconds."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+
+SERIAL_OCTETS: Final = 16
+
+
+def to_unix(moment: datetime) -> int:
+    """Return a moment as the store keeps it."""
+    return int(moment.timestamp())
+
+
+def from_unix(seconds: int) -> datetime:
+    """Return a moment that the store kept, aware UTC."""
+    return datetime.fromtimestamp(seconds, UTC)
+
+
+def serial_to_blob(serial: int) -> bytes:
+    """Return a serial as the store keeps it: 16 octets that sort as the number does."""
+    return serial.to_bytes(SERIAL_OCTETS, "big")
+
+
+@dataclass(frozen=True, slots=True)
+class AuthorityRecord:
+    """A certification authority of this installation; `key_label` None: its key is kept outside."""
+
+    id: int
+    name: str
+    parent: str | None
+    key_label: str | None
+    certificate: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class CredentialRecord:
+    """An enrolment credential: who knows its secret may enrol this identity, `uses_left` times."""
+
+    id: int
+    reference: str
+    secret_hash: bytes
+    profile: str
+    subject: str
+    san: tuple[str, ...]
+    limit_mnt: int | None
+    uses_left: int
+    attempts_left: int
+    created_at: datetime
+    expires_at: datetime
+    cancelled_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class IssuanceRecord:
+    """One intent to issue, from the reserved serial to its end: issued or voided."""
+
+    id: int
+    authority: int
+    serial: int
+    profile: str
+    subject: str
+    spki_sha256: bytes
+    tbs: bytes
+    tbs_sha256: bytes
+    requested_by: str
+    credential: int | None
+    state: str
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateRecord:
+    """An issued certificate and its stored state (active, suspended, revoked)."""
+
+    authority: int
+    serial: int
+    profile: str
+    subject: str
+    spki_sha256: bytes
+    not_before: datetime
+    not_after: datetime
+    state: str
+    certificate: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class StatusEventRecord:
+    """One change of a certificate's status; `from_state` None: it was issued."""
+
+    sequence: int
+    authority: int
+    serial: int
+    from_state: str | None
+    to_state: str
+    reason: int | None
+    effective_at: datetime
+    actor: str
+
+
+@dataclass(frozen=True, slots=True)
+class HoldRecord:
+    """An open hold on a certificate and whose it is."""
+
+    holder: str
+    opened_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class RevocationRecord:
+    """What CRL and OCSP say of a certificate that is on hold or revoked; `entry` is DER."""
+
+    authority: int
+    serial: int
+    revoked_at: datetime
+    reason: int
+    not_after: datetime
+    entry: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class CRLRecord:
+    """A published CRL; `crl` is kept for the newest number only."""
+
+    authority: int
+    number: int
+    this_update: datetime
+    next_update: datetime
+    events_to: int
+    sha256: bytes
+    crl: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class ResponderRecord:
+    """A delegated OCSP signer of an authority (RFC 6960 §4.2.2.2)."""
+
+    id: int
+    authority: int
+    key_label: str
+    certificate: bytes
+    not_after: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEntry:
+    """What is to be recorded; `personal` may be erased later without breaking the chain."""
+
+    at: datetime
+    actor: str
+    action: str
+    outcome: str
+    detail: str
+    personal: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AuditRecord:
+    """One link of the audit chain as it is stored."""
+
+    sequence: int
+    at: datetime
+    actor: str
+    action: str
+    outcome: str
+    detail: str
+    personal_salt: bytes | None
+    personal: str | None
+    personal_hash: bytes | None
+    hash: bytes

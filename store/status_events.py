@@ -1,0 +1,155 @@
+"""Status events in commit order, holds, and what a CRL says now."""
+
+from datetime import datetime
+from typing import Any
+
+from store.database import Transaction
+from store.records import (
+    HoldRecord,
+    RevocationRecord,
+    StatusEventRecord,
+    from_unix,
+    serial_to_blob,
+    to_unix,
+)
+
+_EVENT = "sequence, authority, serial, from_state, to_state, reason, effective_at, actor"
+_REVOCATION = "authority, serial, revoked_at, reason, not_after, entry"
+
+
+def _event(row: tuple[Any, ...]) -> StatusEventRecord:
+    serial, effective_at = int.from_bytes(row[2], "big"), from_unix(row[6])
+    return StatusEventRecord(row[0], row[1], serial, row[3], row[4], row[5], effective_at, row[7])
+
+
+def _revocation(row: tuple[Any, ...]) -> RevocationRecord:
+    serial = int.from_bytes(row[1], "big")
+    return RevocationRecord(row[0], serial, from_unix(row[2]), row[3], from_unix(row[4]), row[5])
+
+
+def append(
+    tx: Transaction,
+    *,
+    authority: int,
+    serial: int,
+    from_state: str | None,
+    to_state: str,
+    reason: int | None,
+    effective_at: datetime,
+    actor: str,
+) -> int:
+    """Append an event and return its sequence number: the next one, given by the single writer."""
+    sequence = head(tx) + 1
+    tx.execute(
+        f"INSERT INTO status_events ({_EVENT}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            sequence,
+            authority,
+            serial_to_blob(serial),
+            from_state,
+            to_state,
+            reason,
+            to_unix(effective_at),
+            actor,
+        ),
+    )
+    return sequence
+
+
+def head(tx: Transaction) -> int:
+    """Return the sequence number of the last event, 0 when there is none."""
+    row = tx.one("SELECT max(sequence) FROM status_events")
+    return row[0] or 0 if row else 0
+
+
+def after(tx: Transaction, sequence: int, limit: int) -> list[StatusEventRecord]:
+    """Return the events after `sequence` in order, at most `limit`."""
+    rows = tx.all(
+        f"SELECT {_EVENT} FROM status_events WHERE sequence > ? ORDER BY sequence LIMIT ?", (sequence, limit)
+    )
+    return [_event(row) for row in rows]
+
+
+def of_certificate(tx: Transaction, authority: int, serial: int) -> list[StatusEventRecord]:
+    """Return the events of one certificate in order."""
+    rows = tx.all(
+        f"SELECT {_EVENT} FROM status_events WHERE authority = ? AND serial = ? ORDER BY sequence",
+        (authority, serial_to_blob(serial)),
+    )
+    return [_event(row) for row in rows]
+
+
+def open_hold(tx: Transaction, authority: int, serial: int, holder: str, opened_at: datetime) -> None:
+    """Open a hold; a second open one of the same holder breaks a constraint."""
+    tx.execute(
+        "INSERT INTO holds (authority, serial, holder, opened_at) VALUES (?, ?, ?, ?)",
+        (authority, serial_to_blob(serial), holder, to_unix(opened_at)),
+    )
+
+
+def close_hold(tx: Transaction, authority: int, serial: int, holder: str, closed_at: datetime) -> None:
+    """Close the open hold of this holder."""
+    tx.execute(
+        "UPDATE holds SET closed_at = ? WHERE authority = ? AND serial = ? AND holder = ?"
+        " AND closed_at IS NULL",
+        (to_unix(closed_at), authority, serial_to_blob(serial), holder),
+    )
+
+
+def open_holds(tx: Transaction, authority: int, serial: int) -> list[HoldRecord]:
+    """Return the open holds of a certificate, oldest first."""
+    rows = tx.all(
+        "SELECT holder, opened_at FROM holds WHERE authority = ? AND serial = ? AND closed_at IS NULL"
+        " ORDER BY id",
+        (authority, serial_to_blob(serial)),
+    )
+    return [HoldRecord(row[0], from_unix(row[1])) for row in rows]
+
+
+def set_revocation(tx: Transaction, record: RevocationRecord) -> None:
+    """Store what CRL and OCSP say of this certificate from now on."""
+    tx.execute(
+        f"INSERT OR REPLACE INTO revocations ({_REVOCATION}) VALUES (?, ?, ?, ?, ?, ?)",
+        (
+            record.authority,
+            serial_to_blob(record.serial),
+            to_unix(record.revoked_at),
+            record.reason,
+            to_unix(record.not_after),
+            record.entry,
+        ),
+    )
+
+
+def clear_revocation(tx: Transaction, authority: int, serial: int) -> None:
+    """Take a restored certificate off the next CRL."""
+    tx.execute(
+        "DELETE FROM revocations WHERE authority = ? AND serial = ?", (authority, serial_to_blob(serial))
+    )
+
+
+def revocation(tx: Transaction, authority: int, serial: int) -> RevocationRecord | None:
+    """Return what CRL and OCSP say of this certificate, or None when it is good."""
+    row = tx.one(
+        f"SELECT {_REVOCATION} FROM revocations WHERE authority = ? AND serial = ?",
+        (authority, serial_to_blob(serial)),
+    )
+    return _revocation(row) if row else None
+
+
+def crl_entries(tx: Transaction, authority: int, not_expired_at: datetime | None) -> list[bytes]:
+    """Return the DER entries of an authority in serial order; those expired at that time are left out."""
+    floor = to_unix(not_expired_at) if not_expired_at else 0
+    rows = tx.all(
+        "SELECT entry FROM revocations WHERE authority = ? AND not_after >= ? ORDER BY serial",
+        (authority, floor),
+    )
+    return [row[0] for row in rows]
+
+
+def last_change(tx: Transaction, authority: int) -> int:
+    """Return the sequence number of an authority's last change after issuance, 0 when there is none."""
+    row = tx.one(
+        "SELECT max(sequence) FROM status_events WHERE authority = ? AND from_state IS NOT NULL", (authority,)
+    )
+    return row[0] or 0 if row else 0
