@@ -1,0 +1,189 @@
+"""Makes the authorities and their OCSP signers, and renews the signers in time.
+
+Every step is "have it, or make it", found by key in the store, so that a set-up that was cut short is
+simply run again. All certificates take the one way through `issuance`.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from cryptography import x509
+from cryptography.hazmat.primitives.hashes import SHA256
+
+from config.profile import Profile
+from config.schema import Settings
+from config.schema_authorities import Authority as AuthoritySettings
+from config.units import Lifetime
+from pkiserver import audit
+from pkiserver.ca.authorities import Authorities, Authority
+from pkiserver.ca.issuance import AuthorizedRequest, Issuance
+from pkiserver.ca.tbs import Identity
+from pkiserver.clock import Clock
+from pkiserver.signer.algorithms import KeySpec, load_public_key
+from pkiserver.signer.client import Signer
+from pkiserver.storage import Storage
+from protocols.x509.names import parse_subject
+from store import audit as audit_chain
+from store import authorities as rows
+from store.database import Transaction
+
+ROOT_PROFILE: Final = "root-ca"
+ISSUING_PROFILE: Final = "issuing-ca"
+RESPONDER_PROFILE: Final = "ocsp-responder"
+RENEW_SHARE: Final = 3  # renewed when less than a third of the lifetime is left
+SYSTEM: Final = "system"
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class CAServices:
+    """What the parts of `ca` that make certificates for the CA itself work with."""
+
+    settings: Settings
+    profiles: Mapping[str, Profile]
+    storage: Storage
+    signer: Signer
+    clock: Clock
+    authorities: Authorities
+    issuance: Issuance
+
+
+class Hierarchy:
+    """Sets the authorities up and keeps their OCSP signers current."""
+
+    def __init__(self, services: CAServices) -> None:
+        self._services = services
+        self._settings = services.settings
+        self._storage = services.storage
+        self._signer = services.signer
+        self._authorities = services.authorities
+
+    async def set_up(self, progress: Progress, *, offline_root: bool = False) -> None:
+        """Make every key and certificate that is missing; with `offline_root` no key for the root.
+
+        Issuing authorities below an offline root wait for their certificates: `csr`, `import_certificate`.
+        """
+        await self._add_authorities(offline_root=offline_root)
+        for record in self._authorities.pending:
+            progress(f"authority {record.name}")
+            await self._ensure_key(record.key_label, self._settings.authorities[record.name].key)
+            await self._certify(record.name)
+        await self.maintain(progress)
+
+    async def maintain(self, progress: Progress = lambda _: None) -> bool:
+        """Make or renew the OCSP signers that are due; True when any was made."""
+        made = False
+        for authority in list(self._authorities):
+            if authority.key_label is not None and self._responder_due(authority):
+                progress(f"OCSP responder of {authority.name}")
+                await self._make_responder(authority)
+                made = True
+        return made
+
+    async def _add_authorities(self, *, offline_root: bool) -> None:
+        await self._authorities.reload(self._storage)
+        known = {record.name for record in self._authorities.records}
+
+        def transaction(tx: Transaction) -> None:
+            for name, authority in _parents_first(self._settings):
+                if name not in known:
+                    label = None if offline_root and not authority.parent else f"ca-{name}"
+                    rows.add_authority(tx, name, authority.parent or None, label)
+                    entry = audit.entry(self._services.clock.now(), SYSTEM, "authority.add", authority=name)
+                    audit_chain.append(tx, entry)
+
+        await self._storage.write(transaction)
+        await self._authorities.reload(self._storage)
+
+    async def _ensure_key(self, label: str | None, kind: str) -> None:
+        if label is not None and label not in await self._signer.labels():
+            await self._signer.generate(label, KeySpec.parse(kind))
+            entry = audit.entry(self._services.clock.now(), SYSTEM, "key.generate", label=label, kind=kind)
+            await self._storage.write(lambda tx: audit_chain.append(tx, entry))
+
+    async def _certify(self, name: str) -> None:
+        """Give a pending authority its certificate, unless that must come from outside."""
+        record = self._authorities.record(name)
+        above = self._authorities.record(record.parent) if record.parent else record
+        if above.key_label is None or record.key_label is None:
+            return
+        der = await self._issue(
+            profile=ISSUING_PROFILE if record.parent else ROOT_PROFILE,
+            authority=record.parent or name,
+            subject=parse_subject(self._settings.authorities[name].subject),
+            key_label=record.key_label,
+            lifetime=self._settings.authorities[name].lifetime,
+        )
+        await self.set_certificate(name, der, SYSTEM, "authority.certify")
+
+    async def _issue(
+        self, *, profile: str, authority: str, subject: x509.Name, key_label: str, lifetime: Lifetime
+    ) -> bytes:
+        request = AuthorizedRequest(
+            profile=self._services.profiles[profile],
+            authority=authority,
+            identity=Identity(subject),
+            public_key=load_public_key(await self._signer.public_key(key_label)),
+            requested_by=SYSTEM,
+            lifetime=lifetime,
+        )
+        return await self._services.issuance.issue_once(request)
+
+    async def set_certificate(self, name: str, der: bytes, actor: str, action: str) -> None:
+        """Record the certificate of an authority and let the other parts see it."""
+        fingerprint = x509.load_der_x509_certificate(der).fingerprint(SHA256()).hex()
+        entry = audit.entry(self._services.clock.now(), actor, action, authority=name, sha256=fingerprint)
+
+        def transaction(tx: Transaction) -> None:
+            rows.set_certificate(tx, name, der)
+            audit_chain.append(tx, entry)
+
+        await self._storage.write(transaction)
+        await self._authorities.reload(self._storage)
+
+    def _responder_due(self, authority: Authority) -> bool:
+        responder = self._authorities.responder(authority.id)
+        return responder is None or renewal_due(responder.certificate, self._services.clock.now())
+
+    async def _make_responder(self, authority: Authority) -> None:
+        settings = self._settings.authorities[authority.name]
+        count = await self._storage.read(
+            lambda tx: sum(record.authority == authority.id for record in rows.all_responders(tx))
+        )
+        label = f"ocsp-{authority.name}-{count + 1}"
+        await self._ensure_key(label, settings.responder_key)
+        der = await self._issue(
+            profile=RESPONDER_PROFILE,
+            authority=authority.name,
+            subject=responder_name(authority.certificate.subject, count + 1),
+            key_label=label,
+            lifetime=settings.responder_lifetime,
+        )
+        not_after = x509.load_der_x509_certificate(der).not_valid_after_utc
+        await self._storage.write(lambda tx: rows.add_responder(tx, authority.id, label, der, not_after))
+        await self._authorities.reload(self._storage)
+
+
+def responder_name(authority: x509.Name, number: int) -> x509.Name:
+    """Return the name of an authority's OCSP signer: the authority's, with another commonName."""
+    return x509.Name(
+        [
+            x509.NameAttribute(attribute.oid, f"{attribute.value!s} OCSP {number}")
+            if attribute.oid == x509.NameOID.COMMON_NAME
+            else attribute
+            for attribute in authority
+        ]
+    )
+
+
+def renewal_due(certificate: x509.Certificate, now: datetime) -> bool:
+    """Return whether less than a third of a certificate's lifetime is left."""
+    lifetime = certificate.not_valid_after_utc - certificate.not_valid_before_utc
+    return certificate.not_valid_after_utc - now < lifetime / RENEW_SHARE
+
+
+def _parents_first(settings: Settings) -> list[tuple[str, AuthoritySettings]]:
+    return sorted(settings.authorities.items(), key=lambda item: bool(item[1].parent))

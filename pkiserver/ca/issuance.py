@@ -1,0 +1,331 @@
+"""The way of a certificate: prepare -> a single-use token -> issue, each step durable before the next.
+
+1. prepare: key policy, TBS from the profile, lint; serial, TBS and intent stored; audited.
+2. issue: marked as being signed and audited; signed; assembled and compared; certificate, status
+   event and audit stored in one transaction.
+
+A crash leaves an intent that `recover` finishes (it may have been signed) or voids (it was not), so
+no certificate exists that is not on record.
+"""
+
+import hashlib
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from config.profile import Profile
+from config.units import Lifetime
+from pkiserver import audit
+from pkiserver.ca.authorities import Authorities
+from pkiserver.ca.key_policy import check_key
+from pkiserver.ca.lint import check_tbs
+from pkiserver.ca.tbs import Addresses, Identity, IssuerFacts, build_tbs, lint_facts, validity
+from pkiserver.ca.weak_keys import WeakKeyList
+from pkiserver.clock import Clock
+from pkiserver.errors import ConflictError, KeyRefusedError, PKIServerError, UnavailableError
+from pkiserver.signer.algorithms import load_public_key, signature_algorithm_for, verify
+from pkiserver.signer.client import Signer
+from pkiserver.storage import Storage
+from protocols.x509.certificate import TBSCertificate, assemble_certificate, serial_text
+from protocols.x509.names import subject_text
+from store import audit as audit_chain
+from store import certificates, credentials, issuances, status_events
+from store.database import Transaction
+from store.records import CertificateRecord, IssuanceRecord
+
+KEY_COMPROMISE: Final = 1  # CRLReason (RFC 5280 §5.3.1)
+SERIAL_BITS: Final = 127  # positive and at most 16 octets; CA/B BR 7.1 asks for 64 random bits
+
+
+@dataclass(frozen=True, slots=True)
+class AuthorizedRequest:
+    """A request that somebody was entitled to make; made by `ra` and by the hierarchy's own needs."""
+
+    profile: Profile
+    authority: str
+    identity: Identity
+    public_key: CertificatePublicKeyTypes
+    requested_by: str
+    credential: int | None = None
+    lifetime: Lifetime | None = None  # for the kinds of profile that leave it to the authority
+
+
+@dataclass(slots=True)
+class PreparedCertificate:
+    """The single-use token for one signature: what was checked, stored and may be signed now."""
+
+    intent: IssuanceRecord
+    _spent: bool = field(default=False, repr=False)
+
+    def spend(self) -> IssuanceRecord:
+        """Return the intent, once; `ConflictError` after that."""
+        if self._spent:
+            raise ConflictError("this prepared certificate was issued already")
+        self._spent = True
+        return self.intent
+
+
+class Issuance:
+    """Issues certificates; one a server. `gate` raises `UnavailableError` while issuing stands still."""
+
+    def __init__(
+        self,
+        *,
+        storage: Storage,
+        signer: Signer,
+        clock: Clock,
+        authorities: Authorities,
+        weak_keys: WeakKeyList,
+        public_url: str,
+        gate: Callable[[], None],
+        on_event: Callable[[], None],
+    ) -> None:
+        self._storage = storage
+        self._signer = signer
+        self._clock = clock
+        self._authorities = authorities
+        self._weak_keys = weak_keys
+        self._public_url = public_url
+        self._gate = gate
+        self._on_event = on_event
+        self._under_way: set[int] = set()
+
+    async def prepare(self, request: AuthorizedRequest) -> PreparedCertificate:
+        """Check everything that can be checked before a signature and store the intent.
+
+        Raises `KeyRefusedError`, `RefusedError`, `UnavailableError`, or `LintError` where our own
+        profile is wrong. A refusal is audited by the caller, who knows what it was part of.
+        """
+        self._gate()
+        check_key(request.public_key, request.profile.keys, self._weak_keys)
+        now = self._clock.now()
+        serial = _random_serial()
+        tbs = self._tbs(request, serial, now)
+        intent = await self._reserve(request, serial, tbs, now)
+        return PreparedCertificate(intent)
+
+    async def issue(self, prepared: PreparedCertificate) -> CertificateRecord:
+        """Sign and record a prepared certificate; on disk, with its event, when this returns.
+
+        Raises `UnavailableError` when it could not be signed or stored: the intent is then voided at
+        once, or by `recover` later, and the credential's use is given back.
+        """
+        intent = prepared.spend()
+        self._under_way.add(intent.id)
+        try:
+            await self._mark_signing(intent)
+            try:
+                signature = await self._sign(intent)
+                der = self._assemble(intent, signature)
+            except PKIServerError as error:
+                await self._void(intent, str(error))
+                raise UnavailableError("the certificate could not be signed; try again later") from error
+            return await self._record(intent, der)
+        finally:
+            self._under_way.discard(intent.id)
+
+    async def issue_once(self, request: AuthorizedRequest) -> bytes:
+        """Return the active certificate of this key and profile, issued earlier or now (DER)."""
+        digest = key_hash(request.public_key)
+        for found in await self._storage.read(lambda tx: certificates.with_key(tx, digest)):
+            if found.profile == request.profile.name and found.state == "active":
+                return found.certificate
+        return (await self.issue(await self.prepare(request))).certificate
+
+    async def recover(self) -> int:
+        """Finish or void what a crash or a full disk left; return how many there were."""
+        unfinished = [
+            intent
+            for intent in await self._storage.read(issuances.unfinished)
+            if intent.id not in self._under_way
+        ]
+        for intent in unfinished:
+            if intent.state == "prepared":
+                await self._void(intent, "the server stopped before it was signed")
+            else:
+                await self._record(intent, self._assemble(intent, await self._sign(intent)))
+        return len(unfinished)
+
+    def _tbs(self, request: AuthorizedRequest, serial: int, now: datetime) -> bytes:
+        profile = request.profile
+        if request.lifetime is not None:
+            profile = profile.with_lifetime(request.lifetime)
+        issuer = self._issuer(request)
+        contents = (
+            profile,
+            request.identity,
+            request.public_key,
+            issuer,
+            self._addresses(request.authority),
+            serial,
+            *validity(profile, now, issuer.not_after),
+        )
+        tbs = build_tbs(*contents)
+        check_tbs(tbs, lint_facts(*contents))
+        return tbs
+
+    def _addresses(self, authority: str) -> Addresses:
+        url = self._public_url
+        return Addresses(f"{url}/ocsp", f"{url}/ca/{authority}.cer", f"{url}/crl/{authority}.crl")
+
+    def _issuer(self, request: AuthorizedRequest) -> IssuerFacts:
+        """Return what the certificate says of its issuer; a root that has none yet issues itself."""
+        if self._authorities.record(request.authority).certificate is None:
+            return IssuerFacts.of_root(request.identity.subject, request.public_key)
+        return IssuerFacts.of(self._authorities.get(request.authority).certificate)
+
+    def _issuer_key(self, intent: IssuanceRecord) -> CertificatePublicKeyTypes:
+        record = self._authorities.record_with_id(intent.authority)
+        if record.certificate is None:
+            return load_public_key(TBSCertificate.parse(intent.tbs).spki_der)
+        return x509.load_der_x509_certificate(record.certificate).public_key()
+
+    async def _reserve(
+        self, request: AuthorizedRequest, serial: int, tbs: bytes, now: datetime
+    ) -> IssuanceRecord:
+        authority = self._authorities.record(request.authority)
+        subject = subject_text(request.identity.subject)
+        spki_sha256 = key_hash(request.public_key)
+
+        def transaction(tx: Transaction) -> IssuanceRecord:
+            _refuse_reused_key(tx, spki_sha256, subject)
+            if request.credential is not None and not credentials.take_use(tx, request.credential, now):
+                raise ConflictError("the credential has no use left")
+            intent = issuances.reserve(
+                tx,
+                authority=authority.id,
+                serial=serial,
+                profile=request.profile.name,
+                subject=subject,
+                spki_sha256=spki_sha256,
+                tbs=tbs,
+                tbs_sha256=hashlib.sha256(tbs).digest(),
+                requested_by=request.requested_by,
+                credential=request.credential,
+                now=now,
+            )
+            _audit(tx, now, intent, "certificate.prepare", personal={"subject": subject})
+            return intent
+
+        return await self._storage.write(transaction)
+
+    async def _mark_signing(self, intent: IssuanceRecord) -> None:
+        now = self._clock.now()
+
+        def transaction(tx: Transaction) -> None:
+            if not issuances.mark_signing(tx, intent.id):
+                raise ConflictError("this issuance has ended already")
+            _audit(tx, now, intent, "certificate.sign")
+
+        await self._storage.write(transaction)
+
+    async def _sign(self, intent: IssuanceRecord) -> bytes:
+        if hashlib.sha256(intent.tbs).digest() != intent.tbs_sha256:
+            raise ConflictError("the stored TBSCertificate is not the one that was prepared")
+        authority = self._authorities.record_with_id(intent.authority)
+        if authority.key_label is None:
+            raise ConflictError(f"the key of authority {authority.name} is kept outside")
+        return await self._signer.sign(authority.key_label, intent.tbs)
+
+    def _assemble(self, intent: IssuanceRecord, signature: bytes) -> bytes:
+        """Return the certificate, after its signature was verified and its TBS compared."""
+        public_key = self._issuer_key(intent)
+        verify(public_key, signature, intent.tbs)
+        der = assemble_certificate(intent.tbs, signature_algorithm_for(public_key).der, signature)
+        if x509.load_der_x509_certificate(der).tbs_certificate_bytes != intent.tbs:
+            raise ConflictError("the assembled certificate is not the one that was prepared")
+        return der
+
+    async def _record(self, intent: IssuanceRecord, der: bytes) -> CertificateRecord:
+        now = self._clock.now()
+        certificate = x509.load_der_x509_certificate(der)
+        record = CertificateRecord(
+            authority=intent.authority,
+            serial=intent.serial,
+            profile=intent.profile,
+            subject=intent.subject,
+            spki_sha256=intent.spki_sha256,
+            not_before=certificate.not_valid_before_utc,
+            not_after=certificate.not_valid_after_utc,
+            state="active",
+            certificate=der,
+        )
+
+        def transaction(tx: Transaction) -> None:
+            if not issuances.mark_issued(tx, intent.id, now):
+                raise ConflictError("this issuance has ended already")
+            certificates.add(tx, record)
+            status_events.append(
+                tx,
+                authority=intent.authority,
+                serial=intent.serial,
+                from_state=None,
+                to_state="active",
+                reason=None,
+                effective_at=now,
+                actor=intent.requested_by,
+            )
+            _audit(tx, now, intent, "certificate.issue", sha256=hashlib.sha256(der).hexdigest())
+
+        await self._storage.write(transaction)
+        self._on_event()
+        return record
+
+    async def _void(self, intent: IssuanceRecord, reason: str) -> None:
+        now = self._clock.now()
+
+        def transaction(tx: Transaction) -> None:
+            if issuances.mark_voided(tx, intent.id, now):
+                if intent.credential is not None:
+                    credentials.give_back_use(tx, intent.credential)
+                _audit(tx, now, intent, "certificate.void", reason=reason)
+
+        await self._storage.write(transaction)
+
+
+def key_hash(public_key: CertificatePublicKeyTypes) -> bytes:
+    """Return the SHA-256 of the SubjectPublicKeyInfo, by which a key is known in the store."""
+    return hashlib.sha256(public_key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).digest()
+
+
+def _random_serial() -> int:
+    return secrets.randbits(SERIAL_BITS) or 1
+
+
+def _refuse_reused_key(tx: Transaction, spki_sha256: bytes, subject: str) -> None:
+    """A key belongs to one subject, and once compromised to nobody (CA/B BR 6.1.1.3)."""
+    if issuances.subjects_of_key(tx, spki_sha256) - {subject}:
+        raise KeyRefusedError("this key is in use by another subject: make a new one")
+    for certificate in certificates.with_key(tx, spki_sha256):
+        revocation = status_events.revocation(tx, certificate.authority, certificate.serial)
+        if revocation is not None and revocation.reason == KEY_COMPROMISE:
+            raise KeyRefusedError("this key was revoked as compromised: make a new one")
+
+
+def _audit(
+    tx: Transaction,
+    now: datetime,
+    intent: IssuanceRecord,
+    action: str,
+    *,
+    personal: dict[str, str] | None = None,
+    **detail: str,
+) -> None:
+    entry = audit.entry(
+        now,
+        intent.requested_by,
+        action,
+        personal=personal,
+        authority=intent.authority,
+        serial=serial_text(intent.serial),
+        profile=intent.profile,
+        tbs_sha256=intent.tbs_sha256.hex(),
+        **detail,
+    )
+    audit_chain.append(tx, entry)

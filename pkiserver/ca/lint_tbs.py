@@ -1,0 +1,226 @@
+"""The TBSCertificate as the lint rules see it: read by the strict DER reader, and by a second decoder.
+
+Nothing here was used to build it, so that a fault of the builder, or of a profile, cannot hide itself.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+
+from cryptography import x509
+
+from protocols.asn1 import der
+from protocols.errors import MalformedError
+
+MAX_EXTENSIONS: Final = 32  # our profiles use at most a dozen
+MAX_ATTRIBUTES: Final = 64  # no subject of ours comes near
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LintFacts:
+    """What was approved, and what the profile says: the rules compare the TBS with this and nothing else.
+
+    `issuer` is None for a self-signed root. OBJECT IDENTIFIERs are dotted. `key_usage` holds attribute names
+    of `x509.KeyUsage`, such as `digital_signature`. `signature_algorithm` is the DER AlgorithmIdentifier that
+    the issuer's key signs with, `spki` the approved DER SubjectPublicKeyInfo, `qc_statements` the DER of
+    the extension's value. An extension whose facts are empty must be absent. Times are aware UTC.
+    """
+
+    issuer: x509.Certificate | None
+    signature_algorithm: bytes
+    serial_number: int
+    not_before: datetime
+    not_after: datetime
+    subject: x509.Name
+    san: tuple[x509.GeneralName, ...]
+    spki: bytes
+    key_usage: frozenset[str]
+    extended_key_usage: frozenset[str]
+    is_ca: bool
+    path_length: int | None
+    ocsp_urls: tuple[str, ...]
+    ca_issuers_urls: tuple[str, ...]
+    crl_urls: tuple[str, ...]
+    policies: tuple[str, ...]
+    qc_statements: bytes | None = None
+    ocsp_nocheck: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Extension:
+    """One extension: `critical_written` tells whether the BOOLEAN is there at all."""
+
+    oid: str
+    critical: bool
+    critical_written: bool
+    value: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Time:
+    """A Time: identifier octet, content octets and what they mean."""
+
+    tag: int
+    content: bytes
+    moment: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class TBS:
+    """The fields of a TBSCertificate (RFC 5280 §4.1); names, algorithms and keys as their whole DER."""
+
+    version: int
+    serial: bytes
+    signature: bytes
+    issuer: bytes
+    not_before: Time
+    not_after: Time
+    subject: bytes
+    spki: bytes
+    has_unique_id: bool
+    extensions: tuple[Extension, ...]
+    der: bytes
+
+    def extension(self, oid: str) -> Extension | None:
+        """Return the first extension of this type, None when it is absent."""
+        return next((found for found in self.extensions if found.oid == oid), None)
+
+
+@dataclass(frozen=True, slots=True)
+class SecondReading:
+    """What a second decoder, cryptography's, finds in the same TBS."""
+
+    subject: x509.Name
+    san: tuple[x509.GeneralName, ...]
+    extension_count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """What one rule is given.
+
+    `issuer` is the issuer's TBS, of a root its own. `second` is None when the second decoder refuses the TBS:
+    one rule says so, and the others that would use it say nothing.
+    """
+
+    tbs: TBS
+    facts: LintFacts
+    issuer: TBS
+    second: SecondReading | None
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One rule: `check` yields a sentence for each breach; a `ProtocolError` from it is a breach too."""
+
+    name: str
+    citation: str
+    check: Callable[[Case], Iterable[str]]
+
+
+def read_tbs(data: bytes) -> TBS:
+    """Return the parts of a DER TBSCertificate; raises `ProtocolError` when it has another structure."""
+    outer = der.Reader(data)
+    reader = outer.enter()
+    outer.finish()
+    version = 0
+    if reader.peek() == der.context(0):
+        version = reader.enter(der.context(0)).integer()
+    serial, signature, issuer = (
+        reader.read(der.INTEGER),
+        reader.read_raw(der.SEQUENCE),
+        reader.read_raw(der.SEQUENCE),
+    )
+    validity = reader.enter()
+    not_before, not_after = _time(validity), _time(validity)
+    validity.finish()
+    subject, spki = reader.read_raw(der.SEQUENCE), reader.read_raw(der.SEQUENCE)
+    has_unique_id = False
+    while reader.peek() in (der.context(1, constructed=False), der.context(2, constructed=False)):
+        reader.read_any()
+        has_unique_id = True
+    extensions = _extensions(reader.enter(der.context(3))) if not reader.at_end else ()
+    reader.finish()
+    return TBS(
+        version,
+        serial,
+        signature,
+        issuer,
+        not_before,
+        not_after,
+        subject,
+        spki,
+        has_unique_id,
+        extensions,
+        data,
+    )
+
+
+def _time(reader: der.Reader) -> Time:
+    tag, raw = reader.read_any()
+    if tag == der.GENERALIZED_TIME:
+        return Time(tag, raw[2:], der.Reader(raw).generalized_time())
+    if tag != der.UTC_TIME:
+        raise MalformedError("a validity date is neither UTCTime nor GeneralizedTime")
+    text = raw[2:]
+    if len(text) != 13 or not text[:12].isdigit() or text[12:] != b"Z":
+        raise MalformedError("UTCTime is not YYMMDDHHMMSSZ")
+    century = b"19" if text[:2] >= b"50" else b"20"
+    try:
+        moment = datetime.strptime((century + text).decode("ascii"), "%Y%m%d%H%M%SZ").replace(tzinfo=UTC)
+    except ValueError as error:
+        raise MalformedError("UTCTime is no date") from error
+    return Time(tag, text, moment)
+
+
+def _extensions(wrapper: der.Reader) -> tuple[Extension, ...]:
+    reader = wrapper.enter()
+    wrapper.finish()
+    found: list[Extension] = []
+    while not reader.at_end:
+        if len(found) == MAX_EXTENSIONS:
+            raise MalformedError(f"more than {MAX_EXTENSIONS} extensions")
+        one = reader.enter()
+        oid = one.oid()
+        written = one.peek() == der.BOOLEAN
+        critical = one.boolean() if written else False
+        found.append(Extension(oid, critical, written, one.octet_string()))
+        one.finish()
+    return tuple(found)
+
+
+def attributes(name: bytes) -> Iterator[tuple[str, int, bytes]]:
+    """Yield type, identifier octet and content of each attribute of a DER Name."""
+    reader = der.Reader(name).enter()
+    count = 0
+    while not reader.at_end:
+        rdn = reader.enter(der.SET)
+        while not rdn.at_end:
+            if (count := count + 1) > MAX_ATTRIBUTES:
+                raise MalformedError(f"more than {MAX_ATTRIBUTES} attributes in a name")
+            pair = rdn.enter()
+            oid = pair.oid()
+            tag, raw = pair.read_any()
+            pair.finish()
+            yield oid, tag, der.Reader(raw).read(tag)
+
+
+def second_reading(tbs: TBS) -> SecondReading | None:
+    """Return what cryptography decodes, None where it refuses.
+
+    The TBS is put under a signature without meaning, because that decoder knows whole certificates only.
+    """
+    wrapped = der.sequence(tbs.der, tbs.signature, der.bit_string(b"\x00"))
+    try:
+        certificate = x509.load_der_x509_certificate(wrapped)
+        subject, extensions = certificate.subject, certificate.extensions
+    except (ValueError, x509.InvalidVersion, x509.DuplicateExtension, x509.UnsupportedGeneralNameType):
+        return None
+    names = [
+        name
+        for found in extensions
+        if isinstance(found.value, x509.SubjectAlternativeName)
+        for name in found.value
+    ]
+    return SecondReading(subject, tuple(names), len(extensions))

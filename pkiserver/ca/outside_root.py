@@ -1,0 +1,79 @@
+"""Authorities whose root is kept outside: their requests, and the certificates that come back."""
+
+from datetime import datetime
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from pkiserver.ca.hierarchy import CAServices, Hierarchy
+from pkiserver.errors import ConflictError, RefusedError
+from pkiserver.signer.algorithms import load_public_key, signature_algorithm_for
+from pkiserver.signer.placeholder import placeholder_key
+from protocols.asn1 import der
+from protocols.x509.names import parse_subject
+
+
+class OutsideRoot:
+    """Lets issuing authorities have their certificates from a root that this installation does not hold."""
+
+    def __init__(self, services: CAServices, hierarchy: Hierarchy) -> None:
+        self._services = services
+        self._hierarchy = hierarchy
+
+    async def csr(self, name: str) -> bytes:
+        """Return the DER PKCS #10 request of an authority, signed by its key, for an outside root."""
+        record = self._services.authorities.record(name)
+        if record.key_label is None:
+            raise ConflictError(f"the key of authority {name} is kept outside: there is nothing to request")
+        public_key = load_public_key(await self._services.signer.public_key(record.key_label))
+        algorithm = signature_algorithm_for(public_key)
+        subject = parse_subject(self._services.settings.authorities[name].subject)
+        builder = x509.CertificateSigningRequestBuilder().subject_name(subject)
+        draft = builder.sign(placeholder_key(public_key), algorithm.hash)  # type: ignore[arg-type]  # SHA-2 only
+        information = draft.tbs_certrequest_bytes
+        signature = await self._services.signer.sign(record.key_label, information)
+        return der.sequence(information, algorithm.der, der.bit_string(signature))
+
+    async def import_certificate(self, name: str, certificate: x509.Certificate, actor: str) -> None:
+        """Take the certificate that an outside root gave to an authority, or the outside root's own.
+
+        Raises `RefusedError` unless it is a CA certificate for this authority's name and key, valid now
+        and signed by the authority above; `ConflictError` when the authority has one already.
+        """
+        record = self._services.authorities.record(name)
+        if record.certificate is not None:
+            raise ConflictError(f"authority {name} has its certificate already")
+        parent = self._services.authorities.get(record.parent).certificate if record.parent else certificate
+        expected = await self._services.signer.public_key(record.key_label) if record.key_label else None
+        check_imported(certificate, parent, expected, self._services.clock.now())
+        if record.key_label is not None:
+            wanted = parse_subject(self._services.settings.authorities[name].subject)
+            if certificate.subject != wanted:
+                raise RefusedError("the certificate's subject is not the configured name of the authority")
+        await self._hierarchy.set_certificate(
+            name, certificate.public_bytes(Encoding.DER), actor, "authority.import"
+        )
+
+
+def check_imported(
+    certificate: x509.Certificate, parent: x509.Certificate, spki: bytes | None, now: datetime
+) -> None:
+    """Raise `RefusedError` unless an outside certificate fits its authority (RFC 5280 §4.2.1.9, §4.2.1.3)."""
+    if spki is not None:
+        theirs = certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+        if theirs != spki:
+            raise RefusedError("the certificate is for another key than this authority's")
+    try:
+        certificate.verify_directly_issued_by(parent)
+        constraints = certificate.extensions.get_extension_for_class(x509.BasicConstraints).value
+        usage = certificate.extensions.get_extension_for_class(x509.KeyUsage).value
+        certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier)
+    except (ValueError, TypeError, InvalidSignature) as error:
+        raise RefusedError("the certificate is not signed by the authority above it") from error
+    except x509.ExtensionNotFound as error:
+        raise RefusedError(f"the certificate lacks an extension that a CA needs: {error}") from error
+    if not (constraints.ca and usage.key_cert_sign and usage.crl_sign):
+        raise RefusedError("the certificate is not a CA's: it needs cA, keyCertSign and cRLSign")
+    if not certificate.not_valid_before_utc <= now <= certificate.not_valid_after_utc:
+        raise RefusedError("the certificate is not valid now")

@@ -1,0 +1,114 @@
+"""The server's own certificates: of the HTTPS server, and the administrator's first one.
+
+Their keys are made here, not in the signer: the first lives where TLS ends, the second is handed over.
+"""
+
+import ipaddress
+import secrets
+from typing import Final
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    pkcs12,
+)
+
+from config.hierarchy import INFRASTRUCTURE
+from pkiserver.ca.hierarchy import SYSTEM, CAServices, Progress, renewal_due
+from pkiserver.ca.issuance import AuthorizedRequest
+from pkiserver.ca.tbs import Identity
+from pkiserver.home import PRIVATE_FILE_MODE, Home, write_file
+from protocols.x509.names import parse_san, parse_subject
+
+TLS_PROFILE: Final = "tls-server"
+ADMINISTRATOR_PROFILE: Final = "administrator"
+PASSWORD_OCTETS: Final = 18
+
+
+class ServerCertificates:
+    """Makes and renews what the server needs under the authority `infrastructure`."""
+
+    def __init__(self, services: CAServices, home: Home) -> None:
+        self._services = services
+        self._authorities = services.authorities
+        self._home = home
+
+    async def maintain(self, progress: Progress = lambda _: None) -> bool:
+        """Make or renew what is due; True when the certificate of the HTTPS server is a new one."""
+        if not self._authorities.has(INFRASTRUCTURE):
+            return False
+        if not (self._home.administrator / "administrator.p12").exists():
+            progress("certificate of the administrator")
+            await self._make_administrator()
+        if not self._tls_due():
+            return False
+        progress("certificate of the HTTPS server")
+        await self._make_tls_certificate()
+        return True
+
+    def _tls_due(self) -> bool:
+        certificate = server_certificate(self._home)
+        if certificate is None:
+            return True
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        return set(names) != set(self._server_names()) or renewal_due(certificate, self._services.clock.now())
+
+    def _server_names(self) -> tuple[x509.GeneralName, ...]:
+        return tuple(parse_san(server_san(name)) for name in self._services.settings.tls.server_names)
+
+    async def _make_tls_certificate(self) -> None:
+        key = ec.generate_private_key(ec.SECP256R1())
+        subject = parse_subject(f"CN={self._services.settings.tls.server_names[0]}")
+        der = await self._issue(TLS_PROFILE, Identity(subject, self._server_names()), key.public_key())
+        chain = [x509.load_der_x509_certificate(der)]
+        chain += [known.certificate for known in self._authorities.chain(INFRASTRUCTURE) if known.parent]
+        pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        pem += b"".join(certificate.public_bytes(Encoding.PEM) for certificate in chain)
+        write_file(self._home.tls / "server.pem", pem, PRIVATE_FILE_MODE)
+
+    async def _make_administrator(self) -> None:
+        key = ec.generate_private_key(ec.SECP256R1())
+        subject = parse_subject("CN=Administrator")
+        der = await self._issue(ADMINISTRATOR_PROFILE, Identity(subject), key.public_key())
+        certificate = x509.load_der_x509_certificate(der)
+        chain = [known.certificate for known in self._authorities.chain(INFRASTRUCTURE)]
+        password = secrets.token_urlsafe(PASSWORD_OCTETS).encode()
+        encryption = BestAvailableEncryption(password)
+        folder = self._home.administrator
+        pem = certificate.public_bytes(Encoding.PEM)
+        pem += key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encryption)
+        bundle = pkcs12.serialize_key_and_certificates(b"Administrator", key, certificate, chain, encryption)
+        write_file(folder / "password", password + b"\n", PRIVATE_FILE_MODE)
+        write_file(folder / "administrator.pem", pem, PRIVATE_FILE_MODE)
+        write_file(folder / "administrator.p12", bundle, PRIVATE_FILE_MODE)
+
+    async def _issue(self, profile: str, identity: Identity, public_key: ec.EllipticCurvePublicKey) -> bytes:
+        request = AuthorizedRequest(
+            profile=self._services.profiles[profile],
+            authority=INFRASTRUCTURE,
+            identity=identity,
+            public_key=public_key,
+            requested_by=SYSTEM,
+        )
+        return await self._services.issuance.issue_once(request)
+
+
+def server_certificate(home: Home) -> x509.Certificate | None:
+    """Return the certificate of the HTTPS server, None before there is one."""
+    try:
+        return x509.load_pem_x509_certificates((home.tls / "server.pem").read_bytes())[0]
+    except FileNotFoundError:
+        return None
+
+
+def server_san(name: str) -> str:
+    """Return a server name of the configuration as a subjectAltName text."""
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return f"dns:{name}"
+    return f"ip:{name}"

@@ -1,0 +1,148 @@
+"""Builds the TBSCertificate of a profile, and says what the lint rules should find in it."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Self
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from config.profile import Profile
+from pkiserver.ca.extensions import (
+    Addresses,
+    extended_key_usage,
+    extensions,
+    is_ca,
+    key_identifier,
+    key_usage,
+    policies,
+    qc_statements,
+)
+from pkiserver.ca.identity import Identity, approve_identity, certificate_identity
+from pkiserver.ca.lint_tbs import LintFacts
+from pkiserver.errors import RefusedError
+from pkiserver.signer.algorithms import signature_algorithm_for
+from pkiserver.signer.placeholder import placeholder_key
+
+__all__ = [
+    "Addresses",
+    "Identity",
+    "IssuerFacts",
+    "approve_identity",
+    "build_tbs",
+    "certificate_identity",
+    "extended_key_usage",
+    "key_identifier",
+    "key_usage",
+    "lint_facts",
+    "policies",
+    "qc_statements",
+    "validity",
+]
+
+_SECOND = timedelta(seconds=1)
+
+
+@dataclass(frozen=True, slots=True)
+class IssuerFacts:
+    """What a certificate says of its issuer. `certificate` and `not_after` are None for a root itself."""
+
+    subject: x509.Name
+    public_key: CertificatePublicKeyTypes
+    key_identifier: bytes
+    not_after: datetime | None
+    certificate: x509.Certificate | None
+
+    @classmethod
+    def of(cls, certificate: x509.Certificate) -> Self:
+        """Return the facts of an issuer that has its certificate; its subjectKeyIdentifier is taken over."""
+        ski = certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value.digest
+        return cls(
+            certificate.subject, certificate.public_key(), ski, certificate.not_valid_after_utc, certificate
+        )
+
+    @classmethod
+    def of_root(cls, subject: x509.Name, public_key: CertificatePublicKeyTypes) -> Self:
+        """Return the facts of a root that is about to certify itself."""
+        return cls(subject, public_key, key_identifier(public_key), None, None)
+
+
+def validity(profile: Profile, now: datetime, issuer_not_after: datetime | None) -> tuple[datetime, datetime]:
+    """Return notBefore and notAfter, both included in the period (RFC 5280 §4.1.2.5).
+
+    `RefusedError` when the certificate would outlive its issuer, whose end is None for a root, and for a
+    profile without a lifetime (`Profile.with_lifetime` gives those of authorities and responders theirs).
+    """
+    if profile.lifetime is None:
+        raise RefusedError(f"profile {profile.name} has no lifetime of its own")
+    not_after = profile.lifetime.after(now) - _SECOND
+    if issuer_not_after is not None and not_after > issuer_not_after:
+        raise RefusedError(
+            f"profile {profile.name}: a certificate until {not_after:%Y-%m-%d} would outlive its issuer, "
+            f"which ends on {issuer_not_after:%Y-%m-%d}"
+        )
+    return now, not_after
+
+
+def build_tbs(
+    profile: Profile,
+    identity: Identity,
+    public_key: CertificatePublicKeyTypes,
+    issuer: IssuerFacts,
+    addresses: Addresses,
+    serial: int,
+    not_before: datetime,
+    not_after: datetime,
+) -> bytes:
+    """Return the DER TBSCertificate; nothing is signed. The caller has approved identity and key.
+
+    Raises `UnsupportedKeyError` of the signer for an issuer's key that does not sign here.
+    """
+    builder = x509.CertificateBuilder(
+        issuer_name=issuer.subject,
+        subject_name=identity.subject,
+        public_key=public_key,
+        serial_number=serial,
+        not_valid_before=not_before,
+        not_valid_after=not_after,
+    )
+    for extension in extensions(profile, identity, public_key, issuer.key_identifier, addresses):
+        builder = builder.add_extension(extension.value, extension.critical)
+    hash_algorithm = signature_algorithm_for(issuer.public_key).hash
+    unsigned = builder.sign(placeholder_key(issuer.public_key), hash_algorithm)  # type: ignore[arg-type]  # SHA-2 only
+    return unsigned.tbs_certificate_bytes
+
+
+def lint_facts(
+    profile: Profile,
+    identity: Identity,
+    public_key: CertificatePublicKeyTypes,
+    issuer: IssuerFacts,
+    addresses: Addresses,
+    serial: int,
+    not_before: datetime,
+    not_after: datetime,
+) -> LintFacts:
+    """Return what the lint rules should find in the TBSCertificate of the same arguments."""
+    access = profile.authority_info_access
+    return LintFacts(
+        issuer=issuer.certificate,
+        signature_algorithm=signature_algorithm_for(issuer.public_key).der,
+        serial_number=serial,
+        not_before=not_before,
+        not_after=not_after,
+        subject=identity.subject,
+        san=identity.san,
+        spki=public_key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo),
+        key_usage=key_usage(profile),
+        extended_key_usage=frozenset(extended_key_usage(profile)),
+        is_ca=is_ca(profile),
+        path_length=profile.path_length,
+        ocsp_urls=(addresses.ocsp,) if access.ocsp else (),
+        ca_issuers_urls=(addresses.ca_issuers,) if access.ca_issuers else (),
+        crl_urls=(addresses.crl,) if profile.crl_distribution_points else (),
+        policies=policies(profile),
+        qc_statements=qc_statements(profile, identity),
+        ocsp_nocheck=profile.ocsp_nocheck,
+    )
