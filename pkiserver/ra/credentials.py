@@ -1,0 +1,174 @@
+"""Enrolment credentials: a reference and a secret that let somebody enrol one approved identity."""
+
+import hashlib
+import hmac
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from config.profile import Profile
+from pkiserver import audit
+from pkiserver.ca.tbs import Identity, approve_identity
+from pkiserver.clock import Clock
+from pkiserver.errors import NotAuthenticatedError, NotFoundError, RefusedError
+from pkiserver.storage import Storage
+from protocols.x509.names import parse_san, parse_subject, san_text, subject_text
+from store import audit as audit_chain
+from store import credentials as rows
+from store.database import Transaction
+from store.records import CredentialRecord
+
+REFERENCE_OCTETS: Final = 9  # 12 characters; not secret, but not to be guessed either
+SECRET_OCTETS: Final = 18  # 144 random bits: a plain hash keeps them (no dictionary to try)
+MAX_USES: Final = 10_000
+_NOBODY: Final = hashlib.sha256(b"").digest()  # compared with where the reference is unknown
+
+
+@dataclass(frozen=True, slots=True)
+class NewCredential:
+    """A credential just made: the only moment its secret is known."""
+
+    reference: str
+    secret: str
+    expires_at: datetime
+
+
+class Credentials:
+    """Makes, checks and cancels enrolment credentials."""
+
+    def __init__(
+        self,
+        *,
+        storage: Storage,
+        clock: Clock,
+        profiles: Mapping[str, Profile],
+        max_attempts: int,
+        lifetime: timedelta,
+    ) -> None:
+        self._storage = storage
+        self._clock = clock
+        self._profiles = profiles
+        self._max_attempts = max_attempts
+        self._lifetime = lifetime
+
+    async def create(
+        self,
+        *,
+        profile: str,
+        subject: str,
+        san: tuple[str, ...],
+        limit_mnt: int | None,
+        uses: int,
+        lifetime: timedelta | None,
+        actor: str,
+    ) -> NewCredential:
+        """Make a credential; the identity is held to the profile now, not first when it is used."""
+        if not 1 <= uses <= MAX_USES:
+            raise RefusedError(f"a credential has 1 to {MAX_USES} uses")
+        chosen = enrollable(self._profiles, profile)
+        name, names = parse_subject(subject), tuple(parse_san(text) for text in san)
+        check_identity(chosen, Identity(name, names, limit_mnt))
+        now = self._clock.now()
+        expires_at = now + (lifetime or self._lifetime)
+        new = NewCredential(
+            secrets.token_urlsafe(REFERENCE_OCTETS), secrets.token_urlsafe(SECRET_OCTETS), expires_at
+        )
+
+        def transaction(tx: Transaction) -> None:
+            rows.add(
+                tx,
+                reference=new.reference,
+                secret_hash=_hash(new.secret),
+                profile=profile,
+                subject=subject_text(name),
+                san=tuple(san_text(general_name) for general_name in names),
+                limit_mnt=limit_mnt,
+                uses=uses,
+                attempts=self._max_attempts,
+                created_at=now,
+                expires_at=expires_at,
+            )
+            entry = audit.entry(
+                now,
+                actor,
+                "credential.create",
+                personal={"subject": subject_text(name), "san": list(san)},
+                reference=new.reference,
+                profile=profile,
+                uses=uses,
+            )
+            audit_chain.append(tx, entry)
+
+        await self._storage.write(transaction)
+        return new
+
+    async def authenticate(self, reference: str, secret: str) -> CredentialRecord:
+        """Return the credential whose secret this is; `NotAuthenticatedError` without saying what was wrong.
+
+        Whether it may still be used is decided when its use is taken. A wrong secret costs an attempt.
+        """
+        record = await self._storage.read(lambda tx: rows.get(tx, reference))
+        right = hmac.compare_digest(_hash(secret), record.secret_hash if record else _NOBODY)
+        if record is None or not right:
+            if record is not None:
+                await self._storage.write(lambda tx: rows.take_attempt(tx, record.id))
+            raise NotAuthenticatedError("reference or secret is wrong")
+        if record.cancelled_at or record.attempts_left == 0 or record.expires_at <= self._clock.now():
+            raise NotAuthenticatedError("the credential is cancelled, locked or expired")
+        return record
+
+    async def cancel(self, reference: str, actor: str) -> None:
+        """Cancel a credential; `NotFoundError` when there is none to cancel."""
+        now = self._clock.now()
+
+        def transaction(tx: Transaction) -> None:
+            if not rows.cancel(tx, reference, now):
+                raise NotFoundError(f"no credential {reference} that could be cancelled")
+            audit_chain.append(tx, audit.entry(now, actor, "credential.cancel", reference=reference))
+
+        await self._storage.write(transaction)
+
+
+def state(record: CredentialRecord, now: datetime) -> str:
+    """Return how a credential stands: usable, used, locked, expired or cancelled."""
+    if record.cancelled_at is not None:
+        return "cancelled"
+    if record.attempts_left == 0:
+        return "locked"
+    if record.uses_left == 0:
+        return "used"
+    return "expired" if record.expires_at <= now else "usable"
+
+
+def enrollable(profiles: Mapping[str, Profile], name: str) -> Profile:
+    """Return the profile of this name, where clients may enrol for it."""
+    profile = profiles.get(name)
+    if profile is None or not profile.enroll:
+        names = ", ".join(sorted(known.name for known in profiles.values() if known.enroll))
+        raise NotFoundError(f"no profile {name} to enrol for: there are {names}")
+    return profile
+
+
+def issuer_name(profile: Profile) -> str:
+    """Return the authority that issues an end-entity profile; `NotFoundError` for the other kinds."""
+    if profile.issuer is None:
+        raise NotFoundError(f"profile {profile.name} is not for end entities")
+    return profile.issuer
+
+
+def check_identity(profile: Profile, identity: Identity) -> None:
+    """Hold an identity to its profile before anyone uses it; `RefusedError` names what does not fit."""
+    approve_identity(
+        profile,
+        approved_subject=identity.subject,
+        approved_san=identity.san,
+        requested_subject=None,
+        requested_san=None,
+        limit_mnt=identity.limit_mnt,
+    )
+
+
+def _hash(secret: str) -> bytes:
+    return hashlib.sha256(secret.encode()).digest()

@@ -1,0 +1,150 @@
+"""What may happen to a certificate: a pure table of transitions over states and holds.
+
+A certificate is suspended exactly while a hold is open; revoked is final (X.509,
+RFC 5280 §5.3.1). Nothing here reads a clock or a store.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum
+from typing import Final
+
+from pkiserver.errors import ConflictError
+from protocols.asn1.ocsp import CRLReason
+
+
+class State(Enum):
+    """The state of a certificate; expired follows from the time alone and is never stored."""
+
+    ACTIVE = "active"
+    SUSPENDED = "suspended"
+    REVOKED = "revoked"
+    EXPIRED = "expired"
+
+
+class Action(Enum):
+    """What is asked to happen."""
+
+    SUSPEND = "suspend"
+    RESTORE = "restore"
+    REVOKE = "revoke"
+
+
+class HoldOwner(Enum):
+    """Whose hold it is: only its owner's side lifts it."""
+
+    HOLDER = "holder"
+    AUTHORITY = "authority"
+
+
+REVOCATION_REASONS: Final = (
+    CRLReason.UNSPECIFIED,
+    CRLReason.KEY_COMPROMISE,
+    CRLReason.CA_COMPROMISE,
+    CRLReason.AFFILIATION_CHANGED,
+    CRLReason.SUPERSEDED,
+    CRLReason.CESSATION_OF_OPERATION,
+    CRLReason.PRIVILEGE_WITHDRAWN,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """An open hold."""
+
+    owner: HoldOwner
+    opened_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What is known of a certificate when a command arrives."""
+
+    state: State  # as stored: never EXPIRED
+    not_after: datetime
+    holds: Sequence[Hold] = ()
+
+    def at(self, now: datetime) -> State:
+        """Return the state at `now`: expired once the validity is over, unless revoked before."""
+        if self.state is not State.REVOKED and now > self.not_after:
+            return State.EXPIRED
+        return self.state
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A command: an action, for holds whose they are, for revocations why."""
+
+    action: Action
+    owner: HoldOwner = HoldOwner.HOLDER
+    reason: CRLReason = CRLReason.UNSPECIFIED
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What a command leads to. `revoked_at` and `reason` are what CRL and OCSP say; None: good."""
+
+    to_state: State
+    reason: CRLReason | None
+    revoked_at: datetime | None
+    opens: HoldOwner | None = None
+    closes: Sequence[HoldOwner] = ()
+
+
+def decide(standing: Standing, command: Command, now: datetime) -> Change:
+    """Return what the command leads to; `ConflictError` says why it may not happen."""
+    return TRANSITIONS[standing.at(now), command.action](standing, command, now)
+
+
+def _suspend(standing: Standing, command: Command, now: datetime) -> Change:
+    if any(hold.owner is command.owner for hold in standing.holds):
+        raise ConflictError(f"the certificate is suspended by the {command.owner.value} already")
+    since = min([now, *(hold.opened_at for hold in standing.holds)])
+    return Change(State.SUSPENDED, CRLReason.CERTIFICATE_HOLD, since, opens=command.owner)
+
+
+def _restore(standing: Standing, command: Command, _now: datetime) -> Change:
+    others = [hold for hold in standing.holds if hold.owner is not command.owner]
+    if len(others) == len(standing.holds):
+        owners = " and ".join(hold.owner.value for hold in others)
+        raise ConflictError(f"the certificate is suspended by the {owners}, who alone can restore it")
+    if others:
+        since = min(hold.opened_at for hold in standing.holds)
+        return Change(State.SUSPENDED, CRLReason.CERTIFICATE_HOLD, since, closes=(command.owner,))
+    return Change(State.ACTIVE, None, None, closes=(command.owner,))
+
+
+def _revoke(standing: Standing, command: Command, now: datetime) -> Change:
+    if command.reason not in REVOCATION_REASONS:
+        raise ConflictError(f"{command.reason.name} is no reason to revoke")
+    # A hold that turns into a revocation keeps the date of the hold (X.509; see docs/divergences.md).
+    since = min([now, *(hold.opened_at for hold in standing.holds)])
+    owners = tuple(hold.owner for hold in standing.holds)
+    return Change(State.REVOKED, command.reason, since, closes=owners)
+
+
+def _refuse(message: str) -> Callable[[Standing, Command, datetime], Change]:
+    def refuse(_standing: Standing, _command: Command, _now: datetime) -> Change:
+        raise ConflictError(message)
+
+    return refuse
+
+
+_FINAL = _refuse("the certificate is revoked; a revocation is final")
+_OVER = _refuse("the certificate has expired")
+
+TRANSITIONS: Final[dict[tuple[State, Action], Callable[[Standing, Command, datetime], Change]]] = {
+    (State.ACTIVE, Action.SUSPEND): _suspend,
+    (State.ACTIVE, Action.RESTORE): _refuse("the certificate is active; there is nothing to restore"),
+    (State.ACTIVE, Action.REVOKE): _revoke,
+    (State.SUSPENDED, Action.SUSPEND): _suspend,
+    (State.SUSPENDED, Action.RESTORE): _restore,
+    (State.SUSPENDED, Action.REVOKE): _revoke,
+    (State.REVOKED, Action.SUSPEND): _FINAL,
+    (State.REVOKED, Action.RESTORE): _FINAL,
+    (State.REVOKED, Action.REVOKE): _FINAL,
+    (State.EXPIRED, Action.SUSPEND): _OVER,
+    (State.EXPIRED, Action.RESTORE): _OVER,
+    (State.EXPIRED, Action.REVOKE): _OVER,
+}

@@ -1,0 +1,134 @@
+"""Suspending, restoring and revoking: one command, one transaction, one event."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from pkiserver import audit
+from pkiserver.clock import Clock
+from pkiserver.errors import NotFoundError, PKIServerError
+from pkiserver.ra.lifecycle import Change, Command, Hold, HoldOwner, Standing, State, decide
+from pkiserver.storage import Storage
+from protocols.asn1.ocsp import CRLReason
+from protocols.crl import revoked_entry
+from protocols.x509.certificate import serial_text
+from store import audit as audit_chain
+from store import certificates, status_events
+from store.database import Transaction
+from store.records import CertificateRecord, RevocationRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """A change that is on disk, with the sequence number of its event."""
+
+    sequence: int
+    certificate: CertificateRecord
+    change: Change
+
+
+class StatusChanges:
+    """Carries out status commands; `on_event` is called after each commit."""
+
+    def __init__(self, storage: Storage, clock: Clock, on_event: Callable[[], None]) -> None:
+        self._storage = storage
+        self._clock = clock
+        self._on_event = on_event
+
+    async def carry_out(self, authority: int, serial: int, command: Command, actor: str) -> Changed:
+        """Carry a command out; durable when this returns.
+
+        Raises `NotFoundError`, or `ConflictError` when the state does not allow it. Refusals are audited.
+        """
+        now = self._clock.now()
+        try:
+            changed = await self._storage.write(lambda tx: _apply(tx, authority, serial, command, actor, now))
+        except PKIServerError as error:
+            refusal = audit.entry(
+                now,
+                actor,
+                f"certificate.{command.action.value}",
+                "refused",
+                authority=authority,
+                serial=serial_text(serial),
+                reason=str(error),
+            )
+            await self._storage.write(lambda tx: audit_chain.append(tx, refusal))
+            raise
+        self._on_event()
+        return changed
+
+
+def _apply(
+    tx: Transaction, authority: int, serial: int, command: Command, actor: str, now: datetime
+) -> Changed:
+    certificate = certificates.get(tx, authority, serial)
+    if certificate is None:
+        raise NotFoundError(f"no certificate with serial {serial_text(serial)}")
+    # The chain's time never goes back; an event must not either, whatever the clock says.
+    last = audit_chain.head(tx)
+    now = max(now, last.at) if last else now
+    change = decide(_standing(tx, certificate), command, now)
+    sequence = _store(tx, certificate, change, actor, now)
+    done = audit.entry(
+        now,
+        actor,
+        f"certificate.{command.action.value}",
+        authority=authority,
+        serial=serial_text(serial),
+        sequence=sequence,
+        to=change.to_state.value,
+        by=command.owner.value,
+        reason=change.reason.name if change.reason is not None else None,
+    )
+    audit_chain.append(tx, done)
+    return Changed(sequence, certificate, change)
+
+
+def _standing(tx: Transaction, certificate: CertificateRecord) -> Standing:
+    holds = status_events.open_holds(tx, certificate.authority, certificate.serial)
+    return Standing(
+        State(certificate.state),
+        certificate.not_after,
+        tuple(Hold(HoldOwner(hold.holder), hold.opened_at) for hold in holds),
+    )
+
+
+def _store(
+    tx: Transaction,
+    certificate: CertificateRecord,
+    change: Change,
+    actor: str,
+    now: datetime,
+) -> int:
+    named = (certificate.authority, certificate.serial)
+    for owner in change.closes:
+        status_events.close_hold(tx, *named, owner.value, now)
+    if change.opens is not None:
+        status_events.open_hold(tx, *named, change.opens.value, now)
+    if change.revoked_at is None or change.reason is None:
+        status_events.clear_revocation(tx, *named)
+    else:
+        status_events.set_revocation(tx, _revocation(certificate, change.revoked_at, change.reason))
+    certificates.set_state(tx, *named, change.to_state.value)
+    return status_events.append(
+        tx,
+        authority=certificate.authority,
+        serial=certificate.serial,
+        from_state=certificate.state,
+        to_state=change.to_state.value,
+        reason=change.reason.value if change.reason is not None else None,
+        effective_at=now,
+        actor=actor,
+    )
+
+
+def _revocation(certificate: CertificateRecord, revoked_at: datetime, reason: CRLReason) -> RevocationRecord:
+    return RevocationRecord(
+        authority=certificate.authority,
+        serial=certificate.serial,
+        revoked_at=revoked_at,
+        reason=reason.value,
+        not_after=certificate.not_after,
+        entry=revoked_entry(certificate.serial, revoked_at, reason.value),
+    )
