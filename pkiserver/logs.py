@@ -1,0 +1,126 @@
+"""How the server logs: structured lines to standard error, by structlog, with nothing in them unescaped.
+
+Every value passes `safe_values` before it is rendered, so what a client sent can neither forge a line nor
+reach a terminal as a control sequence. Lines of aiohttp and asyncio take the same way.
+"""
+
+import logging
+import sys
+from typing import Any, Final, Literal
+
+import structlog
+
+MAX_VALUE_CHARACTERS: Final = 1_000  # one value; longer ones are cut, since clients choose some of them
+MAX_TRACEBACK_CHARACTERS: Final = 16_000
+_MAX_DEPTH: Final = 4  # nesting of values we log ourselves
+_SECRET_NAMES: Final = frozenset({"authorization", "passphrase", "password", "pin", "secret"})
+
+LogFormat = Literal["json", "console"]
+LogLevel = Literal["debug", "info", "warning", "error"]
+
+
+def escaped(text: str, limit: int = MAX_VALUE_CHARACTERS) -> str:
+    """Return `text` as one printable line of at most `limit` characters, and an ellipsis where it was cut.
+
+    What is not printable (controls, bidirectional overrides, line separators, surrogates) becomes `\\xNN`,
+    `\\uNNNN` or `\\UNNNNNNNN`; letters of every script stay.
+    """
+    shown = text[: limit + 1]
+    if not shown.isprintable():
+        shown = "".join(map(_escaped_character, shown))
+    return shown if len(shown) <= limit else shown[:limit] + "…"
+
+
+def _escaped_character(character: str) -> str:
+    if character.isprintable():
+        return character
+    code = ord(character)
+    if code <= 0xFF:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"
+
+
+def _safe(value: object, depth: int = 0) -> Any:
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    if depth >= _MAX_DEPTH:
+        return "…"
+    if isinstance(value, dict):
+        return {escaped(str(name)): _safe(held, depth + 1) for name, held in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_safe(held, depth + 1) for held in value]
+    if isinstance(value, bytes):
+        return escaped(value.hex())
+    return escaped(str(value))
+
+
+def _safe_traceback(text: str) -> str:
+    """Return a traceback whose every line is escaped and indented, so that none passes for a log line."""
+    return "\n".join("  " + escaped(line) for line in text[:MAX_TRACEBACK_CHARACTERS].split("\n"))
+
+
+def safe_values(_logger: Any, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """Escape and bound every value of an event; drop the value of a field that is named like a secret.
+
+    A structlog processor; it stands after the one that turns exceptions into text.
+    """
+    safe: dict[str, Any] = {}
+    for name, value in event.items():
+        if name.startswith("_"):  # structlog's own, taken out before rendering
+            safe[name] = value
+        elif name.lower() in _SECRET_NAMES:
+            safe[name] = "[withheld]"
+        elif name == "exception":
+            safe[name] = _safe_traceback(str(value))
+        else:
+            safe[name] = _safe(value)
+    return safe
+
+
+def configure_logs(*, form: LogFormat = "json", level: LogLevel = "info") -> None:
+    """Send every log line of this process, ours and the libraries', to standard error in this form.
+
+    Call it once in each process, before anything logs. Times are UTC.
+    """
+    common: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *common,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=common,
+            processors=[
+                structlog.processors.format_exc_info,
+                structlog.processors.StackInfoRenderer(),
+                safe_values,
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                _renderer(form),
+            ],
+        )
+    )
+    root = logging.getLogger()
+    for former in root.handlers[:]:
+        root.removeHandler(former)
+    root.addHandler(handler)
+    root.setLevel(level.upper())
+
+
+def _renderer(form: LogFormat) -> structlog.typing.Processor:
+    if form == "json":
+        # Not ASCII only: names are Cyrillic here, and `safe_values` has escaped what could do harm.
+        return structlog.processors.JSONRenderer(ensure_ascii=False)
+    return structlog.dev.ConsoleRenderer(
+        colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+    )

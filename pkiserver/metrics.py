@@ -1,0 +1,192 @@
+"""The server's Prometheus metrics, in a registry of their own.
+
+`Metrics` holds the instruments that code turns as things happen. What is read off the server's state when
+Prometheus asks (certificates by state, expiry, CRL age, …) is listed in `Reading`; the wiring gives each a
+callable by `Metrics.read`.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from itertools import accumulate
+from typing import Final
+
+import structlog
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
+from prometheus_client.metrics_core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
+from prometheus_client.registry import Collector
+
+from pkiserver.health import Cause
+
+_log: Final[structlog.stdlib.BoundLogger] = structlog.get_logger(__name__)
+
+CONTENT_TYPE: Final = CONTENT_TYPE_PLAIN_0_0_4
+_LATENCY_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One value of a `Reading`, with the values of its labels in the order the reading names them."""
+
+    value: float
+    labels: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Family:
+    name: str
+    help: str
+    labels: tuple[str, ...] = ()
+    counter: bool = False  # counters take the suffix _total when rendered
+
+
+class Reading(Enum):
+    """What is read at the scrape. Times are Unix timestamps in seconds."""
+
+    SIGNATURES = _Family("pkiserver_signatures", "Signatures made", counter=True)
+    SIGNER_QUEUE = _Family("pkiserver_signer_queue_depth", "Signing requests waiting or in work")
+    SIGNER_RESTARTS = _Family("pkiserver_signer_restarts", "Signer processes replaced", counter=True)
+    COMMITS = _Family("pkiserver_store_commits", "Commits to disk", counter=True)
+    TRANSACTIONS = _Family(
+        "pkiserver_store_transactions", "Transactions; by commits: how many share one", counter=True
+    )
+    COMMIT_FAILURES = _Family("pkiserver_store_commit_failures", "Commits that failed", counter=True)
+    STATUS_ANSWERS = _Family(
+        "pkiserver_status_answers", "Answers of the status workers, by outcome", ("outcome",), counter=True
+    )
+    STATUS_RESTARTS = _Family("pkiserver_status_worker_restarts", "Status workers replaced", counter=True)
+    OCSP_OLDEST_RESPONSE = _Family(
+        "pkiserver_ocsp_oldest_response_age_seconds", "Age of the oldest prebuilt OCSP response"
+    )
+    PRESIGNER_POSITION = _Family(
+        "pkiserver_presigner_position", "Sequence number of the last status event that OCSP shows"
+    )
+    CERTIFICATES = _Family("pkiserver_certificates", "Certificates issued, by state", ("ca", "state"))
+    CERTIFICATE_EXPIRY = _Family(
+        "pkiserver_certificate_expiry_timestamp_seconds",
+        "notAfter of the server's own certificates (role: ca, ocsp, tls)",
+        ("role", "name"),
+    )
+    CRL_THIS_UPDATE = _Family(
+        "pkiserver_crl_this_update_timestamp_seconds", "thisUpdate of the CRL published", ("ca",)
+    )
+    CRL_NEXT_UPDATE = _Family(
+        "pkiserver_crl_next_update_timestamp_seconds", "nextUpdate of the CRL published", ("ca",)
+    )
+    CRL_NUMBER = _Family("pkiserver_crl_number", "cRLNumber of the CRL published", ("ca",))
+    READY = _Family("pkiserver_ready", "1 where the condition of readiness holds, else 0", ("cause",))
+    AUDIT_SEQUENCE = _Family("pkiserver_audit_sequence", "Sequence number of the last audit record")
+    CONNECTIONS = _Family("pkiserver_connections", "Connections open, by listener", ("listener",))
+
+
+Reader = Callable[[], Iterable[Sample]]
+
+
+@dataclass(frozen=True, slots=True)
+class Latencies:
+    """A histogram counted elsewhere: bounds in seconds, counts between them (one more), the sum."""
+
+    bounds_s: Sequence[float]
+    counts: Sequence[int]
+    sum_s: float
+
+    def family(self) -> Metric:
+        """Return it as Prometheus wants it: cumulative."""
+        metric = HistogramMetricFamily(
+            "pkiserver_status_answer_duration_seconds", "From a request's last bytes to its answer"
+        )
+        cumulative = list(accumulate(self.counts))
+        names = [*map(str, self.bounds_s), "+Inf"]
+        metric.add_metric([], list(zip(names, cumulative, strict=True)), self.sum_s)
+        return metric
+
+
+class _StateCollector(Collector):
+    """Reads the registered callables when Prometheus asks."""
+
+    def __init__(self, failures: Counter) -> None:
+        self.readers: dict[Reading, list[Reader]] = {}
+        self._failures = failures
+        self.latencies: Callable[[], Latencies] | None = None
+
+    def collect(self) -> Iterator[Metric]:
+        for reading, readers in self.readers.items():
+            try:
+                metric = _metric(reading.value, [sample for reader in readers for sample in reader()])
+            except Exception as error:  # noqa: BLE001 - outermost: the others matter most when one breaks
+                _log.error("metric cannot be read", metric=reading.value.name, exc_info=error)
+                self._failures.labels(reading.value.name).inc()
+            else:
+                yield metric
+        if self.latencies is not None:
+            yield self.latencies().family()
+
+
+def _metric(family: _Family, samples: Iterable[Sample]) -> Metric:
+    kind = CounterMetricFamily if family.counter else GaugeMetricFamily
+    metric = kind(family.name, family.help, labels=family.labels)
+    for sample in samples:
+        if len(sample.labels) != len(family.labels):
+            raise ValueError(f"{family.name} has the labels {family.labels}")
+        metric.add_metric(list(sample.labels), sample.value)
+    return metric
+
+
+class Metrics:
+    """Every metric of one process. Names begin with `pkiserver_` and end in their unit."""
+
+    def __init__(self) -> None:
+        self.registry: Final = CollectorRegistry(auto_describe=False)
+        registry = self.registry
+        self.requests: Final = Counter(
+            "pkiserver_requests",
+            "Requests answered",
+            ("protocol", "operation", "status"),
+            registry=registry,
+        )
+        self.request_seconds: Final = Histogram(
+            "pkiserver_request_duration_seconds",
+            "From the whole header received to the response written",
+            ("protocol", "operation"),
+            buckets=_LATENCY_S,
+            registry=registry,
+        )
+        self.handshake_failures: Final = Counter(
+            "pkiserver_tls_handshake_failures", "TLS handshakes that failed", registry=registry
+        )
+        self.read_failures: Final = Counter(
+            "pkiserver_metric_read_failures", "Metrics that could not be read", ("metric",), registry=registry
+        )
+        self.started: Final = Gauge(
+            "pkiserver_start_timestamp_seconds", "When the server became ready to serve", registry=registry
+        )
+        ProcessCollector(namespace="pkiserver", registry=registry)
+        self._state = _StateCollector(self.read_failures)
+        registry.register(self._state)
+
+    def read(self, reading: Reading, reader: Reader) -> None:
+        """Have `reader` called at each scrape; it must not block. Several readers of one reading add up."""
+        self._state.readers.setdefault(reading, []).append(reader)
+
+    def read_latencies(self, latencies: Callable[[], Latencies]) -> None:
+        """Show how long the status workers took, as `pkiserver_status_answer_duration_seconds`."""
+        self._state.latencies = latencies
+
+    def read_causes(self, causes: Callable[[], Iterable[Cause]]) -> None:
+        """Show the conditions of readiness as `pkiserver_ready`."""
+        self.read(Reading.READY, lambda: [Sample(float(cause.ok), (cause.name,)) for cause in causes()])
+
+    def count_request(self, protocol: str, operation: str, status: int, seconds: float) -> None:
+        """Count one request answered. `protocol` and `operation` are of fixed tables, never from a client."""
+        self.requests.labels(protocol, operation, str(status)).inc()
+        self.request_seconds.labels(protocol, operation).observe(seconds)
+
+    def render(self) -> bytes:
+        """Return the Prometheus text format of every metric, of the media type `CONTENT_TYPE`."""
+        return generate_latest(self.registry)

@@ -1,0 +1,213 @@
+"""Builds, signs and publishes full CRLs: on change, on schedule and on request (RFC 5280 §5)."""
+
+import asyncio
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+import structlog
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from pkiserver import audit
+from pkiserver.ca.authorities import Authorities, Authority
+from pkiserver.clock import Clock
+from pkiserver.errors import PKIServerError
+from pkiserver.home import PUBLIC_FILE_MODE, write_file
+from pkiserver.signer.algorithms import signature_algorithm_for, verify
+from pkiserver.signer.client import Signer
+from pkiserver.storage import Storage
+from protocols.crl import assemble_crl, build_tbs_cert_list
+from store import audit as audit_chain
+from store import crls, status_events
+from store.database import Transaction
+from store.records import CRLRecord
+
+POLL_S: Final = 1.0  # also the shortest time between two CRLs of an authority: changes within it share one
+_log = structlog.get_logger("pkiserver.crl")
+
+
+@dataclass(frozen=True, slots=True)
+class CRLSchedule:
+    """How often an authority publishes at least, and how long a CRL is good beyond that."""
+
+    period: timedelta
+    overlap: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class _Scope:
+    """What one CRL is to hold, read in one snapshot."""
+
+    number: int
+    entries: list[bytes]
+    events_to: int
+
+
+class CRLPublisher:
+    """Publishes the CRLs of every authority whose key is here."""
+
+    def __init__(
+        self,
+        *,
+        storage: Storage,
+        signer: Signer,
+        clock: Clock,
+        authorities: Authorities,
+        schedules: Mapping[str, CRLSchedule],
+        folder: Path,
+    ) -> None:
+        self._storage = storage
+        self._signer = signer
+        self._clock = clock
+        self._authorities = authorities
+        self._schedules = schedules
+        self._folder = folder
+        self._wake = asyncio.Event()
+        self._publishing = asyncio.Lock()
+        self.latest: dict[str, CRLRecord] = {}
+        self.failure: str | None = None
+
+    def notify(self) -> None:
+        """Say that there are new events."""
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Publish what is due until cancelled; what fails stays served as it is and is tried again."""
+        while True:
+            self._wake.clear()
+            try:
+                await self.work()
+            except (PKIServerError, OSError) as error:
+                if self.failure is None:
+                    _log.error("crl-publication-stopped", reason=str(error))
+                self.failure = str(error)
+            else:
+                if self.failure is not None:
+                    _log.info("crl-publication-resumed")
+                self.failure = None
+            await asyncio.sleep(POLL_S)
+            try:
+                await asyncio.wait_for(self._wake.wait(), POLL_S)
+            except TimeoutError:
+                continue
+
+    async def work(self) -> None:
+        """Publish the CRL of each authority that has something new to say or whose time has come."""
+        for authority in self._authorities:
+            if authority.key_label is not None and await self._due(authority):
+                await self.publish(authority.name, "system")
+
+    async def publish(self, name: str, actor: str) -> CRLRecord:
+        """Publish a new CRL of one authority now; raises `PKIServerError` where it cannot be signed."""
+        async with self._publishing:
+            authority = self._authorities.get(name)
+            key_label = authority.signing_key()
+            now = self._clock.now()
+            scope = await self._storage.read(lambda tx: _scope(tx, authority.id))
+            tbs = self._tbs(authority, scope, now)
+            await self._audit(actor, "crl.sign", authority, scope)
+            signature = await self._signer.sign(key_label, tbs)
+            return await self._record(authority, scope, tbs, signature, actor)
+
+    async def restore_files(self) -> None:
+        """Put the newest CRL and the CA certificate of each authority where they are served.
+
+        Beside `NAME.cer` lie `NAME.pem` and all of them in `chain.pem`, for people and their tools.
+        """
+        chain = b""
+        for authority in self._authorities:
+            pem = authority.certificate.public_bytes(Encoding.PEM)
+            chain += pem
+            _replace(self._folder / "ca" / f"{authority.name}.cer", authority.der)
+            _replace(self._folder / "ca" / f"{authority.name}.pem", pem)
+            record = await self._storage.read(lambda tx, known=authority.id: crls.latest(tx, known))  # type: ignore[misc]
+            if record is not None and record.crl is not None:
+                self.latest[authority.name] = record
+                _replace(self._folder / "crl" / f"{authority.name}.crl", record.crl)
+        _replace(self._folder / "ca" / "chain.pem", chain)
+
+    async def _due(self, authority: Authority) -> bool:
+        latest = self.latest.get(authority.name)
+        if latest is None:
+            return True
+        if self._clock.now() >= latest.this_update + self._schedules[authority.name].period:
+            return True
+        changed = await self._storage.read(lambda tx: status_events.last_change(tx, authority.id))
+        return changed > latest.events_to
+
+    def _tbs(self, authority: Authority, scope: _Scope, now: datetime) -> bytes:
+        schedule = self._schedules[authority.name]
+        return build_tbs_cert_list(
+            signature_algorithm=signature_algorithm_for(authority.certificate.public_key()).der,
+            issuer_der=authority.certificate.subject.public_bytes(),
+            this_update=now,
+            next_update=min(
+                now + schedule.period + schedule.overlap, authority.certificate.not_valid_after_utc
+            ),
+            entries=scope.entries,
+            authority_key_identifier=authority.key_identifier,
+            crl_number=scope.number,
+        )
+
+    async def _record(
+        self, authority: Authority, scope: _Scope, tbs: bytes, signature: bytes, actor: str
+    ) -> CRLRecord:
+        public_key = authority.certificate.public_key()
+        verify(public_key, signature, tbs)
+        crl = assemble_crl(tbs, signature_algorithm_for(public_key).der, signature)
+        parsed = x509.load_der_x509_crl(crl)
+        record = CRLRecord(
+            authority=authority.id,
+            number=scope.number,
+            this_update=parsed.last_update_utc,
+            next_update=parsed.next_update_utc or parsed.last_update_utc,
+            events_to=scope.events_to,
+            sha256=hashlib.sha256(crl).digest(),
+            crl=crl,
+        )
+        entry = audit.entry(
+            self._clock.now(),
+            actor,
+            "crl.publish",
+            authority=authority.id,
+            number=scope.number,
+            entries=len(scope.entries),
+            sha256=record.sha256.hex(),
+        )
+
+        def transaction(tx: Transaction) -> None:
+            crls.add(tx, record)
+            audit_chain.append(tx, entry)
+
+        await self._storage.write(transaction)
+        await asyncio.to_thread(_replace, self._folder / "crl" / f"{authority.name}.crl", crl)
+        self.latest[authority.name] = record
+        return record
+
+    async def _audit(self, actor: str, action: str, authority: Authority, scope: _Scope) -> None:
+        entry = audit.entry(
+            self._clock.now(),
+            actor,
+            action,
+            authority=authority.id,
+            number=scope.number,
+            entries=len(scope.entries),
+        )
+        await self._storage.write(lambda tx: audit_chain.append(tx, entry))
+
+
+def _scope(tx: Transaction, authority: int) -> _Scope:
+    """Read what the next CRL holds. An entry stays until one CRL after its certificate's expiry had it
+    (RFC 5280 §3.3)."""
+    latest = crls.latest(tx, authority)
+    entries = status_events.crl_entries(tx, authority, latest.this_update if latest else None)
+    return _Scope(latest.number + 1 if latest else 1, entries, status_events.head(tx))
+
+
+def _replace(path: Path, content: bytes) -> None:
+    if not path.exists() or path.read_bytes() != content:
+        write_file(path, content, PUBLIC_FILE_MODE)

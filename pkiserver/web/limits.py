@@ -1,0 +1,22 @@
+"""The bounds on what a client may take of a listener, before anything it says is believed."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds of one listener; the defaults suit EST. Times are in seconds."""
+
+    max_body_bytes: int = 64 * 1024  # twice the largest body that EST takes
+    max_line_bytes: int = 8_190
+    max_field_bytes: int = 8_190  # a certificate in a header (RFC 9440) fits
+    max_headers: int = 64
+    max_connections: int = 1_024  # handshakes included; more of them wait in the kernel's queue
+    max_requests: int = 256  # read and in work; more are told to come again
+    backlog: int = 512
+    handshake_s: float = 10.0
+    header_s: float = 30.0  # from connection or last response to the end of the next header: idling included
+    body_s: float = 20.0  # the whole body: a steady trickle does not extend it
+    write_s: float = 20.0  # how long a client may leave a response unread
+    linger_s: float = 2.0  # reading on after an early refusal, so that the client sees it before the close
+    drain_s: float = 10.0

@@ -1,0 +1,198 @@
+"""What stands between aiohttp and the handlers of every protocol.
+
+Reading bodies within bounds, admission, turning errors into responses, and one log line and one count a
+request. A handler gets a request whose body was read (`await request.read()` returns at once) and raises our
+errors; it builds responses of success only.
+"""
+
+import asyncio
+import secrets
+from collections.abc import Iterable, Mapping
+from http import HTTPStatus
+from typing import Final
+
+import structlog
+from aiohttp import web
+from aiohttp.abc import AbstractAccessLogger
+from aiohttp.typedefs import Handler
+
+from pkiserver.errors import PKIServerError, UnavailableError
+from pkiserver.logs import escaped
+from pkiserver.metrics import Metrics
+from pkiserver.web.limits import Limits
+from pkiserver.web.wire import WIRE, kind_of, reason_of
+from protocols.errors import ErrorKind, ProtocolError, TooLargeError
+
+SERVER: Final = "pkiserver"  # no version: it would serve only who looks for a weakness
+CHALLENGE: Final = 'Basic realm="pkiserver", charset="UTF-8"'  # RFC 7617 §2.1
+UNMATCHED: Final = ("http", "unmatched")  # labels of a request that no route took
+MAX_PATH_CHARACTERS: Final = 200  # of a path in the log
+CLIENT_GONE: Final = 499  # logged and counted, never sent: the client left before it could be answered
+
+LABELS: Final = web.RequestKey("labels", tuple)
+REQUEST_ID: Final = web.RequestKey("request_id", str)
+SENT: Final = web.RequestKey("sent", web.Response)  # set by a handler that has sent its response itself
+
+_log: Final[structlog.stdlib.BoundLogger] = structlog.get_logger(__name__)
+
+
+def web_application(routes: Iterable[web.RouteDef], limits: Limits) -> web.Application:
+    """Return an application of these routes behind an `Edge`.
+
+    A route is named `<protocol>.<operation>[.<variant>]`; the first two label its logs and metrics.
+    """
+    edge = Edge(limits)
+    app = web.Application(middlewares=[edge.middleware], client_max_size=limits.max_body_bytes)
+    app.on_response_prepare.append(edge.finish_headers)
+    app[EDGE] = edge
+    app.add_routes(routes)
+    return app
+
+
+class Edge:
+    """The outermost handler of one listener."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._requests = 0  # being read or in work
+        self._in_work = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._draining = False
+
+    async def drain(self) -> None:
+        """Let every response from now on close its connection; return when no request is left in work."""
+        self._draining = True
+        await self._idle.wait()
+
+    @web.middleware
+    async def middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Read the request, have it handled, and answer whatever comes of it."""
+        _identify(request)
+        self._requests += 1
+        self._idle.clear()
+        try:
+            await self._read_body(request)
+            return await self._admit(request, handler)
+        except Exception as error:  # noqa: BLE001 - the outermost handler
+            refusal = _refusal(request, error)
+            sent: web.Response = request.get(SENT, refusal)  # what was sent stands; the error is logged
+            return sent
+        finally:
+            self._requests -= 1
+            if not self._requests:
+                self._idle.set()
+
+    async def _admit(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        # Counted only now: clients that dawdle over their bodies take no place from those that do not.
+        if self._in_work >= self._limits.max_requests:
+            raise UnavailableError("too many requests at once; try again")
+        self._in_work += 1
+        try:
+            return await handler(request)
+        finally:
+            self._in_work -= 1
+
+    async def _read_body(self, request: web.Request) -> None:
+        """Read the whole body, so that no handler waits for a client."""
+        limit = self._limits.max_body_bytes
+        if (request.content_length or 0) > limit:
+            raise TooLargeError(f"the request body is over {limit} bytes")
+        if request.headers.get("Content-Encoding", "identity").lower() != "identity":
+            raise web.HTTPUnsupportedMediaType(text="the request body must have no content coding")
+        if not request.body_exists:
+            return
+        try:
+            async with asyncio.timeout(self._limits.body_s):
+                await request.read()
+        except TimeoutError as error:
+            raise web.HTTPRequestTimeout(text="the request body took too long") from error
+
+    async def finish_headers(self, _request: web.BaseRequest, response: web.StreamResponse) -> None:
+        """Set what every response says of the server (a signal handler of aiohttp)."""
+        response.headers["Server"] = SERVER
+        if self._draining:
+            response.headers["Connection"] = "close"
+            response.force_close()
+
+
+EDGE: Final = web.AppKey("edge", Edge)
+
+
+def _identify(request: web.Request) -> None:
+    request[REQUEST_ID] = secrets.token_hex(8)
+    name = request.match_info.route.name
+    request[LABELS] = tuple(name.split(".")[:2]) if name else UNMATCHED
+    structlog.contextvars.bind_contextvars(request_id=request[REQUEST_ID])
+
+
+def _refusal(request: web.Request, error: Exception) -> web.Response:
+    """Return the response to an error of any kind, having logged one that nobody expected."""
+    if isinstance(error, web.HTTPException):
+        return _http_refusal(error)
+    if isinstance(error, ConnectionError) and (request.transport is None or request.transport.is_closing()):
+        return plain_response(CLIENT_GONE, "")  # aiohttp finds out as it writes
+    if isinstance(error, web.RequestPayloadError):
+        return plain_response(HTTPStatus.BAD_REQUEST, "the request body breaks the rules of HTTP", close=True)
+    kind = kind_of(error)
+    if kind is ErrorKind.INTERNAL:
+        _log.error("request failed", exc_info=error)
+        return plain_response(WIRE[kind].http, f"internal error; request {request[REQUEST_ID]}")
+    if isinstance(error, PKIServerError | ProtocolError) and kind is not ErrorKind.NOT_AUTHENTICATED:
+        _log.info("refused", kind=kind.value, reason=str(error))
+    return _kind_refusal(kind, reason_of(error))
+
+
+def _kind_refusal(kind: ErrorKind, reason: str) -> web.Response:
+    wire = WIRE[kind]
+    headers = {}
+    if wire.http is HTTPStatus.UNAUTHORIZED:
+        headers["WWW-Authenticate"] = CHALLENGE
+    if wire.retry_after_s is not None:
+        headers["Retry-After"] = str(wire.retry_after_s)
+    return plain_response(wire.http, reason, headers)
+
+
+def _http_refusal(error: web.HTTPException) -> web.Response:
+    """Return the response to a refusal of aiohttp's: unknown path, wrong method, body over the limit."""
+    status = HTTPStatus(error.status)
+    if isinstance(error, web.HTTPMethodNotAllowed):
+        allowed = ", ".join(sorted(error.allowed_methods))
+        return plain_response(status, f"method not allowed; allowed: {allowed}", {"Allow": allowed})
+    ours = isinstance(error, web.HTTPRequestTimeout | web.HTTPUnsupportedMediaType) and error.text
+    close = status is HTTPStatus.REQUEST_TIMEOUT
+    return plain_response(status, ours or status.phrase.lower(), close=close)
+
+
+def plain_response(
+    status: int, reason: str, headers: Mapping[str, str] | None = None, *, close: bool = False
+) -> web.Response:
+    """Return a refusal with a one-line text/plain reason; "" makes an empty body without a type."""
+    response = web.Response(status=status, text=f"{reason}\n" if reason else None, headers=headers)
+    if close:
+        response.force_close()
+    return response
+
+
+def request_log(metrics: Metrics) -> type[AbstractAccessLogger]:
+    """Return the class by which aiohttp reports each response: one structured line and one count."""
+
+    class RequestLog(AbstractAccessLogger):
+        __slots__ = ()
+
+        def log(self, request: web.BaseRequest, response: web.StreamResponse, time: float) -> None:
+            protocol, operation = request.get(LABELS, UNMATCHED)
+            metrics.count_request(protocol, operation, response.status, time)
+            _log.info(
+                "request",
+                protocol=protocol,
+                operation=operation,
+                method=request.method,
+                path=escaped(request.raw_path, MAX_PATH_CHARACTERS),
+                status=response.status,
+                duration_ms=round(time * 1000, 2),
+                peer=request.remote,
+                request_id=request.get(REQUEST_ID),
+            )
+
+    return RequestLog

@@ -1,0 +1,196 @@
+"""OCSP over HTTP (RFC 6960 App. A, RFC 9919): a request's bytes to the bytes of a prebuilt response.
+
+The hot path of the status plane: no key, no database, no ASN.1 library. What the fast scan of
+`protocols.ocsp.request` does not take goes to the slow path, which is injected.
+"""
+
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
+from typing import Final, Protocol
+
+from pkiserver.web.http_messages import NOT_FOUND, HTTPReply, HTTPRequest, method_not_allowed, plain_reply
+from protocols.asn1.ocsp import OCSPResponseStatus
+from protocols.errors import ProtocolError
+from protocols.ocsp.http import (
+    ERROR_CACHE_HEADERS,
+    REQUEST_MEDIA_TYPE,
+    RESPONSE_MEDIA_TYPE,
+    cache_headers,
+    etag,
+    request_from_path,
+)
+from protocols.ocsp.request import scan
+from protocols.ocsp.response import ResponseWrapper, error_response
+from store.responses import ResponderParts, ResponseEntry, response_key
+
+PATH: Final = b"/ocsp"
+_PREFIX: Final = PATH + b"/"
+_MAX_DATE_OCTETS: Final = 40  # the longest of the three forms, `Wednesday, 09-Nov-94 08:49:37 GMT`, has 33
+_REQUEST_TYPE: Final = REQUEST_MEDIA_TYPE.encode("ascii")
+_RESPONSE_TYPE: Final = b"Content-Type: %b\r\n" % RESPONSE_MEDIA_TYPE.encode("ascii")
+_POST_ONLY: Final = method_not_allowed("POST")
+_READ_ONLY: Final = method_not_allowed("GET, HEAD")
+_WRONG_TYPE: Final = plain_reply(
+    HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+    f"the Content-Type must be {REQUEST_MEDIA_TYPE}",
+    fields=b"Accept-Post: %b\r\n" % _REQUEST_TYPE,
+)
+# IMF-fixdate and the two obsolete forms that must be understood (RFC 9110 §5.6.7).
+_DATE_FORMATS: Final = ("%a, %d %b %Y %H:%M:%S GMT", "%A, %d-%b-%y %H:%M:%S GMT", "%a %b %d %H:%M:%S %Y")
+
+
+def _error_reply(status: OCSPResponseStatus, outcome: str) -> HTTPReply:
+    """Return an OCSP error: HTTP finds nothing wrong with it, and no cache may keep it (RFC 9919 §7.2)."""
+    body = error_response(status)
+    fields = b"%bContent-Length: %d\r\n%b" % (_RESPONSE_TYPE, len(body), ERROR_CACHE_HEADERS)
+    return HTTPReply(b"200 OK", fields, body, outcome)
+
+
+_ERRORS: Final[dict[OCSPResponseStatus, HTTPReply]] = {
+    status: _error_reply(status, status.name.lower())
+    for status in OCSPResponseStatus
+    if status is not OCSPResponseStatus.SUCCESSFUL
+}
+_MALFORMED: Final = _ERRORS[OCSPResponseStatus.MALFORMED_REQUEST]
+_UNAUTHORIZED: Final = _ERRORS[OCSPResponseStatus.UNAUTHORIZED]
+# Counted apart: it says that the presigner is late.
+_EXPIRED: Final = _error_reply(OCSPResponseStatus.TRY_LATER, "expired")
+_INCOMPLETE: Final = _error_reply(OCSPResponseStatus.TRY_LATER, "responder_missing")
+
+SlowPath = Callable[[bytes], tuple[bytes, bytes] | OCSPResponseStatus]
+
+
+class ResponseTable(Protocol):
+    """What is asked of the table; `store.responses` has its contracts."""
+
+    def get(self, key: bytes) -> ResponseEntry | None: ...
+
+    def revision(self) -> int: ...
+
+    def issuers(self) -> dict[bytes, int]: ...
+
+    def responders(self) -> dict[int, ResponderParts]: ...
+
+
+class OCSPResponder:
+    """Answers OCSP requests from a table of prebuilt responses."""
+
+    def __init__(self, table: ResponseTable, slow_path: SlowPath, *, max_age: timedelta) -> None:
+        """Take the table and the slow path; `max_age` caps how long a cache may keep a response."""
+        self._table = table
+        self._slow_path = slow_path
+        self._max_age = max_age
+        self._revision = -1
+        self._issuers: dict[bytes, int] = {}
+        self._wrappers: dict[int, ResponseWrapper] = {}
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Take up issuers and responders that were added or changed."""
+        revision = self._table.revision()  # read first: a change after it is seen the next time
+        if revision == self._revision:
+            return
+        self._issuers = self._table.issuers()
+        self._wrappers = {
+            number: ResponseWrapper(parts.signature_algorithm, parts.certificates)
+            for number, parts in self._table.responders().items()
+        }
+        self._revision = revision
+
+    def handle(self, request: HTTPRequest, now: datetime) -> HTTPReply:
+        """Return the reply to a request whose path is `PATH` or below."""
+        path, method = request.path, request.method
+        if path in (PATH, _PREFIX):
+            if method != b"POST":
+                return _POST_ONLY
+            if not _is_request_type(request.fields.get(b"content-type", b"")):
+                return _WRONG_TYPE
+            return self._answer(request.body, now)
+        if not path.startswith(_PREFIX):
+            return NOT_FOUND
+        if method not in (b"GET", b"HEAD"):
+            return _READ_ONLY
+        try:
+            ocsp_request = request_from_path(path[len(_PREFIX) :])
+        except ProtocolError:
+            return _MALFORMED
+        return self._answer(ocsp_request, now, conditions=request.fields)
+
+    def _answer(
+        self, request: bytes, now: datetime, *, conditions: dict[bytes, bytes] | None = None
+    ) -> HTTPReply:
+        sought = scan(request) or self._slow_path(request)
+        if isinstance(sought, OCSPResponseStatus):
+            return _ERRORS[sought]
+        issuer_part, serial = sought
+        authority = self._issuers.get(issuer_part)
+        if authority is None:
+            return _UNAUTHORIZED
+        entry = self._table.get(response_key(authority, serial))
+        if entry is None:
+            return _UNAUTHORIZED
+        if entry.next_update <= now.timestamp():
+            return _EXPIRED
+        return self._reply(entry, now, conditions)
+
+    def _reply(self, entry: ResponseEntry, now: datetime, conditions: dict[bytes, bytes] | None) -> HTTPReply:
+        wrapper = self._wrapper(entry.responder)
+        if wrapper is None:
+            return _INCOMPLETE
+        response = wrapper.wrap(entry.response_data, entry.signature)
+        this_update = datetime.fromtimestamp(entry.this_update, UTC)
+        headers = cache_headers(
+            response,
+            this_update=this_update,
+            next_update=datetime.fromtimestamp(entry.next_update, UTC),
+            now=now,
+            max_age_cap=self._max_age,
+        )
+        if conditions and is_unmodified(conditions, etag(response), this_update):
+            return HTTPReply(b"304 Not Modified", headers, b"", "not_modified")
+        fields = b"%bContent-Length: %d\r\n%b" % (_RESPONSE_TYPE, len(response), headers)
+        return HTTPReply(b"200 OK", fields, response, "successful")
+
+    def _wrapper(self, responder: int) -> ResponseWrapper | None:
+        """Return the wrapper of a responder, one added since the last refresh too."""
+        wrapper = self._wrappers.get(responder)
+        if wrapper is None:
+            self.refresh()
+            wrapper = self._wrappers.get(responder)
+        return wrapper
+
+
+def _is_request_type(content_type: bytes) -> bool:
+    """Tell whether a Content-Type is that of an OCSP request, whatever its parameters."""
+    return content_type.partition(b";")[0].strip().lower() == _REQUEST_TYPE
+
+
+def is_unmodified(fields: dict[bytes, bytes], entity_tag: bytes, last_modified: datetime) -> bool:
+    """Tell whether a GET or HEAD is to be answered with 304 (RFC 9110 §13.2.2).
+
+    If-None-Match is compared weakly; If-Modified-Since counts only without it, and only as a valid date.
+    """
+    if_none_match = fields.get(b"if-none-match")
+    if if_none_match is not None:
+        return if_none_match.strip() == b"*" or entity_tag in _entity_tags(if_none_match)
+    since = _http_date(fields.get(b"if-modified-since", b""))
+    return since is not None and last_modified <= since
+
+
+def _entity_tags(listed: bytes) -> Iterator[bytes]:
+    """Yield the entity tags of a list, without the marks of weakness; ours hold no comma."""
+    for entity_tag in listed.split(b","):
+        yield entity_tag.strip().removeprefix(b"W/")
+
+
+def _http_date(text: bytes) -> datetime | None:
+    """Return the moment of an HTTP date in any of its forms, or None."""
+    if not text or len(text) > _MAX_DATE_OCTETS:
+        return None
+    for form in _DATE_FORMATS:
+        try:
+            return datetime.strptime(text.decode("latin-1"), form).replace(tzinfo=UTC)
+        except ValueError:
+            continue
+    return None

@@ -1,0 +1,55 @@
+"""The one table that gives every kind of error its codes on the wire."""
+
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Final
+
+from pkiserver.errors import PKIServerError
+from pkiserver.logs import escaped
+from protocols.errors import ErrorKind, ProtocolError
+
+MAX_REASON_CHARACTERS: Final = 300  # a reason is one line that a field engineer reads
+RETRY_AFTER_S: Final = 5  # a restarting signer is back by then; a full disk may take as long as it likes
+
+
+@dataclass(frozen=True, slots=True)
+class Wire:
+    """How one kind of refusal is answered.
+
+    `text` replaces the error's own message: "" is an empty body, None shows the message.
+    `retry_after_s` is the value of Retry-After, None for no such header.
+    """
+
+    http: HTTPStatus
+    text: str | None = None
+    retry_after_s: int | None = None
+
+
+WIRE: Final[dict[ErrorKind, Wire]] = {
+    ErrorKind.MALFORMED: Wire(HTTPStatus.BAD_REQUEST),
+    ErrorKind.TOO_LARGE: Wire(HTTPStatus.REQUEST_ENTITY_TOO_LARGE),
+    ErrorKind.UNSUPPORTED_MEDIA_TYPE: Wire(HTTPStatus.UNSUPPORTED_MEDIA_TYPE),
+    ErrorKind.BAD_POP: Wire(HTTPStatus.BAD_REQUEST),
+    ErrorKind.BAD_KEY: Wire(HTTPStatus.BAD_REQUEST),
+    ErrorKind.BAD_REQUEST: Wire(HTTPStatus.BAD_REQUEST),
+    # Empty: Bouncy Castle's EST client fails on a 401 that has a body; nor should a guesser learn a reason.
+    ErrorKind.NOT_AUTHENTICATED: Wire(HTTPStatus.UNAUTHORIZED, text=""),
+    ErrorKind.NOT_AUTHORIZED: Wire(HTTPStatus.FORBIDDEN),
+    ErrorKind.NOT_FOUND: Wire(HTTPStatus.NOT_FOUND),
+    ErrorKind.CONFLICT: Wire(HTTPStatus.CONFLICT),
+    ErrorKind.UNAVAILABLE: Wire(HTTPStatus.SERVICE_UNAVAILABLE, retry_after_s=RETRY_AFTER_S),
+    ErrorKind.INTERNAL: Wire(HTTPStatus.INTERNAL_SERVER_ERROR, text="internal error"),
+}
+
+
+def kind_of(error: BaseException) -> ErrorKind:
+    """Return the kind of one of our errors, and INTERNAL for every other exception."""
+    if isinstance(error, PKIServerError | ProtocolError):
+        return error.kind
+    return ErrorKind.INTERNAL
+
+
+def reason_of(error: BaseException) -> str:
+    """Return what the client is told of `error`: one printable line without newline, or "" for nothing."""
+    text = WIRE[kind_of(error)].text
+    return escaped(str(error), MAX_REASON_CHARACTERS) if text is None else text

@@ -1,0 +1,149 @@
+"""`/metrics`, `/health` and `/ready` over a real listener, and what they say."""
+
+import json
+from collections.abc import AsyncIterator
+
+import aiohttp
+import pytest
+from https_harness import listening
+
+from pkiserver.health import Cause
+from pkiserver.metrics import Metrics, Reading, Sample
+from pkiserver.web.operations import operations_routes
+
+
+class Operations:
+    """A running operations address and the state that it shows."""
+
+    def __init__(self) -> None:
+        self.metrics = Metrics()
+        self.causes: list[Cause] = []
+        self.base = ""
+
+    async def get(self, path: str, method: str = "GET") -> tuple[int, str, str]:
+        """Return status, content type and body."""
+        async with aiohttp.ClientSession() as session, session.request(method, self.base + path) as response:
+            return response.status, response.headers.get("Content-Type", ""), await response.text()
+
+
+@pytest.fixture
+async def operations() -> AsyncIterator[Operations]:
+    operations = Operations()
+    routes = operations_routes(operations.metrics, lambda: operations.causes)
+    async with listening(routes, None, metrics=operations.metrics) as listener:
+        host, port = listener.address
+        operations.base = f"http://{host}:{port}"
+        yield operations
+
+
+async def test_health(operations: Operations) -> None:
+    status, content_type, body = await operations.get("/health")
+    assert (status, content_type) == (200, "application/json; charset=utf-8")
+    assert json.loads(body) == {"status": "alive"}
+
+
+@pytest.mark.parametrize("ok", [True, False])
+async def test_ready(operations: Operations, ok: bool) -> None:
+    operations.causes = [Cause("clock", ok=True), Cause("storage", ok=ok, detail="make room on the disk")]
+    status, _, body = await operations.get("/ready")
+    assert status == (200 if ok else 503)
+    assert json.loads(body) == {
+        "ready": ok,
+        "causes": [
+            {"name": "clock", "state": "ok", "detail": ""},
+            {"name": "storage", "state": "ok" if ok else "failed", "detail": "make room on the disk"},
+        ],
+    }
+
+
+async def test_metrics_count_the_requests(operations: Operations) -> None:
+    await operations.get("/health")
+    await operations.get("/nowhere")
+    status, content_type, body = await operations.get("/metrics")
+    assert (status, content_type) == (200, "text/plain; version=0.0.4; charset=utf-8")
+    for line in (
+        'pkiserver_requests_total{operation="health",protocol="operations",status="200"} 1.0',
+        'pkiserver_requests_total{operation="unmatched",protocol="http",status="404"} 1.0',
+        'pkiserver_request_duration_seconds_count{operation="health",protocol="operations"} 1.0',
+        'pkiserver_connections{listener="test"} 1.0',
+    ):
+        assert line in body.splitlines()
+
+
+@pytest.mark.parametrize(("path", "method", "status"), [("/metrics", "POST", 405), ("/", "GET", 404)])
+async def test_what_is_not_served(operations: Operations, path: str, method: str, status: int) -> None:
+    found, content_type, body = await operations.get(path, method)
+    assert (found, content_type) == (status, "text/plain; charset=utf-8")
+    assert body.count("\n") == 1
+
+
+READINGS = [
+    (Reading.SIGNER_QUEUE, ("1",), 'pkiserver_signer_queue_depth{signer="1"}'),
+    (Reading.OCSP_RESPONSES, ("prebuilt",), 'pkiserver_ocsp_responses_total{outcome="prebuilt"}'),
+    (Reading.OCSP_OLDEST_RESPONSE, ("citizen",), 'pkiserver_ocsp_oldest_response_age_seconds{ca="citizen"}'),
+    (Reading.CERTIFICATES, ("citizen", "active"), 'pkiserver_certificates{ca="citizen",state="active"}'),
+    (
+        Reading.CERTIFICATE_EXPIRY,
+        ("ca", "root"),
+        'pkiserver_certificate_expiry_timestamp_seconds{name="root",role="ca"}',
+    ),
+    (Reading.CRL_THIS_UPDATE, ("root",), 'pkiserver_crl_this_update_timestamp_seconds{ca="root"}'),
+    (Reading.CRL_NEXT_UPDATE, ("root",), 'pkiserver_crl_next_update_timestamp_seconds{ca="root"}'),
+    (Reading.CRL_NUMBER, ("root",), 'pkiserver_crl_number{ca="root"}'),
+    (Reading.READY, ("disk",), 'pkiserver_ready{cause="disk"}'),
+    (Reading.AUDIT_SEQUENCE, (), "pkiserver_audit_sequence"),
+    (Reading.CONNECTIONS, ("https",), 'pkiserver_connections{listener="https"}'),
+]
+
+
+def test_every_reading_is_listed_here() -> None:
+    assert [reading for reading, _, _ in READINGS] == list(Reading)
+
+
+@pytest.mark.parametrize(("reading", "labels", "shown"), READINGS)
+def test_readings_are_read_at_the_scrape(reading: Reading, labels: tuple[str, ...], shown: str) -> None:
+    metrics, value = Metrics(), 0
+
+    def read() -> list[Sample]:
+        return [Sample(value, labels)]
+
+    metrics.read(reading, read)
+    for value in (5, 7):
+        assert f"{shown} {value}.0" in metrics.render().decode().splitlines()
+
+
+def test_causes_show_as_zero_or_one() -> None:
+    metrics = Metrics()
+    metrics.read_causes(lambda: [Cause("clock", ok=True), Cause("storage", ok=False)])
+    shown = metrics.render().decode()
+    assert 'pkiserver_ready{cause="clock"} 1.0' in shown
+    assert 'pkiserver_ready{cause="storage"} 0.0' in shown
+
+
+@pytest.mark.parametrize("samples", [None, [Sample(1)], [Sample(1, ("a", "b"))]])
+def test_one_broken_reading_leaves_the_others(samples: list[Sample] | None) -> None:
+    metrics = Metrics()
+
+    def broken() -> list[Sample]:
+        if samples is None:
+            raise RuntimeError("the worker is gone")
+        return samples
+
+    metrics.read(Reading.CRL_NUMBER, broken)
+    metrics.read(Reading.AUDIT_SEQUENCE, lambda: [Sample(3)])
+    metrics.render()
+    shown = metrics.render().decode()
+    assert "pkiserver_audit_sequence 3.0" in shown
+    assert 'pkiserver_metric_read_failures_total{metric="pkiserver_crl_number"}' in shown
+
+
+def test_instruments_and_names() -> None:
+    metrics = Metrics()
+    metrics.signatures.labels("citizen-ocsp", "ok").inc()
+    metrics.signer_restarts.labels("1").inc()
+    metrics.commit_batch.observe(3)
+    shown = metrics.render().decode()
+    assert 'pkiserver_signatures_total{key="citizen-ocsp",outcome="ok"} 1.0' in shown
+    assert 'pkiserver_commit_batch_transactions_bucket{le="4.0"} 1.0' in shown
+    names = {line.split("{")[0].split(" ")[0] for line in shown.splitlines() if not line.startswith("#")}
+    assert all(name.startswith("pkiserver_") for name in names)
