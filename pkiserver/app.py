@@ -1,0 +1,295 @@
+"""The running server: status workers, HTTPS, operations, control socket and the tasks between them."""
+
+import asyncio
+import json
+import signal
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+import structlog
+
+from config.hierarchy import INFRASTRUCTURE
+from pkiserver.clock import Clock
+from pkiserver.control import ControlServer
+from pkiserver.core import Core, open_core
+from pkiserver.errors import PKIServerError
+from pkiserver.health import Cause
+from pkiserver.home import PRIVATE_FILE_MODE, Home, write_file
+from pkiserver.metrics import Metrics
+from pkiserver.readings import Readings
+from pkiserver.status.presigner import Presigner
+from pkiserver.web.est import est_routes
+from pkiserver.web.https import Listener
+from pkiserver.web.limits import Limits
+from pkiserver.web.middleware import web_application
+from pkiserver.web.operations import operations_routes
+from pkiserver.web.tls import TLSSettings, tls_context
+from pkiserver.web.workers import StatusWorkers, StatusWorkersSettings
+from store.responses import ResponseTableWriter
+
+UPKEEP_S: Final = 1.0
+MAINTENANCE: Final = timedelta(hours=1)  # how often responders and server certificates are looked at
+DRAIN: Final = timedelta(seconds=10)
+_log = structlog.get_logger("pkiserver.app")
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """Where a started server listens: (host, port) pairs, ports as chosen where 0 was asked for."""
+
+    http: list[tuple[str, int]]
+    https: list[tuple[str, int]]
+    metrics: list[tuple[str, int]]
+
+
+class Server:
+    """One running server on an open core."""
+
+    def __init__(self, core: Core) -> None:
+        self.core = core
+        self.metrics = Metrics()
+        settings = core.settings
+        self.table = ResponseTableWriter(core.home.responses)
+        self.presigner = Presigner(
+            storage=core.storage,
+            signer=core.signer,
+            clock=core.clock,
+            authorities=core.authorities,
+            table=self.table,
+            validity=settings.ocsp.validity,
+            refresh=settings.ocsp.refresh,
+        )
+        self.workers = StatusWorkers(
+            StatusWorkersSettings(
+                table=core.home.responses,
+                public=core.home.public,
+                addresses=tuple((address.host, address.port) for address in settings.listen.http),
+                workers=settings.ocsp.workers,
+                max_age=settings.ocsp.max_age,
+            )
+        )
+        self.readings = Readings(core, self.presigner, self.workers)
+        self.https: list[Listener] = []
+        self.operations: list[Listener] = []
+        self._control = ControlServer(core.home, core.commands.run)
+        self._tasks: list[asyncio.Task[None]] = []
+        self._failed: asyncio.Future[None] | None = None
+
+    @property
+    def addresses(self) -> Addresses:
+        """Return where it listens."""
+        return Addresses(
+            self.workers.addresses if self.core.settings.listen.http else [],
+            [listener.address for listener in self.https],
+            [listener.address for listener in self.operations],
+        )
+
+    async def start(self) -> None:
+        """Recover what a crash left, bring everything up to date and open the doors."""
+        core = self.core
+        core.authorities.get(INFRASTRUCTURE)  # without it there is no certificate to serve HTTPS with
+        await self._recover()
+        await core.hierarchy.maintain()
+        await core.server_certificates.maintain()
+        await self.presigner.prepare()
+        await self.presigner.work()
+        await core.crl_publisher.work()
+        self._listen_for_events()
+        core.readiness.shows(self._presigner_cause)
+        core.readiness.shows(self._crl_cause)
+        core.readiness.shows(self._signer_cause)
+        self.readings.register(self.metrics)
+        await self.readings.refresh()
+        if core.settings.listen.http:
+            await self.workers.start()
+        await self._open_listeners()
+        await self._control.start()
+        loop = asyncio.get_running_loop()
+        self._failed = loop.create_future()
+        for name, work in (
+            ("presigner", self.presigner.run()),
+            ("crl-publisher", core.crl_publisher.run()),
+            ("upkeep", self._keep_up()),
+        ):
+            task = loop.create_task(work, name=name)
+            task.add_done_callback(self._task_ended)
+            self._tasks.append(task)
+        self._write_endpoints()
+        self.metrics.started.set(datetime.now(UTC).timestamp())
+
+    def _write_endpoints(self) -> None:
+        """Say in the home where the server listens, for `doctor` and for scripts; ports may be chosen."""
+        path = self.core.home.endpoints
+        write_file(path, json.dumps(asdict(self.addresses)).encode() + b"\n", PRIVATE_FILE_MODE)
+
+    async def wait_failed(self) -> None:
+        """Return only by raising what ended one of the tasks that must not end."""
+        if self._failed is None:
+            raise RuntimeError("the server is not started")
+        await self._failed
+
+    async def stop(self) -> None:
+        """Drain: no new connections, requests under way are answered, then everything ends."""
+        self.workers.set_ready(ready=False)
+        await asyncio.gather(
+            self.workers.drain(DRAIN) if self.core.settings.listen.http else asyncio.sleep(0),
+            *(listener.drain() for listener in (*self.https, *self.operations)),
+            self._control.close(),
+        )
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self.table.close()
+        self.core.home.endpoints.unlink(missing_ok=True)
+
+    def causes(self) -> list[Cause]:
+        """Return the conditions of readiness as they are now."""
+        return self.core.readiness.causes()
+
+    def _listen_for_events(self) -> None:
+        self.core.listeners += [self.presigner.notify, self.core.crl_publisher.notify]
+        self.core.authority_listeners.append(self.presigner.introduce)
+
+    async def _open_listeners(self) -> None:
+        settings = self.core.settings
+        limits = Limits(
+            max_body_bytes=settings.est.max_body, body_s=settings.est.request_timeout.total_seconds()
+        )
+        est = web_application(est_routes(self.core.enrollment), limits)
+        self.https = [
+            Listener(
+                "https",
+                est,
+                host=address.host,
+                port=address.port,
+                metrics=self.metrics,
+                limits=limits,
+                tls=self._tls_context(),
+            )
+            for address in settings.listen.https
+        ]
+        operations = web_application(operations_routes(self.metrics, self.causes), Limits())
+        self.operations = [
+            Listener(
+                "metrics",
+                operations,
+                host=address.host,
+                port=address.port,
+                metrics=self.metrics,
+                limits=Limits(),
+            )
+            for address in settings.listen.metrics
+        ]
+        for listener in (*self.https, *self.operations):
+            await listener.start()
+
+    def _tls_context(self) -> ssl.SSLContext:
+        path = self.core.home.tls / "server.pem"
+        client_cas = [authority.der for authority in self.core.authorities]
+        context = tls_context(TLSSettings(path, path, client_cas=client_cas))
+        if self.core.settings.tls.min_version == "1.3":
+            context.minimum_version = ssl.TLSVersion.TLSv1_3
+        return context
+
+    async def _recover(self) -> None:
+        try:
+            count = await self.core.issuance.recover()
+        except PKIServerError as error:
+            _log.error("issuances-not-recovered", reason=str(error))
+            return
+        if count:
+            _log.warning("issuances-recovered", count=count)
+
+    async def _keep_up(self) -> None:
+        """Once a second: what must be tried again; once an hour: what may have to be renewed."""
+        maintained_at = self.core.clock.now()
+        was_ready: dict[str, bool] = {}
+        while True:
+            await asyncio.sleep(UPKEEP_S)
+            await self.core.storage_guard.probe()
+            for cause in self.causes():
+                if was_ready.get(cause.name, True) != cause.ok:
+                    log = _log.info if cause.ok else _log.error
+                    log("readiness", cause=cause.name, ok=cause.ok, detail=cause.detail)
+                was_ready[cause.name] = cause.ok
+            if all(was_ready.values()):
+                await self._recover()
+                await self.readings.refresh()
+            if self.core.clock.now() - maintained_at > MAINTENANCE:
+                maintained_at = self.core.clock.now()
+                await self._maintain()
+
+    async def _maintain(self) -> None:
+        try:
+            if await self.core.hierarchy.maintain():
+                self.presigner.introduce()
+            if await self.core.server_certificates.maintain():
+                for listener in self.https:
+                    listener.reload_tls(self._tls_context())
+        except PKIServerError as error:
+            _log.error("maintenance-failed", reason=str(error))
+
+    def _task_ended(self, task: asyncio.Task[None]) -> None:
+        if task.cancelled() or self._failed is None or self._failed.done():
+            return
+        error = task.exception() or RuntimeError(f"the task {task.get_name()} ended")
+        _log.error("task-failed", task=task.get_name(), exc_info=error)
+        self._failed.set_exception(error)
+
+    def _presigner_cause(self) -> Cause:
+        failure = self.presigner.failure
+        return Cause("presigner", ok=failure is None, detail=failure or "")
+
+    def _crl_cause(self) -> Cause:
+        now = self.core.clock.now()
+        stale = [name for name, crl in self.core.crl_publisher.latest.items() if crl.next_update <= now]
+        detail = f"the CRL of {', '.join(stale)} is past its nextUpdate" if stale else ""
+        return Cause("crl", ok=not stale, detail=detail or self.core.crl_publisher.failure or "")
+
+    def _signer_cause(self) -> Cause:
+        ok = self.core.signer.healthy
+        return Cause("signer", ok=ok, detail="" if ok else "the signer process does not serve; see the log")
+
+
+@asynccontextmanager
+async def running_server(
+    home: Home, clock: Clock, listen: Mapping[str, list[str]] | None = None
+) -> AsyncIterator[Server]:
+    """Run a server on a home whose lock is held, until the block is left.
+
+    `listen` replaces addresses of the configuration: `http`, `https`, `metrics`.
+    """
+    async with AsyncExitStack() as stack:
+        core = await stack.enter_async_context(open_core(home, clock))
+        core.settings = core.settings.with_listen(listen or {})
+        server = Server(core)
+        stack.push_async_callback(server.stop)
+        await server.start()
+        yield server
+
+
+async def serve(
+    home: Home,
+    clock: Clock,
+    started: Callable[[Server], Awaitable[None]],
+    listen: Mapping[str, list[str]] | None = None,
+) -> None:
+    """Serve until SIGINT or SIGTERM, or until a part fails that must not; then drain."""
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    async with running_server(home, clock, listen) as server:
+        await started(server)
+        failed = asyncio.ensure_future(server.wait_failed())
+        stopped = asyncio.ensure_future(stop.wait())
+        await asyncio.wait((failed, stopped), return_when=asyncio.FIRST_COMPLETED)
+        stopped.cancel()
+        if failed.done():
+            failed.result()
+        failed.cancel()
+        _log.info("stopping")

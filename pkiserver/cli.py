@@ -1,0 +1,418 @@
+"""The command line: parses words, finds who does the work (a running server, or this process), prints."""
+
+import asyncio
+import json
+import os
+import ssl
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import click
+import uvloop
+
+from config.errors import ConfigError
+from config.reference import reference
+from config.units import parse_duration
+from pkiserver.app import Server, serve
+from pkiserver.clock import Clock
+from pkiserver.commands import REASONS
+from pkiserver.control import MAX_LINE_BYTES, call, local_actor
+from pkiserver.core import load_configuration, open_core
+from pkiserver.doctor import examine
+from pkiserver.errors import NotFoundError, PKIServerError
+from pkiserver.home import Home, HomeLock
+from pkiserver.initialise import initialise
+from pkiserver.logs import configure_logs
+from pkiserver.printing import progress, show, show_rows
+from pkiserver.welcome import welcome
+from protocols.errors import ProtocolError
+from store.errors import StorageError
+
+HOME_VARIABLE: Final = "PKISERVER_HOME"
+_ERRORS: Final = (PKIServerError, ProtocolError, StorageError, ConfigError, OSError)
+
+
+class _Group(click.Group):
+    """A group whose commands end with one line on standard error instead of a traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except _ERRORS as error:
+            raise click.ClickException(str(error)) from error
+
+
+@dataclass(frozen=True, slots=True)
+class _Context:
+    home: Home
+
+    def ready_home(self) -> Home:
+        """Return the home; an error that says what to do when `init` was never there."""
+        if not self.home.exists():
+            raise NotFoundError(
+                f"there is no home at {self.home.path}: make one with `pkiserver init --defaults`,"
+                f" or say where it is with --home or {HOME_VARIABLE}"
+            )
+        return self.home
+
+    def command(self, command: str, /, **arguments: Any) -> Any:
+        """Have a command carried out by the running server, or here under the home's lock."""
+        return asyncio.run(_carry_out(self.ready_home(), command, arguments))
+
+
+async def _carry_out(home: Home, command: str, arguments: dict[str, Any]) -> Any:
+    with progress() as tell:
+        answer = await call(home, command, arguments, tell)
+        if answer is not None:
+            return answer[0]
+        configure_logs(form="console", level="error")
+        with HomeLock(home):
+            async with open_core(home, Clock()) as core:
+                return await core.commands.run(command, arguments, local_actor(os.getuid()), tell)
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="pkiserver")
+@click.option(
+    "--home",
+    type=click.Path(file_okay=False, path_type=Path),
+    envvar=HOME_VARIABLE,
+    default=Path("var"),
+    show_default=True,
+    help=f"The home folder of the installation; also from {HOME_VARIABLE}.",
+)
+@click.pass_context
+def main(ctx: click.Context, home: Path) -> None:
+    """The server of a certification authority: EST enrolment, OCSP, CRLs.
+
+    \b
+    Begin with:   pkiserver init --defaults
+                  pkiserver serve
+    """
+    ctx.obj = _Context(Home(home))
+
+
+_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
+_CA = click.option("--ca", metavar="NAME", help="The authority, where a serial alone is not enough.")
+_SERIAL = click.argument("serial")
+_BY = click.option(
+    "--by",
+    type=click.Choice(["holder", "authority"]),
+    default="holder",
+    show_default=True,
+    help="Whose hold it is: one side's hold is not lifted by the other.",
+)
+
+
+@main.command("init")
+@click.option("--public-url", metavar="URL", help="Where relying parties reach the HTTP side.")
+@click.option("--defaults", is_flag=True, help="Ask nothing.")
+@click.option("--offline-root", is_flag=True, help="Make no root: an outside root signs the issuing CAs.")
+@click.option("--show-config", is_flag=True, help="Print the configuration reference and do nothing else.")
+@click.pass_obj
+def init_command(
+    context: _Context, public_url: str | None, defaults: bool, offline_root: bool, show_config: bool
+) -> None:
+    """Make a new home: configuration, keys, authorities, the first certificates.
+
+    Run again on a home that was begun, it finishes what is missing.
+
+    \b
+    Examples:  pkiserver init --defaults
+               pkiserver --home /srv/pki init --public-url http://pki.example.mn
+    """
+    if show_config:
+        click.echo(reference(public_url) if public_url else reference(), nl=False)
+        return
+    if public_url is None and not defaults and not context.home.exists():
+        public_url = click.prompt("Public URL (it is written into certificates)", "http://127.0.0.1:8080")
+    configure_logs(form="console", level="error")
+    with progress() as tell:
+        asyncio.run(initialise(context.home, public_url, offline_root=offline_root, progress=tell))
+    click.echo(f"The home {context.home.path} is ready. Next: pkiserver serve")
+
+
+@main.command("serve")
+@click.option("--http", metavar="ADDR:PORT", help="Plain HTTP address, instead of the configured one.")
+@click.option("--https", metavar="ADDR:PORT", help="HTTPS address, instead of the configured one.")
+@click.option("--metrics", metavar="ADDR:PORT", help="Metrics address, instead of the configured one.")
+@click.option(
+    "--welcome",
+    "show_welcome",
+    is_flag=True,
+    help="Print the endpoints, a fresh enrolment credential and commands to try.",
+)
+@click.pass_obj
+def serve_command(
+    context: _Context, http: str | None, https: str | None, metrics: str | None, show_welcome: bool
+) -> None:
+    """Run the server until Ctrl-C or SIGTERM.
+
+    \b
+    Examples:  pkiserver serve
+               pkiserver serve --http 0.0.0.0:80 --https 0.0.0.0:443
+    """
+    home = context.ready_home()
+    settings, _ = load_configuration(home)
+    configure_logs(form=settings.log.format, level="warning" if show_welcome else settings.log.level)
+    listen = {
+        key: [value] for key, value in (("http", http), ("https", https), ("metrics", metrics)) if value
+    }
+
+    async def started(server: Server) -> None:
+        if show_welcome:
+            click.echo(await welcome(server))
+
+    with HomeLock(home):
+        uvloop.run(serve(home, Clock(), started, listen=listen))
+
+
+@main.group("credential", cls=_Group)
+def credential_group() -> None:
+    """Enrolment credentials: who knows one may enrol the identity in it."""
+
+
+@credential_group.command("create")
+@click.option("--profile", required=True, help="The certificate profile to enrol for.")
+@click.option("--subject", required=True, metavar="CN=…,…", help="The subject, as RFC 4514 text.")
+@click.option("--san", multiple=True, metavar="dns:NAME", help="A subjectAltName: dns:, ip:, email: or uri:.")
+@click.option("--uses", default=1, show_default=True, help="How many certificates it is good for.")
+@click.option("--limit-mnt", type=int, help="Limit of the value of transactions, in MNT (citizen-signature).")
+@click.option("--lifetime", metavar="7d", help="How long it may be used.  [default: the configured time]")
+@_JSON
+@click.pass_obj
+def credential_create(
+    context: _Context,
+    profile: str,
+    subject: str,
+    san: tuple[str, ...],
+    uses: int,
+    limit_mnt: int | None,
+    lifetime: str | None,
+    as_json: bool,
+) -> None:
+    """Make a credential and print its reference and secret. The secret is not kept: note it now.
+
+    \b
+    Example:  pkiserver credential create --profile tls-server \\
+                  --subject CN=www.example.mn --san dns:www.example.mn
+    """
+    result = context.command(
+        "credential.create",
+        profile=profile,
+        subject=subject,
+        san=list(san),
+        uses=uses,
+        limit_mnt=limit_mnt,
+        lifetime_s=int(parse_duration(lifetime).total_seconds()) if lifetime else None,
+    )
+    show(result, as_json)
+
+
+@credential_group.command("list")
+@_JSON
+@click.pass_obj
+def credential_list(context: _Context, as_json: bool) -> None:
+    """List the credentials, the newest first; secrets are not known."""
+    show_rows(
+        context.command("credential.list"),
+        ("reference", "profile", "state", "uses_left", "expires_at", "subject"),
+        as_json,
+    )
+
+
+@credential_group.command("cancel")
+@click.argument("reference")
+@_JSON
+@click.pass_obj
+def credential_cancel(context: _Context, reference: str, as_json: bool) -> None:
+    """Cancel a credential: it cannot be used any more."""
+    show(context.command("credential.cancel", reference=reference), as_json)
+
+
+@main.group("certificate", cls=_Group)
+def certificate_group() -> None:
+    """Issued certificates: look at them, suspend, restore, revoke. SERIAL is hexadecimal."""
+
+
+@certificate_group.command("list")
+@click.option("--ca", metavar="NAME", help="Only those of this authority.")
+@click.option("--status", type=click.Choice(["active", "suspended", "revoked", "expired"]))
+@click.option("--limit", default=100, show_default=True, help="At most so many, 1000 at the most.")
+@_JSON
+@click.pass_obj
+def certificate_list(
+    context: _Context, ca: str | None, status: str | None, limit: int, as_json: bool
+) -> None:
+    """List certificates, the newest first."""
+    rows = context.command("certificate.list", ca=ca, state=status, limit=limit)
+    show_rows(rows, ("ca", "serial", "status", "profile", "not_after", "subject"), as_json)
+
+
+@certificate_group.command("show")
+@_SERIAL
+@_CA
+@_JSON
+@click.pass_obj
+def certificateshow(context: _Context, serial: str, ca: str | None, as_json: bool) -> None:
+    """Show a certificate and what happened to it."""
+    show(context.command("certificate.show", serial=serial, ca=ca), as_json)
+
+
+@certificate_group.command("suspend")
+@_SERIAL
+@_CA
+@_BY
+@_JSON
+@click.pass_obj
+def certificate_suspend(context: _Context, serial: str, ca: str | None, by: str, as_json: bool) -> None:
+    """Put a certificate on hold: OCSP and CRL say certificateHold until it is restored."""
+    show(context.command("certificate.suspend", serial=serial, ca=ca, by=by), as_json)
+
+
+@certificate_group.command("restore")
+@_SERIAL
+@_CA
+@_BY
+@_JSON
+@click.pass_obj
+def certificate_restore(context: _Context, serial: str, ca: str | None, by: str, as_json: bool) -> None:
+    """Lift a hold; the certificate is good again when no other hold is open."""
+    show(context.command("certificate.restore", serial=serial, ca=ca, by=by), as_json)
+
+
+@certificate_group.command("revoke")
+@_SERIAL
+@_CA
+@click.option("--reason", type=click.Choice(list(REASONS)), default="unspecified", show_default=True)
+@_JSON
+@click.pass_obj
+def certificate_revoke(context: _Context, serial: str, ca: str | None, reason: str, as_json: bool) -> None:
+    """Revoke a certificate for ever."""
+    show(context.command("certificate.revoke", serial=serial, ca=ca, reason=reason), as_json)
+
+
+@main.group("ca", cls=_Group)
+def ca_group() -> None:
+    """The authorities of this installation."""
+
+
+@ca_group.command("list")
+@_JSON
+@click.pass_obj
+def ca_list(context: _Context, as_json: bool) -> None:
+    """List the authorities."""
+    show_rows(context.command("ca.list"), ("name", "state", "parent", "not_after", "subject"), as_json)
+
+
+@ca_group.command("show")
+@click.argument("name")
+@_JSON
+@click.pass_obj
+def cashow(context: _Context, name: str, as_json: bool) -> None:
+    """Show an authority, its OCSP signer and its CRL."""
+    show(context.command("ca.show", name=name), as_json)
+
+
+@ca_group.command("export")
+@click.argument("name")
+@click.option("--chain", is_flag=True, help="Also the certificates above it, the root last.")
+@click.option("--der", is_flag=True, help="DER instead of PEM; one certificate only.")
+@click.pass_obj
+def ca_export(context: _Context, name: str, chain: bool, der: bool) -> None:
+    """Write an authority's certificate to standard output.
+
+    \b
+    Example:  pkiserver ca export citizen --chain > citizen-chain.pem
+    """
+    if chain and der:
+        raise click.UsageError("--der writes one certificate: leave --chain away")
+    certificates = context.command("ca.export", name=name, chain=chain)["certificates"]
+    if der:
+        sys.stdout.buffer.write(ssl.PEM_cert_to_DER_cert(certificates[0]))
+    else:
+        click.echo("".join(certificates), nl=False)
+
+
+@ca_group.command("csr")
+@click.argument("name")
+@click.pass_obj
+def ca_csr(context: _Context, name: str) -> None:
+    """Write the request of an authority (PKCS #10, PEM) for an outside root to sign."""
+    click.echo(context.command("ca.csr", name=name)["pem"], nl=False)
+
+
+@ca_group.command("import")
+@click.argument("name")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@_JSON
+@click.pass_obj
+def ca_import(context: _Context, name: str, file: Path, as_json: bool) -> None:
+    """Take the certificate that an outside root gave an authority (PEM); first the root's own.
+
+    \b
+    Example:  pkiserver ca import root outside-root.pem
+              pkiserver ca import citizen citizen.pem
+    """
+    if file.stat().st_size > MAX_LINE_BYTES // 2:
+        raise click.UsageError(f"{file} is too large for a certificate")
+    show(context.command("ca.import", name=name, pem=file.read_text("ascii", "replace")), as_json)
+
+
+@main.group("crl", cls=_Group)
+def crl_group() -> None:
+    """Certificate revocation lists."""
+
+
+@crl_group.command("publish")
+@click.option("--ca", metavar="NAME", help="Only the CRL of this authority.")
+@_JSON
+@click.pass_obj
+def crl_publish(context: _Context, ca: str | None, as_json: bool) -> None:
+    """Publish new CRLs now; the server also does it by itself on change and on schedule."""
+    rows = context.command("crl.publish", ca=ca)
+    show_rows(rows, ("ca", "number", "this_update", "next_update"), as_json)
+
+
+@main.group("audit", cls=_Group)
+def audit_group() -> None:
+    """The audit log."""
+
+
+@audit_group.command("verify")
+@click.option(
+    "--head",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="A head that `audit head` wrote earlier: proves that no tail was cut since.",
+)
+@_JSON
+@click.pass_obj
+def audit_verify(context: _Context, head: Path | None, as_json: bool) -> None:
+    """Check the whole chain; fails at the first record that was altered, removed or moved.
+
+    \b
+    Example:  pkiserver audit head > monday.json
+              pkiserver audit verify --head monday.json
+    """
+    text = head.read_text() if head is not None else None
+    show(context.command("audit.verify", head=text), as_json)
+
+
+@audit_group.command("head")
+@click.pass_obj
+def audit_head(context: _Context) -> None:
+    """Print the end of the chain as JSON, to be kept elsewhere."""
+    click.echo(json.dumps(context.command("audit.head")))
+
+
+@main.command("doctor")
+@_JSON
+@click.pass_obj
+def doctor_command(context: _Context, as_json: bool) -> None:
+    """Say what is wrong here and what to do about it; fails when anything is."""
+    findings = asyncio.run(examine(context.home))
+    show_rows([finding.to_json() for finding in findings], ("check", "ok", "detail"), as_json)
+    if not all(finding.ok for finding in findings):
+        sys.exit(1)

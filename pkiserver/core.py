@@ -1,0 +1,210 @@
+"""The issuing side composed: store, signer, authorities and the services on them, without a network door.
+
+The server opens it, and so does a command where no server runs; both hold the home's lock.
+"""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from config.loader import load_settings
+from config.profile import SHIPPED_PROFILES, Profile, check_issuers, load_profiles
+from config.schema import Settings
+from config.schema_keys import Keys
+from pkiserver.ca.authorities import Authorities
+from pkiserver.ca.hierarchy import CAServices, Hierarchy
+from pkiserver.ca.issuance import Issuance
+from pkiserver.ca.outside_root import OutsideRoot
+from pkiserver.ca.server_certificates import ServerCertificates
+from pkiserver.ca.weak_keys import load_weak_keys
+from pkiserver.clock import Clock
+from pkiserver.commands import Commands, CommandServices
+from pkiserver.home import Home
+from pkiserver.ra.credentials import Credentials
+from pkiserver.ra.enrollment import Enrollment
+from pkiserver.ra.status_changes import StatusChanges
+from pkiserver.readiness import ClockGuard, Readiness, StorageGuard, latest_record_time
+from pkiserver.signer.client import Signer
+from pkiserver.signer.settings import SignerSettings
+from pkiserver.status.crl_publisher import CRLPublisher, CRLSchedule
+from pkiserver.storage import Storage
+from store.database import Database
+
+
+@dataclass(slots=True)
+class Core:
+    """Everything of the issuing side; made by `open_core`."""
+
+    home: Home
+    settings: Settings
+    clock: Clock
+    storage: Storage
+    signer: Signer
+    authorities: Authorities
+    readiness: Readiness
+    storage_guard: StorageGuard
+    issuance: Issuance
+    hierarchy: Hierarchy
+    server_certificates: ServerCertificates
+    credentials: Credentials
+    enrollment: Enrollment
+    crl_publisher: CRLPublisher
+    commands: Commands
+    listeners: list[Callable[[], None]]  # called after each commit of a status event
+    authority_listeners: list[Callable[[], None]]  # called when authorities or responders changed
+
+
+def load_configuration(home: Home) -> tuple[Settings, dict[str, Profile]]:
+    """Return settings and profiles of a home; `ConfigError` lists everything wrong with them."""
+    settings = load_settings(home.configuration)
+    profiles = load_profiles(SHIPPED_PROFILES, home.profiles)
+    check_issuers(profiles, settings.authorities)
+    return settings, profiles
+
+
+@asynccontextmanager
+async def open_core(home: Home, clock: Clock) -> AsyncIterator[Core]:
+    """Open the issuing side of a home whose lock is held; closes it in the end.
+
+    Raises `ConfigError`, `StorageError`, `SignerError`: each says what is wrong and what to do.
+    """
+    settings, profiles = load_configuration(home)
+    database = Database(home.database)
+    try:
+        signer = Signer(
+            signer_settings(home, settings.keys),
+            deadline_s=settings.keys.deadline.total_seconds(),
+            max_waiting=settings.keys.queue,
+        )
+        await signer.start()
+        try:
+            yield await _compose(home, settings, profiles, clock, Storage(database), signer)
+        finally:
+            await signer.close()
+    finally:
+        database.close()
+
+
+def signer_settings(home: Home, keys: Keys) -> SignerSettings:
+    """Return what the signer process is told; paths in the configuration are relative to the home."""
+
+    def path(relative: Path | None) -> str | None:
+        return str((home.path / relative).absolute()) if relative is not None else None
+
+    if keys.store == "software":
+        return SignerSettings(
+            store="software",
+            directory=str(home.keys.absolute()),
+            passphrase_file=None if keys.passphrase_env else path(keys.passphrase_file),
+            passphrase_env=keys.passphrase_env or None,
+        )
+    return SignerSettings(
+        store="pkcs11",
+        module=path(keys.module),
+        token_label=keys.token_label or None,
+        token_serial=keys.token_serial or None,
+        pin_file=path(keys.pin_file),
+        pin_env=keys.pin_env or None,
+        environment=("SOFTHSM2_CONF",),
+    )
+
+
+async def _compose(
+    home: Home,
+    settings: Settings,
+    profiles: dict[str, Profile],
+    clock: Clock,
+    storage: Storage,
+    signer: Signer,
+) -> Core:
+    authorities = Authorities()
+    await authorities.reload(storage)
+    readiness = Readiness()
+    clock_guard = ClockGuard(clock, settings.clock.tolerance, await latest_record_time(storage))
+    storage_guard = StorageGuard(storage, home.path, settings.storage.min_free)
+    readiness.needs(storage_guard.cause)
+    readiness.needs(clock_guard.cause)
+    listeners: list[Callable[[], None]] = []
+    authority_listeners: list[Callable[[], None]] = []
+
+    def on_event() -> None:
+        for listener in listeners:
+            listener()
+
+    def on_authorities_changed() -> None:
+        for listener in authority_listeners:
+            listener()
+
+    issuance = Issuance(
+        storage=storage,
+        signer=signer,
+        clock=clock,
+        authorities=authorities,
+        weak_keys=load_weak_keys([home.path / path for path in settings.key_policy.blocklists]),
+        public_url=settings.public_url,
+        gate=readiness.gate,
+        on_event=on_event,
+    )
+    services = CAServices(settings, profiles, storage, signer, clock, authorities, issuance)
+    hierarchy = Hierarchy(services)
+    server_certificates = ServerCertificates(services, home)
+    credentials = Credentials(
+        storage=storage,
+        clock=clock,
+        profiles=profiles,
+        max_attempts=settings.est.max_attempts,
+        lifetime=settings.est.credential_lifetime,
+    )
+    crl_publisher = CRLPublisher(
+        storage=storage,
+        signer=signer,
+        clock=clock,
+        authorities=authorities,
+        schedules={
+            name: CRLSchedule(authority.crl_period, authority.crl_overlap)
+            for name, authority in settings.authorities.items()
+        },
+        folder=home.public,
+    )
+    commands = Commands(
+        CommandServices(
+            storage=storage,
+            clock=clock,
+            authorities=authorities,
+            credentials=credentials,
+            status_changes=StatusChanges(storage, clock, on_event),
+            crl_publisher=crl_publisher,
+            hierarchy=hierarchy,
+            outside_root=OutsideRoot(services, hierarchy),
+            server_certificates=server_certificates,
+            on_authorities_changed=on_authorities_changed,
+        )
+    )
+    await crl_publisher.restore_files()
+    return Core(
+        home=home,
+        settings=settings,
+        clock=clock,
+        storage=storage,
+        signer=signer,
+        authorities=authorities,
+        readiness=readiness,
+        storage_guard=storage_guard,
+        issuance=issuance,
+        hierarchy=hierarchy,
+        server_certificates=server_certificates,
+        credentials=credentials,
+        enrollment=Enrollment(
+            storage=storage,
+            clock=clock,
+            authorities=authorities,
+            profiles=profiles,
+            credentials=credentials,
+            issuance=issuance,
+        ),
+        crl_publisher=crl_publisher,
+        commands=commands,
+        listeners=listeners,
+        authority_listeners=authority_listeners,
+    )

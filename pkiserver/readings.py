@@ -1,0 +1,98 @@
+"""What Prometheus reads off the running server's state at each scrape."""
+
+from collections.abc import Iterator
+
+from pkiserver.ca.server_certificates import server_certificate
+from pkiserver.core import Core
+from pkiserver.metrics import Latencies, Metrics, Reading, Sample
+from pkiserver.status.presigner import Presigner
+from pkiserver.web.status_counters import LATENCY_BOUNDS_S
+from pkiserver.web.workers import StatusWorkers
+from store import audit as audit_chain
+from store import certificates
+
+_Counts = dict[str, dict[str, int]]  # by authority, then by state
+
+
+class Readings:
+    """Gives the metrics their values; what needs the database is read beforehand, by `refresh`."""
+
+    def __init__(self, core: Core, presigner: Presigner, workers: StatusWorkers) -> None:
+        self._core = core
+        self._presigner = presigner
+        self._workers = workers
+        self._counts: _Counts = {}
+        self._audit_sequence = 0
+
+    async def refresh(self) -> None:
+        """Read the counts that a scrape is to show."""
+        now = self._core.clock.now()
+        counts: _Counts = {}
+        for authority in self._core.authorities:
+            counts[authority.name] = await self._core.storage.read(
+                lambda tx, known=authority.id: certificates.count_by_state(tx, known, now)  # type: ignore[misc]
+            )
+        self._counts = counts
+        head = await self._core.storage.read(audit_chain.head)
+        self._audit_sequence = head.sequence if head else 0
+
+    def register(self, metrics: Metrics) -> None:
+        """Have every reading that this server can give shown."""
+        for reading, reader in (
+            (Reading.CERTIFICATES, self._certificates),
+            (Reading.CERTIFICATE_EXPIRY, self._expiry),
+            (Reading.CRL_THIS_UPDATE, self._crl_this_update),
+            (Reading.CRL_NEXT_UPDATE, self._crl_next_update),
+            (Reading.CRL_NUMBER, self._crl_number),
+            (Reading.AUDIT_SEQUENCE, lambda: [Sample(self._audit_sequence)]),
+            (Reading.SIGNER_QUEUE, lambda: [Sample(self._core.signer.queue_depth)]),
+            (Reading.SIGNER_RESTARTS, lambda: [Sample(self._core.signer.restarts)]),
+            (Reading.SIGNATURES, lambda: [Sample(self._core.signer.signatures)]),
+            (Reading.COMMITS, lambda: [Sample(self._core.storage.database.statistics.commits)]),
+            (Reading.TRANSACTIONS, lambda: [Sample(self._core.storage.database.statistics.transactions)]),
+            (Reading.COMMIT_FAILURES, lambda: [Sample(self._core.storage.database.statistics.failures)]),
+            (Reading.OCSP_OLDEST_RESPONSE, lambda: [Sample(self._presigner.oldest_response_age_s())]),
+            (Reading.PRESIGNER_POSITION, lambda: [Sample(self._presigner.position)]),
+            (Reading.STATUS_ANSWERS, self._status_answers),
+            (Reading.STATUS_RESTARTS, lambda: [Sample(self._workers.counters().restarts)]),
+            (Reading.CONNECTIONS, lambda: [Sample(self._workers.counters().connections, ("http",))]),
+        ):
+            metrics.read(reading, reader)
+        metrics.read_latencies(self._latencies)
+        metrics.read_causes(self._core.readiness.causes)
+
+    def _latencies(self) -> Latencies:
+        counters = self._workers.counters()
+        return Latencies(LATENCY_BOUNDS_S, counters.latency, counters.latency_sum_s)
+
+    def _certificates(self) -> Iterator[Sample]:
+        for name, counts in self._counts.items():
+            for state, count in counts.items():
+                yield Sample(count, (name, state))
+
+    def _expiry(self) -> Iterator[Sample]:
+        for authority in self._core.authorities:
+            yield Sample(authority.certificate.not_valid_after_utc.timestamp(), ("ca", authority.name))
+            responder = self._core.authorities.responder(authority.id)
+            if responder is not None:
+                expiry = responder.certificate.not_valid_after_utc.timestamp()
+                yield Sample(expiry, ("ocsp", authority.name))
+        certificate = server_certificate(self._core.home)
+        if certificate is not None:
+            yield Sample(certificate.not_valid_after_utc.timestamp(), ("tls", "https"))
+
+    def _crl_this_update(self) -> Iterator[Sample]:
+        for name, crl in self._core.crl_publisher.latest.items():
+            yield Sample(crl.this_update.timestamp(), (name,))
+
+    def _crl_next_update(self) -> Iterator[Sample]:
+        for name, crl in self._core.crl_publisher.latest.items():
+            yield Sample(crl.next_update.timestamp(), (name,))
+
+    def _crl_number(self) -> Iterator[Sample]:
+        for name, crl in self._core.crl_publisher.latest.items():
+            yield Sample(crl.number, (name,))
+
+    def _status_answers(self) -> Iterator[Sample]:
+        for outcome, count in self._workers.counters().requests.items():
+            yield Sample(count, (outcome,))
