@@ -92,12 +92,11 @@ class Server:
         """Recover what a crash left, bring everything up to date and open the doors."""
         core = self.core
         core.authorities.get(INFRASTRUCTURE)  # without it there is no certificate to serve HTTPS with
+        # None of this stops the start: a full disk or a wrong clock must not keep status from answering.
         await self._recover()
-        await core.hierarchy.maintain()
-        await core.server_certificates.maintain()
-        await self.presigner.prepare()
-        await self.presigner.work()
-        await core.crl_publisher.work()
+        await self._maintain()
+        await self.presigner.attempt()
+        await core.crl_publisher.attempt()
         self._listen_for_events()
         core.readiness.shows(self._presigner_cause)
         core.readiness.shows(self._crl_cause)
@@ -159,7 +158,7 @@ class Server:
         limits = Limits(
             max_body_bytes=settings.est.max_body, body_s=settings.est.request_timeout.total_seconds()
         )
-        est = web_application(est_routes(self.core.enrollment), limits)
+        est = web_application(est_routes(self.core.enrollment), limits, settings.est.realm)
         self.https = [
             Listener(
                 "https",

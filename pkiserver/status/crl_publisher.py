@@ -79,21 +79,25 @@ class CRLPublisher:
         """Publish what is due until cancelled; what fails stays served as it is and is tried again."""
         while True:
             self._wake.clear()
-            try:
-                await self.work()
-            except (PKIServerError, OSError) as error:
-                if self.failure is None:
-                    _log.error("crl-publication-stopped", reason=str(error))
-                self.failure = str(error)
-            else:
-                if self.failure is not None:
-                    _log.info("crl-publication-resumed")
-                self.failure = None
+            await self.attempt()
             await asyncio.sleep(POLL_S)
             try:
                 await asyncio.wait_for(self._wake.wait(), POLL_S)
             except TimeoutError:
                 continue
+
+    async def attempt(self) -> None:
+        """Publish what is due; `failure` says why it cannot be done now."""
+        try:
+            await self.work()
+        except (PKIServerError, OSError) as error:
+            if self.failure is None:
+                _log.error("crl-publication-stopped", reason=str(error))
+            self.failure = str(error)
+            return
+        if self.failure is not None:
+            _log.info("crl-publication-resumed")
+            self.failure = None
 
     async def work(self) -> None:
         """Publish the CRL of each authority that has something new to say or whose time has come."""

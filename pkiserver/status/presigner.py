@@ -75,6 +75,7 @@ class Presigner:
         self._wake = asyncio.Event()
         self._templates: dict[int, ResponseTemplate] = {}
         self._slot = 0  # the last slot, counted from the epoch, whose responses were signed anew
+        self._prepared = False
         self.position = 0  # the last event that the table shows
         self.failure: str | None = None
 
@@ -95,26 +96,35 @@ class Presigner:
         self._slot = int(slot or 0)
         if self.position > head or (self.position == 0 and head > 0):
             await self._start_anew(head)
+        self._prepared = True
 
     async def run(self) -> None:
         """Work until cancelled; what cannot be done now is tried again a second later."""
         while True:
             self._wake.clear()
-            try:
-                await self.work()
-            except (PKIServerError, StorageError) as error:
-                if self.failure is None:
-                    _log.error("presigner-stopped", reason=str(error))
-                self.failure = str(error)
+            if not await self.attempt():
                 await asyncio.sleep(POLL_S)
                 continue
-            if self.failure is not None:
-                _log.info("presigner-resumed")
-                self.failure = None
             try:
                 await asyncio.wait_for(self._wake.wait(), POLL_S)
             except TimeoutError:
                 continue
+
+    async def attempt(self) -> bool:
+        """Do the work that is due; False when it cannot be done now, and `failure` says why."""
+        try:
+            if not self._prepared:
+                await self.prepare()
+            await self.work()
+        except (PKIServerError, StorageError) as error:
+            if self.failure is None:
+                _log.error("presigner-stopped", reason=str(error))
+            self.failure = str(error)
+            return False
+        if self.failure is not None:
+            _log.info("presigner-resumed")
+            self.failure = None
+        return True
 
     async def work(self) -> None:
         """Bring the table up to the newest event, then sign what is due in the cycle."""

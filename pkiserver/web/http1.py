@@ -63,7 +63,7 @@ _BAD_VERSION: Final = plain_reply(
 )
 _LONG_URL: Final = plain_reply(HTTPStatus.REQUEST_URI_TOO_LONG, f"the URL has over {MAX_URL_BYTES} bytes")
 _LARGE_HEADER: Final = plain_reply(
-    HTTPStatus.REQUEST_HEADERFIELDS_TOO_LARGE, f"the header fields have over {MAX_HEADER_BYTES} bytes"
+    HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, f"the header fields have over {MAX_HEADER_BYTES} bytes"
 )
 _LARGE_BODY: Final = plain_reply(
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the body has over {MAX_BODY_BYTES} bytes"

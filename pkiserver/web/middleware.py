@@ -24,7 +24,7 @@ from pkiserver.web.wire import WIRE, kind_of, reason_of
 from protocols.errors import ErrorKind, ProtocolError, TooLargeError
 
 SERVER: Final = "pkiserver"  # no version: it would serve only who looks for a weakness
-CHALLENGE: Final = 'Basic realm="pkiserver", charset="UTF-8"'  # RFC 7617 §2.1
+DEFAULT_REALM: Final = "pkiserver"
 UNMATCHED: Final = ("http", "unmatched")  # labels of a request that no route took
 MAX_PATH_CHARACTERS: Final = 200  # of a path in the log
 CLIENT_GONE: Final = 499  # logged and counted, never sent: the client left before it could be answered
@@ -36,12 +36,14 @@ SENT: Final = web.RequestKey("sent", web.Response)  # set by a handler that has 
 _log: Final[structlog.stdlib.BoundLogger] = structlog.get_logger(__name__)
 
 
-def web_application(routes: Iterable[web.RouteDef], limits: Limits) -> web.Application:
-    """Return an application of these routes behind an `Edge`.
+def web_application(
+    routes: Iterable[web.RouteDef], limits: Limits, realm: str = DEFAULT_REALM
+) -> web.Application:
+    """Return an application of these routes behind an `Edge`; `realm` is that of its Basic challenge.
 
     A route is named `<protocol>.<operation>[.<variant>]`; the first two label its logs and metrics.
     """
-    edge = Edge(limits)
+    edge = Edge(limits, realm)
     app = web.Application(middlewares=[edge.middleware], client_max_size=limits.max_body_bytes)
     app.on_response_prepare.append(edge.finish_headers)
     app[EDGE] = edge
@@ -52,8 +54,9 @@ def web_application(routes: Iterable[web.RouteDef], limits: Limits) -> web.Appli
 class Edge:
     """The outermost handler of one listener."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, realm: str) -> None:
         self._limits = limits
+        self._challenge = f'Basic realm="{realm}", charset="UTF-8"'  # RFC 7617 §2.1
         self._requests = 0  # being read or in work
         self._in_work = 0
         self._idle = asyncio.Event()
@@ -111,6 +114,8 @@ class Edge:
     async def finish_headers(self, _request: web.BaseRequest, response: web.StreamResponse) -> None:
         """Set what every response says of the server (a signal handler of aiohttp)."""
         response.headers["Server"] = SERVER
+        if response.status == HTTPStatus.UNAUTHORIZED:
+            response.headers["WWW-Authenticate"] = self._challenge
         if self._draining:
             response.headers["Connection"] = "close"
             response.force_close()
@@ -146,8 +151,6 @@ def _refusal(request: web.Request, error: Exception) -> web.Response:
 def _kind_refusal(kind: ErrorKind, reason: str) -> web.Response:
     wire = WIRE[kind]
     headers = {}
-    if wire.http is HTTPStatus.UNAUTHORIZED:
-        headers["WWW-Authenticate"] = CHALLENGE
     if wire.retry_after_s is not None:
         headers["Retry-After"] = str(wire.retry_after_s)
     return plain_response(wire.http, reason, headers)

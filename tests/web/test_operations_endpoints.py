@@ -8,7 +8,7 @@ import pytest
 from https_harness import listening
 
 from pkiserver.health import Cause
-from pkiserver.metrics import Metrics, Reading, Sample
+from pkiserver.metrics import Latencies, Metrics, Reading, Sample
 from pkiserver.web.operations import operations_routes
 
 
@@ -78,9 +78,16 @@ async def test_what_is_not_served(operations: Operations, path: str, method: str
 
 
 READINGS = [
-    (Reading.SIGNER_QUEUE, ("1",), 'pkiserver_signer_queue_depth{signer="1"}'),
-    (Reading.OCSP_RESPONSES, ("prebuilt",), 'pkiserver_ocsp_responses_total{outcome="prebuilt"}'),
-    (Reading.OCSP_OLDEST_RESPONSE, ("citizen",), 'pkiserver_ocsp_oldest_response_age_seconds{ca="citizen"}'),
+    (Reading.SIGNATURES, (), "pkiserver_signatures_total"),
+    (Reading.SIGNER_QUEUE, (), "pkiserver_signer_queue_depth"),
+    (Reading.SIGNER_RESTARTS, (), "pkiserver_signer_restarts_total"),
+    (Reading.COMMITS, (), "pkiserver_store_commits_total"),
+    (Reading.TRANSACTIONS, (), "pkiserver_store_transactions_total"),
+    (Reading.COMMIT_FAILURES, (), "pkiserver_store_commit_failures_total"),
+    (Reading.STATUS_ANSWERS, ("good",), 'pkiserver_status_answers_total{outcome="good"}'),
+    (Reading.STATUS_RESTARTS, (), "pkiserver_status_worker_restarts_total"),
+    (Reading.OCSP_OLDEST_RESPONSE, (), "pkiserver_ocsp_oldest_response_age_seconds"),
+    (Reading.PRESIGNER_POSITION, (), "pkiserver_presigner_position"),
     (Reading.CERTIFICATES, ("citizen", "active"), 'pkiserver_certificates{ca="citizen",state="active"}'),
     (
         Reading.CERTIFICATE_EXPIRY,
@@ -139,11 +146,12 @@ def test_one_broken_reading_leaves_the_others(samples: list[Sample] | None) -> N
 
 def test_instruments_and_names() -> None:
     metrics = Metrics()
-    metrics.signatures.labels("citizen-ocsp", "ok").inc()
-    metrics.signer_restarts.labels("1").inc()
-    metrics.commit_batch.observe(3)
+    metrics.read(Reading.SIGNATURES, lambda: [Sample(7)])
+    metrics.read_latencies(lambda: Latencies((0.001, 0.01), (2, 3, 1), 0.5))
     shown = metrics.render().decode()
-    assert 'pkiserver_signatures_total{key="citizen-ocsp",outcome="ok"} 1.0' in shown
-    assert 'pkiserver_commit_batch_transactions_bucket{le="4.0"} 1.0' in shown
+    assert "pkiserver_signatures_total 7.0" in shown
+    assert 'pkiserver_status_answer_duration_seconds_bucket{le="0.01"} 5.0' in shown
+    assert 'pkiserver_status_answer_duration_seconds_bucket{le="+Inf"} 6.0' in shown
+    assert "pkiserver_status_answer_duration_seconds_sum 0.5" in shown
     names = {line.split("{")[0].split(" ")[0] for line in shown.splitlines() if not line.startswith("#")}
     assert all(name.startswith("pkiserver_") for name in names)
