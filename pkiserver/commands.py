@@ -17,6 +17,7 @@ from pkiserver.ca.outside_root import OutsideRoot
 from pkiserver.ca.server_certificates import ServerCertificates
 from pkiserver.clock import Clock
 from pkiserver.errors import ConflictError, NotFoundError, RefusedError
+from pkiserver.progress import Progress
 from pkiserver.ra import credentials as credential_rules
 from pkiserver.ra.credentials import Credentials
 from pkiserver.ra.lifecycle import Action, Command, HoldOwner, Standing, State
@@ -33,8 +34,7 @@ from store.records import CertificateRecord
 
 MAX_LIST: Final = 1000
 AUDIT_PAGE: Final = 2000
-Progress = Callable[[str], None]
-_strict = validate_call(config=ConfigDict(strict=True))
+_strict = validate_call(config=ConfigDict(strict=True, arbitrary_types_allowed=True))
 
 # The names of RFC 5280 §5.3.1, as an operator types them.
 REASONS: Final[Mapping[str, CRLReason]] = {
@@ -64,12 +64,14 @@ class CommandServices:
     on_authorities_changed: Callable[[], None]
 
 
-@dataclass(frozen=True, slots=True)
 class Caller:
     """Who gave a command, and how to tell them how far it is."""
 
-    actor: str
-    progress: Progress
+    __slots__ = ("actor", "progress")
+
+    def __init__(self, actor: str, progress: Progress) -> None:
+        self.actor = actor
+        self.progress = progress
 
 
 class Commands:
@@ -239,8 +241,8 @@ class Commands:
     async def publish_crls(self, caller: Caller, *, ca: str | None) -> list[dict[str, Any]]:
         names = [ca] if ca is not None else [a.name for a in self._authorities if a.key_label is not None]
         published = []
-        for name in names:
-            caller.progress(f"CRL of {name}")
+        for done, name in enumerate(names):
+            caller.progress(f"CRL of {name}", done, len(names))
             record = await self._services.crl_publisher.publish(name, caller.actor)
             published.append(
                 {
@@ -259,7 +261,7 @@ class Commands:
             lambda tx: audit_chain.after(tx, verifier.records, AUDIT_PAGE)
         ):
             verifier.check(page)
-            caller.progress(f"{verifier.records} of {total} records")
+            caller.progress("audit records", verifier.records, total)
         end = verifier.finish()
         return {"records": verifier.records, "sequence": end.sequence, "hash": end.hash}
 

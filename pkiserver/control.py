@@ -1,8 +1,8 @@
 """The control socket: how the command line talks to a running server, and who may.
 
 A Unix socket in the home; the peer's user is asked of the kernel. One request a connection, as a line
-of JSON: `{"command", "arguments"}`; answers are lines `{"progress"}` and at last `{"result"}` or
-`{"error"}`.
+of JSON: `{"command", "arguments"}`; answers are lines `{"progress": [text, done, total]}` and at last
+`{"result"}` or `{"error"}`.
 """
 
 import asyncio
@@ -21,6 +21,7 @@ import structlog
 
 from pkiserver.errors import NotAuthorizedError, PKIServerError, UnavailableError
 from pkiserver.home import PRIVATE_FILE_MODE, Home
+from pkiserver.progress import Progress
 from protocols.errors import ErrorKind, ProtocolError
 
 MAX_LINE_BYTES: Final = 1 << 20  # the longest argument is a certificate; the longest result a list of them
@@ -29,7 +30,6 @@ MAX_CLIENTS: Final = 32
 _CREDENTIALS: Final = struct.Struct("3i")  # pid, uid, gid (unix(7), SO_PEERCRED)
 _log = structlog.get_logger("pkiserver.control")
 
-Progress = Callable[[str], None]
 Run = Callable[[str, dict[str, Any], str, Progress], Awaitable[Any]]
 
 
@@ -87,8 +87,11 @@ class ControlServer:
         def send(message: dict[str, Any]) -> None:
             writer.write(json.dumps(message).encode() + b"\n")
 
+        def tell(text: str, done: int = 0, total: int = 0) -> None:
+            send({"progress": [text, done, total]})
+
         try:
-            send(await self._answer(reader, writer, lambda text: send({"progress": text})))
+            send(await self._answer(reader, writer, tell))
             await writer.drain()
         except ConnectionError:
             _log.info("control-client-gone")
@@ -177,7 +180,7 @@ async def call(home: Home, command: str, arguments: dict[str, Any], progress: Pr
         while line := await reader.readline():
             message = json.loads(line)
             if "progress" in message:
-                progress(message["progress"])
+                progress(*message["progress"])
             elif "error" in message:
                 raise CommandFailedError(message["error"]["message"])
             else:

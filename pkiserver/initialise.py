@@ -1,7 +1,6 @@
 """Makes a new home, or finishes one that was begun."""
 
 import secrets
-from collections.abc import Callable
 
 from config.hierarchy import INFRASTRUCTURE
 from config.reference import reference
@@ -9,13 +8,12 @@ from pkiserver.clock import Clock
 from pkiserver.core import open_core
 from pkiserver.errors import ConflictError
 from pkiserver.home import PRIVATE_FILE_MODE, Home, HomeLock, write_file
+from pkiserver.progress import Progress
 
 PASSPHRASE_OCTETS = 32
 
 
-async def initialise(
-    home: Home, public_url: str | None, *, offline_root: bool, progress: Callable[[str], None]
-) -> None:
+async def initialise(home: Home, public_url: str | None, *, offline_root: bool, progress: Progress) -> None:
     """Write the configuration if there is none, then make every key and certificate that is missing.
 
     `ConflictError` when `public_url` differs from that of a configuration that is there already.

@@ -2,16 +2,19 @@
 
 import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import click
 from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn
+from rich.progress import Progress as Bars
 from rich.table import Table
 from rich.text import Text
 
 from pkiserver.logs import escaped
+from pkiserver.progress import Progress, silent
 
 MAX_CELL_CHARACTERS = 2_000
 
@@ -54,11 +57,16 @@ def _cell(value: object) -> str:
 
 
 @contextmanager
-def progress() -> Iterator[Callable[[str], None]]:
-    """Give a function that shows what is being done: a moving line on a terminal, nothing elsewhere."""
-    console = Console(stderr=True)
-    if not console.is_terminal or not sys.stderr.isatty():
-        yield lambda _: None
+def progress() -> Iterator[Progress]:
+    """Give a function that shows how far long work is: a bar on a terminal, nothing elsewhere."""
+    if not sys.stderr.isatty():
+        yield silent
         return
-    with console.status("") as status:
-        yield lambda text: status.update(escaped(text))
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Bars(*columns, console=Console(stderr=True), transient=True) as bars:
+        task = bars.add_task("", total=None)
+
+        def tell(text: str, done: int = 0, total: int = 0) -> None:
+            bars.update(task, description=escaped(text), completed=done, total=total or None)
+
+        yield tell

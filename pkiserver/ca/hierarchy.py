@@ -4,7 +4,7 @@ Every step is "have it, or make it", found by key in the store, so that a set-up
 simply run again. All certificates take the one way through `issuance`.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -21,6 +21,7 @@ from pkiserver.ca.authorities import Authorities, Authority
 from pkiserver.ca.issuance import AuthorizedRequest, Issuance
 from pkiserver.ca.tbs import Identity
 from pkiserver.clock import Clock
+from pkiserver.progress import Progress, silent
 from pkiserver.signer.algorithms import KeySpec, load_public_key
 from pkiserver.signer.client import Signer
 from pkiserver.storage import Storage
@@ -34,8 +35,6 @@ ISSUING_PROFILE: Final = "issuing-ca"
 RESPONDER_PROFILE: Final = "ocsp-responder"
 RENEW_SHARE: Final = 3  # renewed when less than a third of the lifetime is left
 SYSTEM: Final = "system"
-
-Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +72,7 @@ class Hierarchy:
             await self._certify(record.name)
         await self.maintain(progress)
 
-    async def maintain(self, progress: Progress = lambda _: None) -> bool:
+    async def maintain(self, progress: Progress = silent) -> bool:
         """Make or renew the OCSP signers that are due; True when any was made."""
         made = False
         for authority in list(self._authorities):

@@ -18,10 +18,11 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from config.hierarchy import INFRASTRUCTURE
-from pkiserver.ca.hierarchy import SYSTEM, CAServices, Progress, renewal_due
+from pkiserver.ca.hierarchy import SYSTEM, CAServices, renewal_due
 from pkiserver.ca.issuance import AuthorizedRequest
 from pkiserver.ca.tbs import Identity
 from pkiserver.home import PRIVATE_FILE_MODE, Home, write_file
+from pkiserver.progress import Progress, silent
 from protocols.x509.names import parse_san, parse_subject
 
 TLS_PROFILE: Final = "tls-server"
@@ -37,7 +38,7 @@ class ServerCertificates:
         self._authorities = services.authorities
         self._home = home
 
-    async def maintain(self, progress: Progress = lambda _: None) -> bool:
+    async def maintain(self, progress: Progress = silent) -> bool:
         """Make or renew what is due; True when the certificate of the HTTPS server is a new one."""
         if not self._authorities.has(INFRASTRUCTURE):
             return False
