@@ -1,0 +1,30 @@
+"""Run the measurements: `python -m benchmarks [ocsp …]`; `make bench` runs all."""
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import click
+
+from benchmarks import ocsp
+from benchmarks.figures import Figure, show
+
+BENCHES: Final[dict[str, Callable[[Path, int, int], list[Figure]]]] = {"ocsp": ocsp.run}
+
+
+@click.command()
+@click.argument("names", nargs=-1, type=click.Choice(list(BENCHES)))
+@click.option("--certificates", default=1_000_000, show_default=True, help="Size of the tables.")
+@click.option("--seconds", default=5, show_default=True, help="Length of one round of load.")
+def main(names: tuple[str, ...], certificates: int, seconds: int) -> None:
+    """Measure, and print a table of figures with their ratios."""
+    figures: list[Figure] = []
+    for name in names or BENCHES:
+        with tempfile.TemporaryDirectory(prefix="pkiserver-bench-") as folder:
+            figures += BENCHES[name](Path(folder), certificates, seconds)
+    show(figures)
+
+
+if __name__ == "__main__":
+    main()
