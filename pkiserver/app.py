@@ -91,6 +91,7 @@ class Server:
     async def start(self) -> None:
         """Recover what a crash left, bring everything up to date and open the doors."""
         core = self.core
+        core.home.endpoints.unlink(missing_ok=True)  # of a server that was killed
         core.authorities.get(INFRASTRUCTURE)  # without it there is no certificate to serve HTTPS with
         # None of this stops the start: a full disk or a wrong clock must not keep status from answering.
         await self._recover()

@@ -7,7 +7,8 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from types import NoneType
+from typing import Any, Final
 
 from pkiserver.errors import ConflictError, RefusedError
 from store import audit as chain
@@ -56,11 +57,35 @@ class Head:
         try:
             values = json.loads(text)
             sequence, digest = values["sequence"], values["hash"]
-            if type(sequence) is not int or len(bytes.fromhex(digest)) != len(chain.GENESIS):
-                raise RefusedError("the head file does not hold a sequence number and a SHA-256 hash")
-        except (ValueError, KeyError, TypeError) as error:
+            octets = bytes.fromhex(digest)
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise RefusedError("the head file is not one that `pkiserver audit head` wrote") from error
-        return cls(sequence, digest)
+        if type(sequence) is not int or sequence < 0 or len(octets) != len(chain.GENESIS):
+            raise RefusedError("the head file does not hold a sequence number and a SHA-256 hash")
+        return cls(sequence, octets.hex())
+
+
+_TYPES: Final[dict[str, tuple[type, ...]]] = {  # SQLite takes any value in any column
+    "actor": (str,),
+    "action": (str,),
+    "outcome": (str,),
+    "detail": (str,),
+    "personal_salt": (bytes, NoneType),
+    "personal": (str, NoneType),
+    "personal_hash": (bytes, NoneType),
+    "hash": (bytes,),
+}
+
+
+def _types_fit(record: AuditRecord) -> bool:
+    return all(isinstance(getattr(record, name), types) for name, types in _TYPES.items())
+
+
+def _personal_fits(record: AuditRecord) -> bool:
+    """Return whether the personal data are those that were recorded, or erased together with their salt."""
+    if record.personal is None or record.personal_salt is None:
+        return record.personal is None and record.personal_salt is None
+    return chain.personal_hash(record.personal_salt, record.personal) == record.personal_hash
 
 
 class ChainError(ConflictError):
@@ -85,12 +110,9 @@ class ChainVerifier:
     def _check(self, record: AuditRecord) -> None:
         if record.sequence != self.records + 1:
             raise ChainError(f"audit record {self.records + 1} is missing")
-        if chain.record_hash(self._previous, record) != record.hash:
+        if not _types_fit(record) or chain.record_hash(self._previous, record) != record.hash:
             raise ChainError(f"audit record {record.sequence} was altered, moved or replaced")
-        if record.personal is not None and (
-            record.personal_salt is None
-            or chain.personal_hash(record.personal_salt, record.personal) != record.personal_hash
-        ):
+        if not _personal_fits(record):
             raise ChainError(f"the personal data of audit record {record.sequence} were altered")
         self._previous = record.hash
         self.records = record.sequence

@@ -235,6 +235,7 @@ class Commands:
         await self._services.outside_root.import_certificate(name, certificate, caller.actor)
         await self._services.hierarchy.maintain(caller.progress)
         await self._services.server_certificates.maintain(caller.progress)
+        await self._services.crl_publisher.restore_files()  # its certificate, where AIA points
         self._services.on_authorities_changed()
         return self._authority(self._authorities.get(name))
 

@@ -20,6 +20,7 @@ from pkiserver.ca.server_certificates import ServerCertificates
 from pkiserver.ca.weak_keys import load_weak_keys
 from pkiserver.clock import Clock
 from pkiserver.commands import Commands, CommandServices
+from pkiserver.errors import ConflictError
 from pkiserver.home import Home
 from pkiserver.ra.credentials import Credentials
 from pkiserver.ra.enrollment import Enrollment
@@ -110,6 +111,15 @@ def signer_settings(home: Home, keys: Keys) -> SignerSettings:
     )
 
 
+def _require_configured(authorities: Authorities, settings: Settings) -> None:
+    """Raise `ConflictError` for an authority without its section: its certificates need CRLs and OCSP."""
+    missing = [record.name for record in authorities.records if record.name not in settings.authorities]
+    if missing:
+        raise ConflictError(
+            f"the configuration lacks authorities that this home has: add [authorities.{missing[0]}] again"
+        )
+
+
 async def _compose(
     home: Home,
     settings: Settings,
@@ -120,6 +130,7 @@ async def _compose(
 ) -> Core:
     authorities = Authorities()
     await authorities.reload(storage)
+    _require_configured(authorities, settings)
     readiness = Readiness()
     clock_guard = ClockGuard(clock, settings.clock.tolerance, await latest_record_time(storage))
     storage_guard = StorageGuard(storage, home.path, settings.storage.min_free)

@@ -6,6 +6,7 @@ Personal data stand beside the chain: only their salted hash goes into it, so th
 import hashlib
 import json
 import secrets
+from datetime import datetime
 from typing import Any, Final
 
 from store.database import Transaction
@@ -13,11 +14,17 @@ from store.records import AuditEntry, AuditRecord, from_unix, to_unix
 
 GENESIS: Final = bytes(32)  # what the first record is bound to
 _SALT_OCTETS: Final = 16
+_LAST_MOMENT: Final = 253_402_300_799  # the end of the year 9999
 _COLUMNS = "sequence, at, actor, action, outcome, detail, personal_salt, personal, personal_hash, hash"
 
 
 def _record(row: tuple[Any, ...]) -> AuditRecord:
-    return AuditRecord(row[0], from_unix(row[1]), *row[2:])
+    return AuditRecord(row[0], _moment(row[1]), *row[2:])
+
+
+def _moment(at: Any) -> datetime:
+    """Return the time of a record; for what somebody made no time of, one that breaks the chain."""
+    return from_unix(at if type(at) is int and 0 <= at <= _LAST_MOMENT else 0)
 
 
 def personal_hash(salt: bytes, personal: str) -> bytes:
@@ -35,7 +42,7 @@ def record_hash(previous: bytes, record: AuditRecord) -> bytes:
             record.action,
             record.outcome,
             record.detail,
-            record.personal_hash.hex() if record.personal_hash else None,
+            record.personal_hash.hex() if record.personal_hash is not None else None,
         ],
         ensure_ascii=True,
         separators=(",", ":"),

@@ -114,6 +114,7 @@ class Database:
     def __init__(self, path: Path) -> None:
         """Open or create the database at `path`; raises `StorageError`."""
         self._path = path
+        self._closed = False
         self.statistics = CommitStatistics()
         try:
             self._connection = _connect(path)
@@ -135,6 +136,7 @@ class Database:
         What `work` raises undoes its statements and is raised here; `StorageFullError` and
         `StorageError` come from the engine. `work` must not block and must not keep the transaction.
         """
+        self._refuse_closed()
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Result] = loop.create_future()
         self._jobs.put(_Job(work, future, loop))
@@ -143,16 +145,22 @@ class Database:
 
     async def read(self, work: Callable[[Transaction], Result]) -> Result:
         """Run `work` on one snapshot of the committed state and return its result."""
+        self._refuse_closed()
         return await asyncio.get_running_loop().run_in_executor(self._readers, self._read, work)
 
     def close(self) -> None:
-        """Finish the waiting writes and close every connection."""
+        """Finish the waiting writes and close every connection; what is asked for later is refused."""
+        self._closed = True
         self._jobs.put(None)
         self._writer.join()
         self._readers.shutdown()
         for connection in self._reader_connections:
             connection.close()
         self._connection.close()
+
+    def _refuse_closed(self) -> None:
+        if self._closed:
+            raise StorageError("the database is closed")
 
     def _read(self, work: Callable[[Transaction], Result]) -> Result:
         try:
@@ -219,6 +227,9 @@ class Database:
             if not connection.in_transaction or isinstance(_translated(error), StorageFullError):
                 raise
             job.error = _translated(error)
+            job.error.__cause__ = error
+        except StopIteration as error:  # no future takes it (PEP 479)
+            job.error = RuntimeError("a transaction raised StopIteration")
             job.error.__cause__ = error
         except BaseException as error:  # noqa: BLE001 - carried to the caller that awaits this job
             job.error = error

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Self
+from typing import Final, NamedTuple, Self
 
 import lmdb
 
@@ -47,9 +47,8 @@ class TableMissingError(StorageError):
     """There is no table at this place, or its format is of another version."""
 
 
-@dataclass(frozen=True, slots=True)
-class ResponseEntry:
-    """What varies in one OCSP response.
+class ResponseEntry(NamedTuple):
+    """What varies in one OCSP response; a named tuple, since one is made for each look-up.
 
     `responder` says which shared parts complete it; `this_update` and `next_update` are Unix seconds (to
     the year 2106), repeated from `response_data`, the DER ResponseData (RFC 6960 §4.2.1); `signature` is

@@ -39,7 +39,7 @@ from store import certificates, credentials, issuances, status_events
 from store.database import Transaction
 from store.records import CertificateRecord, IssuanceRecord
 
-KEY_COMPROMISE: Final = 1  # CRLReason (RFC 5280 §5.3.1)
+COMPROMISED: Final = (1, 2)  # CRLReason keyCompromise and cACompromise (RFC 5280 §5.3.1)
 SERIAL_BITS: Final = 127  # positive and at most 16 octets; CA/B BR 7.1 asks for 64 random bits
 
 
@@ -94,21 +94,26 @@ class Issuance:
         self._public_url = public_url
         self._gate = gate
         self._on_event = on_event
-        self._under_way: set[int] = set()
+        self._under_way: set[int] = set()  # serials that `recover` leaves alone
 
     async def prepare(self, request: AuthorizedRequest) -> PreparedCertificate:
         """Check everything that can be checked before a signature and store the intent.
 
         Raises `KeyRefusedError`, `RefusedError`, `UnavailableError`, or `LintError` where our own
-        profile is wrong. A refusal is audited by the caller, who knows what it was part of.
+        profile is wrong. A refusal is audited by the caller, who knows what it was part of. Who gets the
+        token issues it; one that is let go is voided at the next start.
         """
         self._gate()
         check_key(request.public_key, request.profile.keys, self._weak_keys)
         now = self._clock.now()
         serial = _random_serial()
         tbs = self._tbs(request, serial, now)
-        intent = await self._reserve(request, serial, tbs, now)
-        return PreparedCertificate(intent)
+        self._under_way.add(serial)
+        try:
+            return PreparedCertificate(await self._reserve(request, serial, tbs, now))
+        except BaseException:  # cancelled too: then the intent may be stored nevertheless
+            self._under_way.discard(serial)
+            raise
 
     async def issue(self, prepared: PreparedCertificate) -> CertificateRecord:
         """Sign and record a prepared certificate; on disk, with its event, when this returns.
@@ -117,7 +122,7 @@ class Issuance:
         once, or by `recover` later, and the credential's use is given back.
         """
         intent = prepared.spend()
-        self._under_way.add(intent.id)
+        self._under_way.add(intent.serial)
         try:
             await self._mark_signing(intent)
             try:
@@ -128,7 +133,7 @@ class Issuance:
                 raise UnavailableError("the certificate could not be signed; try again later") from error
             return await self._record(intent, der)
         finally:
-            self._under_way.discard(intent.id)
+            self._under_way.discard(intent.serial)
 
     async def issue_once(self, request: AuthorizedRequest) -> bytes:
         """Return the active certificate of this key and profile, issued earlier or now (DER)."""
@@ -139,18 +144,29 @@ class Issuance:
         return (await self.issue(await self.prepare(request))).certificate
 
     async def recover(self) -> int:
-        """Finish or void what a crash or a full disk left; return how many there were."""
-        unfinished = [
-            intent
-            for intent in await self._storage.read(issuances.unfinished)
-            if intent.id not in self._under_way
-        ]
+        """Finish or void what a crash or a full disk left; return how many there were.
+
+        Raises `UnavailableError` when signer or store cannot serve: what is left is taken up the next time.
+        """
+        busy = set(self._under_way)  # before the look: what ends during it is not left over either
+        found = await self._storage.read(issuances.unfinished)
+        unfinished = [intent for intent in found if intent.serial not in busy | self._under_way]
         for intent in unfinished:
-            if intent.state == "prepared":
-                await self._void(intent, "the server stopped before it was signed")
-            else:
-                await self._record(intent, self._assemble(intent, await self._sign(intent)))
+            await self._finish(intent)
         return len(unfinished)
+
+    async def _finish(self, intent: IssuanceRecord) -> None:
+        if intent.state == "prepared":
+            await self._void(intent, "the server stopped before it was signed")
+            return
+        try:
+            der = self._assemble(intent, await self._sign(intent))
+        except UnavailableError:
+            raise
+        except PKIServerError as error:  # it will not be better the next time, and others wait behind it
+            await self._void(intent, str(error))
+            return
+        await self._record(intent, der)
 
     def _tbs(self, request: AuthorizedRequest, serial: int, now: datetime) -> bytes:
         profile = request.profile
@@ -304,7 +320,7 @@ def _refuse_reused_key(tx: Transaction, spki_sha256: bytes, subject: str) -> Non
         raise KeyRefusedError("this key is in use by another subject: make a new one")
     for certificate in certificates.with_key(tx, spki_sha256):
         revocation = status_events.revocation(tx, certificate.authority, certificate.serial)
-        if revocation is not None and revocation.reason == KEY_COMPROMISE:
+        if revocation is not None and revocation.reason in COMPROMISED:
             raise KeyRefusedError("this key was revoked as compromised: make a new one")
 
 

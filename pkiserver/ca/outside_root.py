@@ -3,7 +3,7 @@
 from datetime import datetime
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from pkiserver.ca.hierarchy import CAServices, Hierarchy
@@ -60,16 +60,18 @@ def check_imported(
     certificate: x509.Certificate, parent: x509.Certificate, spki: bytes | None, now: datetime
 ) -> None:
     """Raise `RefusedError` unless an outside certificate fits its authority (RFC 5280 §4.2.1.9, §4.2.1.3)."""
-    if spki is not None:
-        theirs = certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-        if theirs != spki:
-            raise RefusedError("the certificate is for another key than this authority's")
+    try:
+        key = certificate.public_key()
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise RefusedError("the certificate's public key is of a kind that is unknown here") from error
+    if spki is not None and key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo) != spki:
+        raise RefusedError("the certificate is for another key than this authority's")
     try:
         certificate.verify_directly_issued_by(parent)
         constraints = certificate.extensions.get_extension_for_class(x509.BasicConstraints).value
         usage = certificate.extensions.get_extension_for_class(x509.KeyUsage).value
         certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier)
-    except (ValueError, TypeError, InvalidSignature) as error:
+    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm) as error:
         raise RefusedError("the certificate is not signed by the authority above it") from error
     except x509.ExtensionNotFound as error:
         raise RefusedError(f"the certificate lacks an extension that a CA needs: {error}") from error

@@ -99,10 +99,10 @@ class ServerCertificates:
 
 
 def server_certificate(home: Home) -> x509.Certificate | None:
-    """Return the certificate of the HTTPS server, None before there is one."""
+    """Return the certificate of the HTTPS server, None where there is none that can be read."""
     try:
         return x509.load_pem_x509_certificates((home.tls / "server.pem").read_bytes())[0]
-    except FileNotFoundError:
+    except (FileNotFoundError, ValueError):
         return None
 
 

@@ -64,12 +64,22 @@ class Standing:
     state: State  # as stored: never EXPIRED
     not_after: datetime
     holds: Sequence[Hold] = ()
+    suspended_since: datetime | None = None  # what CRL and OCSP say; holds of that time may be lifted
 
     def at(self, now: datetime) -> State:
         """Return the state at `now`: expired once the validity is over, unless revoked before."""
         if self.state is not State.REVOKED and now > self.not_after:
             return State.EXPIRED
         return self.state
+
+    def since(self, now: datetime) -> datetime:
+        """Return when the suspension began that stands at `now`, or begins then.
+
+        It is the date when the certificate was originally placed on hold, and neither another hold nor
+        a revocation moves it (X.509 §8.5.2.2; see docs/divergences.md).
+        """
+        began = [self.suspended_since] if self.suspended_since is not None else []
+        return min([now, *began, *(hold.opened_at for hold in self.holds)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,28 +110,26 @@ def decide(standing: Standing, command: Command, now: datetime) -> Change:
 def _suspend(standing: Standing, command: Command, now: datetime) -> Change:
     if any(hold.owner is command.owner for hold in standing.holds):
         raise ConflictError(f"the certificate is suspended by the {command.owner.value} already")
-    since = min([now, *(hold.opened_at for hold in standing.holds)])
-    return Change(State.SUSPENDED, CRLReason.CERTIFICATE_HOLD, since, opens=command.owner)
+    return Change(State.SUSPENDED, CRLReason.CERTIFICATE_HOLD, standing.since(now), opens=command.owner)
 
 
-def _restore(standing: Standing, command: Command, _now: datetime) -> Change:
+def _restore(standing: Standing, command: Command, now: datetime) -> Change:
     others = [hold for hold in standing.holds if hold.owner is not command.owner]
     if len(others) == len(standing.holds):
         owners = " and ".join(hold.owner.value for hold in others)
         raise ConflictError(f"the certificate is suspended by the {owners}, who alone can restore it")
     if others:
-        since = min(hold.opened_at for hold in standing.holds)
-        return Change(State.SUSPENDED, CRLReason.CERTIFICATE_HOLD, since, closes=(command.owner,))
+        return Change(
+            State.SUSPENDED, CRLReason.CERTIFICATE_HOLD, standing.since(now), closes=(command.owner,)
+        )
     return Change(State.ACTIVE, None, None, closes=(command.owner,))
 
 
 def _revoke(standing: Standing, command: Command, now: datetime) -> Change:
     if command.reason not in REVOCATION_REASONS:
         raise ConflictError(f"{command.reason.name} is no reason to revoke")
-    # A hold that turns into a revocation keeps the date of the hold (X.509; see docs/divergences.md).
-    since = min([now, *(hold.opened_at for hold in standing.holds)])
     owners = tuple(hold.owner for hold in standing.holds)
-    return Change(State.REVOKED, command.reason, since, closes=owners)
+    return Change(State.REVOKED, command.reason, standing.since(now), closes=owners)
 
 
 def _refuse(message: str) -> Callable[[Standing, Command, datetime], Change]:

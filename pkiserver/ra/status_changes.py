@@ -87,10 +87,12 @@ def _apply(
 
 def _standing(tx: Transaction, certificate: CertificateRecord) -> Standing:
     holds = status_events.open_holds(tx, certificate.authority, certificate.serial)
+    told = status_events.revocation(tx, certificate.authority, certificate.serial)
     return Standing(
         State(certificate.state),
         certificate.not_after,
         tuple(Hold(HoldOwner(hold.holder), hold.opened_at) for hold in holds),
+        told.revoked_at if told else None,
     )
 
 

@@ -16,6 +16,7 @@ import httptools
 
 from pkiserver.clock import Clock
 from pkiserver.web.http_messages import FIELDS, HTTPReply, HTTPRequest, method_not_allowed, plain_reply
+from pkiserver.web.http_plain import PlainRequests
 from pkiserver.web.status_counters import StatusCounters
 from protocols.ocsp.http import http_date
 
@@ -106,6 +107,7 @@ class HTTPService:
         self.counters = StatusCounters()
         self.connections: set[HTTPConnection] = set()
         self.draining = False
+        self.plain = PlainRequests()
         self.on_error = on_error
         self._on_tick = on_tick
         self._clock = clock
@@ -209,7 +211,14 @@ class HTTPConnection(asyncio.Protocol):
         if self._closing:
             return
         self._arrived = perf_counter()
-        self._service.tick()
+        service = self._service
+        service.tick()
+        if not (self._started or self._unfed or self._paused or service.draining):
+            request = service.plain.request(data)
+            if request is not None:
+                self._send(self._handled(request), b"", head_only=False)
+                self._allowed_s = service.limits.idle_s
+                return
         if len(data) <= SLICE_BYTES and not self._paused and not self._unfed:
             self._feed(data)
         else:
@@ -360,14 +369,18 @@ class HTTPConnection(asyncio.Protocol):
         self._started = False
         self._fed = 0
         request = HTTPRequest(parser.get_method(), _path(self._url), self._fields, self._body)
-        try:
-            reply = service.handler(request, service.now)
-        except Exception as error:  # noqa: BLE001 - the outermost handler: reported, answered without detail
-            service.on_error(error)
-            reply = _INTERNAL_ERROR
+        reply = self._handled(request)
         keep_alive = parser.should_keep_alive() and not service.draining
         old = keep_alive and parser.get_http_version() == "1.0"
         self._write(reply, keep_alive=keep_alive, say_so=old, head_only=request.method == b"HEAD")
+
+    def _handled(self, request: HTTPRequest) -> HTTPReply:
+        service = self._service
+        try:
+            return service.handler(request, service.now)
+        except Exception as error:  # noqa: BLE001 - the outermost handler: reported, answered without detail
+            service.on_error(error)
+            return _INTERNAL_ERROR
 
     # ---- Writing
 
@@ -382,14 +395,16 @@ class HTTPConnection(asyncio.Protocol):
 
     def _send(self, reply: HTTPReply, connection: bytes, *, head_only: bool) -> None:
         service = self._service
-        head = b"HTTP/1.1 %b\r\n%b%b%b\r\n" % (reply.status, service.date_line, reply.fields, connection)
-        body = b"" if head_only else reply.body
+        status, fields, body, outcome = reply
+        head = b"HTTP/1.1 %b\r\n%b%b%b\r\n" % (status, service.date_line, fields, connection)
+        if head_only:
+            body = b""
         if len(body) <= _JOINED_BYTES:
             self._write_bytes(head + body)
         else:
             self._write_bytes(head)
             self._write_bytes(body)
-        service.counters.observe(reply.outcome, len(head) + len(body), perf_counter() - self._arrived)
+        service.counters.observe(outcome, len(head) + len(body), perf_counter() - self._arrived)
         self._since = service.loop.time()
 
     def _write_bytes(self, data: bytes) -> None:

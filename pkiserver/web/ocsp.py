@@ -29,6 +29,7 @@ _PREFIX: Final = PATH + b"/"
 _MAX_DATE_OCTETS: Final = 40  # the longest of the three forms, `Wednesday, 09-Nov-94 08:49:37 GMT`, has 33
 _REQUEST_TYPE: Final = REQUEST_MEDIA_TYPE.encode("ascii")
 _RESPONSE_TYPE: Final = b"Content-Type: %b\r\n" % RESPONSE_MEDIA_TYPE.encode("ascii")
+_CONDITIONAL: Final = frozenset({b"if-none-match", b"if-modified-since"})
 _POST_ONLY: Final = method_not_allowed("POST")
 _READ_ONLY: Final = method_not_allowed("GET, HEAD")
 _WRONG_TYPE: Final = plain_reply(
@@ -84,6 +85,8 @@ class OCSPResponder:
         self._revision = -1
         self._issuers: dict[bytes, int] = {}
         self._wrappers: dict[int, ResponseWrapper] = {}
+        self._headers: dict[tuple[int, int], bytes] = {}
+        self._headers_at: datetime | None = None
         self.refresh()
 
     def refresh(self) -> None:
@@ -139,18 +142,32 @@ class OCSPResponder:
         if wrapper is None:
             return _INCOMPLETE
         response = wrapper.wrap(entry.response_data, entry.signature)
-        this_update = datetime.fromtimestamp(entry.this_update, UTC)
-        headers = cache_headers(
-            response,
-            this_update=this_update,
-            next_update=datetime.fromtimestamp(entry.next_update, UTC),
-            now=now,
-            max_age_cap=self._max_age,
+        validator = etag(response)
+        headers = b"ETag: %b\r\n%b" % (
+            validator,
+            self._cache_headers(entry.this_update, entry.next_update, now),
         )
-        if conditions and is_unmodified(conditions, etag(response), this_update):
-            return HTTPReply(b"304 Not Modified", headers, b"", "not_modified")
+        if conditions and _CONDITIONAL & conditions.keys():
+            this_update = datetime.fromtimestamp(entry.this_update, UTC)
+            if is_unmodified(conditions, validator, this_update):
+                return HTTPReply(b"304 Not Modified", headers, b"", "not_modified")
         fields = b"%bContent-Length: %d\r\n%b" % (_RESPONSE_TYPE, len(response), headers)
         return HTTPReply(b"200 OK", fields, response, "successful")
+
+    def _cache_headers(self, this_update: int, next_update: int, now: datetime) -> bytes:
+        """Return the header fields that all responses of these times share; made once a second."""
+        if now != self._headers_at:
+            self._headers.clear()
+            self._headers_at = now
+        headers = self._headers.get((this_update, next_update))
+        if headers is None:
+            headers = self._headers[this_update, next_update] = cache_headers(
+                this_update=datetime.fromtimestamp(this_update, UTC),
+                next_update=datetime.fromtimestamp(next_update, UTC),
+                now=now,
+                max_age_cap=self._max_age,
+            )
+        return headers
 
     def _wrapper(self, responder: int) -> ResponseWrapper | None:
         """Return the wrapper of a responder, one added since the last refresh too."""

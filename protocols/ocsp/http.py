@@ -75,19 +75,18 @@ def max_age_s(next_update: datetime, now: datetime, cap: timedelta) -> int:
 
 
 def cache_headers(
-    response: bytes, *, this_update: datetime, next_update: datetime, now: datetime, max_age_cap: timedelta
+    *, this_update: datetime, next_update: datetime, now: datetime, max_age_cap: timedelta
 ) -> bytes:
-    """Return Last-Modified, ETag, Expires and Cache-Control of a successful response, each line with CRLF.
+    """Return Last-Modified, Expires and Cache-Control of a successful response, each line with CRLF.
 
     As RFC 9919 §7.2 has them; never no-cache or no-store. A Last-Modified is not after the Date
-    (RFC 9110 §8.8.2.1), which with Content-Type and Content-Length the caller adds.
+    (RFC 9110 §8.8.2.1). The caller adds the `etag`, which varies from response to response.
     """
     return (
-        b"Last-Modified: %b\r\nETag: %b\r\nExpires: %b\r\n"
+        b"Last-Modified: %b\r\nExpires: %b\r\n"
         b"Cache-Control: max-age=%d, public, no-transform, must-revalidate\r\n"
     ) % (
         http_date(min(this_update, now)),
-        etag(response),
         http_date(next_update),
         max_age_s(next_update, now, max_age_cap),
     )

@@ -3,6 +3,7 @@
 What is decided above the formats (which status, which error response) has its rows with the web layer.
 """
 
+import hashlib
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -139,9 +140,7 @@ def answered(certificates: bytes) -> OCSPResponse:
 
 
 def headers() -> list[bytes]:
-    got = cache_headers(
-        b"response", this_update=START, next_update=END, now=PRODUCED, max_age_cap=timedelta(days=1)
-    )
+    got = cache_headers(this_update=START, next_update=END, now=PRODUCED, max_age_cap=timedelta(days=1))
     assert got.endswith(b"\r\n")
     return got[:-2].split(b"\r\n")
 
@@ -227,7 +226,7 @@ RULES: list[tuple[str, Callable[[], object]]] = [
     ),
     (
         "RFC 9919 §7.2 ETag is the SHA-256 of the response in hexadecimal",
-        lambda: b"ETag: " + etag(b"response") in headers() and len(etag(b"response")) == 64 + 2,
+        lambda: etag(b"response") == b'"%b"' % hashlib.sha256(b"response").hexdigest().encode(),
     ),
     (
         "RFC 9919 §7.2 max-age ends before nextUpdate; public, no-transform, must-revalidate",
