@@ -16,7 +16,7 @@ from config.hierarchy import INFRASTRUCTURE
 from pkiserver.clock import Clock
 from pkiserver.control import ControlServer
 from pkiserver.core import Core, open_core
-from pkiserver.errors import PKIServerError
+from pkiserver.errors import PKIServerError, UnavailableError
 from pkiserver.health import Cause
 from pkiserver.home import PRIVATE_FILE_MODE, Home, write_file
 from pkiserver.metrics import Metrics
@@ -152,7 +152,7 @@ class Server:
 
     def _listen_for_events(self) -> None:
         self.core.listeners += [self.presigner.notify, self.core.crl_publisher.notify]
-        self.core.authority_listeners.append(self.presigner.introduce)
+        self.core.authority_listeners += [self.presigner.introduce, self._reload_tls]
 
     async def _open_listeners(self) -> None:
         settings = self.core.settings
@@ -216,9 +216,9 @@ class Server:
                     log = _log.info if cause.ok else _log.error
                     log("readiness", cause=cause.name, ok=cause.ok, detail=cause.detail)
                 was_ready[cause.name] = cause.ok
-            if all(was_ready.values()):
+            if self._may_issue():
                 await self._recover()
-                await self.readings.refresh()
+            await self._refresh_readings()
             if self.core.clock.now() - maintained_at > MAINTENANCE:
                 maintained_at = self.core.clock.now()
                 await self._maintain()
@@ -228,10 +228,26 @@ class Server:
             if await self.core.hierarchy.maintain():
                 self.presigner.introduce()
             if await self.core.server_certificates.maintain():
-                for listener in self.https:
-                    listener.reload_tls(self._tls_context())
-        except PKIServerError as error:
+                self._reload_tls()
+        except (PKIServerError, OSError) as error:
             _log.error("maintenance-failed", reason=str(error))
+
+    def _reload_tls(self) -> None:
+        for listener in self.https:
+            listener.reload_tls(self._tls_context())
+
+    def _may_issue(self) -> bool:
+        try:
+            self.core.readiness.gate()
+        except UnavailableError:
+            return False
+        return True
+
+    async def _refresh_readings(self) -> None:
+        try:
+            await self.readings.refresh()
+        except PKIServerError as error:
+            _log.error("metrics-not-read", reason=str(error))
 
     def _task_ended(self, task: asyncio.Task[None]) -> None:
         if task.cancelled() or self._failed is None or self._failed.done():

@@ -23,7 +23,7 @@ from pkiserver.ra.attempts import AttemptLimiter
 from pkiserver.ra.credentials import Credentials, enrollable, issuer_name
 from pkiserver.ra.lifecycle import Standing, State
 from pkiserver.storage import Storage
-from protocols.errors import ProtocolError
+from protocols.errors import ErrorKind, ProtocolError
 from protocols.x509.certificate import serial_text
 from protocols.x509.csr import ParsedCSR
 from protocols.x509.names import names_equal, parse_san, parse_subject
@@ -90,7 +90,9 @@ class Enrollment:
 
     async def refused(self, *, operation: str, peer: str, reason: str) -> None:
         """Record a request that was refused before it came here; it counts as a failed attempt."""
-        self._attempts.admit(peer, self._clock.now())
+        now = self._clock.now()
+        self._attempts.admit(peer, now)
+        self._attempts.failed(peer, now)
         await self._record_refusal("anonymous", operation, peer, reason)
 
     def ca_certificates(self, label: str | None) -> Sequence[bytes]:
@@ -111,13 +113,15 @@ class Enrollment:
         try:
             return await work
         except (PKIServerError, ProtocolError) as error:
+            # Counted, since the record is a durable write and an address gets only so many; but a client
+            # that comes again while nothing can be issued has done nothing wrong.
+            if error.kind is not ErrorKind.UNAVAILABLE:
+                self._attempts.failed(peer, self._clock.now())
             await self._record_refusal(actor, operation, peer, str(error))
             raise
 
     async def _record_refusal(self, actor: str, operation: str, peer: str, reason: str) -> None:
-        """Audit a refusal and count it: records are durable writes, and an address gets only so many."""
         now = self._clock.now()
-        self._attempts.failed(peer, now)
         entry = audit.entry(now, actor, operation, "refused", peer=peer, reason=reason)
         await self._storage.write(lambda tx: audit_chain.append(tx, entry))
 

@@ -75,8 +75,8 @@ class Standing:
     def since(self, now: datetime) -> datetime:
         """Return when the suspension began that stands at `now`, or begins then.
 
-        It is the date when the certificate was originally placed on hold, and neither another hold nor
-        a revocation moves it (X.509 §8.5.2.2; see docs/divergences.md).
+        It is the date when the certificate was placed on hold, and neither another hold nor
+        a revocation moves it (X.509; see docs/divergences.md).
         """
         began = [self.suspended_since] if self.suspended_since is not None else []
         return min([now, *began, *(hold.opened_at for hold in self.holds)])

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from pkiserver import audit
 from pkiserver.ca.authorities import Authorities, Authority
 from pkiserver.clock import Clock
-from pkiserver.errors import PKIServerError
+from pkiserver.errors import ConflictError, PKIServerError, UnavailableError
 from pkiserver.home import PUBLIC_FILE_MODE, write_file
 from pkiserver.signer.algorithms import signature_algorithm_for, verify
 from pkiserver.signer.client import Signer
@@ -68,6 +68,7 @@ class CRLPublisher:
         self._folder = folder
         self._wake = asyncio.Event()
         self._publishing = asyncio.Lock()
+        self._unwritten: set[str] = set()  # authorities whose latest CRL is not where it is served
         self.latest: dict[str, CRLRecord] = {}
         self.failure: str | None = None
 
@@ -100,10 +101,24 @@ class CRLPublisher:
             self.failure = None
 
     async def work(self) -> None:
-        """Publish the CRL of each authority that has something new to say or whose time has come."""
-        for authority in self._authorities:
-            if authority.key_label is not None and await self._due(authority):
-                await self.publish(authority.name, "system")
+        """Publish the CRL of each authority that has something new to say or whose time has come.
+
+        One that cannot does not hold up the others; `UnavailableError` names all that could not.
+        """
+        failures: list[str] = []
+        for authority in list(self._authorities):
+            try:
+                await self._publish_due(authority)
+            except (PKIServerError, OSError) as error:
+                failures.append(f"{authority.name}: {error}")
+        if failures:
+            raise UnavailableError("; ".join(failures))
+
+    async def _publish_due(self, authority: Authority) -> None:
+        if authority.name in self._unwritten:
+            await self._write(authority.name)
+        if _can_publish(authority, self._clock.now()) and await self._due(authority):
+            await self.publish(authority.name, "system")
 
     async def publish(self, name: str, actor: str) -> CRLRecord:
         """Publish a new CRL of one authority now; raises `PKIServerError` where it cannot be signed."""
@@ -111,6 +126,8 @@ class CRLPublisher:
             authority = self._authorities.get(name)
             key_label = authority.signing_key()
             now = self._clock.now()
+            if not _can_publish(authority, now):
+                raise ConflictError(f"authority {name} has expired: it signs no CRL any more")
             scope = await self._storage.read(lambda tx: _scope(tx, authority.id))
             tbs = self._tbs(authority, scope, now)
             await self._audit(actor, "crl.sign", authority, scope)
@@ -188,9 +205,17 @@ class CRLPublisher:
             audit_chain.append(tx, entry)
 
         await self._storage.write(transaction)
-        await asyncio.to_thread(_replace, self._folder / "crl" / f"{authority.name}.crl", crl)
         self.latest[authority.name] = record
+        self._unwritten.add(authority.name)
+        await self._write(authority.name)
         return record
+
+    async def _write(self, name: str) -> None:
+        """Put the latest CRL where it is served; what fails is tried again by `work`."""
+        crl = self.latest[name].crl
+        if crl is not None:
+            await asyncio.to_thread(_replace, self._folder / "crl" / f"{name}.crl", crl)
+        self._unwritten.discard(name)
 
     async def _audit(self, actor: str, action: str, authority: Authority, scope: _Scope) -> None:
         entry = audit.entry(
@@ -210,6 +235,10 @@ def _scope(tx: Transaction, authority: int) -> _Scope:
     latest = crls.latest(tx, authority)
     entries = status_events.crl_entries(tx, authority, latest.this_update if latest else None)
     return _Scope(latest.number + 1 if latest else 1, entries, status_events.head(tx))
+
+
+def _can_publish(authority: Authority, now: datetime) -> bool:
+    return authority.key_label is not None and now < authority.certificate.not_valid_after_utc
 
 
 def _replace(path: Path, content: bytes) -> None:

@@ -8,7 +8,7 @@ after the other, so that a refresh never overwrites the answer to a later event.
 import asyncio
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from pkiserver.ca.authorities import Authorities, Authority, Responder
 from pkiserver.ca.issuance import SERIAL_BITS
 from pkiserver.clock import Clock
-from pkiserver.errors import PKIServerError
+from pkiserver.errors import PKIServerError, UnavailableError
 from pkiserver.signer.algorithms import signature_algorithm_for
 from pkiserver.signer.client import Signer
 from pkiserver.storage import Storage
@@ -50,6 +50,14 @@ class _Status:
     status: CertStatus
 
 
+@dataclass(frozen=True, slots=True)
+class _Voice:
+    """Who speaks for an authority, as the table was told; the template names the same responder."""
+
+    responder: Responder
+    template: ResponseTemplate
+
+
 class Presigner:
     """The one writer of the response table."""
 
@@ -71,9 +79,13 @@ class Presigner:
         self._table = table
         self._validity = validity
         self._slot_s = refresh.total_seconds() / SLOTS
+        # Slots count from the epoch in their own length: after a change of it all is signed anew.
+        self._slot_fact = f"{_SLOT_FACT}-{self._slot_s:g}"
         self._refresh_s = refresh.total_seconds()
         self._wake = asyncio.Event()
-        self._templates: dict[int, ResponseTemplate] = {}
+        self._voices: dict[int, _Voice] = {}
+        self._to_fill: set[int] = set()  # authorities of which answers may be missing from the table
+        self._filling = False
         self._slot = 0  # the last slot, counted from the epoch, whose responses were signed anew
         self._prepared = False
         self.position = 0  # the last event that the table shows
@@ -89,10 +101,11 @@ class Presigner:
 
     async def prepare(self) -> None:
         """Tell the table of issuers and responders and find where the work stopped."""
-        self.introduce()
+        for authority in self._authorities:
+            self._voice(authority.id)
         self.position = self._table.position()
         head = await self._storage.read(status_events.head)
-        slot = await self._storage.read(lambda tx: facts.get(tx, _SLOT_FACT))
+        slot = await self._storage.read(lambda tx: facts.get(tx, self._slot_fact))
         self._slot = int(slot or 0)
         if self.position > head or (self.position == 0 and head > 0):
             await self._start_anew(head)
@@ -128,26 +141,51 @@ class Presigner:
 
     async def work(self) -> None:
         """Bring the table up to the newest event, then sign what is due in the cycle."""
+        await self._fill()
         await self._follow()
         await self._refresh()
+        if self._to_fill:
+            names = ", ".join(sorted(self._authorities.with_id(one).name for one in self._to_fill))
+            raise UnavailableError(f"the OCSP signer of {names} is missing or has expired")
 
     def introduce(self) -> None:
-        """Take authorities and responders as they are now, and tell the table of them."""
-        for authority in self._authorities:
-            responder = self._authorities.responder(authority.id)
-            if responder is not None:
-                self._introduce(authority, responder)
+        """Say that authorities or responders changed."""
+        self._wake.set()
 
-    def _introduce(self, authority: Authority, responder: Responder) -> None:
+    def _voice(self, authority: int) -> _Voice | None:
+        """Return who speaks for an authority now, None while nobody can; tells the table of a new one."""
+        responder = self._authorities.responder(authority)
+        if responder is None or responder.certificate.not_valid_after_utc <= self._clock.now():
+            if self._authorities.with_id(authority).key_label is not None:
+                self._to_fill.add(authority)
+            return None
+        voice = self._voices.get(authority)
+        if voice is None or voice.responder.id != responder.id:
+            voice = self._introduced(self._authorities.with_id(authority), responder)
+            self._voices[authority] = voice
+        return voice
+
+    def _introduced(self, authority: Authority, responder: Responder) -> _Voice:
         name = authority.certificate.subject.public_bytes()
         issuer_bits = _key_bits(authority.certificate)
         responder_der = responder.certificate.public_bytes(Encoding.DER)
         key_hash = hashlib.sha1(_key_bits(responder.certificate), usedforsecurity=False).digest()
         algorithm = signature_algorithm_for(responder.certificate.public_key()).der
-        self._templates[authority.id] = ResponseTemplate(key_hash, name, issuer_bits)
         self._table.put_responder(ResponderParts(responder.id, algorithm, responder_der))
         for part in issuer_parts(name, issuer_bits):
             self._table.put_issuer(part, authority.id)
+        return _Voice(responder, ResponseTemplate(key_hash, name, issuer_bits))
+
+    async def _fill(self) -> None:
+        """Sign everything of the authorities that nobody could speak for some time ago."""
+        for authority in sorted(self._to_fill):
+            self._to_fill.discard(authority)
+            if self._voice(authority) is not None:
+                try:
+                    await self._sign_range(authority, 0, 1 << SERIAL_BITS)
+                except BaseException:
+                    self._to_fill.add(authority)
+                    raise
 
     async def _start_anew(self, head: int) -> None:
         """Fill the table from the store: it is new, or of another state of the store (a backup)."""
@@ -156,12 +194,16 @@ class Presigner:
         for authority in self._authorities:
             self._table.delete(list(self._table.keys(authority.id)), position=0)
         self.position = head
-        await self._sign_range(0, 1 << SERIAL_BITS)
-        self._table.put([], position=head)
+        self._filling = True  # a table that was filled in part only must not look like a whole one
+        for authority in list(self._authorities):
+            await self._sign_range(authority.id, 0, 1 << SERIAL_BITS)
+        self._filling = False
+        self._table.put([], position=self.position)
 
     async def _follow(self) -> None:
         while events := await self._storage.read(lambda tx: status_events.after(tx, self.position, BATCH)):
-            await self._sign(await self._statuses_of(events), position=events[-1].sequence)
+            position = None if self._filling else events[-1].sequence
+            await self._sign(await self._statuses_of(events), position=position)
             self.position = events[-1].sequence
 
     async def _refresh(self) -> None:
@@ -169,17 +211,18 @@ class Presigner:
         if current <= self._slot:
             return
         for low, high in slot_ranges(self._slot + 1, current):
-            await self._sign_range(low, high)
+            for authority in list(self._authorities):
+                await self._sign_range(authority.id, low, high)
         self._slot = current
-        await self._storage.write(lambda tx: facts.put(tx, _SLOT_FACT, str(current)))
+        if not self._to_fill:
+            await self._storage.write(lambda tx: facts.put(tx, self._slot_fact, str(current)))
 
-    async def _sign_range(self, low: int, high: int) -> None:
-        for authority_id in list(self._templates):
-            start = low
-            while statuses := await self._statuses_in(authority_id, start, high):
-                await self._sign(statuses, position=None)
-                start = statuses[-1].certificate.serial + 1
-                await self._follow()
+    async def _sign_range(self, authority: int, low: int, high: int) -> None:
+        start = low
+        while statuses := await self._statuses_in(authority, start, high):
+            await self._sign(statuses, position=None)
+            start = statuses[-1].certificate.serial + 1
+            await self._follow()
 
     async def _statuses_in(self, authority: int, low: int, high: int) -> list[_Status]:
         def read(tx: Transaction) -> list[_Status]:
@@ -197,24 +240,32 @@ class Presigner:
 
         return await self._storage.read(read)
 
-    async def _sign(self, statuses: Iterable[_Status], *, position: int | None) -> None:
+    async def _sign(self, statuses: Sequence[_Status], *, position: int | None) -> None:
         """Sign a batch and put it into the table in one transaction, with the position it brings."""
         by_authority: dict[int, list[_Status]] = defaultdict(list)
         for status in statuses:
             by_authority[status.certificate.authority].append(status)
         entries: list[tuple[bytes, ResponseEntry]] = []
         for authority, batch in by_authority.items():
-            responder = self._authorities.responder(authority)
-            if responder is not None:  # an authority whose key is outside has none
-                entries += await self._entries(responder, self._templates[authority], batch)
-        await asyncio.to_thread(self._table.put, entries, position=position)
+            voice = self._voice(authority)
+            if voice is not None:  # an authority whose key is outside has none
+                entries += await self._entries(voice, batch)
+        await self._put(entries, position)
 
-    async def _entries(
-        self, responder: Responder, template: ResponseTemplate, batch: Sequence[_Status]
-    ) -> list[tuple[bytes, ResponseEntry]]:
+    async def _put(self, entries: Sequence[tuple[bytes, ResponseEntry]], position: int | None) -> None:
+        """Store entries; where this is cancelled, only once the table is at rest and may be closed."""
+        putting = asyncio.ensure_future(asyncio.to_thread(self._table.put, entries, position=position))
+        try:
+            await asyncio.shield(putting)
+        except asyncio.CancelledError:
+            await asyncio.wait((putting,))
+            raise
+
+    async def _entries(self, voice: _Voice, batch: Sequence[_Status]) -> list[tuple[bytes, ResponseEntry]]:
+        responder = voice.responder
         now, next_update = self._times(responder.certificate)
         data = [
-            template.response_data(item.certificate.serial, item.status, now, now, next_update)
+            voice.template.response_data(item.certificate.serial, item.status, now, now, next_update)
             for item in batch
         ]
         signatures = await self._signer.sign_many(responder.key_label, data)

@@ -396,7 +396,7 @@ class HTTPConnection(asyncio.Protocol):
     def _send(self, reply: HTTPReply, connection: bytes, *, head_only: bool) -> None:
         service = self._service
         status, fields, body, outcome = reply
-        head = b"HTTP/1.1 %b\r\n%b%b%b\r\n" % (status, service.date_line, fields, connection)
+        head = b"".join((b"HTTP/1.1 ", status, b"\r\n", service.date_line, fields, connection, b"\r\n"))
         if head_only:
             body = b""
         if len(body) <= _JOINED_BYTES:

@@ -6,6 +6,7 @@ The hot path of the status plane: no key, no database, no ASN.1 library. What th
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from http import HTTPStatus
 from typing import Final, Protocol
 
@@ -28,7 +29,7 @@ PATH: Final = b"/ocsp"
 _PREFIX: Final = PATH + b"/"
 _MAX_DATE_OCTETS: Final = 40  # the longest of the three forms, `Wednesday, 09-Nov-94 08:49:37 GMT`, has 33
 _REQUEST_TYPE: Final = REQUEST_MEDIA_TYPE.encode("ascii")
-_RESPONSE_TYPE: Final = b"Content-Type: %b\r\n" % RESPONSE_MEDIA_TYPE.encode("ascii")
+_RESPONSE_TYPE: Final = RESPONSE_MEDIA_TYPE.encode("ascii")
 _CONDITIONAL: Final = frozenset({b"if-none-match", b"if-modified-since"})
 _POST_ONLY: Final = method_not_allowed("POST")
 _READ_ONLY: Final = method_not_allowed("GET, HEAD")
@@ -41,11 +42,15 @@ _WRONG_TYPE: Final = plain_reply(
 _DATE_FORMATS: Final = ("%a, %d %b %Y %H:%M:%S GMT", "%A, %d-%b-%y %H:%M:%S GMT", "%a %b %d %H:%M:%S %Y")
 
 
+@lru_cache(maxsize=1024)  # responses have a few dozen different lengths
+def _content_lines(length: int) -> bytes:
+    return b"Content-Type: %b\r\nContent-Length: %d\r\n" % (_RESPONSE_TYPE, length)
+
+
 def _error_reply(status: OCSPResponseStatus, outcome: str) -> HTTPReply:
     """Return an OCSP error: HTTP finds nothing wrong with it, and no cache may keep it (RFC 9919 §7.2)."""
     body = error_response(status)
-    fields = b"%bContent-Length: %d\r\n%b" % (_RESPONSE_TYPE, len(body), ERROR_CACHE_HEADERS)
-    return HTTPReply(b"200 OK", fields, body, outcome)
+    return HTTPReply(b"200 OK", _content_lines(len(body)) + ERROR_CACHE_HEADERS, body, outcome)
 
 
 _ERRORS: Final[dict[OCSPResponseStatus, HTTPReply]] = {
@@ -85,8 +90,9 @@ class OCSPResponder:
         self._revision = -1
         self._issuers: dict[bytes, int] = {}
         self._wrappers: dict[int, ResponseWrapper] = {}
-        self._headers: dict[tuple[int, int], bytes] = {}
-        self._headers_at: datetime | None = None
+        self._headers: dict[tuple[int, int], bytes] = {}  # as of `_now`
+        self._now = datetime.fromtimestamp(0, UTC)
+        self._now_s = 0
         self.refresh()
 
     def refresh(self) -> None:
@@ -133,38 +139,36 @@ class OCSPResponder:
         entry = self._table.get(response_key(authority, serial))
         if entry is None:
             return _UNAUTHORIZED
-        if entry.next_update <= now.timestamp():
+        if now != self._now:
+            self._now, self._now_s = now, int(now.timestamp())
+            self._headers.clear()
+        if entry.next_update <= self._now_s:
             return _EXPIRED
-        return self._reply(entry, now, conditions)
+        return self._reply(entry, conditions)
 
-    def _reply(self, entry: ResponseEntry, now: datetime, conditions: dict[bytes, bytes] | None) -> HTTPReply:
+    def _reply(self, entry: ResponseEntry, conditions: dict[bytes, bytes] | None) -> HTTPReply:
         wrapper = self._wrapper(entry.responder)
         if wrapper is None:
             return _INCOMPLETE
         response = wrapper.wrap(entry.response_data, entry.signature)
         validator = etag(response)
-        headers = b"ETag: %b\r\n%b" % (
-            validator,
-            self._cache_headers(entry.this_update, entry.next_update, now),
+        headers = b"".join(
+            (b"ETag: ", validator, b"\r\n", self._cache_headers(entry.this_update, entry.next_update))
         )
         if conditions and _CONDITIONAL & conditions.keys():
             this_update = datetime.fromtimestamp(entry.this_update, UTC)
             if is_unmodified(conditions, validator, this_update):
                 return HTTPReply(b"304 Not Modified", headers, b"", "not_modified")
-        fields = b"%bContent-Length: %d\r\n%b" % (_RESPONSE_TYPE, len(response), headers)
-        return HTTPReply(b"200 OK", fields, response, "successful")
+        return HTTPReply(b"200 OK", _content_lines(len(response)) + headers, response, "successful")
 
-    def _cache_headers(self, this_update: int, next_update: int, now: datetime) -> bytes:
+    def _cache_headers(self, this_update: int, next_update: int) -> bytes:
         """Return the header fields that all responses of these times share; made once a second."""
-        if now != self._headers_at:
-            self._headers.clear()
-            self._headers_at = now
         headers = self._headers.get((this_update, next_update))
         if headers is None:
             headers = self._headers[this_update, next_update] = cache_headers(
                 this_update=datetime.fromtimestamp(this_update, UTC),
                 next_update=datetime.fromtimestamp(next_update, UTC),
-                now=now,
+                now=self._now,
                 max_age_cap=self._max_age,
             )
         return headers
