@@ -48,7 +48,7 @@ class _Bench:
         self.issuer: Issuer = make_issuer()
         numbers = serials(certificates)
         fill(self.table, self.issuer, numbers)
-        asked = random.Random(3).sample(numbers, min(REQUESTED, certificates))  # noqa: S311 - a load
+        asked = random.Random(3).sample(numbers, min(REQUESTED, certificates))
         self.path = request_path(self.issuer, asked[0])
         self.paths = folder / "paths"
         self.paths.write_text("".join(f"{request_path(self.issuer, n)}\n" for n in asked))
