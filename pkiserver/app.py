@@ -267,8 +267,13 @@ class Server:
         return Cause("crl", ok=not stale, detail=detail or self.core.crl_publisher.failure or "")
 
     def _signer_cause(self) -> Cause:
-        ok = self.core.signer.healthy
-        return Cause("signer", ok=ok, detail="" if ok else "the signer process does not serve; see the log")
+        if self.core.signer.healthy:
+            return Cause("signer", ok=True)
+        ended_by = self.core.signer.ended_by
+        what_to_do = (
+            f"{ended_by}; mend it and restart the server" if ended_by else "its process is being replaced"
+        )
+        return Cause("signer", ok=False, detail=what_to_do)
 
 
 @asynccontextmanager

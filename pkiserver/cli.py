@@ -24,7 +24,7 @@ from pkiserver.doctor import examine
 from pkiserver.errors import NotFoundError, PKIServerError
 from pkiserver.home import Home, HomeLock
 from pkiserver.initialise import initialise
-from pkiserver.logs import configure_logs
+from pkiserver.logs import configure_logs, escaped
 from pkiserver.printing import progress, show, show_rows
 from pkiserver.welcome import welcome
 from protocols.errors import ProtocolError
@@ -41,7 +41,13 @@ class _Group(click.Group):
         try:
             return super().invoke(ctx)
         except _ERRORS as error:
-            raise click.ClickException(str(error)) from error
+            raise click.ClickException(_shown(error)) from error
+
+
+def _shown(error: Exception) -> str:
+    """Return a message as one printable line; a line for each finding where the configuration is wrong."""
+    lines = str(error).splitlines() if isinstance(error, ConfigError) else [str(error)]
+    return "\n".join(map(escaped, lines))
 
 
 @dataclass(frozen=True, slots=True)
@@ -396,7 +402,7 @@ def audit_verify(context: _Context, head: Path | None, as_json: bool) -> None:
     Example:  pkiserver audit head > monday.json
               pkiserver audit verify --head monday.json
     """
-    text = head.read_text() if head is not None else None
+    text = head.read_text(errors="replace") if head is not None else None
     show(context.command("audit.verify", head=text), as_json)
 
 

@@ -1,5 +1,6 @@
 """What the command line can ask for, by name: one table, for a running server and for a stopped one."""
 
+import json
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -33,6 +34,7 @@ from store import credentials as credential_rows
 from store.records import CertificateRecord
 
 MAX_LIST: Final = 1000
+MAX_CREDENTIAL_LIFETIME_S: Final = 10 * 366 * 86_400  # beyond it is a slip of the keyboard
 AUDIT_PAGE: Final = 2000
 _strict = validate_call(config=ConfigDict(strict=True, arbitrary_types_allowed=True))
 
@@ -107,8 +109,9 @@ class Commands:
         if handler is None:
             raise NotFoundError(f"no command {command}: client and server are of different versions")
         try:
+            json.dumps(arguments, ensure_ascii=False).encode()  # fails for what is no Unicode text
             return await _strict(handler)(Caller(actor, progress), **arguments)
-        except ValidationError as error:
+        except (ValidationError, UnicodeEncodeError) as error:
             raise RefusedError(f"wrong arguments for {command}") from error
 
     async def create_credential(
@@ -122,6 +125,8 @@ class Commands:
         uses: int,
         lifetime_s: int | None,
     ) -> dict[str, Any]:
+        if lifetime_s is not None and not 0 < lifetime_s <= MAX_CREDENTIAL_LIFETIME_S:
+            raise RefusedError("a credential lives for at least a second and at most ten years")
         new = await self._services.credentials.create(
             profile=profile,
             subject=subject,
@@ -288,9 +293,13 @@ class Commands:
             authority = self._authorities.record(ca).id
             found = [record for record in found if record.authority == authority]
         if not found:
-            raise NotFoundError(f"no certificate with serial {serial}; see `pkiserver certificate list`")
+            raise NotFoundError(
+                f"no certificate with serial {serial_text(number)}; see `pkiserver certificate list`"
+            )
         if len(found) > 1:
-            raise ConflictError(f"several authorities issued serial {serial}: say which with --ca")
+            raise ConflictError(
+                f"several authorities issued serial {serial_text(number)}: say which with --ca"
+            )
         return found[0]
 
     def _summary(self, record: CertificateRecord) -> dict[str, Any]:

@@ -19,12 +19,13 @@ from typing import Any, Final
 
 import structlog
 
-from pkiserver.errors import NotAuthorizedError, PKIServerError, UnavailableError
+from pkiserver.errors import NotAuthorizedError, PKIServerError, RefusedError, UnavailableError
 from pkiserver.home import PRIVATE_FILE_MODE, Home
 from pkiserver.progress import Progress
 from protocols.errors import ErrorKind, ProtocolError
 
-MAX_LINE_BYTES: Final = 1 << 20  # the longest argument is a certificate; the longest result a list of them
+MAX_LINE_BYTES: Final = 1 << 20  # of a request; the longest argument is a certificate
+MAX_ANSWER_BYTES: Final = 1 << 24  # of a line of the answer; the longest is a list of 1000 certificates
 REQUEST_TIMEOUT_S: Final = 10.0  # for the request to arrive; the work itself may take longer
 MAX_CLIENTS: Final = 32
 _CREDENTIALS: Final = struct.Struct("3i")  # pid, uid, gid (unix(7), SO_PEERCRED)
@@ -108,6 +109,8 @@ class ControlServer:
             return {"result": await self._run(command, arguments, actor, progress)}
         except (PKIServerError, ProtocolError) as error:
             return {"error": {"kind": error.kind.value, "message": str(error)}}
+        except ConnectionError:
+            raise
         except Exception as error:  # noqa: BLE001 - the outermost handler of the control socket
             _log.error("command-failed", exc_info=error)
             return {"error": {"kind": ErrorKind.INTERNAL.value, "message": "internal error; see the log"}}
@@ -123,9 +126,9 @@ async def _request(reader: asyncio.StreamReader) -> tuple[str, dict[str, Any]]:
         request = json.loads(line)
         command, arguments = request["command"], request["arguments"]
     except (TimeoutError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise UnavailableError("the request on the control socket is not one") from error
+        raise RefusedError("the request on the control socket is not one") from error
     if not isinstance(command, str) or not isinstance(arguments, dict):
-        raise UnavailableError("the request on the control socket is not one")
+        raise RefusedError("the request on the control socket is not one")
     return command, arguments
 
 
@@ -154,7 +157,7 @@ class CommandFailedError(PKIServerError):
 async def _connected(home: Home) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter] | None]:
     descriptor, path = _socket_path(home).open()
     try:
-        reader, writer = await asyncio.open_unix_connection(path, limit=MAX_LINE_BYTES)
+        reader, writer = await asyncio.open_unix_connection(path, limit=MAX_ANSWER_BYTES)
     except (FileNotFoundError, ConnectionRefusedError):
         yield None
         return

@@ -79,7 +79,8 @@ class Home:
 def write_file(path: Path, content: bytes, mode: int) -> None:
     """Replace a file atomically and durably: readers see the old bytes or the new, never a part."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.new")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+    temporary.unlink(missing_ok=True)  # left by a crash, perhaps with another mode
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)

@@ -98,9 +98,10 @@ class Authorities:
         """Return the authority of this name; `NotFoundError`, `ConflictError` while it has no certificate."""
         record = self.record(name)
         if record.certificate is None:
+            request = f"have the request of `pkiserver ca csr {name}` signed, and "
             raise ConflictError(
-                f"authority {name} has no certificate yet: have the request of `pkiserver ca csr {name}`"
-                " signed, and import the certificate"
+                f"authority {name} has no certificate yet: {request if record.key_label else ''}"
+                f"import it with `pkiserver ca import {name} FILE`"
             )
         return self._by_name[name]
 

@@ -130,6 +130,11 @@ class Signer:
         return self._task is not None and self._worker is not None and not self._worker.ended.done()
 
     @property
+    def ended_by(self) -> str | None:
+        """Why nothing is tried any more (a refused passphrase or PIN), None otherwise."""
+        return str(self._refusal) if self._task is not None and self._task.done() else None
+
+    @property
     def pid(self) -> int | None:
         """The process id of the present worker, None between two."""
         return self._worker.pid if self._worker is not None and self.healthy else None

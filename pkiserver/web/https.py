@@ -6,6 +6,7 @@ connections get a new TLS context while the old ones live on.
 
 import asyncio
 import contextlib
+import os
 import socket
 import ssl
 from typing import Any, Final
@@ -130,7 +131,8 @@ class Listener:
         try:
             self._socket = socket.create_server((host, port), family=family, backlog=self._limits.backlog)
         except OSError as error:
-            raise ListenError(f"cannot listen on {host} port {port}: {error.strerror or error}") from error
+            reason = os.strerror(error.errno) if error.errno else error  # its strerror repeats the address
+            raise ListenError(f"cannot listen on {host} port {port}: {reason}") from error
         self._socket.setblocking(False)
         await self._runner.setup()
         self._metrics.read(Reading.CONNECTIONS, lambda: [Sample(self.connections, (self._name,))])

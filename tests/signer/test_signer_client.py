@@ -204,9 +204,11 @@ async def test_secret_that_becomes_wrong_ends_the_trying(
                 await signer.sign("key", b"")
             assert caught.value.kind is ErrorKind.UNAVAILABLE
         assert (signer.restarts, signer.healthy, signer.pid) == (1, False, None)
+        assert signer.ended_by == str(caught.value)
         change_secret(settings, right)
         await signer.close()
         await signer.start()
+        assert signer.ended_by is None
         assert await signer.labels() == ["key"]
     finally:
         await signer.close()
