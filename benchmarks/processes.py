@@ -20,9 +20,9 @@ def cpu_s(pids: Iterable[int]) -> float:
 
 
 def private_mib(pid: int) -> float:
-    """Return the memory that only this process holds, in MiB; shared mappings do not count."""
+    """Return the memory of a process that no file backs, in MiB: the mapped table does not count."""
     text = Path(f"/proc/{pid}/smaps_rollup").read_text()
-    kib = sum(int(line.split()[1]) for line in text.splitlines() if line.startswith("Private_"))
+    kib = sum(int(line.split()[1]) for line in text.splitlines() if line.startswith("Anonymous:"))
     return kib / 1024
 
 

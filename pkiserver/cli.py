@@ -12,7 +12,7 @@ from typing import Any, Final
 import click
 import uvloop
 
-from config.errors import ConfigError
+from config.errors import ConfigError, RuleError
 from config.reference import reference
 from config.units import parse_duration
 from pkiserver.app import Server, serve
@@ -212,9 +212,16 @@ def credential_create(
         san=list(san),
         uses=uses,
         limit_mnt=limit_mnt,
-        lifetime_s=int(parse_duration(lifetime).total_seconds()) if lifetime else None,
+        lifetime_s=_seconds(lifetime) if lifetime else None,
     )
     show(result, as_json)
+
+
+def _seconds(duration: str) -> int:
+    try:
+        return int(parse_duration(duration).total_seconds())
+    except RuleError as error:
+        raise click.BadParameter(str(error), param_hint="--lifetime") from error
 
 
 @credential_group.command("list")
@@ -245,7 +252,11 @@ def certificate_group() -> None:
 
 @certificate_group.command("list")
 @click.option("--ca", metavar="NAME", help="Only those of this authority.")
-@click.option("--status", type=click.Choice(["active", "suspended", "revoked", "expired"]))
+@click.option(
+    "--status",
+    type=click.Choice(["active", "suspended", "revoked", "expired"]),
+    help="Only those that are so now.",
+)
 @click.option("--limit", default=100, show_default=True, help="At most so many, 1000 at the most.")
 @_JSON
 @click.pass_obj
@@ -292,7 +303,13 @@ def certificate_restore(context: _Context, serial: str, ca: str | None, by: str,
 @certificate_group.command("revoke")
 @_SERIAL
 @_CA
-@click.option("--reason", type=click.Choice(list(REASONS)), default="unspecified", show_default=True)
+@click.option(
+    "--reason",
+    type=click.Choice(list(REASONS)),
+    default="unspecified",
+    show_default=True,
+    help="Why, in the words of RFC 5280 §5.3.1; CRL and OCSP say it.",
+)
 @_JSON
 @click.pass_obj
 def certificate_revoke(context: _Context, serial: str, ca: str | None, reason: str, as_json: bool) -> None:
@@ -326,17 +343,21 @@ def cashow(context: _Context, name: str, as_json: bool) -> None:
 @click.argument("name")
 @click.option("--chain", is_flag=True, help="Also the certificates above it, the root last.")
 @click.option("--der", is_flag=True, help="DER instead of PEM; one certificate only.")
+@_JSON
 @click.pass_obj
-def ca_export(context: _Context, name: str, chain: bool, der: bool) -> None:
+def ca_export(context: _Context, name: str, chain: bool, der: bool, as_json: bool) -> None:
     """Write an authority's certificate to standard output.
 
     \b
     Example:  pkiserver ca export citizen --chain > citizen-chain.pem
     """
-    if chain and der:
-        raise click.UsageError("--der writes one certificate: leave --chain away")
-    certificates = context.command("ca.export", name=name, chain=chain)["certificates"]
-    if der:
+    if der and (chain or as_json):
+        raise click.UsageError("--der writes one certificate: leave --chain and --json away")
+    result = context.command("ca.export", name=name, chain=chain)
+    certificates = result["certificates"]
+    if as_json:
+        show(result, as_json)
+    elif der:
         sys.stdout.buffer.write(ssl.PEM_cert_to_DER_cert(certificates[0]))
     else:
         click.echo("".join(certificates), nl=False)
@@ -344,10 +365,11 @@ def ca_export(context: _Context, name: str, chain: bool, der: bool) -> None:
 
 @ca_group.command("csr")
 @click.argument("name")
+@_JSON
 @click.pass_obj
-def ca_csr(context: _Context, name: str) -> None:
+def ca_csr(context: _Context, name: str, as_json: bool) -> None:
     """Write the request of an authority (PKCS #10, PEM) for an outside root to sign."""
-    click.echo(context.command("ca.csr", name=name)["pem"], nl=False)
+    show(context.command("ca.csr", name=name), as_json)
 
 
 @ca_group.command("import")
@@ -407,6 +429,7 @@ def audit_verify(context: _Context, head: Path | None, as_json: bool) -> None:
 
 
 @audit_group.command("head")
+@click.option("--json", is_flag=True, expose_value=False, help="As always: this command prints JSON.")
 @click.pass_obj
 def audit_head(context: _Context) -> None:
     """Print the end of the chain as JSON, to be kept elsewhere."""

@@ -339,5 +339,5 @@ def parse_serial(text: str) -> int:
     except ValueError as error:
         raise RefusedError(f"{text[:60]!r} is no serial number in hexadecimal") from error
     if not 0 < serial < 1 << 127:
-        raise NotFoundError(f"no certificate with serial {text[:60]}: it is out of range")
+        raise NotFoundError(f"no certificate with serial {text[:60]!r}: it is out of range")
     return serial

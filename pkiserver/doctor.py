@@ -80,13 +80,17 @@ def _certificates(home: Home) -> Iterator[Finding]:
     for path in paths:
         certificate = _certificate(path)
         if certificate is None:
-            detail = f"{path} is missing: is the hierarchy complete? see `pkiserver ca list`"
+            detail = f"{path} is missing or damaged: is the hierarchy complete? see `pkiserver ca list`"
             yield Finding("certificate", False, detail)
             continue
         left = certificate.not_valid_after_utc - now
         yield Finding("certificate", left > EXPIRY_WARNING, f"{path.name}: {left.days} days left")
     for path in sorted((home.public / "crl").glob("*.crl")):
-        next_update = x509.load_der_x509_crl(path.read_bytes()).next_update_utc
+        try:
+            next_update = x509.load_der_x509_crl(path.read_bytes()).next_update_utc
+        except ValueError:
+            yield Finding("crl", False, f"{path} is damaged: start the server, which writes it again")
+            continue
         fresh = next_update is not None and next_update > now
         detail = f"{path.name}: nextUpdate {next_update:%Y-%m-%d %H:%M} UTC"
         yield Finding("crl", fresh, detail if fresh else f"{detail} has passed: start the server")
@@ -95,23 +99,26 @@ def _certificates(home: Home) -> Iterator[Finding]:
 def _certificate(path: Path) -> x509.Certificate | None:
     try:
         content = path.read_bytes()
-    except FileNotFoundError:
+        if path.suffix == ".cer":
+            return x509.load_der_x509_certificate(content)
+        return x509.load_pem_x509_certificates(content)[0]
+    except (FileNotFoundError, ValueError):
         return None
-    if path.suffix == ".cer":
-        return x509.load_der_x509_certificate(content)
-    return x509.load_pem_x509_certificates(content)[0]
 
 
 def _server(home: Home) -> Iterator[Finding]:
     try:
-        endpoints = json.loads(home.endpoints.read_text())
+        metrics = json.loads(home.endpoints.read_text())["metrics"]
     except FileNotFoundError:
         yield Finding("server", True, "not running")
         return
-    if not endpoints["metrics"]:
+    except (ValueError, KeyError, TypeError):
+        yield Finding("server", False, f"{home.endpoints} is damaged: start the server again")
+        return
+    if not metrics:
         yield Finding("server", True, "running; its metrics address is closed, so nothing more is known")
         return
-    host, port = endpoints["metrics"][0]
+    host, port = metrics[0]
     try:
         causes = _ready(f"http://[{host}]:{port}/ready" if ":" in host else f"http://{host}:{port}/ready")
     except OSError as error:

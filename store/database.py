@@ -83,9 +83,15 @@ def _connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
         isolation_level=None,
         check_same_thread=False,
     )
+    connection.text_factory = _text
     connection.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
     connection.execute("PRAGMA foreign_keys=ON")
     return connection
+
+
+def _text(value: bytes) -> str:
+    """Read text that somebody may have damaged: the audit must come as far as naming the record."""
+    return value.decode("utf-8", "surrogateescape")
 
 
 def _translated(error: sqlite3.Error) -> StorageError:

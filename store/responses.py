@@ -140,8 +140,7 @@ class _ResponseTable:
         if len(key) > MAX_KEY_OCTETS:
             return None
         try:
-            with self._environment.begin() as tx:
-                value = tx.get(key)
+            value = self._environment.begin().get(key)  # the transaction ends with the reference to it
         except lmdb.Error as error:
             raise StorageError(f"the response table {self._path} cannot be read: {error}") from error
         return None if value is None else ResponseEntry.unpack(value)

@@ -10,6 +10,7 @@ from typing import Final
 from cryptography.x509.oid import AuthorityInformationAccessOID, ExtensionOID
 
 from pkiserver.ca.lint_tbs import TBS
+from protocols import oid
 from protocols.asn1 import der
 from protocols.errors import MalformedError
 
@@ -161,17 +162,29 @@ def crl_urls(tbs: TBS) -> tuple[str, ...]:
     return tuple(found)
 
 
-def policies(tbs: TBS) -> tuple[str, ...]:
-    """Return the policy identifiers; qualifiers, which our profiles do not have, are refused."""
+def policies(tbs: TBS) -> tuple[tuple[str, str], ...]:
+    """Return each policy identifier with its CPS URI, "" for none; other qualifiers are refused."""
     value = _value(tbs, CERTIFICATE_POLICIES)
     if value is None:
         return ()
     reader, found = _sequence(value), []
     while not reader.at_end:
         one = reader.enter()
-        found.append(one.oid())
+        found.append((one.oid(), "" if one.at_end else _cps_uri(one)))
         one.finish()
     return tuple(found)
+
+
+def _cps_uri(policy: der.Reader) -> str:
+    """Read policyQualifiers, where our profiles have one CPSuri (RFC 5280 §4.2.1.4)."""
+    qualifiers = policy.enter()
+    qualifier = qualifiers.enter()
+    qualifiers.finish()
+    if qualifier.oid() != oid.CPS:
+        raise MalformedError("a policy qualifier is no CPS URI")
+    uri = qualifier.read(der.IA5_STRING)
+    qualifier.finish()
+    return uri.decode("ascii", "replace")
 
 
 def key_algorithm(spki: bytes) -> str:

@@ -102,9 +102,12 @@ def _url_schemes(case: Case) -> Iterator[str]:
 
 
 def _policies(case: Case) -> Iterator[str]:
-    found = policies(case.tbs)
+    with_uris = policies(case.tbs)
+    found = tuple(policy for policy, _ in with_uris)
     if found != case.facts.policies:
         yield "the certificate policies are not those of the profile"
+    if tuple((policy, uri) for policy, uri in with_uris if uri) != case.facts.cps_uris:
+        yield "the addresses of practice statements are not those of the profile"
     if len(set(found)) != len(found):
         yield "a certificate policy is there twice"
     if not found and case.tbs.extension(CERTIFICATE_POLICIES) is not None:

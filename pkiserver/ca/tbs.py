@@ -143,6 +143,7 @@ def lint_facts(
         ca_issuers_urls=(addresses.ca_issuers,) if access.ca_issuers else (),
         crl_urls=(addresses.crl,) if profile.crl_distribution_points else (),
         policies=policies(profile),
+        cps_uris=tuple((policy.oid, policy.cps_uri) for policy in profile.policies if policy.cps_uri),
         qc_statements=qc_statements(profile, identity),
         ocsp_nocheck=profile.ocsp_nocheck,
     )

@@ -112,6 +112,8 @@ class Enrollment:
             raise
         try:
             return await work
+        except UnavailableError:
+            raise  # nobody was refused: the same request may succeed later
         except (PKIServerError, ProtocolError) as error:
             # Counted, since the record is a durable write and an address gets only so many; but a client
             # that comes again while nothing can be issued has done nothing wrong.

@@ -396,15 +396,19 @@ class HTTPConnection(asyncio.Protocol):
     def _send(self, reply: HTTPReply, connection: bytes, *, head_only: bool) -> None:
         service = self._service
         status, fields, body, outcome = reply
-        head = b"".join((b"HTTP/1.1 ", status, b"\r\n", service.date_line, fields, connection, b"\r\n"))
         if head_only:
             body = b""
+        pieces = (b"HTTP/1.1 ", status, b"\r\n", service.date_line, fields, connection, b"\r\n")
         if len(body) <= _JOINED_BYTES:
-            self._write_bytes(head + body)
+            whole = b"".join((*pieces, body))
+            size = len(whole)
+            self._write_bytes(whole)
         else:
+            head = b"".join(pieces)
+            size = len(head) + len(body)
             self._write_bytes(head)
             self._write_bytes(body)
-        service.counters.observe(outcome, len(head) + len(body), perf_counter() - self._arrived)
+        service.counters.observe(outcome, size, perf_counter() - self._arrived)
         self._since = service.loop.time()
 
     def _write_bytes(self, data: bytes) -> None:

@@ -27,6 +27,9 @@ from store.responses import ResponderParts, ResponseEntry, response_key
 
 PATH: Final = b"/ocsp"
 _PREFIX: Final = PATH + b"/"
+_PREFIX_OCTETS: Final = len(_PREFIX)
+_POST_PATHS: Final = frozenset({PATH, _PREFIX})
+_READ_METHODS: Final = frozenset({b"GET", b"HEAD"})
 _MAX_DATE_OCTETS: Final = 40  # the longest of the three forms, `Wednesday, 09-Nov-94 08:49:37 GMT`, has 33
 _REQUEST_TYPE: Final = REQUEST_MEDIA_TYPE.encode("ascii")
 _RESPONSE_TYPE: Final = RESPONSE_MEDIA_TYPE.encode("ascii")
@@ -109,25 +112,25 @@ class OCSPResponder:
 
     def handle(self, request: HTTPRequest, now: datetime) -> HTTPReply:
         """Return the reply to a request whose path is `PATH` or below."""
-        path, method = request.path, request.method
-        if path in (PATH, _PREFIX):
+        method, path, fields, body = request
+        if path in _POST_PATHS:
             if method != b"POST":
                 return _POST_ONLY
-            if not _is_request_type(request.fields.get(b"content-type", b"")):
+            if not _is_request_type(fields.get(b"content-type", b"")):
                 return _WRONG_TYPE
-            return self._answer(request.body, now)
+            return self._answer(body, now)
         if not path.startswith(_PREFIX):
             return NOT_FOUND
-        if method not in (b"GET", b"HEAD"):
+        if method not in _READ_METHODS:
             return _READ_ONLY
         try:
-            ocsp_request = request_from_path(path[len(_PREFIX) :])
+            body = request_from_path(path[_PREFIX_OCTETS:])
         except ProtocolError:
             return _MALFORMED
-        return self._answer(ocsp_request, now, conditions=request.fields)
+        return self._answer(body, now, fields)
 
     def _answer(
-        self, request: bytes, now: datetime, *, conditions: dict[bytes, bytes] | None = None
+        self, request: bytes, now: datetime, conditions: dict[bytes, bytes] | None = None
     ) -> HTTPReply:
         sought = scan(request) or self._slow_path(request)
         if isinstance(sought, OCSPResponseStatus):
@@ -155,7 +158,7 @@ class OCSPResponder:
         headers = b"".join(
             (b"ETag: ", validator, b"\r\n", self._cache_headers(entry.this_update, entry.next_update))
         )
-        if conditions and _CONDITIONAL & conditions.keys():
+        if conditions and not _CONDITIONAL.isdisjoint(conditions):
             this_update = datetime.fromtimestamp(entry.this_update, UTC)
             if is_unmodified(conditions, validator, this_update):
                 return HTTPReply(b"304 Not Modified", headers, b"", "not_modified")
@@ -184,7 +187,7 @@ class OCSPResponder:
 
 def _is_request_type(content_type: bytes) -> bool:
     """Tell whether a Content-Type is that of an OCSP request, whatever its parameters."""
-    return content_type.partition(b";")[0].strip().lower() == _REQUEST_TYPE
+    return content_type == _REQUEST_TYPE or content_type.partition(b";")[0].strip().lower() == _REQUEST_TYPE
 
 
 def is_unmodified(fields: dict[bytes, bytes], entity_tag: bytes, last_modified: datetime) -> bool:

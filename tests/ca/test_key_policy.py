@@ -148,7 +148,7 @@ def _is_prime(number: int) -> bool:
 
 
 def _prime(bits: int) -> int:
-    chooser = random.Random(bits)  # noqa: S311 (the same test keys every time)
+    chooser = random.Random(bits)
     while True:
         candidate = chooser.getrandbits(bits) | 3 << bits - 2 | 1
         if not has_small_factor(candidate) and _is_prime(candidate):
@@ -201,7 +201,7 @@ def test_published_examples_are_refused_for_their_own_weakness() -> None:
 
 def _roca_prime(primes: int, multiplier_bits: int, seed: int) -> int:
     """Make a prime k·M + (65537^a mod M), M the product of the first primes (Nemec and others, 2017, §2)."""
-    chooser, m, candidate = random.Random(seed), 1, 1  # noqa: S311 (the same test keys every time)
+    chooser, m, candidate = random.Random(seed), 1, 1
     for _ in range(primes):
         candidate += 1
         while any(candidate % q == 0 for q in range(2, candidate)):

@@ -354,6 +354,11 @@ def made_critical(oid: str) -> Callable[[TBS], bytes]:
     return lambda tbs: with_critical(tbs, oid, True)
 
 
+def qualified(qualifier: str | x509.UserNotice) -> Callable[[TBS], bytes]:
+    policy = x509.PolicyInformation(x509.ObjectIdentifier(EXPLICIT_TEXT), [qualifier])
+    return lambda tbs: with_value(tbs, CP_OID, x509.CertificatePolicies([policy]))
+
+
 def text(oid: str, tag: int, value: str) -> Callable[[TBS], bytes]:
     return lambda tbs: with_attribute(tbs, oid, der.encode(tag, value.encode()))
 
@@ -778,6 +783,15 @@ BREACHES = (
         lambda tbs: with_value(tbs, CP_OID, der.sequence(*[der.sequence(der.oid(EXPLICIT_TEXT))] * 2)),
         policies=(EXPLICIT_TEXT, EXPLICIT_TEXT),
     ),
+    breach("policies", "leaf", qualified("http://pki.example/cps"), policies=(EXPLICIT_TEXT,)),
+    breach(
+        "policies",
+        "leaf",
+        qualified("http://pki.example/cps"),
+        policies=(EXPLICIT_TEXT,),
+        cps_uris=((EXPLICIT_TEXT, "http://pki.example/other"),),
+    ),
+    breach("policies", "leaf", qualified(x509.UserNotice(None, "text")), policies=(EXPLICIT_TEXT,)),
     breach("qc_statements", "leaf", lambda tbs: without(tbs, QC_OID)),
     breach("qc_statements", "leaf", lambda tbs: with_value(tbs, QC_OID, der.sequence())),
     breach("qc_statements", "responder", lambda tbs: with_more(tbs, plain(QC_OID, QC_STATEMENTS))),

@@ -9,6 +9,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from config.profile import SHIPPED_PROFILES, Profile, load_profiles
+from config.profile_fields import Policy
 from config.units import Lifetime
 from pkiserver.ca.lint import lint_tbs
 from pkiserver.ca.tbs import (
@@ -110,6 +111,19 @@ def test_own_lint_agrees_with_what_is_built(name: str) -> None:
         SERIAL,
         *validity(profile, NOW, issuer.not_after),
     )
+    assert lint_tbs(build_tbs(*arguments), lint_facts(*arguments)) == []
+
+
+def test_a_policy_may_name_its_practice_statement() -> None:
+    policies = (
+        Policy(oid="1.3.6.1.4.1.32473.2.1", cps_uri="http://pki.example.mn/cps"),
+        Policy(oid="2.5.29.32.0"),
+    )
+    profile = profile_of("device").model_copy(update={"policies": policies})
+    issuer = IssuerFacts.of(ROOT)
+    public_key = KEY.public_key()
+    times = validity(profile, NOW, issuer.not_after)
+    arguments = (profile, identity_of("device"), public_key, issuer, ADDRESSES, SERIAL, *times)
     assert lint_tbs(build_tbs(*arguments), lint_facts(*arguments)) == []
 
 

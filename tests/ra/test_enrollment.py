@@ -1,0 +1,499 @@
+"""Enrolment and re-enrolment on a home of its own, with the real store and signer."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from pkiserver.ca.tbs import certificate_identity
+from pkiserver.core import Core
+from pkiserver.errors import (
+    KeyRefusedError,
+    NotAuthenticatedError,
+    NotAuthorizedError,
+    NotFoundError,
+    PKIServerError,
+    RefusedError,
+    UnavailableError,
+)
+from pkiserver.ra.attempts import MAX_FAILURES
+from pkiserver.ra.credentials import NewCredential
+from pkiserver.ra.lifecycle import Action, Command
+from pkiserver.ra.status_changes import StatusChanges
+from protocols.x509.certificate import serial_text
+from protocols.x509.csr import ParsedCSR, parse_csr
+from protocols.x509.names import parse_san, parse_subject, subject_text
+from store import certificates, status_events
+from store import credentials as credential_rows
+
+PEER = "192.0.2.7"
+DEVICE = "CN=sensor-7,O=Жишээ"
+DEVICE_SAN = ("dns:sensor-7.example.mn", "ip:192.0.2.70")
+CITIZEN = "CN=Бат Дорж,givenName=Дорж,SN=Бат,serialNumber=PNOMN-123456789012,C=MN"
+LIMIT = 5_000_000
+Key = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
+
+
+def new_key() -> ec.EllipticCurvePrivateKey:
+    return ec.generate_private_key(ec.SECP256R1())
+
+
+def csr(key: Key, subject: str = DEVICE, san: Sequence[str] = DEVICE_SAN) -> ParsedCSR:
+    builder = x509.CertificateSigningRequestBuilder().subject_name(parse_subject(subject))
+    if san:
+        names = x509.SubjectAlternativeName([parse_san(text) for text in san])
+        builder = builder.add_extension(names, critical=False)
+    return parse_csr(builder.sign(key, SHA256()).public_bytes(Encoding.DER))
+
+
+@dataclass
+class Registration:
+    """What a registrar and a client do with a core."""
+
+    core: Core
+    key: ec.EllipticCurvePrivateKey = field(default_factory=new_key)
+
+    async def credential(
+        self,
+        profile: str = "device",
+        subject: str = DEVICE,
+        san: tuple[str, ...] = DEVICE_SAN,
+        *,
+        uses: int = 1,
+        limit: int | None = None,
+    ) -> NewCredential:
+        return await self.core.credentials.create(
+            profile=profile,
+            subject=subject,
+            san=san,
+            limit_mnt=limit,
+            uses=uses,
+            lifetime=None,
+            actor="registrar:7",
+        )
+
+    async def enroll(
+        self, credential: NewCredential, request: ParsedCSR | None = None, label: str | None = None
+    ) -> bytes:
+        return await self.core.enrollment.enroll(
+            request or csr(self.key),
+            reference=credential.reference,
+            secret=credential.secret,
+            label=label,
+            peer=PEER,
+        )
+
+    async def enrolled(self, profile: str, subject: str, limit: int | None = None) -> bytes:
+        """Return a certificate without subjectAltName, of a new key."""
+        credential = await self.credential(profile, subject, (), limit=limit)
+        return await self.enroll(credential, csr(new_key(), subject, ()))
+
+    async def reenroll(
+        self, held: bytes, request: ParsedCSR | None = None, label: str | None = None
+    ) -> bytes:
+        request = request or csr(new_key())
+        return await self.core.enrollment.reenroll(request, client_certificate=held, label=label, peer=PEER)
+
+    async def change(self, der: bytes, action: Action) -> None:
+        certificate = x509.load_der_x509_certificate(der)
+        issuer = self.core.authorities.issuer_of(certificate)
+        assert issuer is not None
+        changes = StatusChanges(self.core.storage, self.core.clock, lambda: None)
+        await changes.carry_out(issuer.id, certificate.serial_number, Command(action), "registrar:7")
+
+    async def uses_left(self, credential: NewCredential) -> int:
+        record = await self.core.storage.read(lambda tx: credential_rows.get(tx, credential.reference))
+        assert record is not None
+        return record.uses_left
+
+    async def count(self) -> int:
+        """Return how many certificates there are."""
+        rows = await self.core.storage.read(lambda tx: tx.one("SELECT count(*) FROM certificates"))
+        assert rows is not None
+        return int(rows[0])
+
+
+@pytest.fixture
+async def registration(core: Core) -> Registration:
+    return Registration(core)
+
+
+@pytest.fixture
+def refusals(core: Core, recorded: Any) -> Any:
+    """Return what the audit log says was refused: actor, action, peer, reason."""
+
+    async def read() -> list[tuple[str, str, str, str]]:
+        return [
+            (one["actor"], one["action"], one["peer"], one["reason"])
+            for one in await recorded(core.storage)
+            if one["outcome"] == "refused"
+        ]
+
+    return read
+
+
+def sans_of(certificate: x509.Certificate) -> set[x509.GeneralName]:
+    return set(certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value)
+
+
+# Enrolment
+
+
+async def test_what_was_approved_is_issued_and_on_record(registration: Registration, recorded: Any) -> None:
+    credential = await registration.credential()
+    der = await registration.enroll(credential)
+    certificate = x509.load_der_x509_certificate(der)
+    core = registration.core
+    issuer = core.authorities.get("infrastructure")
+    certificate.verify_directly_issued_by(issuer.certificate)
+    assert certificate.subject == parse_subject(DEVICE)
+    assert sans_of(certificate) == {parse_san(text) for text in DEVICE_SAN}
+    assert certificate.public_key() == registration.key.public_key()
+    serial = certificate.serial_number
+    record = await core.storage.read(lambda tx: certificates.get(tx, issuer.id, serial))
+    assert record is not None
+    assert (record.certificate, record.state, record.profile) == (der, "active", "device")
+    (event,) = await core.storage.read(lambda tx: status_events.of_certificate(tx, issuer.id, serial))
+    assert (event.from_state, event.to_state) == (None, "active")
+    assert event.actor == f"credential:{credential.reference}"
+    steps = [
+        one["action"] for one in await recorded(core.storage) if one.get("serial") == serial_text(serial)
+    ]
+    assert steps == ["certificate.prepare", "certificate.sign", "certificate.issue"]
+
+
+async def test_a_request_does_not_choose_its_identity(registration: Registration) -> None:
+    credential = await registration.credential()
+    asked = csr(registration.key, "CN=Administrator,O=somebody else", ("dns:bank.example.mn",))
+    certificate = x509.load_der_x509_certificate(await registration.enroll(credential, asked))
+    assert certificate.subject == parse_subject(DEVICE)
+    assert sans_of(certificate) == {parse_san(text) for text in DEVICE_SAN}
+
+
+async def test_a_credential_has_as_many_uses_as_it_says(registration: Registration, refusals: Any) -> None:
+    credential = await registration.credential(uses=2)
+    for left in (1, 0):
+        await registration.enroll(credential, csr(new_key()))
+        assert await registration.uses_left(credential) == left
+    with pytest.raises(NotAuthenticatedError, match="no use left"):
+        await registration.enroll(credential, csr(new_key()))
+    actor = f"credential:{credential.reference}"
+    assert await refusals() == [(actor, "enroll", PEER, "the credential has no use left")]
+
+
+async def test_of_many_at_once_one_gets_the_only_use(registration: Registration, refusals: Any) -> None:
+    credential = await registration.credential()
+    before = await registration.count()
+    requests = [csr(new_key()) for _ in range(5)]
+    results = await asyncio.gather(
+        *(registration.enroll(credential, request) for request in requests), return_exceptions=True
+    )
+    assert sum(isinstance(result, bytes) for result in results) == 1
+    assert sum(isinstance(result, PKIServerError) for result in results) == 4
+    assert await registration.count() == before + 1
+    assert await registration.uses_left(credential) == 0
+    assert len(await refusals()) == 4
+
+
+async def test_wrong_secrets_are_audited_without_the_secret_and_lock(
+    registration: Registration, recorded: Any
+) -> None:
+    credential = await registration.credential()
+    attempts = registration.core.settings.est.max_attempts
+    guessed = NewCredential(credential.reference, "guessed-secret", credential.expires_at)
+    unknown = NewCredential("nobody", "guessed-secret", credential.expires_at)
+    for wrong in [unknown, *[guessed] * attempts]:
+        with pytest.raises(NotAuthenticatedError, match="reference or secret is wrong"):
+            await registration.enroll(wrong)
+    with pytest.raises(NotAuthenticatedError, match="locked"):
+        await registration.enroll(credential)
+    log = await recorded(registration.core.storage)
+    refused = [one for one in log if one["outcome"] == "refused"]
+    assert [one["actor"] for one in refused] == [
+        "credential:nobody",
+        *[f"credential:{credential.reference}"] * (attempts + 1),
+    ]
+    assert "guessed-secret" not in str(log)
+    assert credential.secret not in str(log)
+
+
+async def test_expired_and_cancelled_credentials(
+    registration: Registration, clock: Any, refusals: Any
+) -> None:
+    cancelled, expired = await registration.credential(), await registration.credential()
+    await registration.core.credentials.cancel(cancelled.reference, "registrar:7")
+    clock.moment = expired.expires_at
+    for credential in (cancelled, expired):
+        with pytest.raises(NotAuthenticatedError, match="cancelled, locked or expired"):
+            await registration.enroll(credential)
+    assert len(await refusals()) == 2
+
+
+async def test_the_label_names_the_profile_of_the_credential(
+    registration: Registration, refusals: Any
+) -> None:
+    credential = await registration.credential()
+    with pytest.raises(NotAuthorizedError, match="for profile device, not tls-server"):
+        await registration.enroll(credential, label="tls-server")
+    with pytest.raises(NotFoundError, match="no profile other to enrol for"):
+        await registration.enroll(credential, label="other")
+    with pytest.raises(NotFoundError, match="no profile root-ca to enrol for"):
+        await registration.enroll(credential, label="root-ca")
+    assert len(await refusals()) == 3
+    assert await registration.enroll(credential, label="device")
+
+
+async def test_a_key_that_is_refused_costs_no_use(registration: Registration, refusals: Any) -> None:
+    credential = await registration.credential()
+    for key in (
+        rsa.generate_private_key(public_exponent=3, key_size=2048),
+        ec.generate_private_key(ec.SECP521R1()),
+    ):
+        with pytest.raises(KeyRefusedError):
+            await registration.enroll(credential, csr(key))
+    assert len(await refusals()) == 2
+    assert await registration.uses_left(credential) == 1
+    assert await registration.enroll(credential)
+
+
+async def test_the_key_of_somebody_else(registration: Registration) -> None:
+    await registration.enroll(await registration.credential())
+    credential = await registration.credential(subject="CN=another", san=())
+    with pytest.raises(KeyRefusedError, match="in use by another subject"):
+        await registration.enroll(credential)
+    assert await registration.uses_left(credential) == 1
+
+
+async def test_a_certificate_that_was_not_taken_is_given_again(registration: Registration) -> None:
+    credential = await registration.credential()
+    der = await registration.enroll(credential)
+    before = await registration.count()
+    assert await registration.enroll(credential) == der
+    assert await registration.enroll(credential, label="device") == der
+    assert await registration.count() == before
+    with pytest.raises(NotAuthenticatedError, match="no use left"):
+        await registration.enroll(credential, csr(new_key()))
+    await registration.core.enrollment.delivered(der)
+    with pytest.raises(NotAuthenticatedError, match="no use left"):
+        await registration.enroll(credential)
+
+
+async def test_it_is_given_to_its_own_credential_only(registration: Registration) -> None:
+    first = await registration.credential()
+    der = await registration.enroll(first)
+    second = await registration.credential()
+    again = await registration.enroll(second)  # the same key and identity, another approval
+    assert again != der
+    assert await registration.enroll(first) == der
+    wrong = NewCredential(first.reference, second.secret, first.expires_at)
+    with pytest.raises(NotAuthenticatedError, match="is wrong"):
+        await registration.enroll(wrong)
+
+
+async def test_delivered_notes_nothing_for_a_certificate_of_others(registration: Registration) -> None:
+    credential = await registration.credential()
+    der = await registration.enroll(credential)
+    await registration.core.enrollment.delivered(_foreign(registration.core, der))
+    assert await registration.enroll(credential) == der
+
+
+async def test_nothing_is_issued_with_the_clock_behind(registration: Registration, clock: Any) -> None:
+    credential = await registration.credential()
+    clock.moment -= timedelta(hours=1)
+    with pytest.raises(UnavailableError, match=r"nothing is issued now: the clock is .* behind"):
+        await registration.enroll(credential)
+    assert await registration.uses_left(credential) == 1
+    clock.moment += timedelta(hours=1)
+    assert await registration.enroll(credential)
+
+
+async def test_an_address_is_refused_so_often_and_then_not_even_audited(
+    registration: Registration, clock: Any, refusals: Any
+) -> None:
+    enrollment = registration.core.enrollment
+    for _ in range(MAX_FAILURES):
+        await enrollment.refused(operation="enroll", peer=PEER, reason="not a CSR")
+    credential = await registration.credential()
+    with pytest.raises(UnavailableError, match="too many refused requests"):
+        await registration.enroll(credential)
+    with pytest.raises(UnavailableError, match="too many refused requests"):
+        await enrollment.refused(operation="enroll", peer=PEER, reason="not a CSR")
+    assert await refusals() == [("anonymous", "enroll", PEER, "not a CSR")] * MAX_FAILURES
+    assert await enrollment.enroll(
+        csr(registration.key),
+        reference=credential.reference,
+        secret=credential.secret,
+        label=None,
+        peer="192.0.2.8",
+    )
+    clock.moment += timedelta(minutes=1)
+    assert await registration.enroll(credential)  # the same one, not yet taken
+
+
+async def test_certificates_that_a_client_needs(registration: Registration) -> None:
+    enrollment, authorities = registration.core.enrollment, registration.core.authorities
+    assert set(enrollment.ca_certificates(None)) == {
+        authorities.get(name).der for name in ("root", "citizen", "government", "infrastructure")
+    }
+    chain = [authorities.get(name).der for name in ("government", "root")]
+    assert list(enrollment.ca_certificates("government-token")) == chain
+    with pytest.raises(NotFoundError):
+        enrollment.ca_certificates("other")
+
+
+# Re-enrolment
+
+
+async def test_a_holder_gets_a_new_certificate_of_the_same_identity(registration: Registration) -> None:
+    held = await registration.enroll(await registration.credential())
+    key = new_key()
+    renewed = x509.load_der_x509_certificate(await registration.reenroll(held, csr(key)))
+    before = x509.load_der_x509_certificate(held)
+    assert renewed.serial_number != before.serial_number
+    assert certificate_identity(renewed) == certificate_identity(before)
+    assert renewed.public_key() == key.public_key()
+    assert await registration.reenroll(held, csr(registration.key), label="device")  # rekeying is not asked
+
+
+@pytest.mark.parametrize(
+    ("subject", "san"),
+    [
+        ("CN=sensor-8,O=Жишээ", DEVICE_SAN),
+        ("CN=sensor-7", DEVICE_SAN),
+        (DEVICE, DEVICE_SAN[:1]),
+        (DEVICE, (*DEVICE_SAN, "dns:more.example.mn")),
+        (DEVICE, ()),
+    ],
+)
+async def test_subject_and_names_must_be_those_of_the_certificate(
+    registration: Registration, refusals: Any, subject: str, san: tuple[str, ...]
+) -> None:
+    held = await registration.enroll(await registration.credential())
+    with pytest.raises(RefusedError, match="differ from the certificate"):
+        await registration.reenroll(held, csr(new_key(), subject, san))
+    ((actor, action, peer, _),) = await refusals()
+    serial = x509.load_der_x509_certificate(held).serial_number
+    assert (actor, action, peer) == (f"certificate:{serial_text(serial)}", "reenroll", PEER)
+
+
+async def test_a_profile_re_enrols_what_it_says(registration: Registration, refusals: Any) -> None:
+    held = await registration.enroll(await registration.credential())
+    for label in ("government-token", "tls-server", "administrator", "unknown"):
+        with pytest.raises(NotAuthorizedError, match=f"of profile device cannot re-enrol {label}"):
+            await registration.reenroll(held, label=label)
+    server = await registration.enroll(await registration.credential("tls-server"), csr(new_key()))
+    with pytest.raises(NotAuthorizedError, match="tls-server cannot re-enrol tls-server"):
+        await registration.reenroll(server)
+    assert len(await refusals()) == 5
+
+
+async def test_a_suspended_or_revoked_certificate_does_not_re_enrol(
+    registration: Registration, refusals: Any
+) -> None:
+    held = await registration.enroll(await registration.credential())
+    before = await registration.count()
+    await registration.change(held, Action.SUSPEND)
+    with pytest.raises(NotAuthorizedError, match="client certificate is suspended"):
+        await registration.reenroll(held)
+    assert await registration.count() == before
+    await registration.change(held, Action.RESTORE)
+    await registration.reenroll(held)
+    await registration.change(held, Action.REVOKE)
+    with pytest.raises(NotAuthorizedError, match="client certificate is revoked"):
+        await registration.reenroll(held)
+    assert [reason for *_, reason in await refusals()] == [
+        "the client certificate is suspended",
+        "the client certificate is revoked",
+    ]
+
+
+async def test_an_expired_certificate_does_not_re_enrol(registration: Registration, clock: Any) -> None:
+    held = await registration.enroll(await registration.credential())
+    clock.moment = x509.load_der_x509_certificate(held).not_valid_after_utc
+    await registration.reenroll(held)
+    clock.moment += timedelta(seconds=1)
+    with pytest.raises(NotAuthorizedError, match="client certificate is expired"):
+        await registration.reenroll(held)
+
+
+def _foreign(core: Core, like: bytes) -> bytes:
+    """Return a certificate that says what this one says, signed by somebody of our CA's name."""
+    model = x509.load_der_x509_certificate(like)
+    builder = x509.CertificateBuilder(
+        issuer_name=core.authorities.get("infrastructure").certificate.subject,
+        subject_name=model.subject,
+        public_key=model.public_key(),
+        serial_number=model.serial_number,
+        not_valid_before=model.not_valid_before_utc,
+        not_valid_after=model.not_valid_after_utc,
+        extensions=list(model.extensions),
+    )
+    return builder.sign(new_key(), SHA256()).public_bytes(Encoding.DER)
+
+
+async def test_a_certificate_of_others_does_not_re_enrol(registration: Registration, refusals: Any) -> None:
+    held = await registration.enroll(await registration.credential())
+    with pytest.raises(NotAuthorizedError, match="not of this CA"):
+        await registration.reenroll(_foreign(registration.core, held))
+    assert len(await refusals()) == 1
+
+
+async def test_a_certificate_that_is_not_on_record_does_not_re_enrol(registration: Registration) -> None:
+    held = await registration.enroll(await registration.credential())
+    serial = x509.load_der_x509_certificate(held).serial_number.to_bytes(16, "big")
+    await registration.core.storage.write(
+        lambda tx: tx.execute("DELETE FROM certificates WHERE serial = ?", (serial,))
+    )
+    with pytest.raises(NotAuthorizedError, match="not on record"):
+        await registration.reenroll(held)
+
+
+async def test_an_authentication_certificate_renews_the_signature_with_its_limit(
+    registration: Registration,
+) -> None:
+    await registration.enrolled("citizen-signature", CITIZEN, LIMIT)
+    held = await registration.enrolled("citizen-authentication", CITIZEN)
+    key = new_key()
+    renewed = x509.load_der_x509_certificate(
+        await registration.reenroll(held, csr(key, CITIZEN, ()), label="citizen-signature")
+    )
+    usage = renewed.extensions.get_extension_for_class(x509.KeyUsage).value
+    assert (usage.content_commitment, usage.digital_signature) == (True, False)
+    assert certificate_identity(renewed).limit_mnt == LIMIT
+    assert subject_text(renewed.subject) == subject_text(parse_subject(CITIZEN))
+    own = x509.load_der_x509_certificate(await registration.reenroll(held, csr(new_key(), CITIZEN, ())))
+    usage = own.extensions.get_extension_for_class(x509.KeyUsage).value
+    assert (usage.content_commitment, usage.digital_signature) == (False, True)
+
+
+@pytest.mark.parametrize(
+    "action", [None, Action.SUSPEND, Action.REVOKE], ids=["none", "suspended", "revoked"]
+)
+async def test_no_way_around_a_signature_certificate_that_is_not_good(
+    registration: Registration, refusals: Any, action: Action | None
+) -> None:
+    if action is not None:
+        signature = await registration.enrolled("citizen-signature", CITIZEN, LIMIT)
+        await registration.change(signature, action)
+    held = await registration.enrolled("citizen-authentication", CITIZEN)
+    with pytest.raises(NotAuthorizedError, match="no citizen-signature certificate of this holder"):
+        await registration.reenroll(held, csr(new_key(), CITIZEN, ()), label="citizen-signature")
+    assert len(await refusals()) == 1
+
+
+async def test_the_signature_certificate_of_another_citizen_is_not_renewed(
+    registration: Registration,
+) -> None:
+    other = CITIZEN.replace("123456789012", "210987654321")
+    await registration.enrolled("citizen-signature", other, LIMIT)
+    held = await registration.enrolled("citizen-authentication", CITIZEN)
+    for subject, error in ((CITIZEN, NotAuthorizedError), (other, RefusedError)):
+        with pytest.raises(error):
+            await registration.reenroll(held, csr(new_key(), subject, ()), label="citizen-signature")
