@@ -1,0 +1,108 @@
+"""A whole issuing side for a test: a home initialised once, copied for each test, and a clock to be moved."""
+
+import asyncio
+import shutil
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from pkiserver.ca.issuance import AuthorizedRequest
+from pkiserver.ca.tbs import Identity
+from pkiserver.clock import Clock
+from pkiserver.core import Core, load_configuration, open_core
+from pkiserver.home import Home
+from pkiserver.initialise import initialise
+from protocols.x509.names import parse_san, parse_subject
+from store import audit
+from store.records import AuditRecord, CertificateRecord
+
+Request = Callable[..., AuthorizedRequest]
+Issue = Callable[..., Awaitable[CertificateRecord]]
+
+
+class FakeClock(Clock):
+    """Stands still until it is moved."""
+
+    def __init__(self, moment: datetime) -> None:
+        self.moment = moment
+
+    def now(self) -> datetime:
+        return self.moment
+
+    def advance(self, span: timedelta) -> None:
+        self.moment += span
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    """A clock that stands at the present second."""
+    return FakeClock(datetime.now(UTC).replace(microsecond=0))
+
+
+@pytest.fixture(scope="session")
+def initialised_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home with its whole hierarchy; to be copied, not used."""
+    path = tmp_path_factory.mktemp("initialised") / "home"
+    asyncio.run(initialise(Home(path), None, offline_root=False, progress=lambda _: None))
+    return path
+
+
+@pytest.fixture
+def home(initialised_home: Path, tmp_path: Path) -> Home:
+    """A home of this test's own, with its whole hierarchy."""
+    return Home(shutil.copytree(initialised_home, tmp_path / "home"))
+
+
+@pytest.fixture
+async def core(home: Home, clock: FakeClock) -> AsyncIterator[Core]:
+    """The issuing side, open."""
+    async with open_core(home, clock) as opened:
+        yield opened
+
+
+@pytest.fixture
+def make_request(initialised_home: Path) -> Request:
+    """Makes requests that somebody was entitled to make: of a new key and a server name, unless given."""
+    _, profiles = load_configuration(Home(initialised_home))
+
+    def make(
+        name: str = "www.example.mn",
+        *,
+        key: ec.EllipticCurvePrivateKey | None = None,
+        credential: int | None = None,
+    ) -> AuthorizedRequest:
+        return AuthorizedRequest(
+            profile=profiles["tls-server"],
+            authority="infrastructure",
+            identity=Identity(parse_subject(f"CN={name}"), (parse_san(f"dns:{name}"),)),
+            public_key=(key or ec.generate_private_key(ec.SECP256R1())).public_key(),
+            requested_by="test",
+            credential=credential,
+        )
+
+    return make
+
+
+@pytest.fixture
+def issue(make_request: Request) -> Issue:
+    """Issues a certificate on an open core; takes what `make_request` takes."""
+
+    async def issue_one(
+        core: Core, name: str = "www.example.mn", *, key: ec.EllipticCurvePrivateKey | None = None
+    ) -> CertificateRecord:
+        return await core.issuance.issue(await core.issuance.prepare(make_request(name, key=key)))
+
+    return issue_one
+
+
+@pytest.fixture
+def audited() -> Callable[[Core], Awaitable[list[AuditRecord]]]:
+    """Reads the whole audit log of an open core."""
+
+    async def read(core: Core) -> list[AuditRecord]:
+        return await core.storage.read(lambda tx: audit.after(tx, 0, 100_000))
+
+    return read

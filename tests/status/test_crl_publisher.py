@@ -1,0 +1,310 @@
+"""The CRL publisher: numbers, entries, times, and what is served when something fails."""
+
+import asyncio
+import shutil
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from cryptography import x509
+from status_plane import change
+
+from pkiserver.core import Core, open_core
+from pkiserver.errors import ConflictError, NotFoundError, UnavailableError
+from pkiserver.home import Home
+from pkiserver.signer.errors import BadSignatureError, SignerUnavailableError
+from pkiserver.status import crl_publisher as module
+from store import crls
+
+if TYPE_CHECKING:
+    from tests.conftest import FakeClock, Issue
+
+NAMES = ("root", "citizen", "government", "infrastructure")
+HOUR = timedelta(hours=1)
+
+
+def served(core: Core, name: str = "infrastructure") -> x509.CertificateRevocationList:
+    return x509.load_der_x509_crl((core.home.public / "crl" / f"{name}.crl").read_bytes())
+
+
+def number(crl: x509.CertificateRevocationList) -> int:
+    return crl.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number
+
+
+def entries(crl: x509.CertificateRevocationList) -> dict[int, str | None]:
+    """The reason of each serial, None for unspecified."""
+    found: dict[int, str | None] = {}
+    for entry in crl:
+        try:
+            reason = entry.extensions.get_extension_for_class(x509.CRLReason).value.reason.value
+        except x509.ExtensionNotFound:
+            reason = None
+        found[entry.serial_number] = reason
+    return found
+
+
+async def fail(*_: Any) -> Any:
+    raise SignerUnavailableError("the signer process hangs")
+
+
+async def test_the_first_crls(core: Core, clock: "FakeClock") -> None:
+    for name in NAMES:
+        crl, authority = served(core, name), core.authorities.get(name)
+        assert number(crl) == 1
+        assert crl.is_signature_valid(authority.certificate.public_key())  # type: ignore[arg-type]
+        assert crl.issuer == authority.certificate.subject
+        key_identifier = crl.extensions.get_extension_for_class(
+            x509.AuthorityKeyIdentifier
+        ).value.key_identifier
+        ski = authority.certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value.digest
+        assert key_identifier == ski
+        assert entries(crl) == {}
+    await core.crl_publisher.work()
+    assert number(served(core)) == 1
+
+
+async def test_hold_restore_and_revocation(core: Core, clock: "FakeClock", issue: "Issue") -> None:
+    one, two = await issue(core, "one.example.mn"), await issue(core, "two.example.mn")
+    expected: list[tuple[tuple[Any, ...], dict[int, str | None]]] = [
+        (("suspend", one), {one.serial: "certificateHold"}),
+        (("revoke", two), {one.serial: "certificateHold", two.serial: "superseded"}),
+        (("restore", one), {two.serial: "superseded"}),
+        (("suspend", one), {one.serial: "certificateHold", two.serial: "superseded"}),
+    ]
+    for step, (command, held) in enumerate(expected, start=2):
+        clock.advance(timedelta(seconds=10))
+        await change(core, *command)
+        await core.crl_publisher.work()
+        crl = served(core)
+        assert (number(crl), entries(crl)) == (step, held)
+        assert crl.is_signature_valid(core.authorities.get("infrastructure").certificate.public_key())  # type: ignore[arg-type]
+        assert crl.last_update_utc == clock.now()
+    assert [entry.serial_number for entry in crl] == sorted([one.serial, two.serial])
+    clock.advance(timedelta(seconds=10))
+    await change(core, "revoke", one, reason="unspecified")
+    await core.crl_publisher.work()
+    assert entries(served(core)) == {one.serial: None, two.serial: "superseded"}
+    first = next(entry for entry in served(core) if entry.serial_number == one.serial)
+    assert first.revocation_date_utc == clock.now() - timedelta(seconds=10)  # of the hold
+
+
+async def test_only_the_authority_that_changed_publishes(core: Core, issue: "Issue") -> None:
+    record = await issue(core)
+    await core.crl_publisher.work()
+    assert number(served(core)) == 1  # an issued certificate changes no CRL
+    await change(core, "revoke", record)
+    await core.crl_publisher.work()
+    assert [number(served(core, name)) for name in NAMES] == [1, 1, 1, 2]
+
+
+async def test_an_entry_stays_until_one_crl_after_expiry_had_it(
+    core: Core, clock: "FakeClock", issue: "Issue"
+) -> None:
+    """RFC 5280 §3.3."""
+    record = await issue(core)
+    await change(core, "revoke", record)
+    await core.crl_publisher.work()
+    clock.moment = record.not_after
+    await core.crl_publisher.work()
+    assert record.serial in entries(served(core))
+    clock.advance(13 * HOUR)
+    await core.crl_publisher.work()
+    last = served(core)
+    assert last.last_update_utc > record.not_after
+    assert record.serial in entries(last)
+    clock.advance(13 * HOUR)
+    await core.crl_publisher.work()
+    assert record.serial not in entries(served(core))
+
+
+async def test_revoked_in_the_last_second_it_appears_once(
+    core: Core, clock: "FakeClock", issue: "Issue"
+) -> None:
+    record = await issue(core)
+    clock.moment = record.not_after
+    await core.crl_publisher.work()
+    await change(core, "revoke", record)
+    clock.advance(timedelta(seconds=2))
+    await core.crl_publisher.work()
+    assert record.serial in entries(served(core))
+    clock.advance(13 * HOUR)
+    await core.crl_publisher.work()
+    assert record.serial not in entries(served(core))
+
+
+async def test_the_schedule(core: Core, clock: "FakeClock") -> None:
+    start = served(core).last_update_utc
+    assert served(core).next_update_utc == start + 24 * HOUR
+    clock.moment = start + 12 * HOUR - timedelta(seconds=1)
+    await core.crl_publisher.work()
+    assert number(served(core)) == 1
+    clock.moment = start + 12 * HOUR
+    await core.crl_publisher.work()
+    assert {number(served(core, name)) for name in NAMES} == {2}
+    clock.advance(100 * HOUR)
+    await core.crl_publisher.work()
+    assert number(served(core)) == 3
+
+
+async def test_changes_close_together_share_a_crl(
+    core: Core, issue: "Issue", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "POLL_S", 0.2)
+    records = [await issue(core, f"host-{n}.example.mn") for n in range(6)]
+    core.listeners.append(core.crl_publisher.notify)
+    await change(core, "revoke", records[0])
+    task = asyncio.create_task(core.crl_publisher.run())
+    try:
+        async with asyncio.timeout(30):
+            while len(entries(served(core))) < 1:  # noqa: ASYNC110 - what is waited for is a file
+                await asyncio.sleep(0.005)
+            for record in records[1:]:
+                await change(core, "revoke", record)
+            while len(entries(served(core))) < len(records):  # noqa: ASYNC110 - as above
+                await asyncio.sleep(0.005)
+    finally:
+        task.cancel()
+        await asyncio.wait((task,))
+    assert number(served(core)) < 1 + len(records)
+
+
+async def test_numbers_increase_whoever_publishes(core: Core, clock: "FakeClock") -> None:
+    records = await asyncio.gather(
+        *(core.crl_publisher.publish("citizen", "test") for _ in range(5)), core.crl_publisher.work()
+    )
+    assert sorted(record.number for record in records if record) == [2, 3, 4, 5, 6]
+    assert number(served(core, "citizen")) == core.crl_publisher.latest["citizen"].number == 6
+    rows = await core.storage.read(
+        lambda tx: tx.all(
+            "SELECT number, crl IS NOT NULL FROM crls WHERE authority = ? ORDER BY number",
+            (core.authorities.get("citizen").id,),
+        )
+    )
+    assert rows == [(1, 0), (2, 0), (3, 0), (4, 0), (5, 0), (6, 1)]
+
+
+async def test_next_update_does_not_outlive_the_issuer(core: Core, clock: "FakeClock") -> None:
+    end = core.authorities.get("citizen").certificate.not_valid_after_utc
+    clock.moment = end - 5 * HOUR
+    await core.crl_publisher.publish("citizen", "test")
+    assert served(core, "citizen").next_update_utc == end
+
+
+async def test_an_expired_authority_publishes_nothing_and_hinders_nobody(
+    core: Core, clock: "FakeClock"
+) -> None:
+    clock.moment = core.authorities.get("citizen").certificate.not_valid_after_utc + HOUR
+    await core.crl_publisher.attempt()
+    assert core.crl_publisher.failure is None
+    assert number(served(core, "citizen")) == 1
+    assert number(served(core, "root")) == 2
+    with pytest.raises(ConflictError, match="has expired"):
+        await core.crl_publisher.publish("citizen", "test")
+
+
+async def test_a_failure_keeps_the_last_crl_and_is_tried_again(
+    core: Core, clock: "FakeClock", issue: "Issue", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = await issue(core)
+    await change(core, "revoke", record)
+    before = (core.home.public / "crl" / "infrastructure.crl").read_bytes()
+    with monkeypatch.context() as patch:
+        patch.setattr(core.signer, "sign", fail)
+        await core.crl_publisher.attempt()
+        assert core.crl_publisher.failure == "infrastructure: the signer process hangs"
+        assert (core.home.public / "crl" / "infrastructure.crl").read_bytes() == before
+        with pytest.raises(UnavailableError):
+            await core.crl_publisher.publish("infrastructure", "test")
+    await core.crl_publisher.attempt()
+    assert core.crl_publisher.failure is None
+    assert entries(served(core)) == {record.serial: "superseded"}
+
+
+async def test_one_that_fails_does_not_hold_up_the_others(
+    core: Core, clock: "FakeClock", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sign = core.signer.sign
+
+    async def failing_for_root(label: str, data: bytes) -> bytes:
+        return await (fail() if label == "ca-root" else sign(label, data))
+
+    monkeypatch.setattr(core.signer, "sign", failing_for_root)
+    clock.advance(13 * HOUR)
+    await core.crl_publisher.attempt()
+    assert core.crl_publisher.failure == "root: the signer process hangs"
+    assert [number(served(core, name)) for name in NAMES] == [1, 2, 2, 2]
+
+
+async def test_a_file_that_cannot_be_written_is_tried_again_under_the_same_number(
+    core: Core, clock: "FakeClock", issue: "Issue", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = await issue(core)
+    await change(core, "revoke", record)
+
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "write_file", full)
+        for _ in range(3):
+            await core.crl_publisher.attempt()
+            assert core.crl_publisher.failure is not None
+    assert number(served(core)) == 1
+    await core.crl_publisher.attempt()
+    assert core.crl_publisher.failure is None
+    assert number(served(core)) == 2
+    assert entries(served(core)) == {record.serial: "superseded"}
+
+
+async def test_a_bad_signature_is_not_published(core: Core, monkeypatch: pytest.MonkeyPatch) -> None:
+    sign = core.signer.sign
+
+    async def with_another_key(_label: str, data: bytes) -> bytes:
+        return await sign("ca-government", data)
+
+    monkeypatch.setattr(core.signer, "sign", with_another_key)
+    with pytest.raises(BadSignatureError):
+        await core.crl_publisher.publish("citizen", "test")
+    assert number(served(core, "citizen")) == 1
+    latest = await core.storage.read(lambda tx: crls.latest(tx, core.authorities.get("citizen").id))
+    assert latest is not None
+    assert latest.number == 1
+
+
+async def test_files_are_put_back_at_the_start(core: Core, clock: "FakeClock", issue: "Issue") -> None:
+    """As after a crash between the record of a CRL and its file, or on a disk that was restored."""
+    await change(core, "revoke", await issue(core))
+    await core.crl_publisher.work()
+    before = served(core)
+    copy = Home(shutil.copytree(core.home.path, core.home.path.with_name("copy")))
+    (copy.public / "crl" / "infrastructure.crl").write_bytes(b"stale")
+    (copy.public / "crl" / "root.crl").unlink()
+    (copy.public / "ca" / "citizen.cer").unlink()
+    async with open_core(copy, clock) as again:
+        assert served(again) == before
+        assert number(served(again, "root")) == 1
+        citizen = x509.load_der_x509_certificate((copy.public / "ca" / "citizen.cer").read_bytes())
+        assert citizen == again.authorities.get("citizen").certificate
+        assert again.crl_publisher.latest["infrastructure"].number == number(before)
+        await again.crl_publisher.work()
+        assert served(again) == before
+
+
+async def test_audited_before_and_after(core: Core, audited: Any) -> None:
+    record = await core.crl_publisher.publish("citizen", "user:operator")
+    last = (await audited(core))[-2:]
+    assert [(one.action, one.actor) for one in last] == [
+        ("crl.sign", "user:operator"),
+        ("crl.publish", "user:operator"),
+    ]
+    assert record.sha256.hex() in last[1].detail
+
+
+async def test_an_unknown_authority(core: Core) -> None:
+    with pytest.raises(NotFoundError, match="no authority nobody"):
+        await core.crl_publisher.publish("nobody", "test")
+
+
+def test_times_are_whole_seconds(core: Core) -> None:
+    moments: list[datetime] = [served(core).last_update_utc, served(core).next_update_utc]  # type: ignore[list-item]
+    assert [moment.microsecond for moment in moments] == [0, 0]

@@ -1,0 +1,472 @@
+"""The presigner: what it follows, where it resumes, what it signs anew and when."""
+
+import asyncio
+import subprocess
+import threading
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import Encoding
+from hypothesis import given
+from hypothesis import strategies as st
+from status_plane import SHA1, StatusPlane, status_plane, verify
+
+from pkiserver.ca.issuance import SERIAL_BITS
+from pkiserver.core import Core
+from pkiserver.errors import UnavailableError
+from pkiserver.signer.errors import SignerUnavailableError
+from pkiserver.status import presigner as module
+from pkiserver.status.presigner import SLOTS, slot_ranges
+from protocols.asn1.der import integer_content
+from store.responses import ResponseEntry, response_key
+
+if TYPE_CHECKING:
+    from tests.conftest import FakeClock, Issue
+
+SERIALS = st.integers(0, (1 << SERIAL_BITS) - 1)
+
+
+@pytest.fixture
+async def plane(core: Core) -> AsyncIterator[StatusPlane]:
+    async with status_plane(core) as opened:
+        await opened.presigner.prepare()
+        await opened.presigner.work()
+        yield opened
+
+
+def entry(plane: StatusPlane, serial: int, authority: str = "infrastructure") -> ResponseEntry:
+    found = plane.table.get(response_key(plane.core.authorities.get(authority).id, integer_content(serial)))
+    assert found is not None
+    return found
+
+
+class TestSlots:
+    @given(SERIALS, st.integers(0, 10**10))
+    def test_a_period_covers_every_serial_once(self, serial: int, first: int) -> None:
+        ranges = [one for slot in range(first, first + SLOTS) for one in slot_ranges(slot, slot)]
+        assert sum(low <= serial < high for low, high in ranges) == 1
+
+    @given(SERIALS, st.integers(0, 10**10), st.integers(1, SLOTS), st.data())
+    def test_however_it_is_cut(self, serial: int, first: int, length: int, data: st.DataObject) -> None:
+        """The slots of a span, taken in one go or in any two parts, hold the same serials once."""
+        cut = data.draw(st.integers(0, length))
+        last = first + length - 1
+        parts = [(first, first + cut - 1), (first + cut, last)]
+        ranges = [one for low, high in parts if low <= high for one in slot_ranges(low, high)]
+        whole = slot_ranges(first, last)
+        assert sum(low <= serial < high for low, high in whole) <= 1
+        assert sum(low <= serial < high for low, high in whole) == sum(
+            low <= serial < high for low, high in ranges
+        )
+
+    @given(st.integers(0, 10**10), st.integers(0, 10**6))
+    def test_more_than_a_period_is_everything_once(self, first: int, more: int) -> None:
+        assert slot_ranges(first, first + SLOTS - 1 + more) == [(0, 1 << SERIAL_BITS)]
+
+    def test_all_slots_are_of_like_size(self) -> None:
+        sizes = [high - low for slot in range(SLOTS) for low, high in slot_ranges(slot, slot)]
+        assert len(sizes) == SLOTS
+        assert max(sizes) - min(sizes) <= 1
+
+
+class TestFollowing:
+    async def test_issued_suspended_restored_revoked(self, plane: StatusPlane, issue: "Issue") -> None:
+        record = await issue(plane.core)
+        assert plane.status(record.serial) == "unauthorized"
+        for action, status in (
+            (None, "good"),
+            ("suspend", "revoked (certificateHold)"),
+            ("restore", "good"),
+            ("suspend", "revoked (certificateHold)"),
+            ("revoke", "revoked (superseded)"),
+        ):
+            if action is not None:
+                await plane.change(action, record)
+            await plane.presigner.work()
+            assert plane.status(record.serial) == status
+            assert plane.presigner.position == plane.table.position() == await plane.head()
+
+    async def test_a_serial_that_was_not_issued_is_never_good(
+        self, plane: StatusPlane, issue: "Issue", monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        record = await issue(plane.core)
+
+        async def fail(*_: Any) -> Any:
+            raise SignerUnavailableError("hangs")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(plane.core.signer, "sign", fail)
+            with pytest.raises(UnavailableError):
+                await issue(plane.core, "voided.example.mn")
+        await plane.presigner.work()
+        rows = await plane.core.storage.read(
+            lambda tx: tx.all("SELECT serial FROM issuances WHERE state = 'voided'")
+        )
+        voided = int.from_bytes(rows[0][0], "big")
+        for serial in (voided, record.serial + 1, 1, (1 << SERIAL_BITS) - 1):
+            assert plane.status(serial) == "unauthorized"
+        assert plane.status(record.serial) == "good"
+        assert plane.status(record.serial, "citizen") == "unauthorized"
+
+    async def test_resumes_where_the_table_stands(
+        self, plane: StatusPlane, issue: "Issue", monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        record = await issue(plane.core)
+        plane.table.close()
+        signed: list[int] = []
+        sign_many = plane.core.signer.sign_many
+
+        async def counting(label: str, data: list[bytes]) -> list[bytes]:
+            signed.append(len(data))
+            return await sign_many(label, data)
+
+        monkeypatch.setattr(plane.core.signer, "sign_many", counting)
+        again = StatusPlane(plane.core, plane.core.home.responses)
+        await again.presigner.prepare()
+        await again.presigner.work()
+        assert signed == [1]
+        assert again.status(record.serial) == "good"
+        plane.table = again.table
+
+    async def test_many_events_of_several_authorities(self, plane: StatusPlane, issue: "Issue") -> None:
+        records = [await issue(plane.core, f"host-{number}.example.mn") for number in range(12)]
+        for record in records[::3]:
+            await plane.change("suspend", record)
+        for record in records[::6]:
+            await plane.change("revoke", record)
+        await plane.presigner.work()
+        statuses = [plane.status(record.serial) for record in records]
+        assert (
+            statuses
+            == ["revoked (superseded)", "good", "good", "revoked (certificateHold)", "good", "good"] * 2
+        )
+
+    async def test_a_responder_that_is_renewed_speaks_at_once(
+        self, plane: StatusPlane, issue: "Issue", clock: "FakeClock"
+    ) -> None:
+        """A new responder is taken up with its own name, key and certificate together."""
+        record = await issue(plane.core)
+        await plane.presigner.work()
+        old = plane.ask(record.serial)
+        clock.advance(timedelta(days=61))
+        await plane.core.hierarchy.maintain()
+        await plane.change("suspend", record)
+        await plane.presigner.work()
+        new = plane.ask(record.serial)
+        verify(plane.core, new)
+        assert new.responder_key_hash != old.responder_key_hash
+
+
+class TestTable:
+    async def test_a_new_table_is_filled_from_the_store(
+        self, core: Core, issue: "Issue", tmp_path: Path
+    ) -> None:
+        record = await issue(core)
+        async with status_plane(core, tmp_path / "new") as plane:
+            await plane.presigner.prepare()
+            assert plane.status(record.serial) == "good"
+            for authority in core.authorities:
+                if authority.parent:
+                    assert plane.status(authority.certificate.serial_number, authority.parent) == "good"
+            assert plane.table.position() == await plane.head()
+
+    async def test_a_table_newer_than_the_store_is_built_anew(
+        self, plane: StatusPlane, issue: "Issue"
+    ) -> None:
+        """The store was restored from a backup: what it does not know must not be answered."""
+        record = await issue(plane.core)
+        stray = response_key(plane.core.authorities.get("infrastructure").id, integer_content(12345))
+        plane.table.put([(stray, entry_of_anything(plane))], position=10**6)
+        assert plane.table.get(stray) is not None
+        await plane.presigner.prepare()
+        assert plane.table.get(stray) is None
+        assert plane.status(12345) == "unauthorized"
+        assert plane.status(record.serial) == "good"
+        assert plane.presigner.position == plane.table.position() == await plane.head()
+
+    async def test_a_fill_that_was_cut_begins_again(
+        self, core: Core, issue: "Issue", tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Also when events arrived meanwhile, which are followed during the filling."""
+        monkeypatch.setattr(module, "BATCH", 2)
+        records = [await issue(core, f"host-{number}.example.mn") for number in range(8)]
+        sign_many = core.signer.sign_many
+        calls = 0
+
+        async def failing(label: str, data: list[bytes]) -> list[bytes]:
+            nonlocal calls
+            calls += 1
+            if calls == 2:
+                records.append(await issue(core, "meanwhile.example.mn"))
+            if calls == 6:
+                raise SignerUnavailableError("hangs")
+            return await sign_many(label, data)
+
+        async with status_plane(core, tmp_path / "new") as plane:
+            with monkeypatch.context() as patch:
+                patch.setattr(core.signer, "sign_many", failing)
+                with pytest.raises(SignerUnavailableError):
+                    await plane.presigner.prepare()
+            assert plane.table.position() == 0
+        async with status_plane(core, tmp_path / "new") as plane:
+            await plane.presigner.prepare()
+            assert {plane.status(record.serial) for record in records} == {"good"}
+            assert plane.table.position() == await plane.head()
+
+
+def entry_of_anything(plane: StatusPlane) -> ResponseEntry:
+    authority = plane.core.authorities.get("infrastructure")
+    return entry(plane, authority.certificate.serial_number, "root")
+
+
+class TestRefreshing:
+    async def test_each_response_once_a_period(
+        self, plane: StatusPlane, issue: "Issue", clock: "FakeClock", monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        serials = {(await issue(plane.core, f"host-{number}.example.mn")).serial for number in range(6)}
+        await plane.presigner.work()
+        signed: list[int] = []
+        original = plane.presigner._sign
+
+        async def noting(statuses: Any, *, position: int | None) -> None:
+            signed.extend(status.certificate.serial for status in statuses)
+            await original(statuses, position=position)
+
+        monkeypatch.setattr(plane.presigner, "_sign", noting)
+        for _ in range(48):
+            clock.advance(timedelta(minutes=15))
+            await plane.presigner.work()
+        count = {serial: signed.count(serial) for serial in signed}
+        assert serials <= set(count)
+        assert set(count.values()) == {1}
+        for serial in serials:
+            age = clock.now().timestamp() - entry(plane, serial).this_update
+            assert 0 <= age <= 12 * 3600
+            assert plane.status(serial) == "good"
+
+    async def test_nothing_is_signed_twice_within_a_slot(self, plane: StatusPlane) -> None:
+        before = plane.core.signer.signatures
+        await plane.presigner.work()
+        assert plane.core.signer.signatures == before
+
+    async def test_after_a_long_stop_all_is_signed_anew(
+        self, plane: StatusPlane, issue: "Issue", clock: "FakeClock"
+    ) -> None:
+        record = await issue(plane.core)
+        await plane.presigner.work()
+        clock.advance(timedelta(days=3))
+        assert plane.status(record.serial) == "try_later"
+        await plane.presigner.work()
+        assert plane.status(record.serial) == "good"
+        assert entry(plane, record.serial).this_update == int(clock.now().timestamp())
+
+    @pytest.mark.parametrize("hours", [6, 24])
+    async def test_another_period_begins_with_all(
+        self, plane: StatusPlane, issue: "Issue", clock: "FakeClock", hours: int
+    ) -> None:
+        """The operator changed `ocsp.refresh`: slots of another length count otherwise."""
+        record = await issue(plane.core)
+        await plane.presigner.work()
+        plane.table.close()
+        clock.advance(timedelta(hours=1))
+        changed = StatusPlane(plane.core, plane.core.home.responses, timedelta(hours=hours))
+        plane.table = changed.table
+        await changed.presigner.prepare()
+        await changed.presigner.work()
+        assert entry(changed, record.serial).this_update == int(clock.now().timestamp())
+
+    async def test_an_event_during_the_refresh_wins(
+        self, plane: StatusPlane, issue: "Issue", clock: "FakeClock", monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        record = await issue(plane.core)
+        await plane.presigner.work()
+        sign_many = plane.core.signer.sign_many
+        changed = False
+
+        async def changing(label: str, data: list[bytes]) -> list[bytes]:
+            nonlocal changed
+            if not changed and label.startswith("ocsp-infrastructure"):
+                changed = True
+                await plane.change("revoke", record)
+            return await sign_many(label, data)
+
+        monkeypatch.setattr(plane.core.signer, "sign_many", changing)
+        clock.advance(timedelta(days=1))
+        await plane.presigner.work()
+        assert changed
+        assert plane.status(record.serial) == "revoked (superseded)"
+
+    async def test_the_age_of_the_oldest_response(self, plane: StatusPlane, clock: "FakeClock") -> None:
+        refresh_s = 12 * 3600
+        assert refresh_s <= plane.presigner.oldest_response_age_s() <= refresh_s + 30
+        clock.advance(timedelta(hours=2))
+        assert plane.presigner.oldest_response_age_s() >= refresh_s + 2 * 3600
+
+
+class TestResponses:
+    @pytest.mark.parametrize("algorithm", [SHA1, hashes.SHA256()])
+    async def test_verify(
+        self, plane: StatusPlane, issue: "Issue", clock: "FakeClock", algorithm: hashes.HashAlgorithm
+    ) -> None:
+        record = await issue(plane.core)
+        await plane.presigner.work()
+        response = plane.ask(record.serial, algorithm=algorithm)
+        verify(plane.core, response)
+        singles = {type(single.hash_algorithm): single for single in response.responses}
+        assert set(singles) == {hashes.SHA1, hashes.SHA256}
+        for single in singles.values():
+            assert single.serial_number == record.serial
+            assert single.this_update_utc == clock.now()
+            assert single.next_update_utc == clock.now() + timedelta(hours=48)
+        assert response.produced_at_utc == clock.now()
+
+    @pytest.mark.interop
+    @pytest.mark.parametrize("algorithm", ["-sha1", "-sha256"])
+    async def test_openssl_agrees(
+        self, plane: StatusPlane, issue: "Issue", tmp_path: Path, algorithm: str
+    ) -> None:
+        record = await issue(plane.core)
+        for action, expected in (
+            (None, "good"),
+            ("suspend", "revoked"),
+            ("restore", "good"),
+            ("revoke", "revoked"),
+        ):
+            if action is not None:
+                await plane.change(action, record)
+            await plane.presigner.work()
+            output = await asyncio.to_thread(openssl_ocsp, plane, record, tmp_path, algorithm)
+            assert "Response verify OK" in output
+            assert f"certificate.pem: {expected}" in output
+
+    async def test_do_not_outlive_the_responder(
+        self, plane: StatusPlane, issue: "Issue", clock: "FakeClock"
+    ) -> None:
+        record = await issue(plane.core)
+        responder = plane.core.authorities.responder(record.authority)
+        assert responder is not None
+        end = responder.certificate.not_valid_after_utc
+        clock.moment = end - timedelta(hours=1)
+        await plane.presigner.work()
+        single = next(iter(plane.ask(record.serial).responses))
+        assert single.next_update_utc == end
+
+    async def test_of_an_expired_responder_are_not_made(
+        self, plane: StatusPlane, issue: "Issue", clock: "FakeClock"
+    ) -> None:
+        """It says so and goes on by itself once there is a new one; other authorities are answered for."""
+        record = await issue(plane.core)
+        clock.advance(timedelta(days=91))
+        renewed = plane.core.authorities.get("root")
+        await plane.core.hierarchy._make_responder(renewed)
+        await plane.change("suspend", record)
+        assert await plane.presigner.attempt() is False
+        assert plane.presigner.failure is not None
+        assert "infrastructure" in plane.presigner.failure
+        assert "root" not in plane.presigner.failure
+        assert plane.status(record.serial) != "good"
+        assert plane.status(plane.core.authorities.get("citizen").certificate.serial_number, "root") == "good"
+        await plane.core.hierarchy.maintain()
+        assert await plane.presigner.attempt() is True
+        assert plane.presigner.failure is None
+        assert plane.status(record.serial) == "revoked (certificateHold)"
+
+    async def test_of_an_authority_that_has_no_responder_yet_follow_it(
+        self, plane: StatusPlane, issue: "Issue"
+    ) -> None:
+        """As when an authority is imported into a running server, and enrols before its responder is made."""
+        plane.core.authorities._responders = {}
+        record = await issue(plane.core)
+        assert await plane.presigner.attempt() is False
+        assert plane.status(record.serial) == "unauthorized"
+        await plane.core.authorities.reload(plane.core.storage)
+        assert await plane.presigner.attempt() is True
+        assert plane.status(record.serial) == "good"
+
+
+def openssl_ocsp(plane: StatusPlane, record: Any, folder: Path, algorithm: str) -> str:
+    """Have openssl make a request, answer it from the table and have openssl verify the answer."""
+    authority = plane.core.authorities.get("infrastructure")
+    (folder / "certificate.pem").write_bytes(
+        x509.load_der_x509_certificate(record.certificate).public_bytes(Encoding.PEM)
+    )
+    (folder / "issuer.pem").write_bytes(authority.certificate.public_bytes(Encoding.PEM))
+    chain = plane.core.authorities.chain("infrastructure")
+    (folder / "chain.pem").write_bytes(b"".join(one.certificate.public_bytes(Encoding.PEM) for one in chain))
+    named = [algorithm, "-issuer", "issuer.pem", "-cert", "certificate.pem"]
+    make = ["openssl", "ocsp", *named, "-no_nonce", "-reqout", "request.der"]
+    subprocess.run(make, cwd=folder, check=True, capture_output=True, timeout=60)
+    (folder / "response.der").write_bytes(plane.answer((folder / "request.der").read_bytes()))
+    check = ["openssl", "ocsp", *named, "-no_nonce", "-respin", "response.der", "-CAfile", "chain.pem"]
+    done = subprocess.run(check, cwd=folder, check=True, capture_output=True, text=True, timeout=60)
+    return done.stdout + done.stderr
+
+
+class TestFailures:
+    async def test_the_signer_is_tried_again(
+        self, plane: StatusPlane, issue: "Issue", monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        record = await issue(plane.core)
+        position = plane.presigner.position
+
+        async def fail(*_: Any) -> Any:
+            raise SignerUnavailableError("the signer process hangs")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(plane.core.signer, "sign_many", fail)
+            assert await plane.presigner.attempt() is False
+        assert plane.presigner.failure == "the signer process hangs"
+        assert plane.presigner.position == plane.table.position() == position
+        assert await plane.presigner.attempt() is True
+        assert plane.presigner.failure is None
+        assert plane.status(record.serial) == "good"
+
+    async def test_running_it_follows_by_itself(
+        self, plane: StatusPlane, issue: "Issue", monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(module, "POLL_S", 0.05)
+        plane.core.listeners.append(plane.presigner.notify)
+        task = asyncio.create_task(plane.presigner.run())
+        try:
+            record = await issue(plane.core)
+            async with asyncio.timeout(30):
+                while plane.status(record.serial) != "good":  # noqa: ASYNC110 - a state of the table
+                    await asyncio.sleep(0.01)
+                await plane.change("revoke", record, reason="keyCompromise")
+                while plane.status(record.serial) != "revoked (keyCompromise)":  # noqa: ASYNC110 - as above
+                    await asyncio.sleep(0.01)
+        finally:
+            task.cancel()
+            await asyncio.wait((task,))
+        assert task.cancelled()
+
+    async def test_cancelled_in_a_write_it_leaves_the_table_at_rest(
+        self, plane: StatusPlane, issue: "Issue", monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The table is closed right after: no thread may be writing it then."""
+        begun, go_on = threading.Event(), threading.Event()
+        put, done = plane.table.put, []
+
+        def slow(entries: Any, *, position: int | None = None) -> int:
+            begun.set()
+            go_on.wait(30)
+            count = put(entries, position=position)
+            done.append(count)
+            return count
+
+        monkeypatch.setattr(plane.table, "put", slow)
+        await issue(plane.core)
+        task = asyncio.create_task(plane.presigner.work())
+        await asyncio.to_thread(begun.wait, 30)
+        task.cancel()
+        await asyncio.sleep(0.05)
+        assert not task.done()
+        go_on.set()
+        await asyncio.wait((task,))
+        assert task.cancelled()
+        assert done == [1]
