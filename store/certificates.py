@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any
 
 from store.database import Transaction
-from store.records import CertificateRecord, from_unix, serial_to_blob, to_unix
+from store.records import CertificateRecord, StatusRecord, from_unix, serial_to_blob, to_unix
 
 _COLUMNS = "authority, serial, profile, subject, spki_sha256, not_before, not_after, state, certificate"
 
@@ -79,16 +79,30 @@ def newest_of_subject(
     return _record(row) if row else None
 
 
-def in_serial_range(
-    tx: Transaction, authority: int, low: int, high: int, limit: int
-) -> list[CertificateRecord]:
-    """Return certificates of an authority with low <= serial < high in serial order, at most `limit`."""
+_STATUS = (
+    "SELECT c.authority, c.serial, r.revoked_at, r.reason FROM certificates c"
+    " LEFT JOIN revocations r ON r.authority = c.authority AND r.serial = c.serial"
+)
+
+
+def _status(row: tuple[Any, ...]) -> StatusRecord:
+    revoked_at = None if row[2] is None else from_unix(row[2])
+    return StatusRecord(row[0], int.from_bytes(row[1], "big"), revoked_at, row[3])
+
+
+def status(tx: Transaction, authority: int, serial: int) -> StatusRecord | None:
+    """Return what OCSP is to say of a certificate; None where none was issued."""
+    row = tx.one(f"{_STATUS} WHERE c.authority = ? AND c.serial = ?", (authority, serial_to_blob(serial)))
+    return _status(row) if row else None
+
+
+def statuses_in_range(tx: Transaction, authority: int, low: int, high: int, limit: int) -> list[StatusRecord]:
+    """Return the statuses of certificates with low <= serial < high in serial order, at most `limit`."""
     rows = tx.all(
-        f"SELECT {_COLUMNS} FROM certificates WHERE authority = ? AND serial >= ? AND serial < ?"
-        " ORDER BY serial LIMIT ?",
+        f"{_STATUS} WHERE c.authority = ? AND c.serial >= ? AND c.serial < ? ORDER BY c.serial LIMIT ?",
         (authority, serial_to_blob(low), serial_to_blob(high), limit),
     )
-    return [_record(row) for row in rows]
+    return [_status(row) for row in rows]
 
 
 def newest(

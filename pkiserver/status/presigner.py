@@ -32,22 +32,15 @@ from protocols.x509.certificate import subject_public_key_bits
 from store import certificates, facts, status_events
 from store.database import Transaction
 from store.errors import StorageError
-from store.records import CertificateRecord, StatusEventRecord, to_unix
+from store.records import StatusEventRecord, StatusRecord, to_unix
 from store.responses import ResponderParts, ResponseEntry, ResponseTableWriter, response_key
 
 SLOTS: Final = 1440  # of the refresh cycle: at 12 hours one every 30 seconds
 BATCH: Final = 256  # responses signed in one go; an event waits for one batch at most
 POLL_S: Final = 1.0  # looks for due work at least this often
+GOOD: Final = Good()
 _SLOT_FACT: Final = "presigner-slot"
 _log = structlog.get_logger("pkiserver.presigner")
-
-
-@dataclass(frozen=True, slots=True)
-class _Status:
-    """What one response is to say."""
-
-    certificate: CertificateRecord
-    status: CertStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,11 +187,13 @@ class Presigner:
         for authority in self._authorities:
             self._table.delete(list(self._table.keys(authority.id)), position=0)
         self.position = head
+        current = self._current_slot()
         self._filling = True  # a table that was filled in part only must not look like a whole one
         for authority in list(self._authorities):
             await self._sign_range(authority.id, 0, 1 << SERIAL_BITS)
         self._filling = False
         self._table.put([], position=self.position)
+        await self._end_cycle(current)
 
     async def _follow(self) -> None:
         while events := await self._storage.read(lambda tx: status_events.after(tx, self.position, BATCH)):
@@ -207,44 +202,48 @@ class Presigner:
             self.position = events[-1].sequence
 
     async def _refresh(self) -> None:
-        current = int(self._clock.now().timestamp() / self._slot_s)
+        current = self._current_slot()
         if current <= self._slot:
             return
         for low, high in slot_ranges(self._slot + 1, current):
             for authority in list(self._authorities):
                 await self._sign_range(authority.id, low, high)
-        self._slot = current
+        await self._end_cycle(current)
+
+    async def _end_cycle(self, slot: int) -> None:
+        """Note that everything up to this slot is signed anew."""
+        self._slot = slot
         if not self._to_fill:
-            await self._storage.write(lambda tx: facts.put(tx, self._slot_fact, str(current)))
+            await self._storage.write(lambda tx: facts.put(tx, self._slot_fact, str(slot)))
+
+    def _current_slot(self) -> int:
+        return int(self._clock.now().timestamp() / self._slot_s)
 
     async def _sign_range(self, authority: int, low: int, high: int) -> None:
         start = low
         while statuses := await self._statuses_in(authority, start, high):
             await self._sign(statuses, position=None)
-            start = statuses[-1].certificate.serial + 1
+            start = statuses[-1].serial + 1
             await self._follow()
 
-    async def _statuses_in(self, authority: int, low: int, high: int) -> list[_Status]:
-        def read(tx: Transaction) -> list[_Status]:
-            found = certificates.in_serial_range(tx, authority, low, high, BATCH)
-            return [_Status(certificate, _cert_status(tx, certificate)) for certificate in found]
+    async def _statuses_in(self, authority: int, low: int, high: int) -> list[StatusRecord]:
+        return await self._storage.read(
+            lambda tx: certificates.statuses_in_range(tx, authority, low, high, BATCH)
+        )
 
-        return await self._storage.read(read)
-
-    async def _statuses_of(self, events: Sequence[StatusEventRecord]) -> list[_Status]:
+    async def _statuses_of(self, events: Sequence[StatusEventRecord]) -> list[StatusRecord]:
         named = {(event.authority, event.serial) for event in events}
 
-        def read(tx: Transaction) -> list[_Status]:
-            found = (certificates.get(tx, *name) for name in named)
-            return [_Status(record, _cert_status(tx, record)) for record in found if record]
+        def read(tx: Transaction) -> list[StatusRecord]:
+            return [found for name in named if (found := certificates.status(tx, *name))]
 
         return await self._storage.read(read)
 
-    async def _sign(self, statuses: Sequence[_Status], *, position: int | None) -> None:
+    async def _sign(self, statuses: Sequence[StatusRecord], *, position: int | None) -> None:
         """Sign a batch and put it into the table in one transaction, with the position it brings."""
-        by_authority: dict[int, list[_Status]] = defaultdict(list)
+        by_authority: dict[int, list[StatusRecord]] = defaultdict(list)
         for status in statuses:
-            by_authority[status.certificate.authority].append(status)
+            by_authority[status.authority].append(status)
         entries: list[tuple[bytes, ResponseEntry]] = []
         for authority, batch in by_authority.items():
             voice = self._voice(authority)
@@ -261,18 +260,20 @@ class Presigner:
             await asyncio.wait((putting,))
             raise
 
-    async def _entries(self, voice: _Voice, batch: Sequence[_Status]) -> list[tuple[bytes, ResponseEntry]]:
+    async def _entries(
+        self, voice: _Voice, batch: Sequence[StatusRecord]
+    ) -> list[tuple[bytes, ResponseEntry]]:
         responder = voice.responder
         now, next_update = self._times(responder.certificate)
         data = [
-            voice.template.response_data(item.certificate.serial, item.status, now, now, next_update)
+            voice.template.response_data(item.serial, cert_status(item), now, now, next_update)
             for item in batch
         ]
         signatures = await self._signer.sign_many(responder.key_label, data)
         this_unix, next_unix = to_unix(now), to_unix(next_update)
         return [
             (
-                response_key(responder.authority, integer_content(item.certificate.serial)),
+                response_key(responder.authority, integer_content(item.serial)),
                 ResponseEntry(responder.id, this_unix, next_unix, response_data, signature),
             )
             for item, response_data, signature in zip(batch, data, signatures, strict=True)
@@ -303,8 +304,8 @@ def _slot_start(slot: int) -> int:
     return (slot << SERIAL_BITS) // SLOTS
 
 
-def _cert_status(tx: Transaction, certificate: CertificateRecord) -> CertStatus:
-    revocation = status_events.revocation(tx, certificate.authority, certificate.serial)
-    if revocation is None:
-        return Good()
-    return RevokedInfo(revocation.revoked_at, CRLReason(revocation.reason))
+def cert_status(record: StatusRecord) -> CertStatus:
+    """Return the certStatus of RFC 6960 §4.2.1 for what the store says."""
+    if record.revoked_at is None or record.reason is None:
+        return GOOD
+    return RevokedInfo(record.revoked_at, CRLReason(record.reason))

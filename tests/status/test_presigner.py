@@ -234,7 +234,7 @@ class TestRefreshing:
         original = plane.presigner._sign
 
         async def noting(statuses: Any, *, position: int | None) -> None:
-            signed.extend(status.certificate.serial for status in statuses)
+            signed.extend(status.serial for status in statuses)
             await original(statuses, position=position)
 
         monkeypatch.setattr(plane.presigner, "_sign", noting)

@@ -381,7 +381,7 @@ async def test_serial_ranges(
         for serial in serials:
             certificates.add(tx, replace(CERTIFICATE, serial=serial))
             certificates.add(tx, replace(CERTIFICATE, serial=serial, authority=2))
-        return [one.serial for one in certificates.in_serial_range(tx, 1, low, high, limit)]
+        return [one.serial for one in certificates.statuses_in_range(tx, 1, low, high, limit)]
 
     found = await store.database.write(add_and_ask)
     assert found == sorted(serial for serial in serials if low <= serial < high)[:limit]
