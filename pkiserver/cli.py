@@ -17,7 +17,6 @@ from config.reference import reference
 from config.units import parse_duration
 from pkiserver.app import Server, serve
 from pkiserver.clock import Clock
-from pkiserver.commands import REASONS
 from pkiserver.control import MAX_LINE_BYTES, call, local_actor
 from pkiserver.core import load_configuration, open_core
 from pkiserver.doctor import examine
@@ -26,6 +25,7 @@ from pkiserver.home import Home, HomeLock
 from pkiserver.initialise import initialise
 from pkiserver.logs import configure_logs, escaped
 from pkiserver.printing import progress, show, show_rows
+from pkiserver.ra.lifecycle import REVOCATION_REASONS
 from pkiserver.welcome import welcome
 from protocols.errors import ProtocolError
 from store.errors import StorageError
@@ -305,7 +305,7 @@ def certificate_restore(context: _Context, serial: str, ca: str | None, by: str,
 @_CA
 @click.option(
     "--reason",
-    type=click.Choice(list(REASONS)),
+    type=click.Choice(list(REVOCATION_REASONS)),
     default="unspecified",
     show_default=True,
     help="Why, in the words of RFC 5280 §5.3.1; CRL and OCSP say it.",

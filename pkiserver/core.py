@@ -107,7 +107,6 @@ def signer_settings(home: Home, keys: Keys) -> SignerSettings:
         token_serial=keys.token_serial or None,
         pin_file=path(keys.pin_file),
         pin_env=keys.pin_env or None,
-        environment=("SOFTHSM2_CONF",),
     )
 
 

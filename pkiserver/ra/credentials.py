@@ -26,6 +26,14 @@ MAX_USES: Final = 10_000
 _NOBODY: Final = hashlib.sha256(b"").digest()  # compared with where the reference is unknown
 
 
+class WrongCredentialError(NotAuthenticatedError):
+    """Nobody was authenticated; `credential` is the one whose secret was wrong, where it was that."""
+
+    def __init__(self, message: str, credential: int | None) -> None:
+        super().__init__(message)
+        self.credential = credential
+
+
 @dataclass(frozen=True, slots=True)
 class NewCredential:
     """A credential just made: the only moment its secret is known."""
@@ -105,18 +113,17 @@ class Credentials:
         return new
 
     async def authenticate(self, reference: str, secret: str) -> CredentialRecord:
-        """Return the credential whose secret this is; `NotAuthenticatedError` without saying what was wrong.
+        """Return the credential whose secret this is, used up or not.
 
-        Whether it may still be used is decided when its use is taken. A wrong secret costs an attempt.
+        `WrongCredentialError` says nothing of what was wrong; where a secret was, it names the credential,
+        and the caller takes an attempt as it records the refusal.
         """
         record = await self._storage.read(lambda tx: rows.get(tx, reference))
         right = hmac.compare_digest(_hash(secret), record.secret_hash if record else _NOBODY)
         if record is None or not right:
-            if record is not None:
-                await self._storage.write(lambda tx: rows.take_attempt(tx, record.id))
-            raise NotAuthenticatedError("reference or secret is wrong")
+            raise WrongCredentialError("reference or secret is wrong", record.id if record else None)
         if record.cancelled_at or record.attempts_left == 0 or record.expires_at <= self._clock.now():
-            raise NotAuthenticatedError("the credential is cancelled, locked or expired")
+            raise WrongCredentialError("the credential is cancelled, locked or expired", None)
         return record
 
     async def cancel(self, reference: str, actor: str) -> None:

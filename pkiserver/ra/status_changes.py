@@ -6,7 +6,7 @@ from datetime import datetime
 
 from pkiserver import audit
 from pkiserver.clock import Clock
-from pkiserver.errors import NotFoundError, PKIServerError
+from pkiserver.errors import NotFoundError
 from pkiserver.ra.lifecycle import Change, Command, Hold, HoldOwner, Standing, State, decide
 from pkiserver.storage import Storage
 from protocols.asn1.ocsp import CRLReason
@@ -38,23 +38,11 @@ class StatusChanges:
     async def carry_out(self, authority: int, serial: int, command: Command, actor: str) -> Changed:
         """Carry a command out; durable when this returns.
 
-        Raises `NotFoundError`, or `ConflictError` when the state does not allow it. Refusals are audited.
+        Raises `NotFoundError`, or `ConflictError` when the state does not allow it. A refusal is audited by
+        the caller, who knows what it was part of.
         """
         now = self._clock.now()
-        try:
-            changed = await self._storage.write(lambda tx: _apply(tx, authority, serial, command, actor, now))
-        except PKIServerError as error:
-            refusal = audit.entry(
-                now,
-                actor,
-                f"certificate.{command.action.value}",
-                "refused",
-                authority=authority,
-                serial=serial_text(serial),
-                reason=str(error),
-            )
-            await self._storage.write(lambda tx: audit_chain.append(tx, refusal))
-            raise
+        changed = await self._storage.write(lambda tx: _apply(tx, authority, serial, command, actor, now))
         self._on_event()
         return changed
 

@@ -12,6 +12,8 @@ class Limits:
     max_field_bytes: int = 8_190  # a certificate in a header (RFC 9440) fits
     max_headers: int = 64
     max_connections: int = 1_024  # handshakes included; more of them wait in the kernel's queue
+    # IPv6: of one /64. What one client, or one office behind an address, may hold of the places.
+    max_connections_per_address: int = 64
     max_requests: int = 256  # read and in work; more are told to come again
     backlog: int = 512
     handshake_s: float = 10.0

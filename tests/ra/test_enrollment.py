@@ -28,7 +28,6 @@ from pkiserver.ra.credentials import NewCredential
 from pkiserver.ra.lifecycle import Action, Command
 from pkiserver.ra.status_changes import StatusChanges
 from protocols.x509.certificate import serial_text
-from protocols.x509.csr import ParsedCSR, parse_csr
 from protocols.x509.names import parse_san, parse_subject, subject_text
 from store import certificates, status_events
 from store import credentials as credential_rows
@@ -45,12 +44,12 @@ def new_key() -> ec.EllipticCurvePrivateKey:
     return ec.generate_private_key(ec.SECP256R1())
 
 
-def csr(key: Key, subject: str = DEVICE, san: Sequence[str] = DEVICE_SAN) -> ParsedCSR:
+def csr(key: Key, subject: str = DEVICE, san: Sequence[str] = DEVICE_SAN) -> bytes:
     builder = x509.CertificateSigningRequestBuilder().subject_name(parse_subject(subject))
     if san:
         names = x509.SubjectAlternativeName([parse_san(text) for text in san])
         builder = builder.add_extension(names, critical=False)
-    return parse_csr(builder.sign(key, SHA256()).public_bytes(Encoding.DER))
+    return builder.sign(key, SHA256()).public_bytes(Encoding.DER)
 
 
 @dataclass
@@ -80,7 +79,7 @@ class Registration:
         )
 
     async def enroll(
-        self, credential: NewCredential, request: ParsedCSR | None = None, label: str | None = None
+        self, credential: NewCredential, request: bytes | None = None, label: str | None = None
     ) -> bytes:
         return await self.core.enrollment.enroll(
             request or csr(self.key),
@@ -95,9 +94,7 @@ class Registration:
         credential = await self.credential(profile, subject, (), limit=limit)
         return await self.enroll(credential, csr(new_key(), subject, ()))
 
-    async def reenroll(
-        self, held: bytes, request: ParsedCSR | None = None, label: str | None = None
-    ) -> bytes:
+    async def reenroll(self, held: bytes, request: bytes | None = None, label: str | None = None) -> bytes:
         request = request or csr(new_key())
         return await self.core.enrollment.reenroll(request, client_certificate=held, label=label, peer=PEER)
 
@@ -131,7 +128,7 @@ def refusals(core: Core, recorded: Any) -> Any:
 
     async def read() -> list[tuple[str, str, str, str]]:
         return [
-            (one["actor"], one["action"], one["peer"], one["reason"])
+            (one["actor"], one["action"], one["peer"], one["personal"]["reason"])
             for one in await recorded(core.storage)
             if one["outcome"] == "refused"
         ]
@@ -217,8 +214,8 @@ async def test_wrong_secrets_are_audited_without_the_secret_and_lock(
     log = await recorded(registration.core.storage)
     refused = [one for one in log if one["outcome"] == "refused"]
     assert [one["actor"] for one in refused] == [
-        "credential:nobody",
-        *[f"credential:{credential.reference}"] * (attempts + 1),
+        "anonymous",
+        *["anonymous"] * (attempts + 1),
     ]
     assert "guessed-secret" not in str(log)
     assert credential.secret not in str(log)
@@ -321,20 +318,18 @@ async def test_an_address_is_refused_so_often_and_then_not_even_audited(
     for _ in range(MAX_FAILURES):
         await enrollment.refused(operation="enroll", peer=PEER, reason="not a CSR")
     credential = await registration.credential()
-    with pytest.raises(UnavailableError, match="too many refused requests"):
-        await registration.enroll(credential)
-    with pytest.raises(UnavailableError, match="too many refused requests"):
-        await enrollment.refused(operation="enroll", peer=PEER, reason="not a CSR")
+    wrong = NewCredential(credential.reference, "wrong", credential.expires_at)
+    for _ in range(2):
+        with pytest.raises(UnavailableError, match="too many refused requests"):
+            await enrollment.refused(operation="enroll", peer=PEER, reason="not a CSR")
+        with pytest.raises(UnavailableError, match="too many refused requests"):
+            await registration.enroll(wrong)
     assert await refusals() == [("anonymous", "enroll", PEER, "not a CSR")] * MAX_FAILURES
-    assert await enrollment.enroll(
-        csr(registration.key),
-        reference=credential.reference,
-        secret=credential.secret,
-        label=None,
-        peer="192.0.2.8",
-    )
+    # Who has the right secret is served, whatever others behind the same address did.
+    assert await registration.enroll(credential)
     clock.moment += timedelta(minutes=1)
-    assert await registration.enroll(credential)  # the same one, not yet taken
+    with pytest.raises(NotAuthenticatedError):
+        await registration.enroll(wrong)
 
 
 async def test_certificates_that_a_client_needs(registration: Registration) -> None:
