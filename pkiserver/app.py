@@ -6,7 +6,7 @@ import signal
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -20,6 +20,7 @@ from pkiserver.errors import PKIServerError, UnavailableError
 from pkiserver.health import Cause
 from pkiserver.home import PRIVATE_FILE_MODE, Home, write_file
 from pkiserver.metrics import Metrics
+from pkiserver.process_limits import connections_for, prepare_process
 from pkiserver.readings import Readings
 from pkiserver.status.presigner import Presigner
 from pkiserver.web.est import est_routes
@@ -151,13 +152,22 @@ class Server:
         return self.core.readiness.causes()
 
     def _listen_for_events(self) -> None:
-        self.core.listeners += [self.presigner.notify, self.core.crl_publisher.notify]
+        self.core.listeners.append(self._follow_event)
         self.core.authority_listeners += [self.presigner.introduce, self._reload_tls]
+
+    async def _follow_event(self, sequence: int) -> None:
+        """Have the status plane tell of an event before its command or enrolment is acknowledged."""
+        self.core.crl_publisher.notify()
+        await self.presigner.wait_for(sequence)
 
     async def _open_listeners(self) -> None:
         settings = self.core.settings
-        limits = Limits(
-            max_body_bytes=settings.est.max_body, body_s=settings.est.request_timeout.total_seconds()
+        listeners = len(settings.listen.https) + len(settings.listen.metrics)
+        operations_limits = Limits(max_connections=connections_for(listeners, Limits().max_connections))
+        limits = replace(
+            operations_limits,
+            max_body_bytes=settings.est.max_body,
+            body_s=settings.est.request_timeout.total_seconds(),
         )
         est = web_application(est_routes(self.core.enrollment), limits, settings.est.realm)
         self.https = [
@@ -172,7 +182,7 @@ class Server:
             )
             for address in settings.listen.https
         ]
-        operations = web_application(operations_routes(self.metrics, self.causes), Limits())
+        operations = web_application(operations_routes(self.metrics, self.causes), operations_limits)
         self.operations = [
             Listener(
                 "metrics",
@@ -180,7 +190,7 @@ class Server:
                 host=address.host,
                 port=address.port,
                 metrics=self.metrics,
-                limits=Limits(),
+                limits=operations_limits,
             )
             for address in settings.listen.metrics
         ]
@@ -300,6 +310,7 @@ async def serve(
     listen: Mapping[str, list[str]] | None = None,
 ) -> None:
     """Serve until SIGINT or SIGTERM, or until a part fails that must not; then drain."""
+    prepare_process()
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):

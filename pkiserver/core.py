@@ -14,7 +14,7 @@ from config.schema import Settings
 from config.schema_keys import Keys
 from pkiserver.ca.authorities import Authorities
 from pkiserver.ca.hierarchy import CAServices, Hierarchy
-from pkiserver.ca.issuance import Issuance
+from pkiserver.ca.issuance import Issuance, OnEvent
 from pkiserver.ca.outside_root import OutsideRoot
 from pkiserver.ca.server_certificates import ServerCertificates
 from pkiserver.ca.weak_keys import load_weak_keys
@@ -52,7 +52,7 @@ class Core:
     enrollment: Enrollment
     crl_publisher: CRLPublisher
     commands: Commands
-    listeners: list[Callable[[], None]]  # called after each commit of a status event
+    listeners: list[OnEvent]  # awaited after each commit of a status event
     authority_listeners: list[Callable[[], None]]  # called when authorities or responders changed
 
 
@@ -135,12 +135,12 @@ async def _compose(
     storage_guard = StorageGuard(storage, home.path, settings.storage.min_free)
     readiness.needs(storage_guard.cause)
     readiness.needs(clock_guard.cause)
-    listeners: list[Callable[[], None]] = []
+    listeners: list[OnEvent] = []
     authority_listeners: list[Callable[[], None]] = []
 
-    def on_event() -> None:
+    async def on_event(sequence: int) -> None:
         for listener in listeners:
-            listener()
+            await listener(sequence)
 
     def on_authorities_changed() -> None:
         for listener in authority_listeners:

@@ -8,6 +8,9 @@ from types import TracebackType
 from typing import Final, Self
 
 from pkiserver.errors import ConflictError
+from store.authorities import all_authorities
+from store.database import read_only
+from store.records import AuthorityRecord
 
 PRIVATE_FOLDER_MODE: Final = 0o700
 PRIVATE_FILE_MODE: Final = 0o600
@@ -97,6 +100,38 @@ def write_file(path: Path, content: bytes, mode: int) -> None:
         os.close(folder)
 
 
+def is_at_work(home: Home) -> bool:
+    """Return whether some process holds the lock of a home; needs no write access."""
+    try:
+        descriptor = os.open(home.run / "lock", os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def recorded_authorities(home: Home) -> list[AuthorityRecord]:
+    """Return the authorities that a home has begun; writes nothing and needs no lock. `StorageError`."""
+    return read_only(home.database, all_authorities) or []
+
+
+def unfinished(home: Home) -> bool:
+    """Return whether `init` was cut short: an authority that this home can certify has no certificate.
+
+    Authorities below an offline root are not meant: they wait for it.
+    """
+    authorities = recorded_authorities(home)
+    outside = {record.name for record in authorities if record.key_label is None}
+    return not authorities or any(
+        record.certificate is None and not outside & {record.name, record.parent} for record in authorities
+    )
+
+
 class HomeLock:
     """The exclusive lock of a home: who holds it is the one writer."""
 
@@ -106,6 +141,7 @@ class HomeLock:
 
     def __enter__(self) -> Self:
         """Take the lock; `ConflictError` when another process holds it."""
+        self._path.parent.mkdir(mode=PRIVATE_FOLDER_MODE, exist_ok=True)  # a backup has no `run/`
         descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, PRIVATE_FILE_MODE)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -10,7 +10,7 @@ no certificate exists that is not on record.
 
 import hashlib
 import secrets
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
@@ -50,6 +50,9 @@ from store.records import AuthorityRecord, CertificateRecord, IssuanceRecord
 COMPROMISED: Final = frozenset({CRLReason.KEY_COMPROMISE, CRLReason.CA_COMPROMISE})
 MAX_RENEWALS_A_DAY: Final = 50  # of one subject and profile; a token that is tried out needs a few
 SERIAL_BITS: Final = 127  # positive and at most 16 octets; CA/B BR 7.1 asks for 64 random bits
+
+
+OnEvent = Callable[[int], Awaitable[None]]  # told the sequence number of a status event on disk
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +98,7 @@ class Issuance:
         weak_keys: WeakKeyList,
         public_url: str,
         gate: Callable[[], None],
-        on_event: Callable[[], None],
+        on_event: OnEvent,
     ) -> None:
         self._storage = storage
         self._signer = signer
@@ -323,11 +326,11 @@ class Issuance:
             certificate=der,
         )
 
-        def transaction(tx: Transaction) -> None:
+        def transaction(tx: Transaction) -> int:
             if not issuances.mark_issued(tx, intent.id, now):
                 raise ConflictError("this issuance has ended already")
             certificates.add(tx, record)
-            status_events.append(
+            sequence = status_events.append(
                 tx,
                 authority=intent.authority,
                 serial=intent.serial,
@@ -338,9 +341,9 @@ class Issuance:
                 actor=intent.requested_by,
             )
             _audit(tx, now, intent, "certificate.issue", sha256=hashlib.sha256(der).hexdigest())
+            return sequence
 
-        await self._storage.write(transaction)
-        self._on_event()
+        await self._on_event(await self._storage.write(transaction))
         return record
 
     async def _void(self, intent: IssuanceRecord, reason: str) -> None:

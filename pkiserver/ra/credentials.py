@@ -3,6 +3,7 @@
 import hashlib
 import hmac
 import secrets
+import string
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -20,8 +21,10 @@ from store import credentials as rows
 from store.database import Transaction
 from store.records import CredentialRecord
 
-REFERENCE_OCTETS: Final = 9  # 12 characters; not secret, but not to be guessed either
-SECRET_OCTETS: Final = 18  # 144 random bits: a plain hash keeps them (no dictionary to try)
+# Letters and digits: a word that begins with "-" would be taken for an option on a command line.
+ALPHABET: Final = string.ascii_letters + string.digits
+REFERENCE_CHARACTERS: Final = 13  # 77 random bits; not secret, but not to be guessed either
+SECRET_CHARACTERS: Final = 25  # 148 random bits: a plain hash keeps them (no dictionary to try)
 MAX_USES: Final = 10_000
 _NOBODY: Final = hashlib.sha256(b"").digest()  # compared with where the reference is unknown
 
@@ -80,9 +83,7 @@ class Credentials:
         check_identity(chosen, Identity(name, names, limit_mnt))
         now = self._clock.now()
         expires_at = now + (lifetime or self._lifetime)
-        new = NewCredential(
-            secrets.token_urlsafe(REFERENCE_OCTETS), secrets.token_urlsafe(SECRET_OCTETS), expires_at
-        )
+        new = NewCredential(_random(REFERENCE_CHARACTERS), _random(SECRET_CHARACTERS), expires_at)
 
         def transaction(tx: Transaction) -> None:
             rows.add(
@@ -175,6 +176,10 @@ def check_identity(profile: Profile, identity: Identity) -> None:
         requested_san=None,
         limit_mnt=identity.limit_mnt,
     )
+
+
+def _random(characters: int) -> str:
+    return "".join(secrets.choice(ALPHABET) for _ in range(characters))
 
 
 def _hash(secret: str) -> bytes:

@@ -1,10 +1,10 @@
 """Suspending, restoring and revoking: one command, one transaction, one event."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
 from pkiserver import audit
+from pkiserver.ca.issuance import OnEvent
 from pkiserver.clock import Clock
 from pkiserver.errors import NotFoundError
 from pkiserver.ra.lifecycle import Change, Command, Hold, HoldOwner, Standing, State, decide
@@ -28,9 +28,9 @@ class Changed:
 
 
 class StatusChanges:
-    """Carries out status commands; `on_event` is called after each commit."""
+    """Carries out status commands; `on_event` is awaited after each commit."""
 
-    def __init__(self, storage: Storage, clock: Clock, on_event: Callable[[], None]) -> None:
+    def __init__(self, storage: Storage, clock: Clock, on_event: OnEvent) -> None:
         self._storage = storage
         self._clock = clock
         self._on_event = on_event
@@ -43,7 +43,7 @@ class StatusChanges:
         """
         now = self._clock.now()
         changed = await self._storage.write(lambda tx: _apply(tx, authority, serial, command, actor, now))
-        self._on_event()
+        await self._on_event(changed.sequence)
         return changed
 
 

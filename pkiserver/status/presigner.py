@@ -9,6 +9,7 @@ import asyncio
 import hashlib
 from collections import defaultdict
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -37,6 +38,7 @@ from store.responses import ResponderParts, ResponseEntry, ResponseTableWriter, 
 
 SLOTS: Final = 1440  # of the refresh cycle: at 12 hours one every 30 seconds
 BATCH: Final = 256  # responses signed in one go; an event waits for one batch at most
+PATIENCE_S: Final = 1.0  # what an acknowledgement waits at most for its status to be served
 POLL_S: Final = 1.0  # looks for due work at least this often
 GOOD: Final = Good()
 _SLOT_FACT: Final = "presigner-slot"
@@ -83,10 +85,18 @@ class Presigner:
         self._prepared = False
         self.position = 0  # the last event that the table shows
         self.failure: str | None = None
+        self._followed = asyncio.Condition()
 
     def notify(self) -> None:
         """Say that there are new events."""
         self._wake.set()
+
+    async def wait_for(self, sequence: int) -> None:
+        """Return when the table shows this event, or after `PATIENCE_S`: then it will, a little later."""
+        self.notify()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(PATIENCE_S), self._followed:
+                await self._followed.wait_for(lambda: self.position >= sequence)
 
     def oldest_response_age_s(self) -> float:
         """Return the age of the oldest response, by the cycle; the refresh period where all is well."""
@@ -200,6 +210,8 @@ class Presigner:
             position = None if self._filling else events[-1].sequence
             await self._sign(await self._statuses_of(events), position=position)
             self.position = events[-1].sequence
+            async with self._followed:
+                self._followed.notify_all()
 
     async def _refresh(self) -> None:
         current = self._current_slot()

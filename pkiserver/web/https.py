@@ -183,6 +183,7 @@ class Listener:
                 self._slots.release()
                 accepted.close()
                 self._metrics.connections_refused.labels(self._name).inc()
+                await asyncio.sleep(0)  # a flood of them must not keep the loop
                 continue
             self._held[network] += 1
             task = loop.create_task(self._serve(accepted))
@@ -240,4 +241,4 @@ def client_network(address: str) -> str:
     ip = ipaddress.ip_address(address.partition("%")[0])
     if ip.version == 4:
         return str(ip)
-    return str(ipaddress.ip_network((int(ip), _PREFIX_BITS), strict=False))
+    return str(ipaddress.IPv6Network((int(ip), _PREFIX_BITS), strict=False))

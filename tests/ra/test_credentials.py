@@ -102,6 +102,7 @@ async def test_making_one(setup: Setup, recorded: Any, tmp_path: Path) -> None:
             "reference": new.reference,
             "profile": "device",
             "uses": 2,
+            "personal": {"subject": "CN=Sensor 7,O=Жишээ", "san": ["dns:Sensor.Example.MN"]},
         }
     ]
     written = contents(tmp_path)

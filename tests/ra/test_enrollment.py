@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
+from unittest.mock import AsyncMock
 
 import pytest
 from cryptography import x509
@@ -102,7 +103,7 @@ class Registration:
         certificate = x509.load_der_x509_certificate(der)
         issuer = self.core.authorities.issuer_of(certificate)
         assert issuer is not None
-        changes = StatusChanges(self.core.storage, self.core.clock, lambda: None)
+        changes = StatusChanges(self.core.storage, self.core.clock, AsyncMock())
         await changes.carry_out(issuer.id, certificate.serial_number, Command(action), "registrar:7")
 
     async def uses_left(self, credential: NewCredential) -> int:

@@ -52,7 +52,7 @@ class Setup:
         self.announced = 0
         self.changes = StatusChanges(self.storage, clock, self._announce)
 
-    def _announce(self) -> None:
+    async def _announce(self, _sequence: int) -> None:
         self.announced += 1
 
     async def carry_out(self, command: Command, serial: int = SERIAL) -> Changed:

@@ -121,11 +121,10 @@ def test_missing_secret_file_is_refused(tmp_path: Path) -> None:
 
 
 def test_worker_gets_only_what_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("PATH", "SIGNER_PASS", "VENDOR_CONF", "DATABASE_PASSWORD", "SOFTHSM2_CONF"):
+    for name in ("PATH", "SIGNER_PASS", "DATABASE_PASSWORD", "SOFTHSM2_CONF"):
         monkeypatch.setenv(name, f"value of {name}")
-    settings = SignerSettings(directory="k", passphrase_env="SIGNER_PASS", environment=("VENDOR_CONF",))
+    settings = SignerSettings(directory="k", passphrase_env="SIGNER_PASS")
     environment = worker_environment(settings)
     assert environment["SIGNER_PASS"] == "value of SIGNER_PASS"
-    assert environment["VENDOR_CONF"] == "value of VENDOR_CONF"
     assert {"PATH", "SOFTHSM2_CONF"} <= environment.keys()
     assert "DATABASE_PASSWORD" not in environment

@@ -4,6 +4,7 @@ import asyncio
 import shutil
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
+from unittest.mock import AsyncMock
 
 import pytest
 from cryptography import x509
@@ -151,7 +152,7 @@ async def test_changes_close_together_share_a_crl(
 ) -> None:
     monkeypatch.setattr(module, "POLL_S", 0.2)
     records = [await issue(core, f"host-{n}.example.mn") for n in range(6)]
-    core.listeners.append(core.crl_publisher.notify)
+    core.listeners.append(AsyncMock(side_effect=lambda _: core.crl_publisher.notify()))
     await change(core, "revoke", records[0])
     task = asyncio.create_task(core.crl_publisher.run())
     try:

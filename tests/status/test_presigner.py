@@ -430,7 +430,7 @@ class TestFailures:
         self, plane: StatusPlane, issue: "Issue", monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(module, "POLL_S", 0.05)
-        plane.core.listeners.append(plane.presigner.notify)
+        plane.core.listeners.append(plane.presigner.wait_for)
         task = asyncio.create_task(plane.presigner.run())
         try:
             record = await issue(plane.core)
