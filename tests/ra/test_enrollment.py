@@ -13,9 +13,11 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from pkiserver.ca import issuance as issuance_module
 from pkiserver.ca.tbs import certificate_identity
 from pkiserver.core import Core
 from pkiserver.errors import (
+    ConflictError,
     KeyRefusedError,
     NotAuthenticatedError,
     NotAuthorizedError,
@@ -28,9 +30,10 @@ from pkiserver.ra.attempts import MAX_FAILURES
 from pkiserver.ra.credentials import NewCredential
 from pkiserver.ra.lifecycle import Action, Command
 from pkiserver.ra.status_changes import StatusChanges
+from protocols.asn1.ocsp import CRLReason
 from protocols.x509.certificate import serial_text
 from protocols.x509.names import parse_san, parse_subject, subject_text
-from store import certificates, status_events
+from store import certificates, issuances, status_events
 from store import credentials as credential_rows
 
 PEER = "192.0.2.7"
@@ -493,3 +496,94 @@ async def test_the_signature_certificate_of_another_citizen_is_not_renewed(
     for subject, error in ((CITIZEN, NotAuthorizedError), (other, RefusedError)):
         with pytest.raises(error):
             await registration.reenroll(held, csr(new_key(), subject, ()), label="citizen-signature")
+
+
+# Entitlement while others change it
+
+
+async def _revoke(registration: Registration, der: bytes, reason: CRLReason) -> None:
+    certificate = x509.load_der_x509_certificate(der)
+    issuer = registration.core.authorities.issuer_of(certificate)
+    assert issuer is not None
+    changes = StatusChanges(registration.core.storage, registration.core.clock, AsyncMock())
+    command = Command(Action.REVOKE, reason=reason)
+    await changes.carry_out(issuer.id, certificate.serial_number, command, "registrar:7")
+
+
+@pytest.mark.parametrize("step", ["_reserve", "_mark_signing"])
+async def test_who_is_revoked_meanwhile_gets_nothing(
+    registration: Registration, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    held = await registration.enroll(await registration.credential())
+    before = await registration.count()
+    original = getattr(registration.core.issuance, step)
+
+    async def after_revocation(*arguments: Any) -> Any:
+        await _revoke(registration, held, CRLReason.KEY_COMPROMISE)
+        return await original(*arguments)
+
+    monkeypatch.setattr(registration.core.issuance, step, after_revocation)
+    with pytest.raises(NotAuthorizedError, match="client certificate is revoked"):
+        await registration.reenroll(held, csr(new_key()))
+    assert await registration.count() == before
+    left = await registration.core.storage.read(issuances.unfinished)
+    assert left == []
+
+
+async def test_a_key_known_as_compromised_speaks_for_nobody(registration: Registration) -> None:
+    first = await registration.enroll(await registration.credential())
+    sibling = await registration.reenroll(first, csr(registration.key))
+    await _revoke(registration, first, CRLReason.KEY_COMPROMISE)
+    with pytest.raises(NotAuthorizedError, match="revoked as compromised"):
+        await registration.reenroll(sibling, csr(new_key()))
+
+
+async def test_renewals_are_bounded(registration: Registration, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(issuance_module, "MAX_RENEWALS_A_DAY", 2)
+    held = await registration.enroll(await registration.credential())
+    await registration.reenroll(held)
+    with pytest.raises(RefusedError, match="within a day"):
+        await registration.reenroll(held)
+
+
+async def test_a_certificate_revoked_before_it_was_taken_is_not_given(registration: Registration) -> None:
+    credential = await registration.credential()
+    der = await registration.enroll(credential)
+    await _revoke(registration, der, CRLReason.SUPERSEDED)
+    with pytest.raises(NotAuthenticatedError, match="no use left"):
+        await registration.enroll(credential)
+
+
+async def test_giving_again_is_on_record(registration: Registration, recorded: Any) -> None:
+    credential = await registration.credential()
+    await registration.enroll(credential)
+    await registration.enroll(credential)
+    last = (await recorded(registration.core.storage))[-1]
+    assert (last["action"], last["actor"]) == (
+        "certificate.deliver-again",
+        f"credential:{credential.reference}",
+    )
+
+
+async def test_a_signature_key_serves_nothing_else(registration: Registration) -> None:
+    key = new_key()
+    request = csr(key, CITIZEN, ())
+    await registration.enroll(await registration.credential("citizen-signature", CITIZEN, ()), request)
+    authentication = await registration.credential("citizen-authentication", CITIZEN, ())
+    with pytest.raises(KeyRefusedError, match="in use for citizen-signature"):
+        await registration.enroll(authentication, request)
+    other = csr(new_key(), CITIZEN, ())
+    await registration.enroll(authentication, other)
+    signature = await registration.credential("citizen-signature", CITIZEN, ())
+    with pytest.raises(KeyRefusedError, match="in use for citizen-authentication"):
+        await registration.enroll(signature, other)
+
+
+async def test_a_revoked_authority_issues_nothing(registration: Registration) -> None:
+    credential = await registration.credential()
+    await _revoke(
+        registration, registration.core.authorities.get("infrastructure").der, CRLReason.CA_COMPROMISE
+    )
+    with pytest.raises(ConflictError, match="authority infrastructure is revoked"):
+        await registration.enroll(credential)
+    assert await registration.uses_left(credential) == 1

@@ -2,8 +2,10 @@
 
 import json
 import logging
+import os
 import re
 import shlex
+import stat
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -47,13 +49,15 @@ CREATE = ("credential", "create", "--profile", "tls-server", "--subject", "CN=ww
 
 @pytest.fixture(autouse=True)
 def logs_as_before() -> Iterator[None]:
-    """Commands configure the logs of their process, which is here that of the tests."""
+    """Commands configure the logs and the umask of their process, which is here that of the tests."""
+    umask = os.umask(0o022)
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     yield
     root.handlers[:] = handlers
     root.setLevel(level)
     structlog.reset_defaults()
+    os.umask(umask)
 
 
 def run(home: Home | None, *words: str, **environment: str) -> Result:
@@ -85,6 +89,18 @@ def serial(home: Home) -> str:
     rows = as_json(home, "certificate", "list", "--ca", "infrastructure")
     found: str = next(row["serial"] for row in rows if row["profile"] == "administrator")
     return found
+
+
+def test_nothing_that_init_makes_is_open_to_others_but_what_is_public(tmp_path: Path) -> None:
+    os.umask(0o000)
+    home = Home(tmp_path / "home")
+    home.path.mkdir(mode=0o755)
+    assert run(home, "init", "--defaults").exit_code == 0
+    for path in (home.path, *home.path.rglob("*")):
+        public = path.is_relative_to(home.public)
+        assert stat.S_IMODE(path.stat().st_mode) & 0o077 == (
+            0 if not public else 0o055 if path.is_dir() else 0o044
+        ), path
 
 
 class TestHelp:

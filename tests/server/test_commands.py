@@ -209,6 +209,32 @@ class TestCertificates:
         last = (await audited(core))[-1]
         assert (last.action, last.outcome, last.actor) == ("certificate.restore", "refused", "user:operator")
 
+    @pytest.mark.parametrize(
+        ("command", "arguments"),
+        [
+            ("certificate.revoke", {"serial": "1f", "ca": None, "reason": "unspecified"}),
+            ("credential.cancel", {"reference": "nobody"}),
+            ("crl.publish", {"ca": "nope"}),
+            ("ca.csr", {"name": "nope"}),
+            ("ca.import", {"name": "root", "pem": "nothing"}),
+            ("credential.create", {"profile": "nope"}),
+        ],
+    )
+    async def test_every_command_that_was_refused_is_audited(
+        self, core: Core, audited: Any, command: str, arguments: dict[str, Any]
+    ) -> None:
+        before = len(await audited(core))
+        with pytest.raises(PKIServerError):
+            await run(core, command, **arguments)
+        (record,) = (await audited(core))[before:]
+        assert (record.action, record.outcome, record.actor) == (command, "refused", "user:operator")
+
+    async def test_reading_is_not_a_refusal(self, core: Core, audited: Any) -> None:
+        before = len(await audited(core))
+        with pytest.raises(NotFoundError):
+            await run(core, "certificate.show", serial="1f", ca=None)
+        assert len(await audited(core)) == before
+
     @pytest.mark.parametrize("reason", [*REVOCATION_REASONS])
     async def test_every_reason(self, core: Core, issue: "Issue", reason: str) -> None:
         serial = await serial_of(core, issue)

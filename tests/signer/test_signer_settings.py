@@ -22,7 +22,6 @@ GOOD: list[dict[str, Any]] = [
         "token_label": "t",
         "token_serial": "0123",
         "pin_file": "p",
-        "environment": ("VENDOR_CONF",),
     },
 ]
 BAD: list[dict[str, Any]] = [
@@ -62,8 +61,7 @@ def test_every_problem_is_named_at_once() -> None:
         b"{",
         b'{"store": 1}',
         b'{"unknown": "x"}',
-        b'{"directory": "k", "passphrase_env": "P", "environment": "PATH"}',
-        b'{"directory": "k", "passphrase_env": "P", "environment": [1]}',
+        b'{"directory": "k", "passphrase_env": ["P"]}',
         b"[" * MAX_SETTINGS_BYTES,
         b" " * (MAX_SETTINGS_BYTES + 1),
         b"\xff",
