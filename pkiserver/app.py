@@ -30,6 +30,7 @@ from pkiserver.web.middleware import web_application
 from pkiserver.web.operations import operations_routes
 from pkiserver.web.tls import TLSSettings, tls_context
 from pkiserver.web.workers import StatusWorkers, StatusWorkersSettings
+from protocols.errors import ProtocolError
 from store.responses import ResponseTableWriter
 
 UPKEEP_S: Final = 1.0
@@ -125,7 +126,10 @@ class Server:
     def _write_endpoints(self) -> None:
         """Say in the home where the server listens, for `doctor` and for scripts; ports may be chosen."""
         path = self.core.home.endpoints
-        write_file(path, json.dumps(asdict(self.addresses)).encode() + b"\n", PRIVATE_FILE_MODE)
+        try:
+            write_file(path, json.dumps(asdict(self.addresses)).encode() + b"\n", PRIVATE_FILE_MODE)
+        except OSError as error:  # a full disk must not keep status from answering
+            _log.error("endpoints-not-written", reason=str(error))
 
     async def wait_failed(self) -> None:
         """Return only by raising what ended one of the tasks that must not end."""
@@ -234,13 +238,21 @@ class Server:
                 await self._maintain()
 
     async def _maintain(self) -> None:
+        await self._attempt(self.core.hierarchy.maintain, self.presigner.introduce)
+        await self._attempt(self.core.server_certificates.maintain, self._reload_tls)
+
+    async def _attempt(self, maintain: Callable[[], Awaitable[bool]], show: Callable[[], None]) -> None:
+        """Have one part make what is due, and show it also where only some of it could be made."""
+        made = True
         try:
-            if await self.core.hierarchy.maintain():
-                self.presigner.introduce()
-            if await self.core.server_certificates.maintain():
-                self._reload_tls()
-        except (PKIServerError, OSError) as error:
+            made = await maintain()
+        except (PKIServerError, ProtocolError, OSError) as error:
             _log.error("maintenance-failed", reason=str(error))
+        try:
+            if made:
+                show()
+        except (PKIServerError, OSError) as error:
+            _log.error("maintenance-not-shown", reason=str(error))
 
     def _reload_tls(self) -> None:
         for listener in self.https:

@@ -24,6 +24,7 @@ from pkiserver.ra import credentials as credential_rules
 from pkiserver.ra.credentials import Credentials
 from pkiserver.ra.lifecycle import REVOCATION_REASONS, Action, Command, HoldOwner, Standing, State
 from pkiserver.ra.status_changes import StatusChanges
+from pkiserver.readiness import ClockGuard, accept_clock
 from pkiserver.status.crl_publisher import CRLPublisher
 from pkiserver.storage import Storage
 from protocols.asn1.ocsp import CRLReason
@@ -33,6 +34,7 @@ from protocols.x509.names import subject_text
 from store import audit as audit_chain
 from store import certificates, status_events
 from store import credentials as credential_rows
+from store.database import Transaction
 from store.records import CertificateRecord
 
 MAX_LIST: Final = 1000
@@ -70,6 +72,7 @@ class CommandServices:
     hierarchy: Hierarchy
     outside_root: OutsideRoot
     server_certificates: ServerCertificates
+    clock_guard: ClockGuard
     on_authorities_changed: Callable[[], None]
 
 
@@ -106,6 +109,8 @@ class Commands:
             "ca.csr": self.authority_csr,
             "ca.import": self.import_authority,
             "crl.publish": self.publish_crls,
+            "audit.list": self.list_audit,
+            "clock.accept": self.accept_clock,
             "audit.verify": self.verify_audit,
             "audit.head": self.audit_head,
         }
@@ -259,8 +264,8 @@ class Commands:
         found = self._authorities.chain(name) if chain else [self._authorities.get(name)]
         return {"certificates": [a.certificate.public_bytes(Encoding.PEM).decode() for a in found]}
 
-    async def authority_csr(self, _: Caller, *, name: str) -> dict[str, Any]:
-        request = x509.load_der_x509_csr(await self._services.outside_root.csr(name))
+    async def authority_csr(self, caller: Caller, *, name: str) -> dict[str, Any]:
+        request = x509.load_der_x509_csr(await self._services.outside_root.csr(name, caller.actor))
         return {"pem": request.public_bytes(Encoding.PEM).decode()}
 
     async def import_authority(self, caller: Caller, *, name: str, pem: str) -> dict[str, Any]:
@@ -290,6 +295,23 @@ class Commands:
                 }
             )
         return published
+
+    async def list_audit(self, _: Caller, *, limit: int) -> list[dict[str, Any]]:
+        number = max(1, min(limit, MAX_LIST))
+        found = await self._storage.read(lambda tx: audit_chain.newest(tx, number))
+        return [audit.as_json(record) for record in found]
+
+    async def accept_clock(self, caller: Caller) -> dict[str, Any]:
+        now = self._clock.now()
+        entry = audit.entry(now, caller.actor, "clock.accept", accepted=now.isoformat())
+
+        def transaction(tx: Transaction) -> None:
+            accept_clock(tx, now)
+            audit_chain.append(tx, entry)
+
+        await self._storage.write(transaction)
+        self._services.clock_guard.accept()
+        return {"accepted": now.isoformat()}
 
     async def verify_audit(self, caller: Caller, *, head: str | None) -> dict[str, Any]:
         verifier = audit.ChainVerifier(audit.Head.parse(head) if head is not None else None)

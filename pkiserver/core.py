@@ -13,9 +13,10 @@ from config.profile import SHIPPED_PROFILES, Profile, check_issuers, load_profil
 from config.schema import Settings
 from config.schema_keys import Keys
 from pkiserver.ca.authorities import Authorities
-from pkiserver.ca.hierarchy import CAServices, Hierarchy
+from pkiserver.ca.hierarchy import Hierarchy
 from pkiserver.ca.issuance import Issuance, OnEvent
 from pkiserver.ca.outside_root import OutsideRoot
+from pkiserver.ca.own_certificates import CAServices
 from pkiserver.ca.server_certificates import ServerCertificates
 from pkiserver.ca.weak_keys import load_weak_keys
 from pkiserver.clock import Clock
@@ -188,6 +189,7 @@ async def _compose(
             hierarchy=hierarchy,
             outside_root=OutsideRoot(services, hierarchy),
             server_certificates=server_certificates,
+            clock_guard=clock_guard,
             on_authorities_changed=on_authorities_changed,
         )
     )

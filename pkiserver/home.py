@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -13,6 +14,7 @@ from store.database import read_only
 from store.records import AuthorityRecord
 
 PRIVATE_FOLDER_MODE: Final = 0o700
+PUBLIC_FOLDER_MODE: Final = 0o755
 PRIVATE_FILE_MODE: Final = 0o600
 PUBLIC_FILE_MODE: Final = 0o644
 
@@ -72,20 +74,36 @@ class Home:
         return self.configuration.exists()
 
     def make(self) -> None:
-        """Make the folders that are missing, private to the owner where they hold secrets."""
-        for folder in (self.path, self.keys, self.tls, self.administrator, self.run, self.profiles):
-            folder.mkdir(mode=PRIVATE_FOLDER_MODE, parents=True, exist_ok=True)
-        for folder in (self.public / "crl", self.public / "ca", self.responses):
-            folder.mkdir(parents=True, exist_ok=True)
+        """Make the folders that are missing, and close all to others but those of `public`.
+
+        Whatever the umask, and for folders that are there already: a home may have been made by hand. The
+        mode of a folder that is not ours is its owner's affair.
+        """
+        private = (self.keys, self.tls, self.administrator, self.run, self.profiles, self.responses)
+        for folder in (self.path, *private):
+            _make_folder(folder, PRIVATE_FOLDER_MODE)
+        for folder in (self.public, self.public / "crl", self.public / "ca"):
+            _make_folder(folder, PUBLIC_FOLDER_MODE)
+
+
+def _make_folder(path: Path, mode: int) -> None:
+    path.mkdir(mode=mode, parents=True, exist_ok=True)
+    found = path.stat()
+    if found.st_uid == os.geteuid() and stat.S_IMODE(found.st_mode) != mode:
+        path.chmod(mode)
 
 
 def write_file(path: Path, content: bytes, mode: int) -> None:
-    """Replace a file atomically and durably: readers see the old bytes or the new, never a part."""
+    """Replace a file atomically and durably: readers see the old bytes or the new, never a part.
+
+    It has `mode` whatever the umask: that of the process closes files to others, and some are public.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.new")
     temporary.unlink(missing_ok=True)  # left by a crash, perhaps with another mode
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     try:
         with os.fdopen(descriptor, "wb") as file:
+            os.fchmod(file.fileno(), mode)
             file.write(content)
             file.flush()
             os.fsync(file.fileno())

@@ -193,6 +193,17 @@ class _ResponseTable:
             yield from found
             start = found[-1] + b"\x00"
 
+    def oldest_and_newest(self, keys: Iterable[bytes]) -> tuple[int, int] | None:
+        """Return the least and the greatest thisUpdate among the responses that stand at or next after
+        these keys (in order, so a sample of the table), as Unix seconds; None where there is none."""
+        with _translated(self._path), self._environment.begin() as tx, tx.cursor() as cursor:
+            found = [
+                int(_ENTRY_HEADER.unpack_from(cursor.value())[1])
+                for key in keys
+                if cursor.set_range(key) and not cursor.key().startswith(_SHARED)
+            ]
+        return (min(found), max(found)) if found else None
+
     def _keys_from(self, start: bytes, prefix: bytes) -> list[bytes]:
         found: list[bytes] = []
         with _translated(self._path), self._environment.begin() as tx, tx.cursor() as cursor:

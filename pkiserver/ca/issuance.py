@@ -23,9 +23,11 @@ from config.profile import Profile
 from config.units import Lifetime
 from pkiserver import audit
 from pkiserver.ca.authorities import Authorities
+from pkiserver.ca.extensions import Addresses
+from pkiserver.ca.identity import Identity
 from pkiserver.ca.key_policy import check_key
 from pkiserver.ca.lint import check_tbs
-from pkiserver.ca.tbs import Addresses, Identity, IssuerFacts, build_tbs, lint_facts, validity
+from pkiserver.ca.tbs import CertificateContents, IssuerFacts, build_tbs, lint_facts, validity
 from pkiserver.ca.weak_keys import WeakKeyList
 from pkiserver.clock import Clock
 from pkiserver.errors import (
@@ -67,6 +69,7 @@ class AuthorizedRequest:
     credential: int | None = None
     entitled_by: CertificateRecord | None = None  # the current certificate that its holder shows
     lifetime: Lifetime | None = None  # for the kinds of profile that leave it to the authority
+    until_issuer_ends: bool = False  # cut rather than refused where it would outlive its issuer
 
 
 @dataclass(slots=True)
@@ -192,17 +195,17 @@ class Issuance:
         if request.lifetime is not None:
             profile = profile.with_lifetime(request.lifetime)
         issuer = self._issuer(request)
-        contents = (
+        contents = CertificateContents(
             profile,
             request.identity,
             request.public_key,
             issuer,
             self._addresses(request.authority),
             serial,
-            *validity(profile, now, issuer.not_after),
+            *validity(profile, now, issuer.not_after, cut=request.until_issuer_ends),
         )
-        tbs = build_tbs(*contents)
-        check_tbs(tbs, lint_facts(*contents))
+        tbs = build_tbs(contents)
+        check_tbs(tbs, lint_facts(contents))
         return tbs
 
     def _addresses(self, authority: str) -> Addresses:

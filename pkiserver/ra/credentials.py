@@ -11,7 +11,7 @@ from typing import Final
 
 from config.profile import Profile
 from pkiserver import audit
-from pkiserver.ca.tbs import Identity, approve_identity
+from pkiserver.ca.identity import Identity, approve_identity
 from pkiserver.clock import Clock
 from pkiserver.errors import NotAuthenticatedError, NotFoundError, RefusedError
 from pkiserver.storage import Storage

@@ -9,8 +9,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from config.profile import Profile
 from pkiserver import audit
 from pkiserver.ca.authorities import Authorities
+from pkiserver.ca.identity import Identity, approve_identity, certificate_identity
 from pkiserver.ca.issuance import AuthorizedRequest, Issuance, require_entitled
-from pkiserver.ca.tbs import Identity, approve_identity, certificate_identity
 from pkiserver.clock import Clock
 from pkiserver.errors import (
     NotAuthenticatedError,

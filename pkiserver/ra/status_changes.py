@@ -53,9 +53,10 @@ def _apply(
     certificate = certificates.get(tx, authority, serial)
     if certificate is None:
         raise NotFoundError(f"no certificate with serial {serial_text(serial)}")
-    # The chain's time never goes back; an event must not either, whatever the clock says.
-    last = audit_chain.head(tx)
-    now = max(now, last.at) if last else now
+    # The times of a certificate's events never go back, whatever the clock says; those of others may lie in
+    # the future, where the clock was ahead for a while.
+    events = status_events.of_certificate(tx, authority, serial)
+    now = max([now, *(event.effective_at for event in events)])
     change = decide(_standing(tx, certificate), command, now)
     sequence = _store(tx, certificate, change, actor, now)
     done = audit.entry(

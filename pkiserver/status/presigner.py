@@ -76,7 +76,6 @@ class Presigner:
         self._slot_s = refresh.total_seconds() / SLOTS
         # Slots count from the epoch in their own length: after a change of it all is signed anew.
         self._slot_fact = f"{_SLOT_FACT}-{self._slot_s:g}"
-        self._refresh_s = refresh.total_seconds()
         self._wake = asyncio.Event()
         self._voices: dict[int, _Voice] = {}
         self._to_fill: set[int] = set()  # authorities of which answers may be missing from the table
@@ -99,13 +98,23 @@ class Presigner:
                 await self._followed.wait_for(lambda: self.position >= sequence)
 
     def oldest_response_age_s(self) -> float:
-        """Return the age of the oldest response, by the cycle; the refresh period where all is well."""
-        return max(self._clock.now().timestamp() - self._slot * self._slot_s, 0) + self._refresh_s
+        """Return the age of the oldest response, by what the table holds: one of each slot is looked at.
+
+        One that a clock ahead signed counts as one that has run out: nobody can use it.
+        """
+        found = self._table.oldest_and_newest(
+            response_key(authority.id, serial) for authority in self._authorities for serial in _SLOT_STARTS
+        )
+        if found is None:
+            return 0.0
+        now = self._clock.now().timestamp()
+        ahead = found[1] > now + self._slot_s
+        return max(now - found[0], self._validity.total_seconds() if ahead else 0.0)
 
     async def prepare(self) -> None:
         """Tell the table of issuers and responders and find where the work stopped."""
         for authority in self._authorities:
-            self._voice(authority.id)
+            self._voice(authority.id, self._clock.now())
         self.position = self._table.position()
         head = await self._storage.read(status_events.head)
         slot = await self._storage.read(lambda tx: facts.get(tx, self._slot_fact))
@@ -155,10 +164,10 @@ class Presigner:
         """Say that authorities or responders changed."""
         self._wake.set()
 
-    def _voice(self, authority: int) -> _Voice | None:
+    def _voice(self, authority: int, now: datetime) -> _Voice | None:
         """Return who speaks for an authority now, None while nobody can; tells the table of a new one."""
-        responder = self._authorities.responder(authority)
-        if responder is None or responder.certificate.not_valid_after_utc <= self._clock.now():
+        responder = self._authorities.responder_at(authority, now)
+        if responder is None:
             if self._authorities.with_id(authority).key_label is not None:
                 self._to_fill.add(authority)
             return None
@@ -183,7 +192,7 @@ class Presigner:
         """Sign everything of the authorities that nobody could speak for some time ago."""
         for authority in sorted(self._to_fill):
             self._to_fill.discard(authority)
-            if self._voice(authority) is not None:
+            if self._voice(authority, self._clock.now()) is not None:
                 try:
                     await self._sign_range(authority, 0, 1 << SERIAL_BITS)
                 except BaseException:
@@ -215,9 +224,14 @@ class Presigner:
 
     async def _refresh(self) -> None:
         current = self._current_slot()
-        if current <= self._slot:
+        if current < self._slot - 1:  # the clock was ahead: nothing that was signed then can be used
+            _log.warning("responses-from-the-future", slots_ahead=self._slot - current)
+            ranges = slot_ranges(current + 1 - SLOTS, current)
+        elif current <= self._slot:
             return
-        for low, high in slot_ranges(self._slot + 1, current):
+        else:
+            ranges = slot_ranges(self._slot + 1, current)
+        for low, high in ranges:
             for authority in list(self._authorities):
                 await self._sign_range(authority.id, low, high)
         await self._end_cycle(current)
@@ -257,10 +271,11 @@ class Presigner:
         for status in statuses:
             by_authority[status.authority].append(status)
         entries: list[tuple[bytes, ResponseEntry]] = []
+        now = self._clock.now()  # once: what speaks now must not have expired a moment later
         for authority, batch in by_authority.items():
-            voice = self._voice(authority)
+            voice = self._voice(authority, now)
             if voice is not None:  # an authority whose key is outside has none
-                entries += await self._entries(voice, batch)
+                entries += await self._entries(voice, batch, now)
         await self._put(entries, position)
 
     async def _put(self, entries: Sequence[tuple[bytes, ResponseEntry]], position: int | None) -> None:
@@ -273,10 +288,10 @@ class Presigner:
             raise
 
     async def _entries(
-        self, voice: _Voice, batch: Sequence[StatusRecord]
+        self, voice: _Voice, batch: Sequence[StatusRecord], now: datetime
     ) -> list[tuple[bytes, ResponseEntry]]:
         responder = voice.responder
-        now, next_update = self._times(responder.certificate)
+        next_update = self._next_update(responder.certificate, now)
         data = [
             voice.template.response_data(item.serial, cert_status(item), now, now, next_update)
             for item in batch
@@ -291,10 +306,9 @@ class Presigner:
             for item, response_data, signature in zip(batch, data, signatures, strict=True)
         ]
 
-    def _times(self, responder: x509.Certificate) -> tuple[datetime, datetime]:
-        """Return thisUpdate and nextUpdate; a response does not outlive its signer's certificate."""
-        now = self._clock.now()
-        return now, min(now + self._validity, responder.not_valid_after_utc)
+    def _next_update(self, responder: x509.Certificate, now: datetime) -> datetime:
+        """Return nextUpdate; a response does not outlive its signer's certificate."""
+        return min(now + self._validity, responder.not_valid_after_utc)
 
 
 def slot_ranges(first: int, last: int) -> list[tuple[int, int]]:
@@ -314,6 +328,9 @@ def _key_bits(certificate: x509.Certificate) -> bytes:
 
 def _slot_start(slot: int) -> int:
     return (slot << SERIAL_BITS) // SLOTS
+
+
+_SLOT_STARTS: Final = [integer_content(_slot_start(slot)) for slot in range(SLOTS)]
 
 
 def cert_status(record: StatusRecord) -> CertStatus:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 class Limits:
     """Bounds of one listener; the defaults suit EST. Times are in seconds."""
 
-    max_body_bytes: int = 64 * 1024  # twice the largest body that EST takes
+    max_body_bytes: int = 32 * 1024  # the largest body that EST takes
     max_line_bytes: int = 8_190
     max_field_bytes: int = 8_190  # a certificate in a header (RFC 9440) fits
     max_headers: int = 64

@@ -121,7 +121,7 @@ def test_enrolments_as_the_disk_fills(pristine: Path, small_disk: Path, log: Pat
         credential = server.credential("device", "CN=gate-2", "dns:gate-2.example.mn", uses=1000)
         before = server.device(new_key())
         server.shows(before, "good")
-        ballast = fill(small_disk, 1 << 17)
+        ballast = fill(small_disk, 1 << 18)  # room for an enrolment or two
         issued = []
         for _ in range(200):
             reply = server.enroll(credential, csr_for(new_key()))

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from pkiserver.ca import issuance as issuance_module
-from pkiserver.ca.tbs import certificate_identity
+from pkiserver.ca.identity import certificate_identity
 from pkiserver.core import Core
 from pkiserver.errors import (
     ConflictError,

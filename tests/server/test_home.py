@@ -19,6 +19,7 @@ from pkiserver.home import (
     PUBLIC_FOLDER_MODE,
     Home,
     HomeLock,
+    is_at_work,
     write_file,
 )
 
@@ -193,6 +194,14 @@ def test_one_process_holds_the_lock(home: Home) -> None:
         assert lock_in_another_process(home) == (
             "another pkiserver process works on this home; wait for it, or stop it first"
         )
+    assert lock_in_another_process(home) == "locked"
+
+
+def test_looking_whether_somebody_is_at_work(home: Home) -> None:
+    assert not is_at_work(home)
+    with HomeLock(home):
+        assert is_at_work(home)
+    assert not is_at_work(home)
     assert lock_in_another_process(home) == "locked"
 
 

@@ -311,6 +311,7 @@ def test_times_are_whole_seconds(core: Core) -> None:
     moments: list[datetime] = [served(core).last_update_utc, served(core).next_update_utc]  # type: ignore[list-item]
     assert [moment.microsecond for moment in moments] == [0, 0]
 
+
 async def test_a_clock_that_was_ahead_loses_no_entry(core: Core, clock: "FakeClock", issue: "Issue") -> None:
     """CRLs dated past a certificate's end drop its entry; once the clock is right, the next has it again."""
     record = await issue(core)
@@ -330,10 +331,6 @@ async def test_a_clock_that_was_ahead_loses_no_entry(core: Core, clock: "FakeClo
     assert entries(corrected) == {record.serial: "superseded"}
     await core.crl_publisher.work()
     assert number(served(core)) == 5
-    other = await issue(core, "other.example.mn")
-    await change(core, "revoke", other)
-    await core.crl_publisher.work()
-    assert set(entries(served(core))) == {record.serial, other.serial}
 
 
 async def test_a_full_disk_does_not_stop_the_start(
