@@ -62,6 +62,8 @@ class Readings:
             (Reading.OCSP_OLDEST_RESPONSE, lambda: [Sample(self._presigner.oldest_response_age_s())]),
             (Reading.PRESIGNER_POSITION, lambda: [Sample(self._presigner.position)]),
             (Reading.STATUS_ANSWERS, self._status_answers),
+            (Reading.STATUS_SENT, lambda: [Sample(self._workers.counters().bytes_sent)]),
+            (Reading.STATUS_CONNECTIONS, lambda: [Sample(self._workers.counters().connections_total)]),
             (Reading.STATUS_RESTARTS, lambda: [Sample(self._workers.counters().restarts)]),
             (Reading.CONNECTIONS, lambda: [Sample(self._workers.counters().connections, ("http",))]),
         ):

@@ -116,17 +116,18 @@ class Authorities:
         return found[-1] if found else None
 
     def responder_at(self, authority: int, now: datetime) -> Responder | None:
-        """Return the newest OCSP signer of an authority that is valid at `now`, or None.
+        """Return the OCSP signer of an authority to sign with at `now`, or None.
 
-        One made while the clock was ahead is not valid yet.
+        The newest that is valid. Where all begin later (the clock is behind) the oldest: answers must not
+        stop for that. One made while the clock was ahead waits for its time.
         """
-        found = [
+        usable = [
             responder
             for responder in self._responders
-            if responder.authority == authority
-            and responder.certificate.not_valid_before_utc <= now < responder.certificate.not_valid_after_utc
+            if responder.authority == authority and now < responder.certificate.not_valid_after_utc
         ]
-        return found[-1] if found else None
+        valid = [found for found in usable if found.certificate.not_valid_before_utc <= now]
+        return next(iter([*reversed(valid), *usable]), None)
 
     def chain(self, name: str) -> list[Authority]:
         """Return the authority and those above it, the root last."""
