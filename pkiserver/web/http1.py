@@ -17,7 +17,14 @@ from typing import Final, NamedTuple, cast
 import httptools
 
 from pkiserver.clock import Clock
-from pkiserver.web.http_messages import FIELDS, HTTPReply, HTTPRequest, method_not_allowed, plain_reply
+from pkiserver.web.http_messages import (
+    FIELDS,
+    Answer,
+    HTTPReply,
+    HTTPRequest,
+    method_not_allowed,
+    plain_reply,
+)
 from pkiserver.web.http_plain import PlainRequests
 from pkiserver.web.status_counters import StatusCounters
 from protocols.ocsp.http import http_date
@@ -78,7 +85,6 @@ _LATE: Final = plain_reply(
     HTTPStatus.SERVICE_UNAVAILABLE, "the answer took too long", fields=b"Retry-After: 5\r\n"
 )
 
-Answer = HTTPReply | asyncio.Future[HTTPReply]
 Handler = Callable[[HTTPRequest, datetime], Answer]
 
 

@@ -4,6 +4,7 @@ Signing is the caller's: `ResponseTemplate` gives what to sign, `ResponseWrapper
 and the signature. For single responses, and to read any, there is `protocols.asn1.ocsp`.
 """
 
+from collections.abc import Sequence
 from datetime import datetime
 from functools import lru_cache
 from typing import Final
@@ -13,7 +14,7 @@ from protocols.asn1 import der
 from protocols.asn1.der import explicit
 from protocols.asn1.ocsp import ByKey, CertStatus, CRLReason, OCSPResponseStatus, RevokedInfo
 from protocols.asn1.pkix import NULL_PARAMETERS
-from protocols.ocsp.request import sha1_issuer_part, sha256_issuer_part
+from protocols.ocsp.request import DEFAULT_HASHES, hashed_issuer_part
 
 SHA1_BYTES: Final = 20
 
@@ -30,13 +31,20 @@ def _time(moment: datetime) -> bytes:
 class ResponseTemplate:
     """Makes the ResponseData of one issuer's certificates for one responder.
 
-    Each carries two SingleResponses, for CertIDs by SHA-1 and by SHA-256, so that one signature answers
-    both kinds of client (RFC 9919 §3.2.1); SHA-1 stands first for old clients that read only one. No nonce.
+    Each carries a SingleResponse for each hash of CertIDs, by default SHA-1 and SHA-256, so that one
+    signature answers all kinds of client (RFC 9919 §3.2.1); SHA-1 had better stand first, for old clients
+    that read only one. No nonce.
     """
 
-    __slots__ = ("_responder_id", "_sha1_part", "_sha256_part")
+    __slots__ = ("_issuer_parts", "_responder_id")
 
-    def __init__(self, responder_key_hash: bytes, issuer_name_der: bytes, issuer_key_bits: bytes) -> None:
+    def __init__(
+        self,
+        responder_key_hash: bytes,
+        issuer_name_der: bytes,
+        issuer_key_bits: bytes,
+        hashes: Sequence[str] = DEFAULT_HASHES,
+    ) -> None:
         """Prepare the constant parts.
 
         `responder_key_hash` is the SHA-1 of the responder's subjectPublicKey (RFC 6960 §4.2.1), the others
@@ -46,8 +54,10 @@ class ResponseTemplate:
             raise ValueError("a responder's key hash has 20 octets")
         self._responder_id = ByKey(responder_key_hash).encode()
         # NULL parameters, as in the example of RFC 9919; clients compare the algorithm, or these bytes.
-        self._sha1_part = sha1_issuer_part(issuer_name_der, issuer_key_bits, NULL_PARAMETERS)
-        self._sha256_part = sha256_issuer_part(issuer_name_der, issuer_key_bits, NULL_PARAMETERS)
+        self._issuer_parts = tuple(
+            hashed_issuer_part(algorithm, issuer_name_der, issuer_key_bits, NULL_PARAMETERS)
+            for algorithm in hashes
+        )
 
     def response_data(
         self,
@@ -67,9 +77,11 @@ class ResponseTemplate:
         encode = der.encode
         serial_number = der.integer(serial)
         rest = _status(status) + _time(this_update) + explicit(0, _time(next_update))
-        by_sha1 = encode(der.SEQUENCE, encode(der.SEQUENCE, self._sha1_part + serial_number) + rest)
-        by_sha256 = encode(der.SEQUENCE, encode(der.SEQUENCE, self._sha256_part + serial_number) + rest)
-        responses = encode(der.SEQUENCE, by_sha1 + by_sha256)
+        singles = [
+            encode(der.SEQUENCE, encode(der.SEQUENCE, issuer_part + serial_number) + rest)
+            for issuer_part in self._issuer_parts
+        ]
+        responses = encode(der.SEQUENCE, b"".join(singles))
         return encode(der.SEQUENCE, self._responder_id + _time(produced_at) + responses)
 
 

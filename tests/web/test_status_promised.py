@@ -4,10 +4,10 @@ import asyncio
 from datetime import datetime
 
 import pytest
-from test_status_http import GET, LAST, Client, echo, on_uvloop, serving, until
+from test_status_http import GET, LAST, NOW, Client, echo, on_uvloop, serving, until
 
-from pkiserver.web.http1 import Answer, HTTPLimits
-from pkiserver.web.http_messages import HTTPReply, HTTPRequest
+from pkiserver.web.http1 import HTTPLimits
+from pkiserver.web.http_messages import Answer, HTTPReply, HTTPRequest
 
 MANY = 1000
 TICK = HTTPLimits(request_s=0.05, idle_s=0.05, linger_s=0.05, drain_quiet_s=0.01)
@@ -32,7 +32,7 @@ class Promises:
         await until(lambda: path in self.asked)
 
     def keep(self, path: bytes) -> None:
-        self.asked[path].set_result(echo(HTTPRequest(b"KEPT", path, {}, b""), datetime.min))
+        self.asked[path].set_result(echo(HTTPRequest(b"KEPT", path, {}, b""), NOW))
 
 
 def get(path: str, *fields: str) -> bytes:
