@@ -194,7 +194,7 @@ class StatusWorker:
 
     async def _obey(self, draining: asyncio.Future[float]) -> None:
         """Follow the parent's messages until it ends; `draining` gets the deadline in seconds."""
-        while line := await self._reader.readline():
+        while line := await self._order():
             message = json.loads(line)
             if "sign" in message and self._signing is not None:
                 self._signing.take(message)
@@ -206,6 +206,14 @@ class StatusWorker:
             self._signing.close()
         if not draining.done():
             draining.set_result(self._service.limits.request_s)
+
+    async def _order(self) -> bytes:
+        """Return the next line of the parent; empty when it has ended, be it in the middle of one."""
+        try:
+            line = await self._reader.readline()
+        except ConnectionError:  # it was killed with something of ours unread
+            return b""
+        return line if line.endswith(b"\n") else b""
 
     async def _report_for_ever(self) -> None:
         while True:
