@@ -6,7 +6,7 @@ import signal
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -20,6 +20,7 @@ from pkiserver.errors import PKIServerError, UnavailableError
 from pkiserver.health import Cause
 from pkiserver.home import PRIVATE_FILE_MODE, Home, write_file
 from pkiserver.metrics import Metrics
+from pkiserver.process_limits import connections_for, prepare_process
 from pkiserver.readings import Readings
 from pkiserver.status.fresh import FreshResponses
 from pkiserver.status.presigner import Presigner
@@ -31,6 +32,7 @@ from pkiserver.web.operations import operations_routes
 from pkiserver.web.status_worker import SigningSettings
 from pkiserver.web.tls import TLSSettings, tls_context
 from pkiserver.web.workers import StatusWorkers, StatusWorkersSettings
+from protocols.errors import ProtocolError
 from store.responses import ResponseTableWriter
 
 UPKEEP_S: Final = 1.0
@@ -151,7 +153,10 @@ class Server:
     def _write_endpoints(self) -> None:
         """Say in the home where the server listens, for `doctor` and for scripts; ports may be chosen."""
         path = self.core.home.endpoints
-        write_file(path, json.dumps(asdict(self.addresses)).encode() + b"\n", PRIVATE_FILE_MODE)
+        try:
+            write_file(path, json.dumps(asdict(self.addresses)).encode() + b"\n", PRIVATE_FILE_MODE)
+        except OSError as error:  # a full disk must not keep status from answering
+            _log.error("endpoints-not-written", reason=str(error))
 
     async def wait_failed(self) -> None:
         """Return only by raising what ended one of the tasks that must not end."""
@@ -178,13 +183,22 @@ class Server:
         return self.core.readiness.causes()
 
     def _listen_for_events(self) -> None:
-        self.core.listeners += [self.presigner.notify, self.core.crl_publisher.notify]
+        self.core.listeners.append(self._follow_event)
         self.core.authority_listeners += [self.presigner.introduce, self._reload_tls]
+
+    async def _follow_event(self, sequence: int) -> None:
+        """Have the status plane tell of an event before its command or enrolment is acknowledged."""
+        self.core.crl_publisher.notify()
+        await self.presigner.wait_for(sequence)
 
     async def _open_listeners(self) -> None:
         settings = self.core.settings
-        limits = Limits(
-            max_body_bytes=settings.est.max_body, body_s=settings.est.request_timeout.total_seconds()
+        listeners = len(settings.listen.https) + len(settings.listen.metrics)
+        operations_limits = Limits(max_connections=connections_for(listeners, Limits().max_connections))
+        limits = replace(
+            operations_limits,
+            max_body_bytes=settings.est.max_body,
+            body_s=settings.est.request_timeout.total_seconds(),
         )
         est = web_application(est_routes(self.core.enrollment), limits, settings.est.realm)
         self.https = [
@@ -199,7 +213,7 @@ class Server:
             )
             for address in settings.listen.https
         ]
-        operations = web_application(operations_routes(self.metrics, self.causes), Limits())
+        operations = web_application(operations_routes(self.metrics, self.causes), operations_limits)
         self.operations = [
             Listener(
                 "metrics",
@@ -207,7 +221,7 @@ class Server:
                 host=address.host,
                 port=address.port,
                 metrics=self.metrics,
-                limits=Limits(),
+                limits=operations_limits,
             )
             for address in settings.listen.metrics
         ]
@@ -251,13 +265,21 @@ class Server:
                 await self._maintain()
 
     async def _maintain(self) -> None:
+        await self._attempt(self.core.hierarchy.maintain, self.presigner.introduce)
+        await self._attempt(self.core.server_certificates.maintain, self._reload_tls)
+
+    async def _attempt(self, maintain: Callable[[], Awaitable[bool]], show: Callable[[], None]) -> None:
+        """Have one part make what is due, and show it also where only some of it could be made."""
+        made = True
         try:
-            if await self.core.hierarchy.maintain():
-                self.presigner.introduce()
-            if await self.core.server_certificates.maintain():
-                self._reload_tls()
-        except (PKIServerError, OSError) as error:
+            made = await maintain()
+        except (PKIServerError, ProtocolError, OSError) as error:
             _log.error("maintenance-failed", reason=str(error))
+        try:
+            if made:
+                show()
+        except (PKIServerError, OSError) as error:
+            _log.error("maintenance-not-shown", reason=str(error))
 
     def _reload_tls(self) -> None:
         for listener in self.https:
@@ -327,6 +349,7 @@ async def serve(
     listen: Mapping[str, list[str]] | None = None,
 ) -> None:
     """Serve until SIGINT or SIGTERM, or until a part fails that must not; then drain."""
+    prepare_process()
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):

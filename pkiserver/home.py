@@ -2,14 +2,19 @@
 
 import fcntl
 import os
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
 from pkiserver.errors import ConflictError
+from store.authorities import all_authorities
+from store.database import read_only
+from store.records import AuthorityRecord
 
 PRIVATE_FOLDER_MODE: Final = 0o700
+PUBLIC_FOLDER_MODE: Final = 0o755
 PRIVATE_FILE_MODE: Final = 0o600
 PUBLIC_FILE_MODE: Final = 0o644
 
@@ -69,20 +74,36 @@ class Home:
         return self.configuration.exists()
 
     def make(self) -> None:
-        """Make the folders that are missing, private to the owner where they hold secrets."""
-        for folder in (self.path, self.keys, self.tls, self.administrator, self.run, self.profiles):
-            folder.mkdir(mode=PRIVATE_FOLDER_MODE, parents=True, exist_ok=True)
-        for folder in (self.public / "crl", self.public / "ca", self.responses):
-            folder.mkdir(parents=True, exist_ok=True)
+        """Make the folders that are missing, and close all to others but those of `public`.
+
+        Whatever the umask, and for folders that are there already: a home may have been made by hand. The
+        mode of a folder that is not ours is its owner's affair.
+        """
+        private = (self.keys, self.tls, self.administrator, self.run, self.profiles, self.responses)
+        for folder in (self.path, *private):
+            _make_folder(folder, PRIVATE_FOLDER_MODE)
+        for folder in (self.public, self.public / "crl", self.public / "ca"):
+            _make_folder(folder, PUBLIC_FOLDER_MODE)
+
+
+def _make_folder(path: Path, mode: int) -> None:
+    path.mkdir(mode=mode, parents=True, exist_ok=True)
+    found = path.stat()
+    if found.st_uid == os.geteuid() and stat.S_IMODE(found.st_mode) != mode:
+        path.chmod(mode)
 
 
 def write_file(path: Path, content: bytes, mode: int) -> None:
-    """Replace a file atomically and durably: readers see the old bytes or the new, never a part."""
+    """Replace a file atomically and durably: readers see the old bytes or the new, never a part.
+
+    It has `mode` whatever the umask: that of the process closes files to others, and some are public.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.new")
     temporary.unlink(missing_ok=True)  # left by a crash, perhaps with another mode
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     try:
         with os.fdopen(descriptor, "wb") as file:
+            os.fchmod(file.fileno(), mode)
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
@@ -97,6 +118,38 @@ def write_file(path: Path, content: bytes, mode: int) -> None:
         os.close(folder)
 
 
+def is_at_work(home: Home) -> bool:
+    """Return whether some process holds the lock of a home; needs no write access."""
+    try:
+        descriptor = os.open(home.run / "lock", os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def recorded_authorities(home: Home) -> list[AuthorityRecord]:
+    """Return the authorities that a home has begun; writes nothing and needs no lock. `StorageError`."""
+    return read_only(home.database, all_authorities) or []
+
+
+def unfinished(home: Home) -> bool:
+    """Return whether `init` was cut short: an authority that this home can certify has no certificate.
+
+    Authorities below an offline root are not meant: they wait for it.
+    """
+    authorities = recorded_authorities(home)
+    outside = {record.name for record in authorities if record.key_label is None}
+    return not authorities or any(
+        record.certificate is None and not outside & {record.name, record.parent} for record in authorities
+    )
+
+
 class HomeLock:
     """The exclusive lock of a home: who holds it is the one writer."""
 
@@ -106,6 +159,7 @@ class HomeLock:
 
     def __enter__(self) -> Self:
         """Take the lock; `ConflictError` when another process holds it."""
+        self._path.parent.mkdir(mode=PRIVATE_FOLDER_MODE, exist_ok=True)  # a backup has no `run/`
         descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, PRIVATE_FILE_MODE)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

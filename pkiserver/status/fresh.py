@@ -102,8 +102,9 @@ class FreshResponses:
         authority = self._authority_of(cert_ids)
         if authority is None:
             return error_response(OCSPResponseStatus.UNAUTHORIZED)
-        responder, now = self._authorities.responder(authority.id), self._clock.now()
-        if responder is None or responder.certificate.not_valid_after_utc <= now:
+        now = self._clock.now()
+        responder = self._authorities.responder_at(authority.id, now)
+        if responder is None:
             return None
         try:
             return await self._signed(parsed, cert_ids, authority, responder, now)
@@ -174,5 +175,5 @@ class FreshResponses:
 
 def _status(tx: Transaction, authority: int, serial: int) -> CertStatus | None:
     """Return what the presigner would say of this certificate now, None where it was not issued."""
-    certificate = certificates.get(tx, authority, serial) if serial in _SERIALS else None
-    return None if certificate is None else cert_status(tx, certificate)
+    record = certificates.status(tx, authority, serial) if serial in _SERIALS else None
+    return None if record is None else cert_status(record)

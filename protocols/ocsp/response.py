@@ -12,7 +12,7 @@ from typing import Final
 from protocols import oid
 from protocols.asn1 import der
 from protocols.asn1.der import explicit
-from protocols.asn1.ocsp import ByKey, CertStatus, CRLReason, OCSPResponseStatus, RevokedInfo
+from protocols.asn1.ocsp import ByKey, CertStatus, CRLReason, Good, OCSPResponseStatus, RevokedInfo
 from protocols.asn1.pkix import NULL_PARAMETERS
 from protocols.ocsp.request import DEFAULT_HASHES, hashed_issuer_part
 
@@ -36,7 +36,7 @@ class ResponseTemplate:
     that read only one. No nonce.
     """
 
-    __slots__ = ("_issuer_parts", "_responder_id")
+    __slots__ = ("_issuer_parts", "_patterns", "_responder_id")
 
     def __init__(
         self,
@@ -52,6 +52,7 @@ class ResponseTemplate:
         """
         if len(responder_key_hash) != SHA1_BYTES:
             raise ValueError("a responder's key hash has 20 octets")
+        self._patterns: dict[tuple[int, datetime, datetime, datetime], tuple[bytes, ...]] = {}
         self._responder_id = ByKey(responder_key_hash).encode()
         # NULL parameters, as in the example of RFC 9919; clients compare the algorithm, or these bytes.
         self._issuer_parts = tuple(
@@ -74,8 +75,21 @@ class ResponseTemplate:
         """
         if next_update <= this_update:
             raise ValueError("nextUpdate is not after thisUpdate")
-        encode = der.encode
         serial_number = der.integer(serial)
+        if not isinstance(status, Good):
+            return self._whole(serial_number, status, produced_at, this_update, next_update)
+        key = (len(serial_number), produced_at, this_update, next_update)
+        return serial_number.join(self._patterns.get(key) or self._pattern(*key))
+
+    def _whole(
+        self,
+        serial_number: bytes,
+        status: CertStatus,
+        produced_at: datetime,
+        this_update: datetime,
+        next_update: datetime,
+    ) -> bytes:
+        encode = der.encode
         rest = _status(status) + _time(this_update) + explicit(0, _time(next_update))
         singles = [
             encode(der.SEQUENCE, encode(der.SEQUENCE, issuer_part + serial_number) + rest)
@@ -83,6 +97,25 @@ class ResponseTemplate:
         ]
         responses = encode(der.SEQUENCE, b"".join(singles))
         return encode(der.SEQUENCE, self._responder_id + _time(produced_at) + responses)
+
+    def _pattern(
+        self, length: int, produced_at: datetime, this_update: datetime, next_update: datetime
+    ) -> tuple[bytes, ...]:
+        """Return what stands before, between and after the serial numbers of a good certificate.
+
+        It is the same for all serial numbers whose encoding has `length` octets.
+        """
+        whole = self._whole(bytes(length), Good(), produced_at, this_update, next_update)
+        pieces, start = [], 0
+        for issuer_part in self._issuer_parts:
+            end = whole.index(issuer_part, start) + len(issuer_part)
+            pieces.append(whole[start:end])
+            start = end + length
+        pattern = (*pieces, whole[start:])
+        if len(self._patterns) >= _BATCH_TIMES:
+            self._patterns.clear()
+        self._patterns[length, produced_at, this_update, next_update] = pattern
+        return pattern
 
 
 def _status(status: CertStatus) -> bytes:

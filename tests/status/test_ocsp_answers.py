@@ -319,7 +319,7 @@ async def test_it_does_not_outlive_the_responder(plane: Plane, clock: "FakeClock
 
 async def test_without_a_responder_the_keyless_answer_is_given(plane: Plane) -> None:
     """As for an authority whose key is kept outside, once it has a table."""
-    plane.status.core.authorities._responders = {}
+    plane.status.core.authorities._responders = []
     responder = plane.status.signing_responder(unknown="unknown")
     post = plane.status.post
     prebuilt = await post(responder, asking(good(plane)).encode())

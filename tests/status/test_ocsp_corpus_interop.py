@@ -18,9 +18,9 @@ from pkilint.bin import lint_ocsp_response
 from status_plane import status_plane
 
 from pkiserver.clock import Clock
-from pkiserver.commands import REASONS
 from pkiserver.core import Core, open_core
 from pkiserver.home import Home
+from pkiserver.ra.lifecycle import REVOCATION_REASONS
 from pkiserver.status.fresh import UnknownPolicy
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class Kind:
 
 # OpenSSL names no other reason; unspecified is left out (RFC 5280 §5.3.1).
 NAMED = {"keyCompromise", "cACompromise", "affiliationChanged", "superseded", "cessationOfOperation"}
-REVOKED = {f"revoked-{reason}": reason for reason in REASONS}
+REVOKED = {f"revoked-{reason}": reason for reason in REVOCATION_REASONS}
 CORPUS: dict[str, Kind] = {
     "good": Kind(["good"], ["good.pem: good"]),
     **{f"good by {name}": Kind(["good"], ["good.pem: good"], ["-no_nonce", f"-{name}"]) for name in HASHES},
