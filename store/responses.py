@@ -295,6 +295,12 @@ class ResponseTableWriter(_ResponseTable):
         response_key(authority, b"")
         self._put_shared(_ISSUER + issuer_part, _SHORT.pack(authority))
 
+    def remove_issuer(self, issuer_part: bytes) -> None:
+        """Have CertIDs with this issuer part answered no more."""
+        with self._writing() as tx:
+            if tx.delete(_ISSUER + issuer_part):
+                _count_revision(tx)
+
     def put_responder(self, parts: ResponderParts) -> None:
         """Store the shared parts of a responder, before the first entry that names it."""
         self._put_shared(_RESPONDER + _SHORT.pack(parts.responder), parts.pack())
@@ -304,8 +310,7 @@ class ResponseTableWriter(_ResponseTable):
             if tx.get(key) == value:
                 return
             tx.put(key, value)
-            revision = tx.get(_REVISION_KEY, _NUMBER.pack(0))
-            tx.put(_REVISION_KEY, _NUMBER.pack(_NUMBER.unpack(revision)[0] + 1))
+            _count_revision(tx)
 
     @contextmanager
     def _writing(self) -> Iterator["lmdb.Transaction[bytes]"]:
@@ -319,6 +324,11 @@ class ResponseTableWriter(_ResponseTable):
         """Close the table and let another writer have it."""
         super().close()
         os.close(self._lock)
+
+
+def _count_revision(tx: "lmdb.Transaction[bytes]") -> None:
+    revision = tx.get(_REVISION_KEY, _NUMBER.pack(0))
+    tx.put(_REVISION_KEY, _NUMBER.pack(_NUMBER.unpack(revision)[0] + 1))
 
 
 def _locked(path: Path) -> int:

@@ -6,10 +6,11 @@ from datetime import datetime
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from pkiserver.errors import ConflictError, NotFoundError
 from pkiserver.storage import Storage
+from protocols.x509.certificate import subject_public_key_bits
 from store import authorities as authority_rows
 from store.records import AuthorityRecord, ResponderRecord
 
@@ -146,6 +147,12 @@ class Authorities:
                     continue
                 return authority
         return None
+
+
+def public_key_bits(certificate: x509.Certificate) -> bytes:
+    """Return the content of subjectPublicKey: what key hashes of OCSP are over (RFC 6960 §4.1.1, §4.2.1)."""
+    spki = certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    return subject_public_key_bits(spki)
 
 
 def _authority(record: AuthorityRecord, certificate: bytes) -> Authority:
