@@ -39,21 +39,23 @@ def cost_us(pids: Callable[[], list[int]], load: Callable[[], int]) -> float:
     return sorted(costs)[ROUNDS // 2]
 
 
-class _Bench:
-    def __init__(self, folder: Path, certificates: int, seconds: int) -> None:
+class Served:
+    """A table of this many certificates, and requests for some of them, in random order."""
+
+    def __init__(self, folder: Path, certificates: int, seconds: int, asked: int = REQUESTED) -> None:
         self.seconds = seconds
         self.table = folder / "table"
         self.public = folder / "public"
         (self.public / "crl").mkdir(parents=True)
         self.issuer: Issuer = make_issuer()
-        numbers = serials(certificates)
+        self.numbers = numbers = serials(certificates)
         fill(self.table, self.issuer, numbers)
-        asked = random.Random(3).sample(numbers, min(REQUESTED, certificates))
-        self.path = request_path(self.issuer, asked[0])
+        chosen = random.Random(3).sample(numbers, min(asked, certificates))
+        self.path = request_path(self.issuer, chosen[0])
         self.paths = folder / "paths"
-        self.paths.write_text("".join(f"{request_path(self.issuer, n)}\n" for n in asked))
+        self.paths.write_text("".join(f"{request_path(self.issuer, n)}\n" for n in chosen))
         self.bodies = folder / "bodies"
-        write_bodies(self.bodies, [request(self.issuer, number) for number in asked])
+        write_bodies(self.bodies, [request(self.issuer, number) for number in chosen])
 
     def settings(self, workers: int) -> StatusWorkersSettings:
         limits = HTTPLimits(idle_s=600.0)
@@ -62,7 +64,7 @@ class _Bench:
         )
 
 
-async def _with_workers(bench: _Bench, workers: int) -> dict[str, float]:
+async def _with_workers(bench: Served, workers: int) -> dict[str, float]:
     """Return GET and POST costs, private memory and seconds to the first answer of some workers."""
     service = StatusWorkers(bench.settings(workers))
     since = time.monotonic()
@@ -86,7 +88,7 @@ async def _with_workers(bench: _Bench, workers: int) -> dict[str, float]:
 
 def run(folder: Path, certificates: int, seconds: int) -> list[Figure]:
     """Measure and return the figures."""
-    bench = _Bench(folder, certificates, seconds)
+    bench = Served(folder, certificates, seconds)
     size = 1000  # of one whole response, body only, as served below
     one = uvloop.run(_with_workers(bench, 1))
     port = free_port()

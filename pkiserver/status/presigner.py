@@ -36,7 +36,7 @@ from store.records import StatusEventRecord, StatusRecord, to_unix
 from store.responses import ResponderParts, ResponseEntry, ResponseTableWriter, response_key
 
 SLOTS: Final = 1440  # of the refresh cycle: at 12 hours one every 30 seconds
-BATCH: Final = 256  # responses signed in one go; an event waits for one batch at most
+BATCH: Final = 1024  # responses signed and committed in one go; an event waits for one batch, 50 ms
 PATIENCE_S: Final = 1.0  # what an acknowledgement waits at most for its status to be served
 POLL_S: Final = 1.0  # looks for due work at least this often
 GOOD: Final = Good()

@@ -11,6 +11,7 @@ No key, no database; the parent decides when to stop, so signals to the process 
 """
 
 import asyncio
+import gc
 import json
 import os
 import resource
@@ -287,6 +288,9 @@ async def _main(descriptor: int) -> int:
         writer.write(json.dumps({"refused": str(error)}).encode("ascii") + b"\n")
         await writer.drain()
         return EXIT_REFUSED
+    # What was loaded stays: the collector need not look at it again for each few hundred requests.
+    gc.collect()
+    gc.freeze()
     await worker.run()
     writer.close()
     return 0

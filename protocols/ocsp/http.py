@@ -40,7 +40,7 @@ def request_from_path(path: bytes) -> bytes:
         if b"%" in path:
             path = unquote_to_bytes(path)
     # No request begins with a slash: it would not be a SEQUENCE.
-    encoded = path.lstrip(b"/")
+    encoded = path.lstrip(b"/") if path.startswith(b"/") else path
     if b"-" in encoded or b"_" in encoded:
         encoded = encoded.translate(_BASE64URL)
     if not encoded.endswith(b"="):
