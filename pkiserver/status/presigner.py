@@ -88,6 +88,7 @@ class Presigner:
         self._filling = False
         self._slot = 0  # the last slot, counted from the epoch, whose responses were signed anew
         self._prepared = False
+        self._replaced = False  # a former generation of the table may still be there
         self.position = 0  # the last event that the table shows
         self.failure: str | None = None
 
@@ -144,6 +145,8 @@ class Presigner:
         await self._fill()
         await self._follow()
         await self._refresh()
+        if self._replaced:
+            self._replaced = not await asyncio.to_thread(self._table.sweep)
         if self._to_fill:
             names = ", ".join(sorted(self._authorities.with_id(one).name for one in self._to_fill))
             raise UnavailableError(f"the OCSP signer of {names} is missing or has expired")
@@ -188,17 +191,23 @@ class Presigner:
                     raise
 
     async def _start_anew(self, head: int) -> None:
-        """Fill the table from the store: it is new, or of another state of the store (a backup)."""
+        """Fill a new table from the store: there is none, or it is of another state of the store (a backup).
+
+        What is there is served until the new one is whole, and hears of every change meanwhile.
+        """
         tell = _log.warning if self._table.count() else _log.info
         tell("response-table-filled-anew", table_position=self.position, store_head=head)
-        for authority in self._authorities:
-            self._table.delete(list(self._table.keys(authority.id)), position=0)
         self.position = head
         self._filling = True  # a table that was filled in part only must not look like a whole one
-        for authority in list(self._authorities):
-            await self._sign_range(authority.id, 0, 1 << SERIAL_BITS)
-        self._filling = False
-        self._table.put([], position=self.position)
+        self._table.build()
+        try:
+            for authority in list(self._authorities):
+                await self._sign_range(authority.id, 0, 1 << SERIAL_BITS)
+            self._table.swap(position=self.position)
+        except BaseException:
+            self._table.abandon()
+            raise
+        self._filling, self._replaced = False, True
 
     async def _follow(self) -> None:
         while events := await self._storage.read(lambda tx: status_events.after(tx, self.position, BATCH)):
