@@ -5,7 +5,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, Literal, Self
 
 from pkiserver.errors import ConflictError
 
@@ -64,6 +64,11 @@ class Home:
         """Where the running server listens, as JSON."""
         return self.run / "endpoints.json"
 
+    @property
+    def status_endpoints(self) -> Path:
+        """The same of a server of the status role, which may run beside another."""
+        return self.run / "status-endpoints.json"
+
     def exists(self) -> bool:
         """True when `init` was here."""
         return self.configuration.exists()
@@ -98,14 +103,18 @@ def write_file(path: Path, content: bytes, mode: int) -> None:
 
 
 class HomeLock:
-    """The exclusive lock of a home: who holds it is the one writer."""
+    """The exclusive lock of a home: who holds it is the one writer.
 
-    def __init__(self, home: Home) -> None:
-        self._path = home.run / "lock"
+    With `role="status"` it is another lock, of the one server that serves status alone and writes nothing.
+    """
+
+    def __init__(self, home: Home, role: Literal["writer", "status"] = "writer") -> None:
+        self._path = home.run / ("lock" if role == "writer" else "status.lock")
         self._descriptor: int | None = None
 
     def __enter__(self) -> Self:
         """Take the lock; `ConflictError` when another process holds it."""
+        self._path.parent.mkdir(mode=PRIVATE_FOLDER_MODE, exist_ok=True)
         descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, PRIVATE_FILE_MODE)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -100,6 +100,11 @@ class Presigner:
         """Return the age of the oldest response, by the cycle; the refresh period where all is well."""
         return max(self._clock.now().timestamp() - self._slot * self._slot_s, 0) + self._refresh_s
 
+    def oldest_next_update_s(self) -> float:
+        """Return when the first responses end, by the cycle, as Unix time: until then all are answered."""
+        oldest = self._clock.now().timestamp() - self.oldest_response_age_s()
+        return oldest + self._validity.total_seconds()
+
     async def prepare(self) -> None:
         """Tell the table of issuers and responders and find where the work stopped."""
         for authority in self._authorities:

@@ -1,8 +1,8 @@
 """Moves what the status plane serves to another machine: the response table and the public files.
 
 An export is one snapshot of the table, and then the files as they are a moment later. An import makes a
-generation of the table beside the one that is served, holds the files apart, and puts both in place when all of
-it has been found whole: the files one after another, each at once, and the table last.
+generation of the table beside the one that is served, holds the files apart, and puts both in place when all
+of it has been found whole: the files one after another, each at once, and the table last.
 """
 
 import os
@@ -96,7 +96,8 @@ def _public_files(public: Path, stack: ExitStack) -> list[tuple[str, BinaryIO, i
     for name in sorted(path.relative_to(public).as_posix() for path in paths):
         if not _NAME.fullmatch(name):
             continue
-        file = stack.enter_context(open(public / name, "rb", opener=_open_plain))
+        file: BinaryIO = os.fdopen(_open_plain(public / name), "rb")
+        stack.callback(file.close)
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_FILE_OCTETS:
             raise ConflictError(f"{public / name} is no file that can be served")
@@ -106,9 +107,9 @@ def _public_files(public: Path, stack: ExitStack) -> list[tuple[str, BinaryIO, i
     return found
 
 
-def _open_plain(path: str, flags: int) -> int:
+def _open_plain(path: Path) -> int:
     """Open neither links nor, waiting, pipes: nothing but files is published."""
-    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)
+    return os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
 
 
 def _pieces(file: BinaryIO, size: int) -> Iterator[bytes]:
@@ -137,13 +138,11 @@ def import_responses(
     is raised, nothing has changed, unless a file could not be put in place at the very end.
     """
     if home.database.exists():
-        raise ConflictError(
-            f"{home.path} issues: its table is its own presigner's; import on another machine"
-        )
+        raise ConflictError(f"{home.path} issues: its presigner makes its table; import on another machine")
     stream = StreamReader(source)
-    exported_at = _checked_time(home, stream.header.exported_at, now, allow_older)
     with ExitStack() as stack:
         table = stack.enter_context(closing(TableImport(home.responses, octets=stream.header.octets)))
+        exported_at = _checked_time(home, stream.header.exported_at, now, allow_older)
         files = stack.enter_context(closing(_StagedFiles(home.public, stream.header.file_octets)))
         responses = 0
         for number, (kind, key, value) in enumerate(stream.records()):
@@ -175,8 +174,8 @@ def _checked_time(home: Home, exported_s: int, now: datetime, allow_older: bool)
         return exported_at
     if exported_s < present_s and not allow_older:
         raise ConflictError(
-            f"this export of {exported_at:%Y-%m-%d %H:%M:%S} UTC is older than the one that is served: it would"
-            " take back what changed since; --allow-older has it imported all the same"
+            f"this export of {exported_at:%Y-%m-%d %H:%M:%S} UTC is older than the one that is served: it"
+            " would take back what changed since; --allow-older has it imported all the same"
         )
     return exported_at
 
@@ -198,10 +197,11 @@ class _StagedFiles:
         self._file: BinaryIO | None = None
         self._size = 0
         shutil.rmtree(self._folder, ignore_errors=True)  # of an import that was killed
-        for folder in _FOLDERS:
-            (self._folder / folder).mkdir(parents=True)
+        public.mkdir(parents=True, exist_ok=True)
         if shutil.disk_usage(public).free < octets:
             raise UnavailableError(f"the disk of {public} has no room for the files: {octets >> 20} MiB")
+        for folder in _FOLDERS:
+            (self._folder / folder).mkdir(parents=True)
 
     def add(self, key: bytes, piece: bytes) -> None:
         """Take a piece of a file; `DamagedExportError` for a name or size that is not served."""
@@ -210,7 +210,7 @@ class _StagedFiles:
             if not _NAME.fullmatch(name):
                 raise DamagedExportError("the export holds a file that is not served")
             self._close_file()
-            self._file = open(self._folder / name, "xb", opener=_open_public)  # noqa: SIM115 - closed with the next
+            self._file = os.fdopen(_create_public(self._folder / name), "wb")
             self._names.append(name)
             self._size = 0
         self._size += len(piece)
@@ -245,8 +245,8 @@ class _StagedFiles:
             self._file = None
 
 
-def _open_public(path: str, flags: int) -> int:
-    return os.open(path, flags, PUBLIC_FILE_MODE)
+def _create_public(path: Path) -> int:
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PUBLIC_FILE_MODE)
 
 
 def _sync_folder(path: Path) -> None:
