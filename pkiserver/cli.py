@@ -1,34 +1,41 @@
-"""The command line: parses words, finds who does the work (a running server, or this process), prints."""
+"""The command line: parses words, finds who does the work (a running server, or this process), prints.
+
+What issues is imported where it is called: `serve --role status` and the commands of the response table run
+on machines, and in processes, that must hold neither keys nor a database.
+"""
 
 import asyncio
 import json
 import os
 import ssl
 import sys
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 import click
 import uvloop
 
 from config.errors import ConfigError, RuleError
 from config.reference import reference
+from config.schema_status import load_status_settings
 from config.units import parse_duration
-from pkiserver.app import Server, serve
 from pkiserver.clock import Clock
-from pkiserver.commands import REASONS
 from pkiserver.control import MAX_LINE_BYTES, call, local_actor
-from pkiserver.core import load_configuration, open_core
-from pkiserver.doctor import examine
 from pkiserver.errors import NotFoundError, PKIServerError
-from pkiserver.home import Home, HomeLock
-from pkiserver.initialise import initialise
+from pkiserver.home import PRIVATE_FILE_MODE, Home, HomeLock, replaced_file
 from pkiserver.logs import configure_logs, escaped
 from pkiserver.printing import progress, show, show_rows
-from pkiserver.welcome import welcome
+from pkiserver.reasons import REASONS
+from pkiserver.status.transfer import Moved, export_responses, import_responses
+from pkiserver.status_server import serve_status
 from protocols.errors import ProtocolError
 from store.errors import StorageError
+
+if TYPE_CHECKING:
+    from pkiserver.app import Server
 
 HOME_VARIABLE: Final = "PKISERVER_HOME"
 _ERRORS: Final = (PKIServerError, ProtocolError, StorageError, ConfigError, OSError)
@@ -63,9 +70,19 @@ class _Context:
             )
         return self.home
 
+    def issuing_home(self) -> Home:
+        """Return the home; an error where it is that of a machine that only serves status."""
+        home = self.ready_home()
+        if not home.database.exists():
+            raise NotFoundError(
+                f"{home.path} has no database: finish it with `pkiserver init`;"
+                " a machine that only serves status is started with `pkiserver serve --role status`"
+            )
+        return home
+
     def command(self, command: str, /, **arguments: Any) -> Any:
         """Have a command carried out by the running server, or here under the home's lock."""
-        return asyncio.run(_carry_out(self.ready_home(), command, arguments))
+        return asyncio.run(_carry_out(self.issuing_home(), command, arguments))
 
 
 async def _carry_out(home: Home, command: str, arguments: dict[str, Any]) -> Any:
@@ -73,6 +90,8 @@ async def _carry_out(home: Home, command: str, arguments: dict[str, Any]) -> Any
         answer = await call(home, command, arguments, tell)
         if answer is not None:
             return answer[0]
+        from pkiserver.core import open_core
+
         configure_logs(form="console", level="error")
         with HomeLock(home):
             async with open_core(home, Clock()) as core:
@@ -134,6 +153,8 @@ def init_command(
         return
     if public_url is None and not defaults and not context.home.exists():
         public_url = click.prompt("Public URL (it is written into certificates)", "http://127.0.0.1:8080")
+    from pkiserver.initialise import initialise
+
     configure_logs(form="console", level="error")
     with progress() as tell:
         asyncio.run(initialise(context.home, public_url, offline_root=offline_root, progress=tell))
@@ -141,6 +162,13 @@ def init_command(
 
 
 @main.command("serve")
+@click.option(
+    "--role",
+    type=click.Choice(["all", "issuing", "status"]),
+    default="all",
+    show_default=True,
+    help="issuing: all but the HTTP port. status: the HTTP port alone, without key or database.",
+)
 @click.option("--http", metavar="ADDR:PORT", help="Plain HTTP address, instead of the configured one.")
 @click.option("--https", metavar="ADDR:PORT", help="HTTPS address, instead of the configured one.")
 @click.option("--metrics", metavar="ADDR:PORT", help="Metrics address, instead of the configured one.")
@@ -152,27 +180,53 @@ def init_command(
 )
 @click.pass_obj
 def serve_command(
-    context: _Context, http: str | None, https: str | None, metrics: str | None, show_welcome: bool
+    context: _Context,
+    role: str,
+    http: str | None,
+    https: str | None,
+    metrics: str | None,
+    show_welcome: bool,
 ) -> None:
     """Run the server until Ctrl-C or SIGTERM.
 
     \b
     Examples:  pkiserver serve
                pkiserver serve --http 0.0.0.0:80 --https 0.0.0.0:443
+               pkiserver serve --role status --http 0.0.0.0:80
     """
-    home = context.ready_home()
+    if (role == "status" and https) or (role == "issuing" and http):
+        raise click.UsageError(f"the role {role} does not listen there")
+    if show_welcome and role != "all":
+        raise click.UsageError("--welcome shows what the role all serves")
+    given = {"http": http, "https": https, "metrics": metrics}
+    listen = {door: [address] for door, address in given.items() if address}
+    if role == "status":
+        _serve_status(context.ready_home(), listen)
+    else:
+        _serve_issuing(context.issuing_home(), listen, show_welcome, status=role == "all")
+
+
+def _serve_status(home: Home, listen: dict[str, list[str]]) -> None:
+    settings = load_status_settings(home.configuration).with_listen(listen)
+    configure_logs(form=settings.log.format, level=settings.log.level)
+    with HomeLock(home, "status"):
+        uvloop.run(serve_status(home, settings, Clock()))
+
+
+def _serve_issuing(home: Home, listen: dict[str, list[str]], show_welcome: bool, *, status: bool) -> None:
+    from pkiserver.app import serve
+    from pkiserver.core import load_configuration
+    from pkiserver.welcome import welcome
+
     settings, _ = load_configuration(home)
     configure_logs(form=settings.log.format, level="warning" if show_welcome else settings.log.level)
-    listen = {
-        key: [value] for key, value in (("http", http), ("https", https), ("metrics", metrics)) if value
-    }
 
-    async def started(server: Server) -> None:
+    async def started(server: "Server") -> None:
         if show_welcome:
             click.echo(await welcome(server))
 
     with HomeLock(home):
-        uvloop.run(serve(home, Clock(), started, listen=listen))
+        uvloop.run(serve(home, Clock(), started, listen=listen, status=status))
 
 
 @main.group("credential", cls=_Group)
@@ -404,6 +458,79 @@ def crl_publish(context: _Context, ca: str | None, as_json: bool) -> None:
     show_rows(rows, ("ca", "number", "this_update", "next_update"), as_json)
 
 
+@main.group("responses", cls=_Group)
+def responses_group() -> None:
+    """The table of OCSP responses, and the CRLs and CA certificates served beside it."""
+
+
+_DASH: Final = Path("-")
+
+
+@responses_group.command("export")
+@click.argument("file", type=click.Path(dir_okay=False, allow_dash=True, path_type=Path))
+@click.option("--no-public", is_flag=True, help="Leave out the CRLs and CA certificates.")
+@_JSON
+@click.pass_obj
+def responses_export(context: _Context, file: Path, no_public: bool, as_json: bool) -> None:
+    """Write all that a status machine serves to FILE, or to standard output for "-".
+
+    One snapshot of the table, while the server goes on.
+
+    \b
+    Examples:  pkiserver responses export status.bin
+               pkiserver responses export - | ssh status1 pkiserver responses import -
+    """
+    home = context.ready_home()
+    with progress() as tell, _written(file) as out:
+        moved = export_responses(home, out, Clock().now(), tell, public=not no_public)
+    if file != _DASH:
+        show(_shown_move(moved), as_json)
+
+
+@contextmanager
+def _written(file: Path) -> Iterator[BinaryIO]:
+    if file != _DASH:
+        with replaced_file(file, PRIVATE_FILE_MODE) as out:
+            yield out
+    elif sys.stdout.isatty():
+        raise click.UsageError("an export is not to be read: send it to a file or another program")
+    else:
+        yield sys.stdout.buffer
+        sys.stdout.buffer.flush()
+
+
+@responses_group.command("import")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path))
+@click.option("--allow-older", is_flag=True, help="Also one that is older than what is served.")
+@_JSON
+@click.pass_obj
+def responses_import(context: _Context, file: Path, allow_older: bool, as_json: bool) -> None:
+    """Serve what is in FILE, or comes on standard input for "-", in place of what is served now.
+
+    A server of the role status takes it up by itself. Whatever is wrong with the file, nothing changes.
+
+    \b
+    Example:  pkiserver responses import status.bin
+    """
+    home = context.ready_home()
+    with progress() as tell, _read(file) as source:
+        moved = import_responses(home, source, Clock().now(), tell, allow_older=allow_older)
+    show(_shown_move(moved), as_json)
+
+
+@contextmanager
+def _read(file: Path) -> Iterator[BinaryIO]:
+    if file == _DASH:
+        yield sys.stdin.buffer
+    else:
+        with file.open("rb") as source:
+            yield source
+
+
+def _shown_move(moved: Moved) -> dict[str, Any]:
+    return asdict(moved) | {"exported_at": moved.exported_at.isoformat()}
+
+
 @main.group("audit", cls=_Group)
 def audit_group() -> None:
     """The audit log."""
@@ -441,6 +568,8 @@ def audit_head(context: _Context) -> None:
 @click.pass_obj
 def doctor_command(context: _Context, as_json: bool) -> None:
     """Say what is wrong here and what to do about it; fails when anything is."""
+    from pkiserver.doctor import examine
+
     findings = asyncio.run(examine(context.home))
     show_rows([finding.to_json() for finding in findings], ("check", "ok", "detail"), as_json)
     if not all(finding.ok for finding in findings):

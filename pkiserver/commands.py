@@ -23,6 +23,7 @@ from pkiserver.ra import credentials as credential_rules
 from pkiserver.ra.credentials import Credentials
 from pkiserver.ra.lifecycle import Action, Command, HoldOwner, Standing, State
 from pkiserver.ra.status_changes import StatusChanges
+from pkiserver.reasons import REASONS
 from pkiserver.status.crl_publisher import CRLPublisher
 from pkiserver.storage import Storage
 from protocols.asn1.ocsp import CRLReason
@@ -37,17 +38,6 @@ MAX_LIST: Final = 1000
 MAX_CREDENTIAL_LIFETIME_S: Final = 10 * 366 * 86_400  # beyond it is a slip of the keyboard
 AUDIT_PAGE: Final = 2000
 _strict = validate_call(config=ConfigDict(strict=True, arbitrary_types_allowed=True))
-
-# The names of RFC 5280 §5.3.1, as an operator types them.
-REASONS: Final[Mapping[str, CRLReason]] = {
-    "unspecified": CRLReason.UNSPECIFIED,
-    "keyCompromise": CRLReason.KEY_COMPROMISE,
-    "cACompromise": CRLReason.CA_COMPROMISE,
-    "affiliationChanged": CRLReason.AFFILIATION_CHANGED,
-    "superseded": CRLReason.SUPERSEDED,
-    "cessationOfOperation": CRLReason.CESSATION_OF_OPERATION,
-    "privilegeWithdrawn": CRLReason.PRIVILEGE_WITHDRAWN,
-}
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,10 +2,12 @@
 
 import fcntl
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Literal, Self
+from typing import BinaryIO, Final, Literal, Self
 
 from pkiserver.errors import ConflictError
 
@@ -83,16 +85,23 @@ class Home:
 
 def write_file(path: Path, content: bytes, mode: int) -> None:
     """Replace a file atomically and durably: readers see the old bytes or the new, never a part."""
+    with replaced_file(path, mode) as file:
+        file.write(content)
+
+
+@contextmanager
+def replaced_file(path: Path, mode: int) -> Iterator[BinaryIO]:
+    """Give a file to write; it takes the place of `path`, as in `write_file`, where the block ends well."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.new")
     temporary.unlink(missing_ok=True)  # left by a crash, perhaps with another mode
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     try:
         with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
-    except OSError:
+    except BaseException:
         temporary.unlink(missing_ok=True)
         raise
     folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)

@@ -1,4 +1,4 @@
-"""What every role of `serve` has: addresses told in the home, tasks that must not end, the wait for a stop."""
+"""What each role of `serve` has: addresses told in the home, tasks that must not end, the wait for a stop."""
 
 import asyncio
 import json

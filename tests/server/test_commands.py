@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from cryptography import x509
 
-from pkiserver.commands import MAX_LIST, REASONS, parse_serial
+from pkiserver.commands import MAX_LIST, parse_serial
 from pkiserver.core import Core
 from pkiserver.errors import ConflictError, NotFoundError, PKIServerError, RefusedError
 from pkiserver.progress import silent
+from pkiserver.reasons import REASONS
 from protocols.errors import ProtocolError
 from store import certificates as certificate_rows
 
