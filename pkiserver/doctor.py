@@ -17,6 +17,7 @@ from cryptography import x509
 
 from config.errors import ConfigError
 from config.schema import Settings
+from config.schema_status import load_status_settings
 from pkiserver.core import load_configuration
 from pkiserver.home import Home
 
@@ -42,6 +43,8 @@ async def examine(home: Home) -> list[Finding]:
     if not home.exists():
         return [Finding("home", False, f"there is no home at {home.path}: run `pkiserver init --defaults`")]
     findings = [Finding("home", True, str(home.path))]
+    if not home.database.exists() and not home.keys.exists():
+        return findings + await asyncio.to_thread(_status_machine, home)
     try:
         settings, profiles = load_configuration(home)
     except ConfigError as error:
@@ -50,9 +53,24 @@ async def examine(home: Home) -> list[Finding]:
     findings += _permissions(home)
     findings += _disk(home, settings)
     findings += _certificates(home)
-    findings += await asyncio.to_thread(_server, home)
+    findings += await asyncio.to_thread(lambda: list(_server(home.endpoints)))
+    if home.status_endpoints.exists():
+        findings += await asyncio.to_thread(lambda: list(_server(home.status_endpoints)))
     findings += _weak_keys(settings)
     return findings
+
+
+def _status_machine(home: Home) -> list[Finding]:
+    """Return what there is to say of the home of a machine that only serves status."""
+    try:
+        load_status_settings(home.configuration)
+    except ConfigError as error:
+        return [Finding("configuration", False, str(finding)) for finding in error.findings]
+    return [
+        Finding("configuration", True, "only serves status"),
+        *(finding for finding in _certificates(home) if finding.check == "crl"),
+        *_server(home.status_endpoints),
+    ]
 
 
 def _permissions(home: Home) -> Iterator[Finding]:
@@ -106,14 +124,14 @@ def _certificate(path: Path) -> x509.Certificate | None:
         return None
 
 
-def _server(home: Home) -> Iterator[Finding]:
+def _server(endpoints: Path) -> Iterator[Finding]:
     try:
-        metrics = json.loads(home.endpoints.read_text())["metrics"]
+        metrics = json.loads(endpoints.read_text())["metrics"]
     except FileNotFoundError:
         yield Finding("server", True, "not running")
         return
     except (ValueError, KeyError, TypeError):
-        yield Finding("server", False, f"{home.endpoints} is damaged: start the server again")
+        yield Finding("server", False, f"{endpoints} is damaged: start the server again")
         return
     if not metrics:
         yield Finding("server", True, "running; its metrics address is closed, so nothing more is known")

@@ -7,7 +7,7 @@ nothing: where the presigner is, it knows.
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -95,7 +95,8 @@ class StatusWatch:
         if horizon.newest_s <= now.timestamp():
             detail = "every response of the table is past its nextUpdate: import a newer export"
             return Cause("responses", ok=False, detail=detail)
-        return Cause("responses", ok=True)
+        first = datetime.fromtimestamp(horizon.oldest_s, UTC)
+        return Cause("responses", ok=True, detail=f"the first of them end {first:%Y-%m-%d %H:%M} UTC")
 
     def _crl_cause(self, now: datetime) -> Cause:
         bad = [name for name, seen in self._seen.items() if seen.times is None]
