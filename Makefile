@@ -10,6 +10,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .PHONY: install dev run test test-long lint bench clean
 
 install: $(VENV)/.installed
+	@echo "The command is $(BIN)/pkiserver. Next: make run, or $(BIN)/pkiserver --help"
 
 dev: $(VENV)/.installed-dev
 
@@ -25,8 +26,8 @@ $(VENV)/.installed-dev: $(VENV)/.installed .ci/requirements-dev.lock
 	@$(BIN)/pip install --quiet --require-hashes -r .ci/requirements-dev.lock
 	@touch $@
 
-run: install
-	@test -e $(HOME_FOLDER)/pkiserver.toml || $(BIN)/pkiserver --home $(HOME_FOLDER) init --defaults
+run: $(VENV)/.installed
+	@$(BIN)/pkiserver --home $(HOME_FOLDER) init --defaults --quiet
 	@exec $(BIN)/pkiserver --home $(HOME_FOLDER) serve --welcome
 
 lint: dev

@@ -7,10 +7,13 @@ from typing import Final
 
 import click
 
-from benchmarks import ocsp
+from benchmarks import ocsp, presigning
 from benchmarks.figures import Figure, show
 
-BENCHES: Final[dict[str, Callable[[Path, int, int], list[Figure]]]] = {"ocsp": ocsp.run}
+BENCHES: Final[dict[str, Callable[[Path, int, int], list[Figure]]]] = {
+    "ocsp": ocsp.run,
+    "presigning": presigning.run,
+}
 
 
 @click.command()

@@ -52,7 +52,6 @@ class Profile(Section):
     san_required: StrictBool = False  # at least one name, of whichever kind
     path_length: StrictInt | None = Field(None, ge=0, le=8)
     key_usage: tuple[KeyUsageName, ...] = Field(min_length=1)
-    key_usage_critical: StrictBool = True  # RFC 5280 §4.2.1.3: SHOULD
     extended_key_usage: tuple[ExtendedKeyUsageName, ...] = ()
     policies: tuple[Policy, ...] = ()
     qc_statements: QCStatements | None = None

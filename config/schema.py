@@ -28,6 +28,7 @@ DEFAULT_PUBLIC_URL: Final = "http://127.0.0.1:8080"
 _URL_RULE: Final = (
     "http://, a host and perhaps a port, without path: addresses in certificates are plain HTTP (RFC 5280 §8)"
 )
+MAX_EST_BODY_BYTES: Final = 32 * 1024  # protocols.est.request.MAX_BODY_BYTES: no longer body is read there
 _MAX_URL_LENGTH: Final = 200  # it is repeated three times in every certificate
 
 
@@ -112,6 +113,15 @@ class OCSP(Section):
         return self
 
 
+def _enrolment_size(value: int) -> int:
+    if not 0 < value <= MAX_EST_BODY_BYTES:
+        raise refuse(f"{value} bytes are not allowed here", "32KiB at most, and more than nothing")
+    return value
+
+
+EnrolmentSize = Annotated[Size, AfterValidator(_enrolment_size)]
+
+
 class EST(Section):
     """Enrolment over EST (RFC 7030)."""
 
@@ -125,7 +135,10 @@ class EST(Section):
     credential_lifetime: PositiveDuration = option(
         "7d", description="How long an enrolment credential may be used, unless it is made with another time."
     )
-    max_body: Size = option("64KiB", description="A larger request is refused; a CSR has 1 to 3 KiB.")
+    max_body: EnrolmentSize = option(
+        "32KiB",
+        description="A larger request is refused, 32KiB at most; a CSR has 1 to 3 KiB.",
+    )
     request_timeout: PositiveDuration = option(
         "30s", description="A request must have arrived within this time; slower clients are cut off."
     )

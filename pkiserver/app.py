@@ -7,6 +7,7 @@ import asyncio
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -20,6 +21,7 @@ from pkiserver.errors import PKIServerError, UnavailableError
 from pkiserver.health import Cause
 from pkiserver.home import Home
 from pkiserver.metrics import Metrics
+from pkiserver.process_limits import connections_for, prepare_process
 from pkiserver.readings import Readings
 from pkiserver.serving import Addresses, Tasks, stop_signal, until_stopped
 from pkiserver.status.presigner import Presigner
@@ -31,6 +33,7 @@ from pkiserver.web.operations import operations_routes
 from pkiserver.web.tls import TLSSettings, tls_context
 from pkiserver.web.workers import StatusWorkers, StatusWorkersSettings
 from pkiserver.worker_readings import register_workers
+from protocols.errors import ProtocolError
 from store.responses import ResponseTableWriter
 
 UPKEEP_S: Final = 1.0
@@ -105,7 +108,7 @@ class Server:
         self._tasks.start("presigner", self.presigner.run())
         self._tasks.start("crl-publisher", core.crl_publisher.run())
         self._tasks.start("upkeep", self._keep_up())
-        self.addresses.write(core.home.endpoints)
+        self.addresses.tell(core.home.endpoints)
         self.metrics.started.set(datetime.now(UTC).timestamp())
 
     async def wait_failed(self) -> None:
@@ -129,13 +132,22 @@ class Server:
         return self.core.readiness.causes()
 
     def _listen_for_events(self) -> None:
-        self.core.listeners += [self.presigner.notify, self.core.crl_publisher.notify]
+        self.core.listeners.append(self._follow_event)
         self.core.authority_listeners += [self.presigner.introduce, self._reload_tls]
+
+    async def _follow_event(self, sequence: int) -> None:
+        """Have the status plane tell of an event before its command or enrolment is acknowledged."""
+        self.core.crl_publisher.notify()
+        await self.presigner.wait_for(sequence)
 
     async def _open_listeners(self) -> None:
         settings = self.core.settings
-        limits = Limits(
-            max_body_bytes=settings.est.max_body, body_s=settings.est.request_timeout.total_seconds()
+        listeners = len(settings.listen.https) + len(settings.listen.metrics)
+        operations_limits = Limits(max_connections=connections_for(listeners, Limits().max_connections))
+        limits = replace(
+            operations_limits,
+            max_body_bytes=settings.est.max_body,
+            body_s=settings.est.request_timeout.total_seconds(),
         )
         est = web_application(est_routes(self.core.enrollment), limits, settings.est.realm)
         self.https = [
@@ -150,7 +162,7 @@ class Server:
             )
             for address in settings.listen.https
         ]
-        operations = web_application(operations_routes(self.metrics, self.causes), Limits())
+        operations = web_application(operations_routes(self.metrics, self.causes), operations_limits)
         self.operations = [
             Listener(
                 "metrics",
@@ -158,7 +170,7 @@ class Server:
                 host=address.host,
                 port=address.port,
                 metrics=self.metrics,
-                limits=Limits(),
+                limits=operations_limits,
             )
             for address in settings.listen.metrics
         ]
@@ -202,13 +214,21 @@ class Server:
                 await self._maintain()
 
     async def _maintain(self) -> None:
+        await self._attempt(self.core.hierarchy.maintain, self.presigner.introduce)
+        await self._attempt(self.core.server_certificates.maintain, self._reload_tls)
+
+    async def _attempt(self, maintain: Callable[[], Awaitable[bool]], show: Callable[[], None]) -> None:
+        """Have one part make what is due, and show it also where only some of it could be made."""
+        made = True
         try:
-            if await self.core.hierarchy.maintain():
-                self.presigner.introduce()
-            if await self.core.server_certificates.maintain():
-                self._reload_tls()
-        except (PKIServerError, OSError) as error:
+            made = await maintain()
+        except (PKIServerError, ProtocolError, OSError) as error:
             _log.error("maintenance-failed", reason=str(error))
+        try:
+            if made:
+                show()
+        except (PKIServerError, OSError) as error:
+            _log.error("maintenance-not-shown", reason=str(error))
 
     def _reload_tls(self) -> None:
         for listener in self.https:
@@ -274,6 +294,7 @@ async def serve(
     status: bool = True,
 ) -> None:
     """Serve until SIGINT or SIGTERM, or until a part fails that must not; then drain."""
+    prepare_process()
     stop = stop_signal()
     async with running_server(home, clock, listen, status=status) as server:
         await started(server)

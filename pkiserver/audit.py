@@ -39,6 +39,24 @@ def _text(values: dict[str, Any]) -> str:
     return json.dumps(values, ensure_ascii=False, sort_keys=True)
 
 
+def as_json(record: AuditRecord) -> dict[str, Any]:
+    """Return a record to be read by people; also one that was damaged, as far as it can be shown."""
+
+    def text(value: object) -> str | None:
+        return None if value is None else str(value).encode(errors="backslashreplace").decode()
+
+    return {
+        "sequence": record.sequence,
+        "at": record.at.isoformat(),
+        "actor": text(record.actor),
+        "action": text(record.action),
+        "outcome": text(record.outcome),
+        "detail": text(record.detail),
+        "personal": text(record.personal),
+        "hash": record.hash.hex() if isinstance(record.hash, bytes) else text(record.hash),
+    }
+
+
 @dataclass(frozen=True, slots=True)
 class Head:
     """The end of the chain at some moment; kept elsewhere, it proves later that no tail was cut."""

@@ -7,6 +7,7 @@ on machines, and in processes, that must hold neither keys nor a database.
 import asyncio
 import json
 import os
+import shlex
 import ssl
 import sys
 from collections.abc import Iterator
@@ -16,21 +17,26 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 import click
+import structlog
 import uvloop
+from click.core import ParameterSource
 
 from config.errors import ConfigError, RuleError
 from config.reference import reference
+from config.schema import DEFAULT_PUBLIC_URL
 from config.schema_status import load_status_settings
 from config.units import parse_duration
+from pkiserver.bounds import MAX_LIST
 from pkiserver.clock import Clock
 from pkiserver.control import MAX_LINE_BYTES, call, local_actor
-from pkiserver.errors import NotFoundError, PKIServerError
+from pkiserver.errors import ConflictError, NotFoundError, PKIServerError
 from pkiserver.home import PRIVATE_FILE_MODE, Home, HomeLock, replaced_file
-from pkiserver.logs import configure_logs, escaped
-from pkiserver.printing import progress, show, show_rows
-from pkiserver.reasons import REASONS
+from pkiserver.logs import configure_logs
+from pkiserver.printing import error_text, progress, show, show_rows
+from pkiserver.ra.lifecycle import REVOCATION_REASONS
+from pkiserver.serving import Addresses
 from pkiserver.status.transfer import Moved, export_responses, import_responses
-from pkiserver.status_server import serve_status
+from pkiserver.status_server import StatusServer, serve_status
 from protocols.errors import ProtocolError
 from store.errors import StorageError
 
@@ -39,6 +45,7 @@ if TYPE_CHECKING:
 
 HOME_VARIABLE: Final = "PKISERVER_HOME"
 _ERRORS: Final = (PKIServerError, ProtocolError, StorageError, ConfigError, OSError)
+_log = structlog.get_logger("pkiserver.cli")
 
 
 class _Group(click.Group):
@@ -47,25 +54,34 @@ class _Group(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
+        except BrokenPipeError:  # who read the output has had enough: click ends quietly
+            raise
         except _ERRORS as error:
-            raise click.ClickException(_shown(error)) from error
+            context = ctx.find_object(_Context)
+            text = error_text(error, context.home if context else None)
+            raise click.ClickException(context.hint(text) if context else text) from error
 
 
-def _shown(error: Exception) -> str:
-    """Return a message as one printable line; a line for each finding where the configuration is wrong."""
-    lines = str(error).splitlines() if isinstance(error, ConfigError) else [str(error)]
-    return "\n".join(map(escaped, lines))
+class _InterruptedError(click.ClickException):
+    """Ctrl-C in the middle of work that may be begun again."""
+
+    exit_code = 130
 
 
 @dataclass(frozen=True, slots=True)
 class _Context:
     home: Home
+    program: str = "pkiserver"  # with --home, where that was given: commands that are hinted at keep it
+
+    def hint(self, text: str) -> str:
+        """Return a text whose commands, written between backticks, work on this home as pasted."""
+        return text.replace("`pkiserver ", f"`{self.program} ")
 
     def ready_home(self) -> Home:
         """Return the home; an error that says what to do when `init` was never there."""
         if not self.home.exists():
             raise NotFoundError(
-                f"there is no home at {self.home.path}: make one with `pkiserver init --defaults`,"
+                f"there is no home at {self.home.path.absolute()}: make one with `pkiserver init --defaults`,"
                 f" or say where it is with --home or {HOME_VARIABLE}"
             )
         return self.home
@@ -73,11 +89,20 @@ class _Context:
     def issuing_home(self) -> Home:
         """Return the home; an error where it is that of a machine that only serves status."""
         home = self.ready_home()
-        if not home.database.exists():
+        if home.only_serves_status():
             raise NotFoundError(
-                f"{home.path} has no database: finish it with `pkiserver init`;"
-                " a machine that only serves status is started with `pkiserver serve --role status`"
+                f"{home.path.absolute()} has neither keys nor a database: make them with `pkiserver init`, or"
+                " serve status alone with `pkiserver serve --role status`"
             )
+        return home
+
+    def finished_home(self) -> Home:
+        """Return the home; an error that says what to do when `init` was cut short."""
+        from pkiserver.beginnings import unfinished
+
+        home = self.issuing_home()
+        if unfinished(home):
+            raise ConflictError("this home was begun and not finished: run `pkiserver init`")
         return home
 
     def command(self, command: str, /, **arguments: Any) -> Any:
@@ -116,12 +141,21 @@ def main(ctx: click.Context, home: Path) -> None:
     Begin with:   pkiserver init --defaults
                   pkiserver serve
     """
-    ctx.obj = _Context(Home(home))
+    os.umask(0o077)  # what is to be read by others says so itself
+    given = ctx.get_parameter_source("home") is ParameterSource.COMMANDLINE
+    ctx.obj = _Context(Home(home), f"pkiserver --home {shlex.quote(str(home))}" if given else "pkiserver")
 
 
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 _CA = click.option("--ca", metavar="NAME", help="The authority, where a serial alone is not enough.")
 _SERIAL = click.argument("serial")
+_LIMIT = click.option(
+    "--limit",
+    type=click.IntRange(1, MAX_LIST),
+    default=100,
+    show_default=True,
+    help="How many at most.",
+)
 _BY = click.option(
     "--by",
     type=click.Choice(["holder", "authority"]),
@@ -136,9 +170,15 @@ _BY = click.option(
 @click.option("--defaults", is_flag=True, help="Ask nothing.")
 @click.option("--offline-root", is_flag=True, help="Make no root: an outside root signs the issuing CAs.")
 @click.option("--show-config", is_flag=True, help="Print the configuration reference and do nothing else.")
+@click.option("--quiet", is_flag=True, help="Do not say what comes next.")
 @click.pass_obj
 def init_command(
-    context: _Context, public_url: str | None, defaults: bool, offline_root: bool, show_config: bool
+    context: _Context,
+    public_url: str | None,
+    defaults: bool,
+    offline_root: bool,
+    show_config: bool,
+    quiet: bool,
 ) -> None:
     """Make a new home: configuration, keys, authorities, the first certificates.
 
@@ -148,17 +188,59 @@ def init_command(
     Examples:  pkiserver init --defaults
                pkiserver --home /srv/pki init --public-url http://pki.example.mn
     """
+    from pkiserver.initialise import checked_url
+
     if show_config:
-        click.echo(reference(public_url) if public_url else reference(), nl=False)
+        click.echo(reference(checked_url(public_url)) if public_url else reference(), nl=False)
         return
-    if public_url is None and not defaults and not context.home.exists():
-        public_url = click.prompt("Public URL (it is written into certificates)", "http://127.0.0.1:8080")
+    try:
+        if public_url is None and not defaults and not context.home.exists():
+            public_url = _asked_url()
+        waiting = _initialise(context.home, public_url, offline_root)
+    except (KeyboardInterrupt, click.Abort) as error:
+        raise _InterruptedError("interrupted; run the same command again, it finishes") from error
+    if not quiet:
+        click.echo(_next_step(context, waiting))
+
+
+def _initialise(home: Home, public_url: str | None, offline_root: bool) -> list[str]:
     from pkiserver.initialise import initialise
 
     configure_logs(form="console", level="error")
     with progress() as tell:
-        asyncio.run(initialise(context.home, public_url, offline_root=offline_root, progress=tell))
-    click.echo(f"The home {context.home.path} is ready. Next: pkiserver serve")
+        return asyncio.run(initialise(home, public_url, offline_root=offline_root, progress=tell))
+
+
+def _next_step(context: _Context, waiting: list[str]) -> str:
+    if not waiting:
+        return f"The home {context.home.path} is ready. Next: {context.program} serve"
+    return (
+        f"The home {context.home.path} waits for an outside root to certify {', '.join(waiting)}."
+        f"\nNext: {context.program} ca csr {waiting[0]}, and so on"
+    )
+
+
+def _asked_url() -> str:
+    """Ask for the public URL until it is one."""
+    if not is_terminal():
+        raise click.UsageError("there is no terminal to ask at: give --public-url URL or --defaults")
+    question = "Public URL (it is written into certificates)"
+    return str(click.prompt(question, DEFAULT_PUBLIC_URL, value_proc=_url_answer))
+
+
+def _url_answer(answer: str) -> str:
+    from pkiserver.initialise import checked_url
+
+    try:
+        return checked_url(answer)
+    except ConfigError as error:
+        finding = error.findings[0]
+        raise click.BadParameter(f"{finding.problem}; {finding.rule}") from error
+
+
+def is_terminal() -> bool:
+    """Return whether somebody can be asked."""
+    return sys.stdin.isatty()
 
 
 @main.command("serve")
@@ -203,30 +285,46 @@ def serve_command(
     if role == "status":
         _serve_status(context.ready_home(), listen)
     else:
-        _serve_issuing(context.issuing_home(), listen, show_welcome, status=role == "all")
+        _serve_issuing(context, listen, show_welcome, status=role == "all")
 
 
 def _serve_status(home: Home, listen: dict[str, list[str]]) -> None:
     settings = load_status_settings(home.configuration).with_listen(listen)
     configure_logs(form=settings.log.format, level=settings.log.level)
+
+    async def started(server: StatusServer) -> None:
+        _log_ready(server.addresses)
+
     with HomeLock(home, "status"):
-        uvloop.run(serve_status(home, settings, Clock()))
+        uvloop.run(serve_status(home, settings, Clock(), started))
+    _log.info("stopped")
 
 
-def _serve_issuing(home: Home, listen: dict[str, list[str]], show_welcome: bool, *, status: bool) -> None:
+def _log_ready(addresses: Addresses) -> None:
+    _log.info("ready", **asdict(addresses))
+
+
+def _serve_issuing(
+    context: _Context, listen: dict[str, list[str]], show_welcome: bool, *, status: bool
+) -> None:
     from pkiserver.app import serve
     from pkiserver.core import load_configuration
     from pkiserver.welcome import welcome
 
+    home = context.issuing_home()
     settings, _ = load_configuration(home)
+    context.finished_home()
     configure_logs(form=settings.log.format, level="warning" if show_welcome else settings.log.level)
 
     async def started(server: "Server") -> None:
+        _log_ready(server.addresses)
         if show_welcome:
             click.echo(await welcome(server))
 
+    home.make()  # a backup holds only what cannot be made anew
     with HomeLock(home):
         uvloop.run(serve(home, Clock(), started, listen=listen, status=status))
+    _log.info("stopped")
 
 
 @main.group("credential", cls=_Group)
@@ -311,7 +409,7 @@ def certificate_group() -> None:
     type=click.Choice(["active", "suspended", "revoked", "expired"]),
     help="Only those that are so now.",
 )
-@click.option("--limit", default=100, show_default=True, help="At most so many, 1000 at the most.")
+@_LIMIT
 @_JSON
 @click.pass_obj
 def certificate_list(
@@ -327,7 +425,7 @@ def certificate_list(
 @_CA
 @_JSON
 @click.pass_obj
-def certificateshow(context: _Context, serial: str, ca: str | None, as_json: bool) -> None:
+def certificate_show(context: _Context, serial: str, ca: str | None, as_json: bool) -> None:
     """Show a certificate and what happened to it."""
     show(context.command("certificate.show", serial=serial, ca=ca), as_json)
 
@@ -359,7 +457,7 @@ def certificate_restore(context: _Context, serial: str, ca: str | None, by: str,
 @_CA
 @click.option(
     "--reason",
-    type=click.Choice(list(REASONS)),
+    type=click.Choice(list(REVOCATION_REASONS)),
     default="unspecified",
     show_default=True,
     help="Why, in the words of RFC 5280 §5.3.1; CRL and OCSP say it.",
@@ -388,7 +486,7 @@ def ca_list(context: _Context, as_json: bool) -> None:
 @click.argument("name")
 @_JSON
 @click.pass_obj
-def cashow(context: _Context, name: str, as_json: bool) -> None:
+def ca_show(context: _Context, name: str, as_json: bool) -> None:
     """Show an authority, its OCSP signer and its CRL."""
     show(context.command("ca.show", name=name), as_json)
 
@@ -413,6 +511,7 @@ def ca_export(context: _Context, name: str, chain: bool, der: bool, as_json: boo
         show(result, as_json)
     elif der:
         sys.stdout.buffer.write(ssl.PEM_cert_to_DER_cert(certificates[0]))
+        sys.stdout.buffer.flush()  # a closed pipe shows here, and not when the interpreter ends
     else:
         click.echo("".join(certificates), nl=False)
 
@@ -536,6 +635,16 @@ def audit_group() -> None:
     """The audit log."""
 
 
+@audit_group.command("list")
+@_LIMIT
+@_JSON
+@click.pass_obj
+def audit_list(context: _Context, limit: int, as_json: bool) -> None:
+    """List the records, the newest first: who did what, and how it ended."""
+    rows = context.command("audit.list", limit=limit)
+    show_rows(rows, ("sequence", "at", "actor", "action", "outcome", "detail"), as_json)
+
+
 @audit_group.command("verify")
 @click.option(
     "--head",
@@ -563,6 +672,23 @@ def audit_head(context: _Context) -> None:
     click.echo(json.dumps(context.command("audit.head")))
 
 
+@main.group("clock", cls=_Group)
+def clock_group() -> None:
+    """The machine's clock, as the server sees it."""
+
+
+@clock_group.command("accept")
+@_JSON
+@click.pass_obj
+def clock_accept(context: _Context, as_json: bool) -> None:
+    """Say that the clock is right now, although records of a later time are there.
+
+    Only after the clock had been ahead by mistake and was corrected: issuing waits otherwise until the
+    wrong time is reached.
+    """
+    show(context.command("clock.accept"), as_json)
+
+
 @main.command("doctor")
 @_JSON
 @click.pass_obj
@@ -571,6 +697,7 @@ def doctor_command(context: _Context, as_json: bool) -> None:
     from pkiserver.doctor import examine
 
     findings = asyncio.run(examine(context.home))
-    show_rows([finding.to_json() for finding in findings], ("check", "ok", "detail"), as_json)
+    rows = [{**finding.to_json(), "detail": context.hint(finding.detail)} for finding in findings]
+    show_rows(rows, ("check", "ok", "detail"), as_json)
     if not all(finding.ok for finding in findings):
         sys.exit(1)

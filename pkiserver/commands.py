@@ -1,6 +1,7 @@
 """What the command line can ask for, by name: one table, for a running server and for a stopped one."""
 
 import json
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -12,32 +13,50 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from pydantic import ConfigDict, ValidationError, validate_call
 
 from pkiserver import audit
+from pkiserver.bounds import MAX_LIST
 from pkiserver.ca.authorities import Authorities, Authority
 from pkiserver.ca.hierarchy import Hierarchy
 from pkiserver.ca.outside_root import OutsideRoot
 from pkiserver.ca.server_certificates import ServerCertificates
 from pkiserver.clock import Clock
-from pkiserver.errors import ConflictError, NotFoundError, RefusedError
+from pkiserver.errors import ConflictError, NotFoundError, PKIServerError, RefusedError
 from pkiserver.progress import Progress
 from pkiserver.ra import credentials as credential_rules
 from pkiserver.ra.credentials import Credentials
-from pkiserver.ra.lifecycle import Action, Command, HoldOwner, Standing, State
+from pkiserver.ra.lifecycle import REVOCATION_REASONS, Action, Command, HoldOwner, Standing, State
 from pkiserver.ra.status_changes import StatusChanges
-from pkiserver.reasons import REASONS
+from pkiserver.readiness import ClockGuard, accept_clock
 from pkiserver.status.crl_publisher import CRLPublisher
 from pkiserver.storage import Storage
 from protocols.asn1.ocsp import CRLReason
+from protocols.errors import ErrorKind, ProtocolError
 from protocols.x509.certificate import serial_text
 from protocols.x509.names import subject_text
 from store import audit as audit_chain
 from store import certificates, status_events
 from store import credentials as credential_rows
+from store.database import Transaction
 from store.records import CertificateRecord
 
-MAX_LIST: Final = 1000
 MAX_CREDENTIAL_LIFETIME_S: Final = 10 * 366 * 86_400  # beyond it is a slip of the keyboard
 AUDIT_PAGE: Final = 2000
+_HEXADECIMAL: Final = re.compile(r"[0-9A-Fa-f]{1,64}")
 _strict = validate_call(config=ConfigDict(strict=True, arbitrary_types_allowed=True))
+
+# These change nothing; the refusals of all others are audited.
+READING: Final = frozenset(
+    {
+        "credential.list",
+        "certificate.list",
+        "certificate.show",
+        "ca.list",
+        "ca.show",
+        "ca.export",
+        "audit.verify",
+        "audit.head",
+        "audit.list",
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +72,7 @@ class CommandServices:
     hierarchy: Hierarchy
     outside_root: OutsideRoot
     server_certificates: ServerCertificates
+    clock_guard: ClockGuard
     on_authorities_changed: Callable[[], None]
 
 
@@ -89,6 +109,8 @@ class Commands:
             "ca.csr": self.authority_csr,
             "ca.import": self.import_authority,
             "crl.publish": self.publish_crls,
+            "audit.list": self.list_audit,
+            "clock.accept": self.accept_clock,
             "audit.verify": self.verify_audit,
             "audit.head": self.audit_head,
         }
@@ -99,10 +121,32 @@ class Commands:
         if handler is None:
             raise NotFoundError(f"no command {command}: client and server are of different versions")
         try:
+            return await self._checked(handler, command, Caller(actor, progress), arguments)
+        except (PKIServerError, ProtocolError) as error:
+            if command not in READING and error.kind is not ErrorKind.UNAVAILABLE:
+                await self._record_refusal(command, actor, error)
+            raise
+
+    async def _checked(
+        self, handler: Callable[..., Awaitable[Any]], command: str, caller: Caller, arguments: dict[str, Any]
+    ) -> Any:
+        try:
             json.dumps(arguments, ensure_ascii=False).encode()  # fails for what is no Unicode text
-            return await _strict(handler)(Caller(actor, progress), **arguments)
+            return await _strict(handler)(caller, **arguments)
         except (ValidationError, UnicodeEncodeError) as error:
             raise RefusedError(f"wrong arguments for {command}") from error
+
+    async def _record_refusal(self, command: str, actor: str, error: PKIServerError | ProtocolError) -> None:
+        # The message may quote what was typed, a name or a serial.
+        entry = audit.entry(
+            self._clock.now(),
+            actor,
+            command,
+            "refused",
+            kind=error.kind.value,
+            personal={"reason": str(error)},
+        )
+        await self._storage.write(lambda tx: audit_chain.append(tx, entry))
 
     async def create_credential(
         self,
@@ -186,9 +230,11 @@ class Commands:
         return await self._change(caller, serial, ca, Command(Action.RESTORE, _owner(by)))
 
     async def revoke(self, caller: Caller, *, serial: str, ca: str | None, reason: str) -> dict[str, Any]:
-        if reason not in REASONS:
-            raise RefusedError(f"no reason {reason}: there are {', '.join(REASONS)}")
-        return await self._change(caller, serial, ca, Command(Action.REVOKE, reason=REASONS[reason]))
+        if reason not in REVOCATION_REASONS:
+            raise RefusedError(f"no reason {reason}: there are {', '.join(REVOCATION_REASONS)}")
+        return await self._change(
+            caller, serial, ca, Command(Action.REVOKE, reason=REVOCATION_REASONS[reason])
+        )
 
     async def list_authorities(self, _: Caller) -> list[dict[str, Any]]:
         return [
@@ -218,8 +264,8 @@ class Commands:
         found = self._authorities.chain(name) if chain else [self._authorities.get(name)]
         return {"certificates": [a.certificate.public_bytes(Encoding.PEM).decode() for a in found]}
 
-    async def authority_csr(self, _: Caller, *, name: str) -> dict[str, Any]:
-        request = x509.load_der_x509_csr(await self._services.outside_root.csr(name))
+    async def authority_csr(self, caller: Caller, *, name: str) -> dict[str, Any]:
+        request = x509.load_der_x509_csr(await self._services.outside_root.csr(name, caller.actor))
         return {"pem": request.public_bytes(Encoding.PEM).decode()}
 
     async def import_authority(self, caller: Caller, *, name: str, pem: str) -> dict[str, Any]:
@@ -249,6 +295,23 @@ class Commands:
                 }
             )
         return published
+
+    async def list_audit(self, _: Caller, *, limit: int) -> list[dict[str, Any]]:
+        number = max(1, min(limit, MAX_LIST))
+        found = await self._storage.read(lambda tx: audit_chain.newest(tx, number))
+        return [audit.as_json(record) for record in found]
+
+    async def accept_clock(self, caller: Caller) -> dict[str, Any]:
+        now = self._clock.now()
+        entry = audit.entry(now, caller.actor, "clock.accept", accepted=now.isoformat())
+
+        def transaction(tx: Transaction) -> None:
+            accept_clock(tx, now)
+            audit_chain.append(tx, entry)
+
+        await self._storage.write(transaction)
+        self._services.clock_guard.accept()
+        return {"accepted": now.isoformat()}
 
     async def verify_audit(self, caller: Caller, *, head: str | None) -> dict[str, Any]:
         verifier = audit.ChainVerifier(audit.Head.parse(head) if head is not None else None)
@@ -324,10 +387,10 @@ def _owner(text: str) -> HoldOwner:
 
 def parse_serial(text: str) -> int:
     """Return a serial typed in hexadecimal, colons allowed; `RefusedError` for anything else."""
-    try:
-        serial = int(text.replace(":", ""), 16)
-    except ValueError as error:
-        raise RefusedError(f"{text[:60]!r} is no serial number in hexadecimal") from error
+    digits = text.replace(":", "")
+    if _HEXADECIMAL.fullmatch(digits) is None:
+        raise RefusedError(f"{text[:60]!r} is no serial number in hexadecimal")
+    serial = int(digits, 16)
     if not 0 < serial < 1 << 127:
         raise NotFoundError(f"no certificate with serial {text[:60]!r}: it is out of range")
     return serial

@@ -29,6 +29,7 @@ MAX_ANSWER_BYTES: Final = 1 << 24  # of a line of the answer; the longest is a l
 REQUEST_TIMEOUT_S: Final = 10.0  # for the request to arrive; the work itself may take longer
 MAX_CLIENTS: Final = 32
 _CREDENTIALS: Final = struct.Struct("3i")  # pid, uid, gid (unix(7), SO_PEERCRED)
+_ENDED: Final = "the server ended before it answered; look at its log"
 _log = structlog.get_logger("pkiserver.control")
 
 Run = Callable[[str, dict[str, Any], str, Progress], Awaitable[Any]]
@@ -153,16 +154,21 @@ class CommandFailedError(PKIServerError):
     """The running server refused or failed a command; the message is the server's."""
 
 
+async def _open(socket_path: _SocketPath) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    descriptor, path = socket_path.open()
+    try:
+        return await asyncio.open_unix_connection(path, limit=MAX_ANSWER_BYTES)
+    finally:
+        os.close(descriptor)
+
+
 @asynccontextmanager
 async def _connected(home: Home) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter] | None]:
-    descriptor, path = _socket_path(home).open()
     try:
-        reader, writer = await asyncio.open_unix_connection(path, limit=MAX_ANSWER_BYTES)
+        reader, writer = await _open(_socket_path(home))
     except (FileNotFoundError, ConnectionRefusedError):
         yield None
         return
-    finally:
-        os.close(descriptor)
     try:
         yield reader, writer
     finally:
@@ -178,14 +184,17 @@ async def call(home: Home, command: str, arguments: dict[str, Any], progress: Pr
         if connection is None:
             return None
         reader, writer = connection
-        writer.write(json.dumps({"command": command, "arguments": arguments}).encode() + b"\n")
-        await writer.drain()
-        while line := await reader.readline():
-            message = json.loads(line)
-            if "progress" in message:
-                progress(*message["progress"])
-            elif "error" in message:
-                raise CommandFailedError(message["error"]["message"])
-            else:
-                return (message["result"],)
-    raise CommandFailedError("the server ended before it answered; look at its log")
+        try:
+            writer.write(json.dumps({"command": command, "arguments": arguments}).encode() + b"\n")
+            await writer.drain()
+            while (line := await reader.readline()).endswith(b"\n"):
+                message = json.loads(line)
+                if "progress" in message:
+                    progress(*message["progress"])
+                elif "error" in message:
+                    raise CommandFailedError(message["error"]["message"])
+                else:
+                    return (message["result"],)
+        except ConnectionError as error:
+            raise CommandFailedError(_ENDED) from error
+    raise CommandFailedError(_ENDED)

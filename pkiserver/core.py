@@ -13,9 +13,10 @@ from config.profile import SHIPPED_PROFILES, Profile, check_issuers, load_profil
 from config.schema import Settings
 from config.schema_keys import Keys
 from pkiserver.ca.authorities import Authorities
-from pkiserver.ca.hierarchy import CAServices, Hierarchy
-from pkiserver.ca.issuance import Issuance
+from pkiserver.ca.hierarchy import Hierarchy
+from pkiserver.ca.issuance import Issuance, OnEvent
 from pkiserver.ca.outside_root import OutsideRoot
+from pkiserver.ca.own_certificates import CAServices
 from pkiserver.ca.server_certificates import ServerCertificates
 from pkiserver.ca.weak_keys import load_weak_keys
 from pkiserver.clock import Clock
@@ -52,7 +53,7 @@ class Core:
     enrollment: Enrollment
     crl_publisher: CRLPublisher
     commands: Commands
-    listeners: list[Callable[[], None]]  # called after each commit of a status event
+    listeners: list[OnEvent]  # awaited after each commit of a status event
     authority_listeners: list[Callable[[], None]]  # called when authorities or responders changed
 
 
@@ -107,7 +108,6 @@ def signer_settings(home: Home, keys: Keys) -> SignerSettings:
         token_serial=keys.token_serial or None,
         pin_file=path(keys.pin_file),
         pin_env=keys.pin_env or None,
-        environment=("SOFTHSM2_CONF",),
     )
 
 
@@ -136,12 +136,12 @@ async def _compose(
     storage_guard = StorageGuard(storage, home.path, settings.storage.min_free)
     readiness.needs(storage_guard.cause)
     readiness.needs(clock_guard.cause)
-    listeners: list[Callable[[], None]] = []
+    listeners: list[OnEvent] = []
     authority_listeners: list[Callable[[], None]] = []
 
-    def on_event() -> None:
+    async def on_event(sequence: int) -> None:
         for listener in listeners:
-            listener()
+            await listener(sequence)
 
     def on_authorities_changed() -> None:
         for listener in authority_listeners:
@@ -189,6 +189,7 @@ async def _compose(
             hierarchy=hierarchy,
             outside_root=OutsideRoot(services, hierarchy),
             server_certificates=server_certificates,
+            clock_guard=clock_guard,
             on_authorities_changed=on_authorities_changed,
         )
     )

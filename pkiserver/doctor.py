@@ -1,6 +1,7 @@
 """Looks a home over, server running or not, and says what is wrong and what to do about it."""
 
 import asyncio
+import http.client
 import json
 import os
 import shutil
@@ -13,16 +14,35 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
+import pkcs11
 from cryptography import x509
 
 from config.errors import ConfigError
 from config.schema import Settings
+from config.schema_keys import Keys
 from config.schema_status import load_status_settings
+from pkiserver.beginnings import unfinished
 from pkiserver.core import load_configuration
-from pkiserver.home import Home
+from pkiserver.home import Home, Role, is_at_work
+from store import certificates
+from store.authorities import all_authorities, all_responders
+from store.database import Transaction, read_only
+from store.errors import StorageError
+from store.records import AuthorityRecord, ResponderRecord
 
 EXPIRY_WARNING: Final = timedelta(days=30)
+OVERDUE_SHARE: Final = 4  # OCSP signers are renewed with a third of their life left; a quarter is too late
 READY_TIMEOUT_S: Final = 5.0
+_BEGUN: Final = "this home was begun and not finished: run `pkiserver init`"
+_RENEW: Final = "start the server, which renews it"
+_CAUSE_ADVICE: Final = {
+    "storage": "make room on the disk, or mend it; issuing goes on by itself",
+    "clock": "set the clock right (NTP); issuing goes on when it has caught up",
+    "presigner": "look at the signer and the disk; it tries again by itself",
+    "crl": "look at the signer and the disk; `pkiserver crl publish` tries at once",
+    "responses": "look at the machine that exports, and at what carries the exports here",
+    "signer": "look at the log; correct passphrase or PIN and restart the server",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,36 +61,56 @@ class Finding:
 async def examine(home: Home) -> list[Finding]:
     """Return every finding about a home, in the order in which an operator would look."""
     if not home.exists():
-        return [Finding("home", False, f"there is no home at {home.path}: run `pkiserver init --defaults`")]
-    findings = [Finding("home", True, str(home.path))]
-    if not home.database.exists() and not home.keys.exists():
-        return findings + await asyncio.to_thread(_status_machine, home)
+        where = home.path.absolute()
+        return [Finding("home", False, f"there is no home at {where}: run `pkiserver init --defaults`")]
+    if home.only_serves_status():
+        return await asyncio.to_thread(_status_machine, home)
+    findings = [*_home(home)]
     try:
         settings, profiles = load_configuration(home)
     except ConfigError as error:
         return findings + [Finding("configuration", False, str(finding)) for finding in error.findings]
     findings.append(Finding("configuration", True, f"{len(profiles)} certificate profiles"))
     findings += _permissions(home)
+    findings += _keys(home, settings.keys)
     findings += _disk(home, settings)
+    findings += _authorities(home)
     findings += _certificates(home)
-    findings += await asyncio.to_thread(lambda: list(_server(home.endpoints)))
-    if home.status_endpoints.exists():
-        findings += await asyncio.to_thread(lambda: list(_server(home.status_endpoints)))
+    findings += await asyncio.to_thread(lambda: list(_server(home)))
+    if is_at_work(home, "status"):
+        findings += await asyncio.to_thread(lambda: list(_server(home, "status")))
     findings += _weak_keys(settings)
     return findings
 
 
 def _status_machine(home: Home) -> list[Finding]:
     """Return what there is to say of the home of a machine that only serves status."""
+    findings = [Finding("home", True, str(home.path))]
     try:
         load_status_settings(home.configuration)
     except ConfigError as error:
-        return [Finding("configuration", False, str(finding)) for finding in error.findings]
-    return [
-        Finding("configuration", True, "only serves status"),
-        *(finding for finding in _certificates(home) if finding.check == "crl"),
-        *_server(home.status_endpoints),
-    ]
+        return findings + [Finding("configuration", False, str(finding)) for finding in error.findings]
+    findings.append(Finding("configuration", True, "only serves status"))
+    findings += _server(home, "status")
+    return findings
+
+
+def _home(home: Home) -> Iterator[Finding]:
+    where = home.path.absolute()
+    if os.statvfs(home.path).f_flag & os.ST_RDONLY:
+        yield Finding("home", False, f"the file system of {where} is read-only: mount it for writing")
+    elif not os.access(home.path, os.W_OK | os.X_OK):
+        owner = home.path.stat().st_uid
+        yield Finding("home", False, f"this user may not write {where}: run as its owner (user id {owner})")
+    else:
+        yield Finding("home", True, str(home.path))
+    try:
+        begun = unfinished(home)
+    except StorageError as error:
+        yield Finding("database", False, f"{home.database}: {error}: mend it, or restore a backup")
+        return
+    if begun:
+        yield Finding("home", False, _BEGUN)
 
 
 def _permissions(home: Home) -> Iterator[Finding]:
@@ -84,6 +124,56 @@ def _permissions(home: Home) -> Iterator[Finding]:
             yield Finding("permissions", False, f"{path} belongs to another user: chown it to the server's")
 
 
+def _keys(home: Home, keys: Keys) -> Iterator[Finding]:
+    if keys.store == "software":
+        yield from _secret(home, "passphrase", keys.passphrase_file, keys.passphrase_env)
+        return
+    yield from _secret(home, "pin", keys.pin_file, keys.pin_env)
+    module = home.path / (keys.module or "")
+    if not module.is_file():
+        detail = f"{module} is missing (keys.module): install the PKCS #11 module, or correct its path"
+        yield Finding("keys", False, detail)
+        return
+    yield _token(str(module), keys)
+
+
+def _token(module: str, keys: Keys) -> Finding:
+    label = keys.token_label
+    wanted: dict[str, Any] = {"token_label": label}
+    if keys.token_serial:
+        wanted["token_serial"] = keys.token_serial.encode()
+    try:
+        pkcs11.lib(module).get_token(**wanted)
+    except pkcs11.NoSuchToken:
+        detail = f'there is no token "{label}" (keys.token_label): plug it in, or initialise one'
+        return Finding("keys", False, detail)
+    except pkcs11.MultipleTokensReturned:
+        return Finding("keys", False, f'several tokens are "{label}": say which with keys.token_serial')
+    except pkcs11.PKCS11Error as error:
+        detail = f"{module} does not work ({type(error).__name__}): see its maker's configuration"
+        return Finding("keys", False, detail)
+    return Finding("keys", True, f'token "{label}"')
+
+
+def _secret(home: Home, name: str, file: Path | None, variable: str) -> Iterator[Finding]:
+    if variable:
+        known = "is set" if variable in os.environ else "is not set here; the server must have it"
+        yield Finding("keys", True, f"{variable} (keys.{name}_env) {known}")
+        return
+    path = home.path / (file or "")
+    option = f"keys.{name}_file"
+    try:
+        mode, content = path.stat().st_mode, path.read_bytes()
+    except OSError as error:
+        reason = error.strerror or "input/output error"
+        yield Finding("keys", False, f"{path}: {reason}: restore it, or say with {option} where it is")
+        return
+    if mode & stat.S_IRWXO:
+        yield Finding("keys", False, f"{path} is open to others: chmod 600 it")
+    if not content.strip():
+        yield Finding("keys", False, f"{path} is empty: restore it, or say with {option} where it is")
+
+
 def _disk(home: Home, settings: Settings) -> Iterator[Finding]:
     free = shutil.disk_usage(home.path).free
     enough = free >= settings.storage.min_free
@@ -92,26 +182,88 @@ def _disk(home: Home, settings: Settings) -> Iterator[Finding]:
     yield Finding("disk", enough, detail)
 
 
+@dataclass(frozen=True, slots=True)
+class _Recorded:
+    """What the database says of the server's own certificates."""
+
+    authorities: list[AuthorityRecord]
+    responders: list[ResponderRecord]
+    states: dict[str, str]  # of the authorities' certificates, by name
+
+
+def _recorded(tx: Transaction) -> _Recorded:
+    authorities = all_authorities(tx)
+    ids = {record.name: record.id for record in authorities}
+    states = {}
+    for record in authorities:
+        if record.certificate and record.parent:
+            serial = x509.load_der_x509_certificate(record.certificate).serial_number
+            found = certificates.get(tx, ids[record.parent], serial) if serial.bit_length() < 128 else None
+            if found is not None:
+                states[record.name] = found.state
+    return _Recorded(authorities, all_responders(tx), states)
+
+
+def _authorities(home: Home) -> Iterator[Finding]:
+    try:
+        recorded = read_only(home.database, _recorded)
+    except StorageError:  # said already
+        return
+    if recorded is None:
+        return
+    now = datetime.now(UTC)
+    newest = {record.authority: record for record in recorded.responders}
+    for authority in recorded.authorities:
+        state = recorded.states.get(authority.name, "active")
+        if state != "active":
+            detail = f"the certificate of {authority.name} is {state}: nobody trusts what it issued; "
+            advice = (
+                "restore it" if state == "suspended" else "make another authority, enrol its holders anew"
+            )
+            yield Finding("authority", False, detail + advice)
+        crl = home.public / "crl" / f"{authority.name}.crl"
+        if authority.certificate and authority.key_label is None and not crl.exists():
+            yield Finding("crl", False, f"{crl} is missing: make it at the outside root and put it in place")
+        if authority.id in newest:
+            yield _responder(authority.name, newest[authority.id], now)
+
+
+def _responder(name: str, record: ResponderRecord, now: datetime) -> Finding:
+    certificate = x509.load_der_x509_certificate(record.certificate)
+    left = certificate.not_valid_after_utc - now
+    lifetime = certificate.not_valid_after_utc - certificate.not_valid_before_utc
+    ok = left >= lifetime / OVERDUE_SHARE
+    detail = f"OCSP signer of {name}: {left.days} days left"
+    return Finding("certificate", ok, detail if ok else f"{detail}: {_RENEW}; where it runs, see its log")
+
+
 def _certificates(home: Home) -> Iterator[Finding]:
     now = datetime.now(UTC)
-    paths = [*sorted((home.public / "ca").glob("*.cer")), home.tls / "server.pem"]
-    for path in paths:
+    for path in (*sorted((home.public / "ca").glob("*.cer")), home.tls / "server.pem"):
         certificate = _certificate(path)
         if certificate is None:
             detail = f"{path} is missing or damaged: is the hierarchy complete? see `pkiserver ca list`"
             yield Finding("certificate", False, detail)
             continue
         left = certificate.not_valid_after_utc - now
-        yield Finding("certificate", left > EXPIRY_WARNING, f"{path.name}: {left.days} days left")
+        advice = _RENEW if path.suffix == ".pem" else "set up the authority that follows it"
+        detail = f"{path.name}: {left.days} days left"
+        ok = left > EXPIRY_WARNING
+        yield Finding("certificate", ok, detail if ok else f"{detail}: {advice}")
+    yield from _crls(home, now)
+
+
+def _crls(home: Home, now: datetime) -> Iterator[Finding]:
     for path in sorted((home.public / "crl").glob("*.crl")):
         try:
             next_update = x509.load_der_x509_crl(path.read_bytes()).next_update_utc
-        except ValueError:
+        except (OSError, ValueError):
             yield Finding("crl", False, f"{path} is damaged: start the server, which writes it again")
             continue
         fresh = next_update is not None and next_update > now
-        detail = f"{path.name}: nextUpdate {next_update:%Y-%m-%d %H:%M} UTC"
-        yield Finding("crl", fresh, detail if fresh else f"{detail} has passed: start the server")
+        detail = f"{path.name}: nextUpdate {next_update:%Y-%m-%d %H:%M} UTC" if next_update else path.name
+        advice = "has passed: start the server; a CRL of an outside root is to be made there"
+        yield Finding("crl", fresh, detail if fresh else f"{detail} {advice}")
 
 
 def _certificate(path: Path) -> x509.Certificate | None:
@@ -120,38 +272,44 @@ def _certificate(path: Path) -> x509.Certificate | None:
         if path.suffix == ".cer":
             return x509.load_der_x509_certificate(content)
         return x509.load_pem_x509_certificates(content)[0]
-    except (FileNotFoundError, ValueError):
+    except (OSError, ValueError):
         return None
 
 
-def _server(endpoints: Path) -> Iterator[Finding]:
-    try:
-        metrics = json.loads(endpoints.read_text())["metrics"]
-    except FileNotFoundError:
+def _server(home: Home, role: Role = "writer") -> Iterator[Finding]:
+    endpoints = home.endpoints if role == "writer" else home.status_endpoints
+    if not endpoints.exists() or not is_at_work(home, role):  # a killed server leaves its endpoints behind
         yield Finding("server", True, "not running")
         return
-    except (ValueError, KeyError, TypeError):
-        yield Finding("server", False, f"{endpoints} is damaged: start the server again")
+    try:
+        metrics = json.loads(endpoints.read_text())["metrics"]
+        address = (str(metrics[0][0]), int(metrics[0][1])) if metrics else None
+    except (ValueError, KeyError, TypeError, IndexError):
+        yield Finding("server", False, f"{endpoints} is damaged: restart the server")
         return
-    if not metrics:
+    if address is None:
         yield Finding("server", True, "running; its metrics address is closed, so nothing more is known")
         return
-    host, port = metrics[0]
+    yield from _readiness(*address)
+
+
+def _readiness(host: str, port: int) -> Iterator[Finding]:
     try:
         causes = _ready(f"http://[{host}]:{port}/ready" if ":" in host else f"http://{host}:{port}/ready")
-    except OSError as error:
-        yield Finding(
-            "server", False, f"it does not answer on its metrics address ({error}): look at its log"
-        )
+        states = [(str(one["name"]), str(one["state"]), str(one["detail"])) for one in causes]
+    except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError) as error:
+        detail = f"it does not answer on its metrics address ({error}): look at its log"
+        yield Finding("server", False, detail)
         return
-    for cause in causes:
-        detail = cause["detail"] or cause["state"]
-        yield Finding(f"server: {cause['name']}", cause["state"] == "ok", detail)
+    for name, state, detail in states:
+        advice = "" if state == "ok" else f": {_CAUSE_ADVICE.get(name, 'look at its log')}"
+        yield Finding(f"server: {name}", state == "ok", (detail or state) + advice)
 
 
 def _ready(url: str) -> list[dict[str, str]]:
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # it is on this machine
     try:
-        with urllib.request.urlopen(url, timeout=READY_TIMEOUT_S) as response:  # noqa: S310 - our own http address
+        with opener.open(url, timeout=READY_TIMEOUT_S) as response:
             body = response.read()
     except urllib.error.HTTPError as error:  # 503 carries the causes as 200 does
         body = error.read()

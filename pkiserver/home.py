@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from typing import BinaryIO, Final, Literal, Self
 from pkiserver.errors import ConflictError
 
 PRIVATE_FOLDER_MODE: Final = 0o700
+PUBLIC_FOLDER_MODE: Final = 0o755
 PRIVATE_FILE_MODE: Final = 0o600
 PUBLIC_FILE_MODE: Final = 0o644
 
@@ -75,16 +77,39 @@ class Home:
         """True when `init` was here."""
         return self.configuration.exists()
 
+    def only_serves_status(self) -> bool:
+        """True for the home of a status machine: `init` was never here, it would have made these first."""
+        return not self.database.exists() and not self.keys.exists()
+
     def make(self) -> None:
-        """Make the folders that are missing, private to the owner where they hold secrets."""
-        for folder in (self.path, self.keys, self.tls, self.administrator, self.run, self.profiles):
-            folder.mkdir(mode=PRIVATE_FOLDER_MODE, parents=True, exist_ok=True)
-        for folder in (self.public / "crl", self.public / "ca", self.responses):
-            folder.mkdir(parents=True, exist_ok=True)
+        """Make the folders that are missing, and close all to others but those of `public`.
+
+        Whatever the umask, and for folders that are there already: a home may have been made by hand. The
+        mode of a folder that is not ours is its owner's affair.
+        """
+        private = (self.keys, self.tls, self.administrator, self.run, self.profiles, self.responses)
+        for folder in (self.path, *private):
+            _make_folder(folder, PRIVATE_FOLDER_MODE)
+        self.make_public()
+
+    def make_public(self) -> None:
+        """Make the folders of `public` where they are missing, open to all."""
+        for folder in (self.public, self.public / "crl", self.public / "ca"):
+            _make_folder(folder, PUBLIC_FOLDER_MODE)
+
+
+def _make_folder(path: Path, mode: int) -> None:
+    path.mkdir(mode=mode, parents=True, exist_ok=True)
+    found = path.stat()
+    if found.st_uid == os.geteuid() and stat.S_IMODE(found.st_mode) != mode:
+        path.chmod(mode)
 
 
 def write_file(path: Path, content: bytes, mode: int) -> None:
-    """Replace a file atomically and durably: readers see the old bytes or the new, never a part."""
+    """Replace a file atomically and durably: readers see the old bytes or the new, never a part.
+
+    It has `mode` whatever the umask: that of the process closes files to others, and some are public.
+    """
     with replaced_file(path, mode) as file:
         file.write(content)
 
@@ -97,6 +122,7 @@ def replaced_file(path: Path, mode: int) -> Iterator[BinaryIO]:
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     try:
         with os.fdopen(descriptor, "wb") as file:
+            os.fchmod(file.fileno(), mode)
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -111,19 +137,41 @@ def replaced_file(path: Path, mode: int) -> Iterator[BinaryIO]:
         os.close(folder)
 
 
+Role = Literal["writer", "status"]
+
+
+def is_at_work(home: Home, role: Role = "writer") -> bool:
+    """Return whether some process holds this lock of a home; needs no write access."""
+    try:
+        descriptor = os.open(_lock_path(home, role), os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def _lock_path(home: Home, role: Role) -> Path:
+    return home.run / ("lock" if role == "writer" else "status.lock")
+
+
 class HomeLock:
     """The exclusive lock of a home: who holds it is the one writer.
 
     With `role="status"` it is another lock, of the one server that serves status alone and writes nothing.
     """
 
-    def __init__(self, home: Home, role: Literal["writer", "status"] = "writer") -> None:
-        self._path = home.run / ("lock" if role == "writer" else "status.lock")
+    def __init__(self, home: Home, role: Role = "writer") -> None:
+        self._path = _lock_path(home, role)
         self._descriptor: int | None = None
 
     def __enter__(self) -> Self:
         """Take the lock; `ConflictError` when another process holds it."""
-        self._path.parent.mkdir(mode=PRIVATE_FOLDER_MODE, exist_ok=True)
+        self._path.parent.mkdir(mode=PRIVATE_FOLDER_MODE, exist_ok=True)  # a backup has no `run/`
         descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, PRIVATE_FILE_MODE)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

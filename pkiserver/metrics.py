@@ -164,6 +164,12 @@ class Metrics:
         self.handshake_failures: Final = Counter(
             "pkiserver_tls_handshake_failures", "TLS handshakes that failed", registry=registry
         )
+        self.connections_refused: Final = Counter(
+            "pkiserver_connections_refused",
+            "Connections closed at once: their address held as many as one may",
+            ("listener",),
+            registry=registry,
+        )
         self.read_failures: Final = Counter(
             "pkiserver_metric_read_failures", "Metrics that could not be read", ("metric",), registry=registry
         )

@@ -1,22 +1,105 @@
-"""What the command line prints: results as text or JSON, and the progress of long work."""
+"""What the command line prints: results as text or JSON, errors with advice, the progress of long work."""
 
+import errno
 import json
+import pwd
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from pathlib import Path
+from typing import Any, Final
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn
+from rich.console import Console, RenderableType
+from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, SpinnerColumn, Task, TextColumn
 from rich.progress import Progress as Bars
 from rich.table import Table
 from rich.text import Text
 
+from config.errors import ConfigError
+from config.loader import load_settings
+from pkiserver.home import Home
 from pkiserver.logs import escaped
 from pkiserver.progress import Progress, silent
+from pkiserver.signer.errors import SignerError, SignerSecretError
 
-MAX_CELL_CHARACTERS = 2_000
+MAX_CELL_CHARACTERS: Final = 2_000
+_LISTENING: Final = "cannot listen on "  # how the listeners of `web` begin
+_ADDRESS_ADVICE: Final = {
+    errno.EADDRINUSE: "another program has it: stop that one, or choose another address with --http, --https,"
+    " --metrics or under [listen] of the configuration",
+    errno.EADDRNOTAVAIL: "no interface of this machine has it: see `ip address`",
+    errno.EACCES: "ports below 1024 need CAP_NET_BIND_SERVICE, which a systemd unit can give",
+}
+_FILE_ADVICE: Final = {
+    errno.EROFS: "mount it for writing",
+    errno.ENOSPC: "make room",
+    errno.EDQUOT: "make room",
+}
+
+
+def error_text(error: Exception, home: Home | None) -> str:
+    """Return an error as one printable line with what to do; a line a finding for the configuration's."""
+    if isinstance(error, ConfigError):
+        lines = str(error).splitlines()
+    elif isinstance(error, OSError):
+        lines = [_os_error(error)]
+    else:
+        lines = [str(error) + _advice(error, home)]
+    return "\n".join(map(escaped, lines))
+
+
+def _os_error(error: OSError) -> str:
+    reason = error.strerror or str(error)
+    if error.filename is None:
+        return reason
+    path = Path(str(error.filename)).absolute()
+    advice = _FILE_ADVICE.get(error.errno or 0)
+    if isinstance(error, PermissionError):
+        advice = f"give the command as {_owner(path)}"
+    return f"{path}: {reason}" + (f": {advice}" if advice else "")
+
+
+def _owner(path: Path) -> str:
+    """Return who may work with a path: the owner of the nearest part of it that can be looked at."""
+    for part in (path, *path.parents):
+        try:
+            uid = part.stat().st_uid
+        except OSError:
+            continue
+        try:
+            return f"{pwd.getpwuid(uid).pw_name}, whose {part} is"
+        except KeyError:
+            return f"user {uid}, whose {part} is"
+    return "its owner"
+
+
+def _advice(error: Exception, home: Home | None) -> str:
+    """Return what to add to the message of an error from below, which knows nothing of options."""
+    if str(error).startswith(_LISTENING) and isinstance(error.__cause__, OSError):
+        advice = _ADDRESS_ADVICE.get(error.__cause__.errno or 0)
+        return f": {advice}" if advice else ""
+    if isinstance(error, SignerError) and home is not None:
+        return _key_options(home, secret=isinstance(error, SignerSecretError))
+    return ""
+
+
+def _key_options(home: Home, *, secret: bool) -> str:
+    """Return the options of the key store that an error of it is about."""
+    try:
+        keys = load_settings(home.configuration).keys
+    except ConfigError:
+        return ""
+    if keys.store == "software":
+        names = ("passphrase_env",) if keys.passphrase_env else ("passphrase_file",)
+        return _options(home, keys, names) if secret else ""
+    names = ("pin_env",) if keys.pin_env else ("pin_file",)
+    return _options(home, keys, names if secret else ("module", "token_label"))
+
+
+def _options(home: Home, keys: object, names: Sequence[str]) -> str:
+    said = ", ".join(f'keys.{name} = "{getattr(keys, name)}"' for name in names)
+    return f" ({said} in {home.configuration.absolute()})"
 
 
 def show(result: dict[str, Any], as_json: bool) -> None:
@@ -43,11 +126,14 @@ def show_rows(rows: Sequence[dict[str, Any]], columns: Sequence[str], as_json: b
         click.echo(json.dumps(rows, ensure_ascii=False, indent=2))
         return
     table = Table(box=None, pad_edge=False, header_style="bold")
+    console = Console(width=None if sys.stdout.isatty() else MAX_CELL_CHARACTERS)
     for column in columns:
         table.add_column(column.replace("_", " "), overflow="fold", no_wrap=column != columns[-1])
     for row in rows:
         table.add_row(*(Text(_cell(row.get(column))) for column in columns))
-    Console(width=None if sys.stdout.isatty() else MAX_CELL_CHARACTERS).print(table)
+    with console.capture() as captured:
+        console.print(table)
+    click.echo("\n".join(line.rstrip() for line in captured.get().splitlines()))
 
 
 def _cell(value: object) -> str:
@@ -56,13 +142,25 @@ def _cell(value: object) -> str:
     return "-" if value is None else escaped(str(value), MAX_CELL_CHARACTERS)
 
 
+class _OfKnownTotal(ProgressColumn):
+    """A column that stays empty while nobody knows how much work there is."""
+
+    def __init__(self, column: ProgressColumn) -> None:
+        super().__init__()
+        self._column = column
+
+    def render(self, task: Task) -> RenderableType:
+        return self._column(task) if task.total is not None else Text("")
+
+
 @contextmanager
 def progress() -> Iterator[Progress]:
     """Give a function that shows how far long work is: a bar on a terminal, nothing elsewhere."""
     if not sys.stderr.isatty():
         yield silent
         return
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    known = (_OfKnownTotal(BarColumn()), _OfKnownTotal(MofNCompleteColumn()))
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), *known)
     with Bars(*columns, console=Console(stderr=True), transient=True) as bars:
         task = bars.add_task("", total=None)
 

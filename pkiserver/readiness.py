@@ -14,8 +14,11 @@ from pkiserver.health import Cause
 from pkiserver.storage import Storage
 from store import audit as audit_chain
 from store import facts
+from store.database import Transaction
+from store.records import from_unix, to_unix
 
 _PROBE = "storage-probe"
+_ACCEPTED = "clock-accepted"  # the wrong time of the last record, and the time accepted; Unix seconds
 
 
 class ClockGuard:
@@ -35,10 +38,15 @@ class ClockGuard:
                 "clock",
                 ok=False,
                 detail=f"the clock is {behind} behind the last record ({self._latest:%Y-%m-%dT%H:%M:%SZ});"
-                " set it right, issuing goes on when it has caught up",
+                " set it right, issuing goes on when it has caught up; if the clock was ahead before and is"
+                " right now, say `pkiserver clock accept`",
             )
         self._latest = max(self._latest, now)
         return Cause("clock", ok=True, detail="")
+
+    def accept(self) -> None:
+        """Take the clock as right: what was recorded of a later time was wrong."""
+        self._latest = self._clock.now()
 
 
 class StorageGuard:
@@ -101,6 +109,23 @@ class Readiness:
 
 
 async def latest_record_time(storage: Storage) -> datetime | None:
-    """Return the time of the last audit record, which the clock must not fall behind."""
+    """Return the time of the last audit record, which the clock must not fall behind.
+
+    After `accept_clock` it is the time accepted, until records pass the wrong time.
+    """
     head = await storage.read(audit_chain.head)
-    return head.at if head else None
+    accepted = await storage.read(lambda tx: facts.get(tx, _ACCEPTED))
+    if head is None:
+        return None
+    if accepted is not None:
+        wrong, right = (from_unix(int(seconds)) for seconds in accepted.split())
+        if head.at <= wrong:
+            return right
+    return head.at
+
+
+def accept_clock(tx: Transaction, now: datetime) -> None:
+    """Note that the clock is right now, whatever later time was recorded before."""
+    head = audit_chain.head(tx)
+    wrong = head.at if head else now
+    facts.put(tx, _ACCEPTED, f"{to_unix(wrong)} {to_unix(now)}")

@@ -23,9 +23,12 @@ class Addresses:
     https: list[tuple[str, int]]
     metrics: list[tuple[str, int]]
 
-    def write(self, path: Path) -> None:
-        """Say it in the home, for `doctor` and for scripts."""
-        write_file(path, json.dumps(asdict(self)).encode() + b"\n", PRIVATE_FILE_MODE)
+    def tell(self, path: Path) -> None:
+        """Say it in the home, for `doctor` and for scripts; what cannot be written is logged."""
+        try:
+            write_file(path, json.dumps(asdict(self)).encode() + b"\n", PRIVATE_FILE_MODE)
+        except OSError as error:  # a full disk must not keep status from answering
+            _log.error("endpoints-not-written", reason=str(error))
 
 
 class Tasks:

@@ -5,7 +5,7 @@ files; it writes LMDB's lock file and its own files in `run/`. It may run beside
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, closing
 from datetime import UTC, datetime
 from typing import Final
@@ -17,6 +17,7 @@ from pkiserver.clock import Clock
 from pkiserver.health import Cause
 from pkiserver.home import Home
 from pkiserver.metrics import Metrics, Reading, Sample
+from pkiserver.process_limits import connections_for, prepare_process
 from pkiserver.serving import Addresses, Tasks, stop_signal, until_stopped
 from pkiserver.status.watch import Horizon, StatusWatch
 from pkiserver.web.https import Listener
@@ -75,20 +76,22 @@ class StatusServer:
         self._register()
         if self._settings.listen.http:
             await self.workers.start(ready=self._has_answers())
-        operations = web_application(operations_routes(self.metrics, self.causes), Limits())
-        for address in self._settings.listen.metrics:
+        doors = self._settings.listen.metrics
+        limits = Limits(max_connections=connections_for(len(doors), Limits().max_connections))
+        operations = web_application(operations_routes(self.metrics, self.causes), limits)
+        for address in doors:
             listener = Listener(
                 "metrics",
                 operations,
                 host=address.host,
                 port=address.port,
                 metrics=self.metrics,
-                limits=Limits(),
+                limits=limits,
             )
             await listener.start()
             self._operations.append(listener)
         self._tasks.start("watch", self._watch())
-        self.addresses.write(self._home.status_endpoints)
+        self.addresses.tell(self._home.status_endpoints)
         self.metrics.started.set(datetime.now(UTC).timestamp())
 
     async def wait_failed(self) -> None:
@@ -167,8 +170,15 @@ async def running_status_server(
         yield server
 
 
-async def serve_status(home: Home, settings: StatusSettings, clock: Clock) -> None:
+async def serve_status(
+    home: Home,
+    settings: StatusSettings,
+    clock: Clock,
+    started: Callable[[StatusServer], Awaitable[None]],
+) -> None:
     """Serve status until SIGINT or SIGTERM, or until a part fails that must not; then drain."""
+    prepare_process()
     stop = stop_signal()
     async with running_status_server(home, settings, clock) as server:
+        await started(server)
         await until_stopped(server, stop)

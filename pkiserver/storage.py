@@ -5,7 +5,7 @@ from typing import TypeVar
 
 from pkiserver.errors import UnavailableError
 from store.database import Database, Transaction
-from store.errors import StorageError
+from store.errors import StorageError, StorageFailedError
 
 Result = TypeVar("Result")
 
@@ -15,14 +15,15 @@ class Storage:
 
     def __init__(self, database: Database) -> None:
         self.database = database
-        self.failure: str | None = None  # why the last write failed; None after one that succeeded
+        self.failure: str | None = None  # why disk or engine failed; None after a write that succeeded
 
     async def write(self, work: Callable[[Transaction], Result]) -> Result:
         """Run a write transaction, see `store.database.Database.write`."""
         try:
             result = await self.database.write(work)
         except StorageError as error:
-            self.failure = str(error)
+            if isinstance(error, StorageFailedError):
+                self.failure = str(error)
             raise UnavailableError("nothing can be stored now; try again later") from error
         self.failure = None
         return result

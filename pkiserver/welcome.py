@@ -46,34 +46,47 @@ def _screen(server: Server, reference: str, secret: str) -> str:
     ca = shown_path(home.public / "ca")
     program = f"{shown_path(Path(sys.argv[0]))} --home {shown_path(home.path)}"
     return f"""
-pkiserver is running. Ctrl-C stops it.
+pkiserver is running. Ctrl-C stops it. (Only warnings are logged here.)
 
-  OCSP, CRLs, CA certificates   {http}/ocsp   {http}/crl/NAME.crl   {http}/ca/NAME.cer
+  OCSP                          {http}/ocsp
+  CRLs                          {http}/crl/NAME.crl
+  CA certificates               {http}/ca/NAME.cer
   EST                           {https}/.well-known/est
-  metrics and health            {metrics}/metrics   {metrics}/health   {metrics}/ready
+  metrics                       {metrics}/metrics
+  health, readiness             {metrics}/health
+                                {metrics}/ready
 
-  CA certificates               {ca}/root.pem   {ca}/chain.pem
+  root certificate              {ca}/root.pem
+  all CA certificates           {ca}/chain.pem
   administrator's certificate   {shown_path(home.administrator)}/administrator.p12 and .pem,
                                 their password in {shown_path(home.administrator)}/password
 
-  an enrolment credential, good for one certificate of profile {PROFILE} for {EXAMPLE_NAME}:
+  an enrolment credential, good for one certificate
+  of profile {PROFILE} for {EXAMPLE_NAME}:
       reference {reference}   secret {secret}
 
 Try it in another terminal, in this folder:
 
   # make a key, and have it certified
-  openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN={EXAMPLE_NAME} \\
-      -keyout my.key -out my.csr
-  curl -sS --cacert {ca}/root.pem -u '{reference}:{secret}' \\
+  openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes \\
+      -subj /CN={EXAMPLE_NAME} -keyout my.key -out my.csr
+  curl -sS --fail --cacert {ca}/root.pem \\
+      -u '{reference}:{secret}' \\
       -H 'Content-Type: application/pkcs10' --data-binary @my.csr \\
       {https}/.well-known/est/simpleenroll |
       base64 -d | openssl pkcs7 -inform DER -print_certs -out my.crt
 
+  (Error 401: that credential is used up, expired or cancelled. For another:)
+  {program} credential create --profile {PROFILE} \\
+      --subject CN={EXAMPLE_NAME} --san dns:{EXAMPLE_NAME}
+
   # ask whether it is good
-  openssl ocsp -issuer {ca}/infrastructure.pem -cert my.crt -url {http}/ocsp -CAfile {ca}/chain.pem
+  openssl ocsp -issuer {ca}/infrastructure.pem -cert my.crt \\
+      -url {http}/ocsp -CAfile {ca}/chain.pem
 
   # fetch the CRL
-  curl -sS {http}/crl/infrastructure.crl | openssl crl -inform DER -noout -text
+  curl -sS --fail {http}/crl/infrastructure.crl |
+      openssl crl -inform DER -noout -text
 
   # suspend it, and ask again (restore and revoke go likewise)
   {program} certificate suspend \\

@@ -96,6 +96,14 @@ def head(tx: Transaction) -> AuditRecord | None:
     return _record(row) if row else None
 
 
+def newest(tx: Transaction, limit: int) -> list[AuditRecord]:
+    """Return the last records, the newest first, at most `limit`."""
+    return [
+        _record(row)
+        for row in tx.all(f"SELECT {_COLUMNS} FROM audit ORDER BY sequence DESC LIMIT ?", (limit,))
+    ]
+
+
 def after(tx: Transaction, sequence: int, limit: int) -> list[AuditRecord]:
     """Return the records after `sequence` in order, at most `limit`."""
     rows = tx.all(

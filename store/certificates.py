@@ -3,8 +3,8 @@
 from datetime import datetime
 from typing import Any
 
-from store.database import Transaction
-from store.records import CertificateRecord, from_unix, serial_to_blob, to_unix
+from store.database import Transaction, Value
+from store.records import CertificateRecord, StatusRecord, from_unix, serial_to_blob, to_unix
 
 _COLUMNS = "authority, serial, profile, subject, spki_sha256, not_before, not_after, state, certificate"
 
@@ -79,28 +79,59 @@ def newest_of_subject(
     return _record(row) if row else None
 
 
-def in_serial_range(
-    tx: Transaction, authority: int, low: int, high: int, limit: int
-) -> list[CertificateRecord]:
-    """Return certificates of an authority with low <= serial < high in serial order, at most `limit`."""
+def count_since(tx: Transaction, profile: str, subject: str, since: datetime) -> int:
+    """Return how many certificates of one subject and profile were issued since a moment."""
+    row = tx.one(
+        "SELECT count(*) FROM certificates WHERE subject = ? AND profile = ? AND not_before > ?",
+        (subject, profile, to_unix(since)),
+    )
+    return int(row[0]) if row else 0
+
+
+_STATUS = (
+    "SELECT c.authority, c.serial, r.revoked_at, r.reason FROM certificates c"
+    " LEFT JOIN revocations r ON r.authority = c.authority AND r.serial = c.serial"
+)
+
+
+def _status(row: tuple[Any, ...]) -> StatusRecord:
+    revoked_at = None if row[2] is None else from_unix(row[2])
+    return StatusRecord(row[0], int.from_bytes(row[1], "big"), revoked_at, row[3])
+
+
+def status(tx: Transaction, authority: int, serial: int) -> StatusRecord | None:
+    """Return what OCSP is to say of a certificate; None where none was issued."""
+    row = tx.one(f"{_STATUS} WHERE c.authority = ? AND c.serial = ?", (authority, serial_to_blob(serial)))
+    return _status(row) if row else None
+
+
+def statuses_in_range(tx: Transaction, authority: int, low: int, high: int, limit: int) -> list[StatusRecord]:
+    """Return the statuses of certificates with low <= serial < high in serial order, at most `limit`."""
     rows = tx.all(
-        f"SELECT {_COLUMNS} FROM certificates WHERE authority = ? AND serial >= ? AND serial < ?"
-        " ORDER BY serial LIMIT ?",
+        f"{_STATUS} WHERE c.authority = ? AND c.serial >= ? AND c.serial < ? ORDER BY c.serial LIMIT ?",
         (authority, serial_to_blob(low), serial_to_blob(high), limit),
     )
-    return [_record(row) for row in rows]
+    return [_status(row) for row in rows]
 
 
 def newest(
     tx: Transaction, *, authority: int | None, state: str | None, now: datetime, limit: int
 ) -> list[CertificateRecord]:
     """Return certificates, the newest first; of one authority, or in one state at `now`, where given."""
-    rows = tx.all(
-        f"SELECT {_COLUMNS} FROM certificates WHERE (? IS NULL OR authority = ?)"
-        f" AND (? IS NULL OR {_STATE_AT} = ?) ORDER BY not_before DESC, serial LIMIT ?",
-        (authority, authority, state, to_unix(now), state, limit),
+    # The expressions keep the engine on the index that is in order; a filter by another would have to sort.
+    conditions: list[tuple[str, tuple[Value, ...]]] = []
+    if authority is not None:
+        conditions.append(("authority + 0 = ?", (authority,)))
+    if state is not None:
+        conditions.append((f"{_STATE_AT} = ?", (to_unix(now), state)))
+    where = " AND ".join(sql for sql, _ in conditions)
+    keys = tx.all(
+        f"SELECT authority, serial FROM certificates {'WHERE ' + where if where else ''}"
+        " ORDER BY not_before DESC, serial, authority LIMIT ?",
+        (*(value for _, values in conditions for value in values), limit),
     )
-    return [_record(row) for row in rows]
+    found = (get(tx, key[0], int.from_bytes(key[1], "big")) for key in keys)
+    return [record for record in found if record is not None]
 
 
 def set_state(tx: Transaction, authority: int, serial: int, state: str) -> None:
@@ -114,7 +145,7 @@ def set_state(tx: Transaction, authority: int, serial: int, state: str) -> None:
 def count_by_state(tx: Transaction, authority: int, now: datetime) -> dict[str, int]:
     """Return how many of an authority's certificates are active, suspended, revoked and expired."""
     rows = tx.all(
-        f"SELECT {_STATE_AT}, count(*) FROM certificates WHERE authority = ? GROUP BY 1",
+        f"SELECT {_STATE_AT} AS state_at, count(*) FROM certificates WHERE authority = ? GROUP BY state_at",
         (to_unix(now), authority),
     )
     return {"active": 0, "suspended": 0, "revoked": 0, "expired": 0} | dict(rows)

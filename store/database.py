@@ -11,12 +11,13 @@ import sqlite3
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final, Protocol, TypeVar
 
-from store.errors import NewerSchemaError, StorageError, StorageFullError
+from store.errors import NewerSchemaError, StorageError, StorageFailedError, StorageFullError
 
 Result = TypeVar("Result")
 Value = int | str | bytes | None
@@ -26,6 +27,8 @@ READERS: Final = 2
 BUSY_TIMEOUT_MS: Final = 5_000
 # SQLITE_FULL, SQLITE_IOERR, SQLITE_READONLY, SQLITE_CANTOPEN: the disk, not the statement
 _DISK_CODES: Final = frozenset({13, 10, 8, 14})
+# SQLITE_INTERNAL, SQLITE_BUSY, SQLITE_LOCKED, SQLITE_NOMEM, SQLITE_CORRUPT, SQLITE_NOTADB: nor the statement
+_ENGINE_CODES: Final = frozenset({2, 5, 6, 7, 11, 26})
 
 
 class Transaction(Protocol):
@@ -89,6 +92,18 @@ def _connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
     return connection
 
 
+def _connect_writer(path: Path) -> sqlite3.Connection:
+    connection = _connect(path)
+    try:
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=FULL")
+        _migrate(connection)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
 def _text(value: bytes) -> str:
     """Read text that somebody may have damaged: the audit must come as far as naming the record."""
     return value.decode("utf-8", "surrogateescape")
@@ -98,6 +113,8 @@ def _translated(error: sqlite3.Error) -> StorageError:
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if code in _DISK_CODES:
         return StorageFullError(f"the database cannot be written: {error}")
+    if code in _ENGINE_CODES:
+        return StorageFailedError(f"the database failed: {error}")
     return StorageError(f"the database refused: {error}")
 
 
@@ -114,6 +131,23 @@ def _migrate(connection: sqlite3.Connection) -> None:
         connection.executescript(f"BEGIN IMMEDIATE; {script}; PRAGMA user_version={number}; COMMIT;")
 
 
+def read_only(path: Path, work: Callable[[Transaction], Result]) -> Result | None:
+    """Run `work` on one snapshot of a database and write nothing, whoever else has it open.
+
+    None where no database was made there yet. Blocks; raises `StorageError`.
+    """
+    if not path.exists():
+        return None
+    try:
+        with closing(_connect(path, read_only=True)) as connection:
+            connection.execute("BEGIN")
+            if connection.execute("PRAGMA user_version").fetchone()[0] == 0:
+                return None
+            return work(_SQLiteTransaction(connection))
+    except sqlite3.Error as error:
+        raise _translated(error) from error
+
+
 class Database:
     """The SQLite engine. Open it once; every coroutine of one process shares it."""
 
@@ -123,10 +157,7 @@ class Database:
         self._closed = False
         self.statistics = CommitStatistics()
         try:
-            self._connection = _connect(path)
-            self._connection.execute("PRAGMA journal_mode=WAL")
-            self._connection.execute("PRAGMA synchronous=FULL")
-            _migrate(self._connection)
+            self._connection: sqlite3.Connection | None = _connect_writer(path)
         except sqlite3.Error as error:
             raise _translated(error) from error
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
@@ -160,9 +191,24 @@ class Database:
         self._jobs.put(None)
         self._writer.join()
         self._readers.shutdown()
-        for connection in self._reader_connections:
-            connection.close()
-        self._connection.close()
+        keeper = self._keeper()
+        for connection in (*self._reader_connections, self._connection, keeper):
+            if connection is not None:
+                connection.close()
+
+    def _keeper(self) -> sqlite3.Connection | None:
+        """Return a connection to be closed last: it may not write, so it leaves `-wal` and `-shm` in place.
+
+        SQLite cannot make them anew on a full disk, and without them not even read.
+        """
+        try:
+            if self._connection is not None:
+                self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            keeper = _connect(self._path, read_only=True)
+            keeper.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        except sqlite3.Error:
+            return None  # the next start needs some room, then
+        return keeper
 
     def _refuse_closed(self) -> None:
         if self._closed:
@@ -187,8 +233,34 @@ class Database:
         while not ended:
             group, ended = self._next_group()
             if group:
-                self._commit(group)
+                self._settle(group)
                 _resolve(group)
+
+    def _settle(self, group: list[_Job]) -> None:
+        """Give each job of a group its result or its error, whatever happens: who waits must not hang."""
+        try:
+            if self._connection is None:
+                self._connection = _connect_writer(self._path)
+            self._commit(group, self._connection)
+        except BaseException as error:  # noqa: BLE001 - the outermost handler of the writer's thread
+            self._fail(group, error)
+
+    def _fail(self, group: list[_Job], error: BaseException) -> None:
+        """Fail a group and undo it; where that fails too, let the connection go: the next group opens one."""
+        self.statistics.failures += 1
+        failure = _failure(error)
+        for job in group:
+            job.error = failure
+        connection = self._connection
+        if connection is None:
+            return
+        try:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+        except BaseException:  # noqa: BLE001 - of the outermost handler; `error` is what is told
+            self._connection = None
+            with suppress(Exception):
+                connection.close()
 
     def _next_group(self) -> tuple[list[_Job], bool]:
         """Return the jobs that wait (at least one unless the end was asked for), and whether to end."""
@@ -204,44 +276,42 @@ class Database:
                 return group, False
         return group, True
 
-    def _commit(self, group: list[_Job]) -> None:
-        """Run a group in one transaction, each job in a savepoint; a disk error fails all of it."""
-        connection = self._connection
-        try:
-            connection.execute("BEGIN IMMEDIATE")
-            for job in group:
-                self._run(job)
-            connection.execute("COMMIT")
-        except sqlite3.Error as error:
-            self.statistics.failures += 1
-            failure = _translated(error)
-            failure.__cause__ = error
-            for job in group:
-                job.error = failure
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
-        else:
-            self.statistics.commits += 1
-            self.statistics.transactions += len(group)
+    def _commit(self, group: list[_Job], connection: sqlite3.Connection) -> None:
+        """Run a group in one transaction, each job in a savepoint; what is raised here fails all of it."""
+        connection.execute("BEGIN IMMEDIATE")
+        for job in group:
+            _run(job, connection)
+        connection.execute("COMMIT")
+        self.statistics.commits += 1
+        self.statistics.transactions += len(group)
 
-    def _run(self, job: _Job) -> None:
-        connection = self._connection
-        connection.execute("SAVEPOINT job")
-        try:
-            job.result = job.work(_SQLiteTransaction(connection))
-        except sqlite3.Error as error:
-            if not connection.in_transaction or isinstance(_translated(error), StorageFullError):
-                raise
-            job.error = _translated(error)
-            job.error.__cause__ = error
-        except StopIteration as error:  # no future takes it (PEP 479)
-            job.error = RuntimeError("a transaction raised StopIteration")
-            job.error.__cause__ = error
-        except BaseException as error:  # noqa: BLE001 - carried to the caller that awaits this job
-            job.error = error
-        if job.error is not None:
-            connection.execute("ROLLBACK TO job")
-        connection.execute("RELEASE job")
+
+def _failure(error: BaseException) -> StorageFailedError:
+    """Return what the callers of a whole group are told."""
+    failure = _translated(error) if isinstance(error, sqlite3.Error) else None
+    if not isinstance(failure, StorageFailedError):
+        failure = StorageFailedError(f"the database failed: {type(error).__name__}")
+    failure.__cause__ = error
+    return failure
+
+
+def _run(job: _Job, connection: sqlite3.Connection) -> None:
+    connection.execute("SAVEPOINT job")
+    try:
+        job.result = job.work(_SQLiteTransaction(connection))
+    except sqlite3.Error as error:
+        if not connection.in_transaction or isinstance(_translated(error), StorageFailedError):
+            raise
+        job.error = _translated(error)
+        job.error.__cause__ = error
+    except StopIteration as error:  # no future takes it (PEP 479)
+        job.error = RuntimeError("a transaction raised StopIteration")
+        job.error.__cause__ = error
+    except BaseException as error:  # noqa: BLE001 - carried to the caller that awaits this job
+        job.error = error
+    if job.error is not None:
+        connection.execute("ROLLBACK TO job")
+    connection.execute("RELEASE job")
 
 
 def _resolve(group: list[_Job]) -> None:
@@ -258,5 +328,5 @@ def _resolve(group: list[_Job]) -> None:
 
     for loop in {id(job.loop): job.loop for job in group}.values():
         jobs = [job for job in group if job.loop is loop]
-        if not loop.is_closed():
+        with suppress(RuntimeError):  # the loop is closed: nobody waits
             loop.call_soon_threadsafe(deliver, jobs)

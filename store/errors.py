@@ -5,8 +5,12 @@ class StorageError(Exception):
     """The database did not do what was asked; nothing of the transaction was kept."""
 
 
-class StorageFullError(StorageError):
-    """The disk is full or failing; the same transaction may succeed later."""
+class StorageFailedError(StorageError):
+    """The engine failed, not the transaction: the same one may succeed later."""
+
+
+class StorageFullError(StorageFailedError):
+    """The disk is full or failing."""
 
 
 class NewerSchemaError(StorageError):

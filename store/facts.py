@@ -11,4 +11,8 @@ def get(tx: Transaction, name: str) -> str | None:
 
 def put(tx: Transaction, name: str, value: str) -> None:
     """Set a value."""
-    tx.execute("INSERT OR REPLACE INTO facts (name, value) VALUES (?, ?)", (name, value))
+    tx.execute(
+        "INSERT INTO facts (name, value) VALUES (?, ?)"
+        " ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+        (name, value),
+    )

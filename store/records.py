@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, NamedTuple
 
 SERIAL_OCTETS: Final = 16
 
@@ -81,6 +81,18 @@ class CertificateRecord:
     not_after: datetime
     state: str
     certificate: bytes
+
+
+class StatusRecord(NamedTuple):
+    """What OCSP is to say of a certificate; `revoked_at` and `reason` are None when it is good.
+
+    A named tuple: a million of them are made in a refresh.
+    """
+
+    authority: int
+    serial: int
+    revoked_at: datetime | None
+    reason: int | None
 
 
 @dataclass(frozen=True, slots=True)

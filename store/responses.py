@@ -42,6 +42,8 @@ _REVISION_KEY: Final = _SHARED + b"v"
 _ENTRY_HEADER: Final = struct.Struct(">HIIH")  # responder, thisUpdate, nextUpdate, octets of response data
 _NEXT_UPDATE: Final = struct.Struct(">I")
 _NEXT_UPDATE_AT: Final = 6  # in the header of an entry
+_ENTRY_OCTETS: Final = _ENTRY_HEADER.size
+_tuple: Final = tuple.__new__  # a named tuple's own constructor is a second call
 _SHORT: Final = struct.Struct(">H")
 _NUMBER: Final = struct.Struct(">Q")
 
@@ -77,10 +79,10 @@ class ResponseEntry(NamedTuple):
             responder, this_update, next_update, length = _ENTRY_HEADER.unpack_from(value)
         except struct.error as error:
             raise StorageError("an entry of the response table is damaged") from error
-        end = _ENTRY_HEADER.size + length
+        end = _ENTRY_OCTETS + length
         if end > len(value):
             raise StorageError("an entry of the response table is damaged")
-        return cls(responder, this_update, next_update, value[_ENTRY_HEADER.size : end], value[end:])
+        return _tuple(cls, (responder, this_update, next_update, value[_ENTRY_OCTETS:end], value[end:]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,6 +241,17 @@ class _ResponseTable:
         while found := self._keys_from(start, prefix):
             yield from found
             start = found[-1] + b"\x00"
+
+    def oldest_and_newest(self, keys: Iterable[bytes]) -> tuple[int, int] | None:
+        """Return the least and the greatest thisUpdate among the responses that stand at or next after
+        these keys (in order, so a sample of the table), as Unix seconds; None where there is none."""
+        with _translated(self._path), self._environment.begin() as tx, tx.cursor() as cursor:
+            found = [
+                int(_ENTRY_HEADER.unpack_from(cursor.value())[1])
+                for key in keys
+                if cursor.set_range(key) and not cursor.key().startswith(_SHARED)
+            ]
+        return (min(found), max(found)) if found else None
 
     def _keys_from(self, start: bytes, prefix: bytes) -> list[bytes]:
         found: list[bytes] = []

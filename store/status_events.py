@@ -109,7 +109,9 @@ def open_holds(tx: Transaction, authority: int, serial: int) -> list[HoldRecord]
 def set_revocation(tx: Transaction, record: RevocationRecord) -> None:
     """Store what CRL and OCSP say of this certificate from now on."""
     tx.execute(
-        f"INSERT OR REPLACE INTO revocations ({_REVOCATION}) VALUES (?, ?, ?, ?, ?, ?)",
+        f"INSERT INTO revocations ({_REVOCATION}) VALUES (?, ?, ?, ?, ?, ?)"
+        " ON CONFLICT (authority, serial) DO UPDATE SET revoked_at = excluded.revoked_at,"
+        " reason = excluded.reason, not_after = excluded.not_after, entry = excluded.entry",
         (
             record.authority,
             serial_to_blob(record.serial),

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from pkiserver.ca.identity import Identity
 from pkiserver.ca.issuance import AuthorizedRequest
-from pkiserver.ca.tbs import Identity
 from pkiserver.clock import Clock
 from pkiserver.core import Core, load_configuration, open_core
 from pkiserver.home import Home

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
@@ -56,14 +57,14 @@ class Authorities:
 
     _records: Sequence[AuthorityRecord] = ()
     _by_name: dict[str, Authority] = field(default_factory=dict)
-    _responders: dict[int, Responder] = field(default_factory=dict)
+    _responders: Sequence[Responder] = ()
 
     async def reload(self, storage: Storage) -> None:
         """Read the authorities and their responders anew."""
         self._records = await storage.read(authority_rows.all_authorities)
         responders = await storage.read(authority_rows.all_responders)
         self._by_name = {r.name: _authority(r, r.certificate) for r in self._records if r.certificate}
-        self._responders = {record.authority: _responder(record) for record in responders}
+        self._responders = [_responder(record) for record in responders]
 
     def __iter__(self) -> Iterator[Authority]:
         return iter(self._by_name.values())
@@ -110,8 +111,22 @@ class Authorities:
         return next(known for known in self._by_name.values() if known.id == authority)
 
     def responder(self, authority: int) -> Responder | None:
-        """Return the OCSP signer that an authority uses now, or None."""
-        return self._responders.get(authority)
+        """Return the newest OCSP signer of an authority, or None."""
+        found = [responder for responder in self._responders if responder.authority == authority]
+        return found[-1] if found else None
+
+    def responder_at(self, authority: int, now: datetime) -> Responder | None:
+        """Return the newest OCSP signer of an authority that is valid at `now`, or None.
+
+        One made while the clock was ahead is not valid yet.
+        """
+        found = [
+            responder
+            for responder in self._responders
+            if responder.authority == authority
+            and responder.certificate.not_valid_before_utc <= now < responder.certificate.not_valid_after_utc
+        ]
+        return found[-1] if found else None
 
     def chain(self, name: str) -> list[Authority]:
         """Return the authority and those above it, the root last."""

@@ -131,7 +131,8 @@ def extensions(
 def _key_usage_extension(profile: Profile) -> Extension:
     bits = key_usage(profile)
     every = (*_KEY_USAGE.values(), "encipher_only", "decipher_only")
-    return Extension(x509.KeyUsage(**{bit: bit in bits for bit in every}), profile.key_usage_critical)
+    # Critical always: RFC 5280 §4.2.1.3 SHOULD.
+    return Extension(x509.KeyUsage(**{bit: bit in bits for bit in every}), critical=True)
 
 
 def _policy_extensions(profile: Profile) -> Iterator[Extension]:

@@ -4,27 +4,20 @@ Every step is "have it, or make it", found by key in the store, so that a set-up
 simply run again. All certificates take the one way through `issuance`.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import datetime
 from typing import Final
 
 from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding
 
-from config.profile import Profile
 from config.schema import Settings
 from config.schema_authorities import Authority as AuthoritySettings
-from config.units import Lifetime
 from pkiserver import audit
-from pkiserver.ca.authorities import Authorities, Authority
-from pkiserver.ca.issuance import AuthorizedRequest, Issuance
-from pkiserver.ca.tbs import Identity
-from pkiserver.clock import Clock
+from pkiserver.ca.authorities import Authority
+from pkiserver.ca.identity import Identity
+from pkiserver.ca.own_certificates import SYSTEM, Attempts, CAServices, renewal_due
 from pkiserver.progress import Progress, silent
 from pkiserver.signer.algorithms import KeySpec, load_public_key
-from pkiserver.signer.client import Signer
-from pkiserver.storage import Storage
 from protocols.x509.names import parse_subject
 from store import audit as audit_chain
 from store import authorities as rows
@@ -33,21 +26,6 @@ from store.database import Transaction
 ROOT_PROFILE: Final = "root-ca"
 ISSUING_PROFILE: Final = "issuing-ca"
 RESPONDER_PROFILE: Final = "ocsp-responder"
-RENEW_SHARE: Final = 3  # renewed when less than a third of the lifetime is left
-SYSTEM: Final = "system"
-
-
-@dataclass(frozen=True, slots=True)
-class CAServices:
-    """What the parts of `ca` that make certificates for the CA itself work with."""
-
-    settings: Settings
-    profiles: Mapping[str, Profile]
-    storage: Storage
-    signer: Signer
-    clock: Clock
-    authorities: Authorities
-    issuance: Issuance
 
 
 class Hierarchy:
@@ -73,14 +51,17 @@ class Hierarchy:
         await self.maintain(progress)
 
     async def maintain(self, progress: Progress = silent) -> bool:
-        """Make or renew the OCSP signers that are due; True when any was made."""
-        made = False
+        """Make or renew the OCSP signers that are due; True when any was made.
+
+        One that cannot be made does not hold up the others; `UnavailableError` names all that could not.
+        """
+        attempts = Attempts()
         for authority in list(self._authorities):
             if authority.key_label is not None and self._responder_due(authority):
-                progress(f"OCSP responder of {authority.name}")
-                await self._make_responder(authority)
-                made = True
-        return made
+                name = f"OCSP responder of {authority.name}"
+                progress(name)
+                await attempts.attempt(name, self._make_responder(authority))
+        return attempts.finish()
 
     async def _add_authorities(self, *, offline_root: bool) -> None:
         await self._authorities.reload(self._storage)
@@ -109,31 +90,20 @@ class Hierarchy:
         above = self._authorities.record(record.parent) if record.parent else record
         if above.key_label is None or record.key_label is None:
             return
-        der = await self._issue(
-            profile=ISSUING_PROFILE if record.parent else ROOT_PROFILE,
-            authority=record.parent or name,
-            subject=parse_subject(self._settings.authorities[name].subject),
-            key_label=record.key_label,
-            lifetime=self._settings.authorities[name].lifetime,
+        certificate = await self._services.issue(
+            ISSUING_PROFILE if record.parent else ROOT_PROFILE,
+            record.parent or name,
+            Identity(parse_subject(self._settings.authorities[name].subject)),
+            load_public_key(await self._signer.public_key(record.key_label)),
+            self._settings.authorities[name].lifetime,
         )
-        await self.set_certificate(name, der, SYSTEM, "authority.certify")
+        await self.set_certificate(name, certificate, SYSTEM, "authority.certify")
 
-    async def _issue(
-        self, *, profile: str, authority: str, subject: x509.Name, key_label: str, lifetime: Lifetime
-    ) -> bytes:
-        request = AuthorizedRequest(
-            profile=self._services.profiles[profile],
-            authority=authority,
-            identity=Identity(subject),
-            public_key=load_public_key(await self._signer.public_key(key_label)),
-            requested_by=SYSTEM,
-            lifetime=lifetime,
-        )
-        return await self._services.issuance.issue_once(request)
-
-    async def set_certificate(self, name: str, der: bytes, actor: str, action: str) -> None:
+    async def set_certificate(
+        self, name: str, certificate: x509.Certificate, actor: str, action: str
+    ) -> None:
         """Record the certificate of an authority and let the other parts see it."""
-        fingerprint = x509.load_der_x509_certificate(der).fingerprint(SHA256()).hex()
+        fingerprint, der = certificate.fingerprint(SHA256()).hex(), certificate.public_bytes(Encoding.DER)
         entry = audit.entry(self._services.clock.now(), actor, action, authority=name, sha256=fingerprint)
 
         def transaction(tx: Transaction) -> None:
@@ -144,8 +114,11 @@ class Hierarchy:
         await self._authorities.reload(self._storage)
 
     def _responder_due(self, authority: Authority) -> bool:
+        now = self._services.clock.now()
+        if now > authority.certificate.not_valid_after_utc:
+            return False  # an authority that has ended makes no responder any more
         responder = self._authorities.responder(authority.id)
-        return responder is None or renewal_due(responder.certificate, self._services.clock.now())
+        return responder is None or renewal_due(responder.certificate, authority.certificate, now)
 
     async def _make_responder(self, authority: Authority) -> None:
         settings = self._settings.authorities[authority.name]
@@ -154,14 +127,15 @@ class Hierarchy:
         )
         label = f"ocsp-{authority.name}-{count + 1}"
         await self._ensure_key(label, settings.responder_key)
-        der = await self._issue(
-            profile=RESPONDER_PROFILE,
-            authority=authority.name,
-            subject=responder_name(authority.certificate.subject, count + 1),
-            key_label=label,
-            lifetime=settings.responder_lifetime,
+        certificate = await self._services.issue(
+            RESPONDER_PROFILE,
+            authority.name,
+            Identity(responder_name(authority.certificate.subject, count + 1)),
+            load_public_key(await self._signer.public_key(label)),
+            settings.responder_lifetime,
+            until_issuer_ends=True,
         )
-        not_after = x509.load_der_x509_certificate(der).not_valid_after_utc
+        der, not_after = certificate.public_bytes(Encoding.DER), certificate.not_valid_after_utc
         await self._storage.write(lambda tx: rows.add_responder(tx, authority.id, label, der, not_after))
         await self._authorities.reload(self._storage)
 
@@ -176,12 +150,6 @@ def responder_name(authority: x509.Name, number: int) -> x509.Name:
             for attribute in authority
         ]
     )
-
-
-def renewal_due(certificate: x509.Certificate, now: datetime) -> bool:
-    """Return whether less than a third of a certificate's lifetime is left."""
-    lifetime = certificate.not_valid_after_utc - certificate.not_valid_before_utc
-    return certificate.not_valid_after_utc - now < lifetime / RENEW_SHARE
 
 
 def _parents_first(settings: Settings) -> list[tuple[str, AuthoritySettings]]:

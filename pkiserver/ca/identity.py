@@ -13,6 +13,7 @@ from pkiserver.errors import RefusedError
 from protocols import oid
 from protocols.asn1 import der
 from protocols.errors import ProtocolError
+from protocols.x509.general_names import MAX_GENERAL_NAMES_BYTES
 from protocols.x509.names import parse_san, parse_subject, read_name, san_text, subject_text
 from protocols.x509.qcstatements import QcLimitValue, parse_qc_statements
 
@@ -133,6 +134,8 @@ def _san(profile: Profile, claims: _Claims, faults: list[str]) -> tuple[x509.Gen
     may_follow = not claims.complete and any(rule.source == "request" for rule in profile.san)
     if profile.san_required and not names and not may_follow:
         faults.append(f"san: a name is required ({' or '.join(rule.kind for rule in profile.san)})")
+    if names and len(x509.SubjectAlternativeName(names).public_bytes()) > MAX_GENERAL_NAMES_BYTES:
+        faults.append(f"san: the names together are longer than {MAX_GENERAL_NAMES_BYTES} bytes")
     return names
 
 

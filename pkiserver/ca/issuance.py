@@ -10,9 +10,9 @@ no certificate exists that is not on record.
 
 import hashlib
 import secrets
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 from cryptography import x509
@@ -23,24 +23,38 @@ from config.profile import Profile
 from config.units import Lifetime
 from pkiserver import audit
 from pkiserver.ca.authorities import Authorities
+from pkiserver.ca.extensions import Addresses
+from pkiserver.ca.identity import Identity
 from pkiserver.ca.key_policy import check_key
 from pkiserver.ca.lint import check_tbs
-from pkiserver.ca.tbs import Addresses, Identity, IssuerFacts, build_tbs, lint_facts, validity
+from pkiserver.ca.tbs import CertificateContents, IssuerFacts, build_tbs, lint_facts, validity
 from pkiserver.ca.weak_keys import WeakKeyList
 from pkiserver.clock import Clock
-from pkiserver.errors import ConflictError, KeyRefusedError, PKIServerError, UnavailableError
+from pkiserver.errors import (
+    ConflictError,
+    KeyRefusedError,
+    NotAuthorizedError,
+    PKIServerError,
+    RefusedError,
+    UnavailableError,
+)
 from pkiserver.signer.algorithms import load_public_key, signature_algorithm_for, verify
 from pkiserver.signer.client import Signer
 from pkiserver.storage import Storage
+from protocols.asn1.ocsp import CRLReason
 from protocols.x509.certificate import TBSCertificate, assemble_certificate, serial_text
 from protocols.x509.names import subject_text
 from store import audit as audit_chain
 from store import certificates, credentials, issuances, status_events
 from store.database import Transaction
-from store.records import CertificateRecord, IssuanceRecord
+from store.records import AuthorityRecord, CertificateRecord, IssuanceRecord
 
-COMPROMISED: Final = (1, 2)  # CRLReason keyCompromise and cACompromise (RFC 5280 §5.3.1)
+COMPROMISED: Final = frozenset({CRLReason.KEY_COMPROMISE, CRLReason.CA_COMPROMISE})
+MAX_RENEWALS_A_DAY: Final = 50  # of one subject and profile; a token that is tried out needs a few
 SERIAL_BITS: Final = 127  # positive and at most 16 octets; CA/B BR 7.1 asks for 64 random bits
+
+
+OnEvent = Callable[[int], Awaitable[None]]  # told the sequence number of a status event on disk
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +67,9 @@ class AuthorizedRequest:
     public_key: CertificatePublicKeyTypes
     requested_by: str
     credential: int | None = None
+    entitled_by: CertificateRecord | None = None  # the current certificate that its holder shows
     lifetime: Lifetime | None = None  # for the kinds of profile that leave it to the authority
+    until_issuer_ends: bool = False  # cut rather than refused where it would outlive its issuer
 
 
 @dataclass(slots=True)
@@ -61,6 +77,7 @@ class PreparedCertificate:
     """The single-use token for one signature: what was checked, stored and may be signed now."""
 
     intent: IssuanceRecord
+    entitled_by: CertificateRecord | None = None
     _spent: bool = field(default=False, repr=False)
 
     def spend(self) -> IssuanceRecord:
@@ -84,7 +101,7 @@ class Issuance:
         weak_keys: WeakKeyList,
         public_url: str,
         gate: Callable[[], None],
-        on_event: Callable[[], None],
+        on_event: OnEvent,
     ) -> None:
         self._storage = storage
         self._signer = signer
@@ -110,7 +127,8 @@ class Issuance:
         tbs = self._tbs(request, serial, now)
         self._under_way.add(serial)
         try:
-            return PreparedCertificate(await self._reserve(request, serial, tbs, now))
+            intent = await self._reserve(request, serial, tbs, now)
+            return PreparedCertificate(intent, request.entitled_by)
         except BaseException:  # cancelled too: then the intent may be stored nevertheless
             self._under_way.discard(serial)
             raise
@@ -124,7 +142,11 @@ class Issuance:
         intent = prepared.spend()
         self._under_way.add(intent.serial)
         try:
-            await self._mark_signing(intent)
+            try:
+                await self._mark_signing(intent, prepared.entitled_by)
+            except NotAuthorizedError as error:
+                await self._void(intent, str(error))
+                raise
             try:
                 signature = await self._sign(intent)
                 der = self._assemble(intent, signature)
@@ -173,17 +195,17 @@ class Issuance:
         if request.lifetime is not None:
             profile = profile.with_lifetime(request.lifetime)
         issuer = self._issuer(request)
-        contents = (
+        contents = CertificateContents(
             profile,
             request.identity,
             request.public_key,
             issuer,
             self._addresses(request.authority),
             serial,
-            *validity(profile, now, issuer.not_after),
+            *validity(profile, now, issuer.not_after, cut=request.until_issuer_ends),
         )
-        tbs = build_tbs(*contents)
-        check_tbs(tbs, lint_facts(*contents))
+        tbs = build_tbs(contents)
+        check_tbs(tbs, lint_facts(contents))
         return tbs
 
     def _addresses(self, authority: str) -> Addresses:
@@ -210,7 +232,11 @@ class Issuance:
         spki_sha256 = key_hash(request.public_key)
 
         def transaction(tx: Transaction) -> IssuanceRecord:
-            _refuse_reused_key(tx, spki_sha256, subject)
+            self._refuse_reused_key(tx, request, spki_sha256, subject)
+            self._require_good_issuer(tx, authority)
+            if request.entitled_by is not None:
+                require_entitled(tx, request.entitled_by, now)
+                _refuse_more_renewals(tx, request.profile.name, subject, now)
             if request.credential is not None and not credentials.take_use(tx, request.credential, now):
                 raise ConflictError("the credential has no use left")
             intent = issuances.reserve(
@@ -231,10 +257,40 @@ class Issuance:
 
         return await self._storage.write(transaction)
 
-    async def _mark_signing(self, intent: IssuanceRecord) -> None:
+    def _require_good_issuer(self, tx: Transaction, issuer: AuthorityRecord) -> None:
+        """An authority whose own certificate was suspended or revoked issues nothing more."""
+        if issuer.certificate is None:
+            return  # a root about to certify itself
+        above = self._authorities.record(issuer.parent or issuer.name)
+        serial = self._authorities.get(issuer.name).certificate.serial_number
+        if above.key_label is None or serial >> SERIAL_BITS:
+            return  # certified outside: its status is not known here
+        own = certificates.get(tx, above.id, serial)
+        if own is not None and own.state != "active":
+            raise ConflictError(f"the certificate of authority {issuer.name} is {own.state}")
+
+    def _refuse_reused_key(
+        self, tx: Transaction, request: AuthorizedRequest, spki_sha256: bytes, subject: str
+    ) -> None:
+        """A key belongs to one subject, and once compromised to nobody (CA/B BR 6.1.1.3).
+
+        A key for signatures that bind serves nothing else.
+        """
+        if issuances.subjects_of_key(tx, spki_sha256) - {subject}:
+            raise KeyRefusedError("this key is in use by another subject: make a new one")
+        if _is_compromised(tx, spki_sha256):
+            raise KeyRefusedError("this key was revoked as compromised: make a new one")
+        signs_only = tuple(request.profile.key_usage) == ("nonRepudiation",)
+        for other in certificates.with_key(tx, spki_sha256):
+            if other.profile != request.profile.name and (signs_only or _signs_only(other)):
+                raise KeyRefusedError(f"this key is in use for {other.profile}: make a new one")
+
+    async def _mark_signing(self, intent: IssuanceRecord, entitled_by: CertificateRecord | None) -> None:
         now = self._clock.now()
 
         def transaction(tx: Transaction) -> None:
+            if entitled_by is not None:
+                require_entitled(tx, entitled_by, now)
             if not issuances.mark_signing(tx, intent.id):
                 raise ConflictError("this issuance has ended already")
             _audit(tx, now, intent, "certificate.sign")
@@ -273,11 +329,11 @@ class Issuance:
             certificate=der,
         )
 
-        def transaction(tx: Transaction) -> None:
+        def transaction(tx: Transaction) -> int:
             if not issuances.mark_issued(tx, intent.id, now):
                 raise ConflictError("this issuance has ended already")
             certificates.add(tx, record)
-            status_events.append(
+            sequence = status_events.append(
                 tx,
                 authority=intent.authority,
                 serial=intent.serial,
@@ -288,9 +344,9 @@ class Issuance:
                 actor=intent.requested_by,
             )
             _audit(tx, now, intent, "certificate.issue", sha256=hashlib.sha256(der).hexdigest())
+            return sequence
 
-        await self._storage.write(transaction)
-        self._on_event()
+        await self._on_event(await self._storage.write(transaction))
         return record
 
     async def _void(self, intent: IssuanceRecord, reason: str) -> None:
@@ -314,14 +370,41 @@ def _random_serial() -> int:
     return secrets.randbits(SERIAL_BITS) or 1
 
 
-def _refuse_reused_key(tx: Transaction, spki_sha256: bytes, subject: str) -> None:
-    """A key belongs to one subject, and once compromised to nobody (CA/B BR 6.1.1.3)."""
-    if issuances.subjects_of_key(tx, spki_sha256) - {subject}:
-        raise KeyRefusedError("this key is in use by another subject: make a new one")
-    for certificate in certificates.with_key(tx, spki_sha256):
-        revocation = status_events.revocation(tx, certificate.authority, certificate.serial)
-        if revocation is not None and revocation.reason in COMPROMISED:
-            raise KeyRefusedError("this key was revoked as compromised: make a new one")
+def require_entitled(tx: Transaction, held: CertificateRecord, now: datetime) -> None:
+    """Raise `NotAuthorizedError` unless a certificate speaks for its holder at `now`.
+
+    It must be active, and its key not known as compromised, by whichever of its certificates.
+    """
+    current = certificates.get(tx, held.authority, held.serial)
+    if current is None or current.certificate != held.certificate:
+        raise NotAuthorizedError("the client certificate is not on record")
+    if current.state != "active":
+        raise NotAuthorizedError(f"the client certificate is {current.state}")
+    if now > current.not_after:
+        raise NotAuthorizedError("the client certificate is expired")
+    if _is_compromised(tx, held.spki_sha256):
+        raise NotAuthorizedError("the key of the client certificate was revoked as compromised")
+
+
+def _is_compromised(tx: Transaction, spki_sha256: bytes) -> bool:
+    revocations = (
+        status_events.revocation(tx, certificate.authority, certificate.serial)
+        for certificate in certificates.with_key(tx, spki_sha256)
+    )
+    return any(found is not None and found.reason in COMPROMISED for found in revocations)
+
+
+def _refuse_more_renewals(tx: Transaction, profile: str, subject: str, now: datetime) -> None:
+    """Bound what one holder can make the CA sign and keep."""
+    if certificates.count_since(tx, profile, subject, now - timedelta(days=1)) >= MAX_RENEWALS_A_DAY:
+        raise RefusedError(f"{MAX_RENEWALS_A_DAY} certificates were issued to this holder within a day")
+
+
+def _signs_only(certificate: CertificateRecord) -> bool:
+    """Return whether a certificate is for signatures that bind (nonRepudiation) and for nothing else."""
+    parsed = x509.load_der_x509_certificate(certificate.certificate)
+    usage = parsed.extensions.get_extension_for_class(x509.KeyUsage).value
+    return usage.content_commitment and not usage.digital_signature
 
 
 def _audit(

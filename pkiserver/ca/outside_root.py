@@ -1,17 +1,21 @@
 """Authorities whose root is kept outside: their requests, and the certificates that come back."""
 
+import hashlib
 from datetime import datetime
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from pkiserver.ca.hierarchy import CAServices, Hierarchy
+from pkiserver import audit
+from pkiserver.ca.hierarchy import Hierarchy
+from pkiserver.ca.own_certificates import CAServices
 from pkiserver.errors import ConflictError, RefusedError
 from pkiserver.signer.algorithms import load_public_key, signature_algorithm_for
 from pkiserver.signer.placeholder import placeholder_key
 from protocols.asn1 import der
 from protocols.x509.names import parse_subject
+from store import audit as audit_chain
 
 
 class OutsideRoot:
@@ -21,8 +25,11 @@ class OutsideRoot:
         self._services = services
         self._hierarchy = hierarchy
 
-    async def csr(self, name: str) -> bytes:
-        """Return the DER PKCS #10 request of an authority, signed by its key, for an outside root."""
+    async def csr(self, name: str, actor: str) -> bytes:
+        """Return the DER PKCS #10 request of an authority, signed by its key, for an outside root.
+
+        Audited before the key signs, and after.
+        """
         record = self._services.authorities.record(name)
         if record.key_label is None:
             raise ConflictError(f"the key of authority {name} is kept outside: there is nothing to request")
@@ -32,8 +39,15 @@ class OutsideRoot:
         builder = x509.CertificateSigningRequestBuilder().subject_name(subject)
         draft = builder.sign(placeholder_key(public_key), algorithm.hash)  # type: ignore[arg-type]  # SHA-2 only
         information = draft.tbs_certrequest_bytes
+        await self._audit(actor, "authority.request.sign", name, information)
         signature = await self._services.signer.sign(record.key_label, information)
+        await self._audit(actor, "authority.request", name, information)
         return der.sequence(information, algorithm.der, der.bit_string(signature))
+
+    async def _audit(self, actor: str, action: str, name: str, information: bytes) -> None:
+        digest = hashlib.sha256(information).hexdigest()
+        entry = audit.entry(self._services.clock.now(), actor, action, authority=name, tbs_sha256=digest)
+        await self._services.storage.write(lambda tx: audit_chain.append(tx, entry))
 
     async def import_certificate(self, name: str, certificate: x509.Certificate, actor: str) -> None:
         """Take the certificate that an outside root gave to an authority, or the outside root's own.
@@ -51,9 +65,7 @@ class OutsideRoot:
             wanted = parse_subject(self._services.settings.authorities[name].subject)
             if certificate.subject != wanted:
                 raise RefusedError("the certificate's subject is not the configured name of the authority")
-        await self._hierarchy.set_certificate(
-            name, certificate.public_bytes(Encoding.DER), actor, "authority.import"
-        )
+        await self._hierarchy.set_certificate(name, certificate, actor, "authority.import")
 
 
 def check_imported(

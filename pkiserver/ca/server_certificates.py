@@ -18,11 +18,11 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from config.hierarchy import INFRASTRUCTURE
-from pkiserver.ca.hierarchy import SYSTEM, CAServices, renewal_due
-from pkiserver.ca.issuance import AuthorizedRequest
-from pkiserver.ca.tbs import Identity
+from pkiserver.ca.identity import approve_identity
+from pkiserver.ca.own_certificates import Attempts, CAServices, renewal_due
 from pkiserver.home import PRIVATE_FILE_MODE, Home, write_file
 from pkiserver.progress import Progress, silent
+from protocols.x509.distinguished_names import UB_COMMON_NAME
 from protocols.x509.names import parse_san, parse_subject
 
 TLS_PROFILE: Final = "tls-server"
@@ -39,33 +39,41 @@ class ServerCertificates:
         self._home = home
 
     async def maintain(self, progress: Progress = silent) -> bool:
-        """Make or renew what is due; True when the certificate of the HTTPS server is a new one."""
+        """Make or renew what is due; True when anything was made.
+
+        One certificate that cannot be made does not hold up the other; `UnavailableError` names each.
+        """
         if not self._authorities.has(INFRASTRUCTURE):
             return False
+        attempts = Attempts()
         if not (self._home.administrator / "administrator.p12").exists():
-            progress("certificate of the administrator")
-            await self._make_administrator()
-        if not self._tls_due():
-            return False
-        progress("certificate of the HTTPS server")
-        await self._make_tls_certificate()
-        return True
+            name = "certificate of the administrator"
+            progress(name)
+            await attempts.attempt(name, self._make_administrator())
+        if self._tls_due():
+            name = "certificate of the HTTPS server"
+            progress(name)
+            await attempts.attempt(name, self._make_tls_certificate())
+        return attempts.finish()
 
     def _tls_due(self) -> bool:
         certificate = server_certificate(self._home)
         if certificate is None:
             return True
         names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-        return set(names) != set(self._server_names()) or renewal_due(certificate, self._services.clock.now())
+        issuer = self._authorities.get(INFRASTRUCTURE).certificate
+        return set(names) != set(self._server_names()) or renewal_due(
+            certificate, issuer, self._services.clock.now()
+        )
 
     def _server_names(self) -> tuple[x509.GeneralName, ...]:
         return tuple(parse_san(server_san(name)) for name in self._services.settings.tls.server_names)
 
     async def _make_tls_certificate(self) -> None:
         key = ec.generate_private_key(ec.SECP256R1())
-        subject = parse_subject(f"CN={self._services.settings.tls.server_names[0]}")
-        der = await self._issue(TLS_PROFILE, Identity(subject, self._server_names()), key.public_key())
-        chain = [x509.load_der_x509_certificate(der)]
+        name = self._services.settings.tls.server_names[0]
+        subject = parse_subject(f"CN={name}") if len(name) <= UB_COMMON_NAME else x509.Name([])
+        chain = [await self._issue(TLS_PROFILE, subject, self._server_names(), key.public_key())]
         chain += [known.certificate for known in self._authorities.chain(INFRASTRUCTURE) if known.parent]
         pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
         pem += b"".join(certificate.public_bytes(Encoding.PEM) for certificate in chain)
@@ -74,8 +82,7 @@ class ServerCertificates:
     async def _make_administrator(self) -> None:
         key = ec.generate_private_key(ec.SECP256R1())
         subject = parse_subject("CN=Administrator")
-        der = await self._issue(ADMINISTRATOR_PROFILE, Identity(subject), key.public_key())
-        certificate = x509.load_der_x509_certificate(der)
+        certificate = await self._issue(ADMINISTRATOR_PROFILE, subject, (), key.public_key())
         chain = [known.certificate for known in self._authorities.chain(INFRASTRUCTURE)]
         password = secrets.token_urlsafe(PASSWORD_OCTETS).encode()
         encryption = BestAvailableEncryption(password)
@@ -87,15 +94,23 @@ class ServerCertificates:
         write_file(folder / "administrator.pem", pem, PRIVATE_FILE_MODE)
         write_file(folder / "administrator.p12", bundle, PRIVATE_FILE_MODE)
 
-    async def _issue(self, profile: str, identity: Identity, public_key: ec.EllipticCurvePublicKey) -> bytes:
-        request = AuthorizedRequest(
-            profile=self._services.profiles[profile],
-            authority=INFRASTRUCTURE,
-            identity=identity,
-            public_key=public_key,
-            requested_by=SYSTEM,
+    async def _issue(
+        self,
+        profile: str,
+        subject: x509.Name,
+        san: tuple[x509.GeneralName, ...],
+        public_key: ec.EllipticCurvePublicKey,
+    ) -> x509.Certificate:
+        """Issue what the profile makes of these names: its holder can re-enrol it."""
+        identity = approve_identity(
+            self._services.profiles[profile],
+            approved_subject=subject,
+            approved_san=san,
+            requested_subject=subject,
         )
-        return await self._services.issuance.issue_once(request)
+        return await self._services.issue(
+            profile, INFRASTRUCTURE, identity, public_key, until_issuer_ends=True
+        )
 
 
 def server_certificate(home: Home) -> x509.Certificate | None:

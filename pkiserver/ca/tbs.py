@@ -19,27 +19,11 @@ from pkiserver.ca.extensions import (
     policies,
     qc_statements,
 )
-from pkiserver.ca.identity import Identity, approve_identity, certificate_identity
+from pkiserver.ca.identity import Identity
 from pkiserver.ca.lint_tbs import LintFacts
 from pkiserver.errors import RefusedError
 from pkiserver.signer.algorithms import signature_algorithm_for
 from pkiserver.signer.placeholder import placeholder_key
-
-__all__ = [
-    "Addresses",
-    "Identity",
-    "IssuerFacts",
-    "approve_identity",
-    "build_tbs",
-    "certificate_identity",
-    "extended_key_usage",
-    "key_identifier",
-    "key_usage",
-    "lint_facts",
-    "policies",
-    "qc_statements",
-    "validity",
-]
 
 _SECOND = timedelta(seconds=1)
 
@@ -68,16 +52,35 @@ class IssuerFacts:
         return cls(subject, public_key, key_identifier(public_key), None, None)
 
 
-def validity(profile: Profile, now: datetime, issuer_not_after: datetime | None) -> tuple[datetime, datetime]:
+@dataclass(frozen=True, slots=True)
+class CertificateContents:
+    """All that one certificate is to say."""
+
+    profile: Profile
+    identity: Identity
+    public_key: CertificatePublicKeyTypes
+    issuer: IssuerFacts
+    addresses: Addresses
+    serial: int
+    not_before: datetime
+    not_after: datetime
+
+
+def validity(
+    profile: Profile, now: datetime, issuer_not_after: datetime | None, *, cut: bool = False
+) -> tuple[datetime, datetime]:
     """Return notBefore and notAfter, both included in the period (RFC 5280 §4.1.2.5).
 
-    `RefusedError` when the certificate would outlive its issuer, whose end is None for a root, and for a
+    `RefusedError` when the certificate would outlive its issuer, whose end is None for a root, unless it may
+    be `cut` there (then only when the issuer has ended), and for a
     profile without a lifetime (`Profile.with_lifetime` gives those of authorities and responders theirs).
     """
     if profile.lifetime is None:
         raise RefusedError(f"profile {profile.name} has no lifetime of its own")
     not_after = profile.lifetime.after(now) - _SECOND
     if issuer_not_after is not None and not_after > issuer_not_after:
+        if cut and issuer_not_after > now:
+            return now, issuer_not_after
         raise RefusedError(
             f"profile {profile.name}: a certificate until {not_after:%Y-%m-%d} would outlive its issuer, "
             f"which ends on {issuer_not_after:%Y-%m-%d}"
@@ -85,56 +88,43 @@ def validity(profile: Profile, now: datetime, issuer_not_after: datetime | None)
     return now, not_after
 
 
-def build_tbs(
-    profile: Profile,
-    identity: Identity,
-    public_key: CertificatePublicKeyTypes,
-    issuer: IssuerFacts,
-    addresses: Addresses,
-    serial: int,
-    not_before: datetime,
-    not_after: datetime,
-) -> bytes:
+def build_tbs(contents: CertificateContents) -> bytes:
     """Return the DER TBSCertificate; nothing is signed. The caller has approved identity and key.
 
     Raises `UnsupportedKeyError` of the signer for an issuer's key that does not sign here.
     """
+    issuer, identity = contents.issuer, contents.identity
     builder = x509.CertificateBuilder(
         issuer_name=issuer.subject,
         subject_name=identity.subject,
-        public_key=public_key,
-        serial_number=serial,
-        not_valid_before=not_before,
-        not_valid_after=not_after,
+        public_key=contents.public_key,
+        serial_number=contents.serial,
+        not_valid_before=contents.not_before,
+        not_valid_after=contents.not_after,
     )
-    for extension in extensions(profile, identity, public_key, issuer.key_identifier, addresses):
+    wanted = extensions(
+        contents.profile, identity, contents.public_key, issuer.key_identifier, contents.addresses
+    )
+    for extension in wanted:
         builder = builder.add_extension(extension.value, extension.critical)
     hash_algorithm = signature_algorithm_for(issuer.public_key).hash
     unsigned = builder.sign(placeholder_key(issuer.public_key), hash_algorithm)  # type: ignore[arg-type]  # SHA-2 only
     return unsigned.tbs_certificate_bytes
 
 
-def lint_facts(
-    profile: Profile,
-    identity: Identity,
-    public_key: CertificatePublicKeyTypes,
-    issuer: IssuerFacts,
-    addresses: Addresses,
-    serial: int,
-    not_before: datetime,
-    not_after: datetime,
-) -> LintFacts:
-    """Return what the lint rules should find in the TBSCertificate of the same arguments."""
+def lint_facts(contents: CertificateContents) -> LintFacts:
+    """Return what the lint rules should find in the TBSCertificate of these contents."""
+    profile, identity, addresses = contents.profile, contents.identity, contents.addresses
     access = profile.authority_info_access
     return LintFacts(
-        issuer=issuer.certificate,
-        signature_algorithm=signature_algorithm_for(issuer.public_key).der,
-        serial_number=serial,
-        not_before=not_before,
-        not_after=not_after,
+        issuer=contents.issuer.certificate,
+        signature_algorithm=signature_algorithm_for(contents.issuer.public_key).der,
+        serial_number=contents.serial,
+        not_before=contents.not_before,
+        not_after=contents.not_after,
         subject=identity.subject,
         san=identity.san,
-        spki=public_key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo),
+        spki=contents.public_key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo),
         key_usage=key_usage(profile),
         extended_key_usage=frozenset(extended_key_usage(profile)),
         is_ca=is_ca(profile),

@@ -1,5 +1,6 @@
 """How often one address may be refused before it has to wait."""
 
+import ipaddress
 from collections import OrderedDict
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -24,18 +25,26 @@ class AttemptLimiter:
     def __init__(self) -> None:
         self._addresses: OrderedDict[str, _Failures] = OrderedDict()
 
-    def admit(self, address: str, now: datetime) -> None:
-        """Raise `UnavailableError` for an address that was refused too often."""
-        failures = self._addresses.get(address)
-        if failures and failures.count >= MAX_FAILURES and abs(now - failures.since) < WINDOW:
-            raise UnavailableError("too many refused requests from this address; try again in a minute")
-
     def failed(self, address: str, now: datetime) -> None:
-        """Count a refusal."""
-        failures = self._addresses.setdefault(address, _Failures(now))
+        """Count a refusal; `UnavailableError` when the address had its share in this window."""
+        network = _network(address)
+        failures = self._addresses.setdefault(network, _Failures(now))
         if abs(now - failures.since) >= WINDOW:
             failures.since, failures.count = now, 0
-        failures.count += 1
-        self._addresses.move_to_end(address)
+        self._addresses.move_to_end(network)
         if len(self._addresses) > MAX_ADDRESSES:
             self._addresses.popitem(last=False)
+        if failures.count >= MAX_FAILURES:
+            raise UnavailableError("too many refused requests from this address; try again in a minute")
+        failures.count += 1
+
+
+def _network(address: str) -> str:
+    """Return the address, or the /64 of an IPv6 address: one subscriber has at least that many."""
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    if parsed.version == 4:
+        return address
+    return str(ipaddress.ip_network((parsed, 64), strict=False))

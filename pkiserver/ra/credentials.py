@@ -3,6 +3,7 @@
 import hashlib
 import hmac
 import secrets
+import string
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -10,7 +11,7 @@ from typing import Final
 
 from config.profile import Profile
 from pkiserver import audit
-from pkiserver.ca.tbs import Identity, approve_identity
+from pkiserver.ca.identity import Identity, approve_identity
 from pkiserver.clock import Clock
 from pkiserver.errors import NotAuthenticatedError, NotFoundError, RefusedError
 from pkiserver.storage import Storage
@@ -20,10 +21,20 @@ from store import credentials as rows
 from store.database import Transaction
 from store.records import CredentialRecord
 
-REFERENCE_OCTETS: Final = 9  # 12 characters; not secret, but not to be guessed either
-SECRET_OCTETS: Final = 18  # 144 random bits: a plain hash keeps them (no dictionary to try)
+# Letters and digits: a word that begins with "-" would be taken for an option on a command line.
+ALPHABET: Final = string.ascii_letters + string.digits
+REFERENCE_CHARACTERS: Final = 13  # 77 random bits; not secret, but not to be guessed either
+SECRET_CHARACTERS: Final = 25  # 148 random bits: a plain hash keeps them (no dictionary to try)
 MAX_USES: Final = 10_000
 _NOBODY: Final = hashlib.sha256(b"").digest()  # compared with where the reference is unknown
+
+
+class WrongCredentialError(NotAuthenticatedError):
+    """Nobody was authenticated; `credential` is the one whose secret was wrong, where it was that."""
+
+    def __init__(self, message: str, credential: int | None) -> None:
+        super().__init__(message)
+        self.credential = credential
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +83,7 @@ class Credentials:
         check_identity(chosen, Identity(name, names, limit_mnt))
         now = self._clock.now()
         expires_at = now + (lifetime or self._lifetime)
-        new = NewCredential(
-            secrets.token_urlsafe(REFERENCE_OCTETS), secrets.token_urlsafe(SECRET_OCTETS), expires_at
-        )
+        new = NewCredential(_random(REFERENCE_CHARACTERS), _random(SECRET_CHARACTERS), expires_at)
 
         def transaction(tx: Transaction) -> None:
             rows.add(
@@ -105,18 +114,17 @@ class Credentials:
         return new
 
     async def authenticate(self, reference: str, secret: str) -> CredentialRecord:
-        """Return the credential whose secret this is; `NotAuthenticatedError` without saying what was wrong.
+        """Return the credential whose secret this is, used up or not.
 
-        Whether it may still be used is decided when its use is taken. A wrong secret costs an attempt.
+        `WrongCredentialError` says nothing of what was wrong; where a secret was, it names the credential,
+        and the caller takes an attempt as it records the refusal.
         """
         record = await self._storage.read(lambda tx: rows.get(tx, reference))
         right = hmac.compare_digest(_hash(secret), record.secret_hash if record else _NOBODY)
         if record is None or not right:
-            if record is not None:
-                await self._storage.write(lambda tx: rows.take_attempt(tx, record.id))
-            raise NotAuthenticatedError("reference or secret is wrong")
+            raise WrongCredentialError("reference or secret is wrong", record.id if record else None)
         if record.cancelled_at or record.attempts_left == 0 or record.expires_at <= self._clock.now():
-            raise NotAuthenticatedError("the credential is cancelled, locked or expired")
+            raise WrongCredentialError("the credential is cancelled, locked or expired", None)
         return record
 
     async def cancel(self, reference: str, actor: str) -> None:
@@ -168,6 +176,10 @@ def check_identity(profile: Profile, identity: Identity) -> None:
         requested_san=None,
         limit_mnt=identity.limit_mnt,
     )
+
+
+def _random(characters: int) -> str:
+    return "".join(secrets.choice(ALPHABET) for _ in range(characters))
 
 
 def _hash(secret: str) -> bytes:

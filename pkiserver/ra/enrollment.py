@@ -9,26 +9,25 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from config.profile import Profile
 from pkiserver import audit
 from pkiserver.ca.authorities import Authorities
-from pkiserver.ca.issuance import AuthorizedRequest, Issuance
-from pkiserver.ca.tbs import Identity, approve_identity, certificate_identity
+from pkiserver.ca.identity import Identity, approve_identity, certificate_identity
+from pkiserver.ca.issuance import AuthorizedRequest, Issuance, require_entitled
 from pkiserver.clock import Clock
 from pkiserver.errors import (
     NotAuthenticatedError,
     NotAuthorizedError,
     PKIServerError,
     RefusedError,
-    UnavailableError,
 )
 from pkiserver.ra.attempts import AttemptLimiter
-from pkiserver.ra.credentials import Credentials, enrollable, issuer_name
+from pkiserver.ra.credentials import Credentials, WrongCredentialError, enrollable, issuer_name
 from pkiserver.ra.lifecycle import Standing, State
 from pkiserver.storage import Storage
 from protocols.errors import ErrorKind, ProtocolError
 from protocols.x509.certificate import serial_text
-from protocols.x509.csr import ParsedCSR
-from protocols.x509.names import names_equal, parse_san, parse_subject
+from protocols.x509.csr import ParsedCSR, parse_csr
+from protocols.x509.names import names_equal, parse_san, parse_subject, sans_equal
 from store import audit as audit_chain
-from store import certificates, issuances
+from store import certificates, credentials, issuances
 from store.database import Transaction
 from store.records import CertificateRecord, CredentialRecord
 
@@ -55,28 +54,36 @@ class Enrollment:
         self._attempts = AttemptLimiter()
 
     async def enroll(
-        self, csr: ParsedCSR, *, reference: str, secret: str, label: str | None, peer: str
+        self, csr_der: bytes, *, reference: str, secret: str, label: str | None, peer: str
     ) -> bytes:
         """Return the DER certificate for who knows the secret of an enrolment credential.
 
         Raises `NotAuthenticatedError`, `NotFoundError` (label), `RefusedError`, `KeyRefusedError`,
-        `UnavailableError`. A certificate that was issued to this credential and key and never taken
-        (the connection or the server broke) is given again.
+        `UnavailableError`, and what `parse_csr` raises: the request is read only once it is known who
+        asks. A certificate that was issued to this credential and key and never taken (the connection
+        or the server broke) is given again.
         """
-        work = self._enroll(csr, reference, secret, label)
+        try:
+            credential = await self._credentials.authenticate(reference, secret)
+        except WrongCredentialError as error:
+            await self._record_refusal("anonymous", "enroll", peer, str(error), error.credential)
+            raise
+        work = self._enroll(csr_der, credential, label)
         return await self._audited("enroll", f"credential:{reference}", peer, work)
 
     async def reenroll(
-        self, csr: ParsedCSR, *, client_certificate: bytes, label: str | None, peer: str
+        self, csr_der: bytes, *, client_certificate: bytes, label: str | None, peer: str
     ) -> bytes:
         """Return a new DER certificate for the holder of a current one (RFC 7030 §4.2.2).
 
         `client_certificate` authenticated the TLS connection. Its status is read from the store at
-        each call. `label` names the profile; None: that of the client certificate.
+        each call, and once more in the transaction that reserves the serial. `label` names the
+        profile; None: that of the client certificate. Raises as `enroll` does, `NotAuthorizedError`
+        where the client certificate does not entitle to it.
         """
         certificate = x509.load_der_x509_certificate(client_certificate)
         actor = f"certificate:{serial_text(certificate.serial_number)}"
-        return await self._audited("reenroll", actor, peer, self._reenroll(csr, certificate, label))
+        return await self._audited("reenroll", actor, peer, self._reenroll(csr_der, certificate, label))
 
     async def delivered(self, certificate: bytes) -> None:
         """Note that the client took this certificate: it is not given again."""
@@ -89,10 +96,7 @@ class Enrollment:
             )
 
     async def refused(self, *, operation: str, peer: str, reason: str) -> None:
-        """Record a request that was refused before it came here; it counts as a failed attempt."""
-        now = self._clock.now()
-        self._attempts.admit(peer, now)
-        self._attempts.failed(peer, now)
+        """Record a request that was refused before it came here."""
         await self._record_refusal("anonymous", operation, peer, reason)
 
     def ca_certificates(self, label: str | None) -> Sequence[bytes]:
@@ -106,32 +110,36 @@ class Enrollment:
         self, operation: str, actor: str, peer: str, work: Coroutine[Any, Any, bytes]
     ) -> bytes:
         try:
-            self._attempts.admit(peer, self._clock.now())
-        except UnavailableError:
-            work.close()
-            raise
-        try:
             return await work
-        except UnavailableError:
-            raise  # nobody was refused: the same request may succeed later
         except (PKIServerError, ProtocolError) as error:
-            # Counted, since the record is a durable write and an address gets only so many; but a client
-            # that comes again while nothing can be issued has done nothing wrong.
-            if error.kind is not ErrorKind.UNAVAILABLE:
-                self._attempts.failed(peer, self._clock.now())
-            await self._record_refusal(actor, operation, peer, str(error))
+            if error.kind is not ErrorKind.UNAVAILABLE:  # else nobody was refused: it may succeed later
+                await self._record_refusal(actor, operation, peer, str(error))
             raise
 
-    async def _record_refusal(self, actor: str, operation: str, peer: str, reason: str) -> None:
-        now = self._clock.now()
-        entry = audit.entry(now, actor, operation, "refused", peer=peer, reason=reason)
-        await self._storage.write(lambda tx: audit_chain.append(tx, entry))
+    async def _record_refusal(
+        self, actor: str, operation: str, peer: str, reason: str, credential: int | None = None
+    ) -> None:
+        """Audit a refusal, with a wrong secret counted against its credential.
 
-    async def _enroll(self, csr: ParsedCSR, reference: str, secret: str, label: str | None) -> bytes:
-        credential = await self._credentials.authenticate(reference, secret)
+        Records are durable writes, and an address gets only so many a minute: `UnavailableError` after.
+        """
+        now = self._clock.now()
+        self._attempts.failed(peer, now)
+        # The reason may quote what was asked for, a name or a mail address.
+        entry = audit.entry(now, actor, operation, "refused", peer=peer, personal={"reason": reason})
+
+        def transaction(tx: Transaction) -> None:
+            if credential is not None:
+                credentials.take_attempt(tx, credential)
+            audit_chain.append(tx, entry)
+
+        await self._storage.write(transaction)
+
+    async def _enroll(self, csr_der: bytes, credential: CredentialRecord, label: str | None) -> bytes:
         if label is not None and label != credential.profile:
             enrollable(self._profiles, label)
             raise NotAuthorizedError(f"this credential is for profile {credential.profile}, not {label}")
+        csr = parse_csr(csr_der)
         if credential.uses_left == 0:
             return await self._untaken(credential, csr)
         profile = enrollable(self._profiles, credential.profile)
@@ -143,7 +151,7 @@ class Enrollment:
             requested_san=csr.san,
             limit_mnt=credential.limit_mnt,
         )
-        return await self._issue(profile, identity, csr, f"credential:{reference}", credential.id)
+        return await self._issue(profile, identity, csr, f"credential:{credential.reference}", credential.id)
 
     async def _untaken(self, credential: CredentialRecord, csr: ParsedCSR) -> bytes:
         """Return the certificate of a used credential that its client has not taken; else refuse."""
@@ -152,19 +160,32 @@ class Enrollment:
             issuance = issuances.undelivered(tx, credential.id, csr.spki_sha256)
             return certificates.get(tx, issuance.authority, issuance.serial) if issuance else None
 
+        now = self._clock.now()
         certificate = await self._storage.read(find)
-        if certificate is None:
+        if (
+            certificate is None
+            or Standing(State(certificate.state), certificate.not_after).at(now) is not State.ACTIVE
+        ):
             raise NotAuthenticatedError("the credential has no use left")
+        again = audit.entry(
+            now,
+            f"credential:{credential.reference}",
+            "certificate.deliver-again",
+            authority=certificate.authority,
+            serial=serial_text(certificate.serial),
+        )
+        await self._storage.write(lambda tx: audit_chain.append(tx, again))
         return certificate.certificate
 
-    async def _reenroll(self, csr: ParsedCSR, held: x509.Certificate, label: str | None) -> bytes:
+    async def _reenroll(self, csr_der: bytes, held: x509.Certificate, label: str | None) -> bytes:
         record = await self._current(held)
+        csr = parse_csr(csr_der)
         own = self._profiles.get(record.profile)
         target = label or record.profile
         if own is None or target not in own.reenroll:
             raise NotAuthorizedError(f"a certificate of profile {record.profile} cannot re-enrol {target}")
         identity = certificate_identity(held)
-        if not names_equal(csr.subject, identity.subject) or set(csr.san) != set(identity.san):
+        if not (names_equal(csr.subject, identity.subject) and sans_equal(csr.san, identity.san)):
             raise RefusedError(
                 "subject and subjectAltName of the request differ from the certificate (RFC 7030 §4.2.2)"
             )
@@ -178,7 +199,12 @@ class Enrollment:
             requested_san=csr.san,
             limit_mnt=renewed.limit_mnt,
         )
-        return await self._issue(profile, approved, csr, f"certificate:{serial_text(record.serial)}", None)
+        if not (names_equal(approved.subject, renewed.subject) and sans_equal(approved.san, renewed.san)):
+            raise RefusedError(
+                f"profile {target} has changed since this certificate was issued: enrol with a new credential"
+            )
+        actor = f"certificate:{serial_text(record.serial)}"
+        return await self._issue(profile, approved, csr, actor, None, entitled_by=record)
 
     async def _other(self, held: CertificateRecord, target: str) -> Identity:
         """Return the identity of the holder's newest certificate of another profile, its limits with it.
@@ -200,13 +226,18 @@ class Enrollment:
         record = await self._storage.read(lambda tx: certificates.get(tx, issuer.id, held.serial_number))
         if record is None or record.certificate != held.public_bytes(Encoding.DER):
             raise NotAuthorizedError("the client certificate is not on record")
-        state = Standing(State(record.state), record.not_after).at(self._clock.now())
-        if state is not State.ACTIVE:
-            raise NotAuthorizedError(f"the client certificate is {state.value}")
+        now = self._clock.now()
+        await self._storage.read(lambda tx: require_entitled(tx, record, now))
         return record
 
     async def _issue(
-        self, profile: Profile, identity: Identity, csr: ParsedCSR, actor: str, credential: int | None
+        self,
+        profile: Profile,
+        identity: Identity,
+        csr: ParsedCSR,
+        actor: str,
+        credential: int | None,
+        entitled_by: CertificateRecord | None = None,
     ) -> bytes:
         request = AuthorizedRequest(
             profile=profile,
@@ -215,6 +246,7 @@ class Enrollment:
             public_key=csr.public_key,
             requested_by=actor,
             credential=credential,
+            entitled_by=entitled_by,
         )
         prepared = await self._issuance.prepare(request)
         return (await self._issuance.issue(prepared)).certificate

@@ -4,7 +4,7 @@ A certificate is suspended exactly while a hold is open; revoked is final (X.509
 RFC 5280 §5.3.1). Nothing here reads a clock or a store.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
@@ -38,15 +38,17 @@ class HoldOwner(Enum):
     AUTHORITY = "authority"
 
 
-REVOCATION_REASONS: Final = (
-    CRLReason.UNSPECIFIED,
-    CRLReason.KEY_COMPROMISE,
-    CRLReason.CA_COMPROMISE,
-    CRLReason.AFFILIATION_CHANGED,
-    CRLReason.SUPERSEDED,
-    CRLReason.CESSATION_OF_OPERATION,
-    CRLReason.PRIVILEGE_WITHDRAWN,
-)
+# By the names of RFC 5280 §5.3.1, as an operator types them. certificateHold is a suspension's, and
+# removeFromCRL a delta CRL's.
+REVOCATION_REASONS: Final[Mapping[str, CRLReason]] = {
+    "unspecified": CRLReason.UNSPECIFIED,
+    "keyCompromise": CRLReason.KEY_COMPROMISE,
+    "cACompromise": CRLReason.CA_COMPROMISE,
+    "affiliationChanged": CRLReason.AFFILIATION_CHANGED,
+    "superseded": CRLReason.SUPERSEDED,
+    "cessationOfOperation": CRLReason.CESSATION_OF_OPERATION,
+    "privilegeWithdrawn": CRLReason.PRIVILEGE_WITHDRAWN,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +128,7 @@ def _restore(standing: Standing, command: Command, now: datetime) -> Change:
 
 
 def _revoke(standing: Standing, command: Command, now: datetime) -> Change:
-    if command.reason not in REVOCATION_REASONS:
+    if command.reason not in REVOCATION_REASONS.values():
         raise ConflictError(f"{command.reason.name} is no reason to revoke")
     owners = tuple(hold.owner for hold in standing.holds)
     return Change(State.REVOKED, command.reason, standing.since(now), closes=owners)

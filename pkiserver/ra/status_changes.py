@@ -1,12 +1,12 @@
 """Suspending, restoring and revoking: one command, one transaction, one event."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
 from pkiserver import audit
+from pkiserver.ca.issuance import OnEvent
 from pkiserver.clock import Clock
-from pkiserver.errors import NotFoundError, PKIServerError
+from pkiserver.errors import NotFoundError
 from pkiserver.ra.lifecycle import Change, Command, Hold, HoldOwner, Standing, State, decide
 from pkiserver.storage import Storage
 from protocols.asn1.ocsp import CRLReason
@@ -28,9 +28,9 @@ class Changed:
 
 
 class StatusChanges:
-    """Carries out status commands; `on_event` is called after each commit."""
+    """Carries out status commands; `on_event` is awaited after each commit."""
 
-    def __init__(self, storage: Storage, clock: Clock, on_event: Callable[[], None]) -> None:
+    def __init__(self, storage: Storage, clock: Clock, on_event: OnEvent) -> None:
         self._storage = storage
         self._clock = clock
         self._on_event = on_event
@@ -38,24 +38,12 @@ class StatusChanges:
     async def carry_out(self, authority: int, serial: int, command: Command, actor: str) -> Changed:
         """Carry a command out; durable when this returns.
 
-        Raises `NotFoundError`, or `ConflictError` when the state does not allow it. Refusals are audited.
+        Raises `NotFoundError`, or `ConflictError` when the state does not allow it. A refusal is audited by
+        the caller, who knows what it was part of.
         """
         now = self._clock.now()
-        try:
-            changed = await self._storage.write(lambda tx: _apply(tx, authority, serial, command, actor, now))
-        except PKIServerError as error:
-            refusal = audit.entry(
-                now,
-                actor,
-                f"certificate.{command.action.value}",
-                "refused",
-                authority=authority,
-                serial=serial_text(serial),
-                reason=str(error),
-            )
-            await self._storage.write(lambda tx: audit_chain.append(tx, refusal))
-            raise
-        self._on_event()
+        changed = await self._storage.write(lambda tx: _apply(tx, authority, serial, command, actor, now))
+        await self._on_event(changed.sequence)
         return changed
 
 
@@ -65,9 +53,10 @@ def _apply(
     certificate = certificates.get(tx, authority, serial)
     if certificate is None:
         raise NotFoundError(f"no certificate with serial {serial_text(serial)}")
-    # The chain's time never goes back; an event must not either, whatever the clock says.
-    last = audit_chain.head(tx)
-    now = max(now, last.at) if last else now
+    # The times of a certificate's events never go back, whatever the clock says; those of others may lie in
+    # the future, where the clock was ahead for a while.
+    events = status_events.of_certificate(tx, authority, serial)
+    now = max([now, *(event.effective_at for event in events)])
     change = decide(_standing(tx, certificate), command, now)
     sequence = _store(tx, certificate, change, actor, now)
     done = audit.entry(

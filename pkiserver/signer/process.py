@@ -1,15 +1,12 @@
 """One worker process as the server sees it: started, spoken to, killed. `client` decides when."""
 
 import asyncio
-import os
 import socket
 import sys
-import sysconfig
 from contextlib import suppress
-from pathlib import Path
 from typing import Final, Self
 
-import pkiserver
+from pkiserver.child_environment import child_environment
 from pkiserver.signer.errors import SignerUnavailableError, WireError
 from pkiserver.signer.settings import SignerSettings
 from pkiserver.signer.wire import (
@@ -29,7 +26,7 @@ START_DEADLINE_S: Final = 30.0  # an interpreter, a module and a log-in on a bus
 KILL_DEADLINE_S: Final = 5.0  # a process inside a stuck driver outlives even SIGKILL: then it is left behind
 CLOSE_DEADLINE_S: Final = 2.0  # what an idle worker takes to notice the end; then it is killed
 _STREAM_LIMIT: Final = 1 << 20
-_PASSED_ON: Final = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "SOFTHSM2_CONF")
+_MODULE_SETTINGS: Final = ("SOFTHSM2_CONF",)  # where PKCS #11 modules find their own configuration
 
 
 class WorkerProcess:
@@ -146,9 +143,4 @@ class WorkerProcess:
 
 def worker_environment(settings: SignerSettings) -> dict[str, str]:
     """Return the environment of a worker: the few variables it needs, and the one that holds the secret."""
-    names = {*_PASSED_ON, *settings.environment, settings.secret_env or ""}
-    environment = {name: os.environ[name] for name in names if name in os.environ}
-    root = str(Path(pkiserver.__file__).resolve().parent.parent)
-    if root not in (sysconfig.get_path("purelib"), sysconfig.get_path("platlib")):
-        environment["PYTHONPATH"] = root  # run from a checkout: the worker is to be of the same one
-    return environment
+    return child_environment(*_MODULE_SETTINGS, settings.secret_env or "")

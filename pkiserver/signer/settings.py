@@ -13,8 +13,7 @@ MAX_SETTINGS_BYTES: Final = 65_536  # paths and names; far above any real config
 class SignerSettings:
     """Settings of one key store. Exactly one place of the secret is named; paths are text.
 
-    `environment` names further variables that the worker is given, for the modules of vendors that
-    find their own configuration so. `SignerSettingsError` where something is missing or contradictory.
+    `SignerSettingsError` where something is missing or contradictory.
     """
 
     store: Literal["software", "pkcs11"] = "software"
@@ -26,7 +25,6 @@ class SignerSettings:
     token_serial: str | None = None
     pin_file: str | None = None
     pin_env: str | None = None
-    environment: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         problems = self._problems()
@@ -77,9 +75,6 @@ def _checked(values: object) -> dict[str, Any]:
     """Return keyword arguments of the right names and types."""
     if not isinstance(values, dict) or not values.keys() <= {f.name for f in fields(SignerSettings)}:
         raise SignerSettingsError("signer settings: unknown names")
-    names = values.pop("environment", [])
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise SignerSettingsError("signer settings: environment is no list of names")
     if not all(value is None or isinstance(value, str) for value in values.values()):
         raise SignerSettingsError("signer settings: a value is not text")
-    return {**values, "environment": tuple(names)}
+    return values

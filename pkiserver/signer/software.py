@@ -3,8 +3,9 @@
 import os
 import secrets
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -26,6 +27,7 @@ from pkiserver.signer.secret import read_secret
 from pkiserver.signer.settings import SignerSettings
 
 SoftwareKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey
+Sign = Callable[[bytes], bytes]
 
 _SUFFIX: Final = ".pem"
 MAX_KEY_FILE_BYTES: Final = 65_536  # an encrypted RSA-4096 key has about 3,500
@@ -42,6 +44,7 @@ class SoftwareKeyStore:
         self._directory = directory
         self._passphrase = passphrase.encode()
         self._keys: dict[str, SoftwareKey] = {}
+        self._signs: dict[str, Sign] = {}
         _prepare(directory)
         for label in self.labels()[:1]:
             self._key(label)
@@ -74,12 +77,12 @@ class SoftwareKeyStore:
 
     def sign(self, label: str, data: bytes) -> bytes:
         """See `KeyStore.sign`."""
-        return _sign(self._key(label), data)
+        return self._signing(label)(data)
 
     def sign_many(self, label: str, data: Sequence[bytes]) -> list[bytes]:
         """See `KeyStore.sign_many`."""
-        key = self._key(label)
-        return [_sign(key, one) for one in data]
+        sign = self._signing(label)
+        return [sign(one) for one in data]
 
     def labels(self) -> list[str]:
         """See `KeyStore.labels`."""
@@ -92,6 +95,7 @@ class SoftwareKeyStore:
     def close(self) -> None:
         """See `KeyStore.close`."""
         self._keys.clear()
+        self._signs.clear()
 
     def _path(self, label: str) -> Path:
         return self._directory / f"{label}{_SUFFIX}"
@@ -102,6 +106,12 @@ class SoftwareKeyStore:
             check_label(label)
             key = self._keys[label] = self._load(label)
         return key
+
+    def _signing(self, label: str) -> Sign:
+        sign = self._signs.get(label)
+        if sign is None:
+            sign = self._signs[label] = _signing(self._key(label))
+        return sign
 
     def _load(self, label: str) -> SoftwareKey:
         try:
@@ -181,12 +191,13 @@ def _generate(spec: KeySpec) -> SoftwareKey:
     return ed25519.Ed25519PrivateKey.generate()
 
 
-def _sign(key: SoftwareKey, data: bytes) -> bytes:
+def _signing(key: SoftwareKey) -> Sign:
+    """Return what signs with a key; what depends on the key alone is found once, not for each signature."""
     if isinstance(key, ed25519.Ed25519PrivateKey):
-        return key.sign(data)
+        return key.sign
     algorithm = signature_algorithm_for(key.public_key()).hash
     if algorithm is None:
         raise UnsupportedKeyError("the key's algorithm names no hash")
     if isinstance(key, rsa.RSAPrivateKey):
-        return key.sign(data, padding.PKCS1v15(), algorithm)
-    return key.sign(data, ec.ECDSA(algorithm))
+        return partial(key.sign, padding=padding.PKCS1v15(), algorithm=algorithm)
+    return partial(key.sign, signature_algorithm=ec.ECDSA(algorithm))

@@ -69,6 +69,7 @@ class CRLPublisher:
         self._wake = asyncio.Event()
         self._publishing = asyncio.Lock()
         self._unwritten: set[str] = set()  # authorities whose latest CRL is not where it is served
+        self._restored = True  # False while other files of `restore_files` could not be written
         self.latest: dict[str, CRLRecord] = {}
         self.failure: str | None = None
 
@@ -106,6 +107,11 @@ class CRLPublisher:
         One that cannot does not hold up the others; `UnavailableError` names all that could not.
         """
         failures: list[str] = []
+        if not self._restored:
+            try:
+                self._write_all()
+            except OSError as error:
+                failures.append(str(error))
         for authority in list(self._authorities):
             try:
                 await self._publish_due(authority)
@@ -128,7 +134,7 @@ class CRLPublisher:
             now = self._clock.now()
             if not _can_publish(authority, now):
                 raise ConflictError(f"authority {name} has expired: it signs no CRL any more")
-            scope = await self._storage.read(lambda tx: _scope(tx, authority.id))
+            scope = await self._storage.read(lambda tx: _scope(tx, authority.id, now))
             tbs = self._tbs(authority, scope, now)
             await self._audit(actor, "crl.sign", authority, scope)
             signature = await self._signer.sign(key_label, tbs)
@@ -137,25 +143,38 @@ class CRLPublisher:
     async def restore_files(self) -> None:
         """Put the newest CRL and the CA certificate of each authority where they are served.
 
-        Beside `NAME.cer` lie `NAME.pem` and all of them in `chain.pem`, for people and their tools.
+        Beside `NAME.cer` lie `NAME.pem` and all of them in `chain.pem`, for people and their tools. What
+        cannot be written now is tried again by `work`: a full disk must not keep status from answering.
         """
+        for authority in self._authorities:
+            record = await self._storage.read(lambda tx, known=authority.id: crls.latest(tx, known))  # type: ignore[misc]
+            if record is not None and record.crl is not None:
+                self.latest[authority.name] = record
+        try:
+            self._write_all()
+        except OSError as error:
+            _log.error("public-files-not-written", reason=str(error))
+
+    def _write_all(self) -> None:
+        self._restored = False
         chain = b""
         for authority in self._authorities:
             pem = authority.certificate.public_bytes(Encoding.PEM)
             chain += pem
             _replace(self._folder / "ca" / f"{authority.name}.cer", authority.der)
             _replace(self._folder / "ca" / f"{authority.name}.pem", pem)
-            record = await self._storage.read(lambda tx, known=authority.id: crls.latest(tx, known))  # type: ignore[misc]
+            record = self.latest.get(authority.name)
             if record is not None and record.crl is not None:
-                self.latest[authority.name] = record
                 _replace(self._folder / "crl" / f"{authority.name}.crl", record.crl)
         _replace(self._folder / "ca" / "chain.pem", chain)
+        self._restored = True
 
     async def _due(self, authority: Authority) -> bool:
         latest = self.latest.get(authority.name)
         if latest is None:
             return True
-        if self._clock.now() >= latest.this_update + self._schedules[authority.name].period:
+        age = self._clock.now() - latest.this_update
+        if not timedelta(0) <= age < self._schedules[authority.name].period:  # below: the clock was ahead
             return True
         changed = await self._storage.read(lambda tx: status_events.last_change(tx, authority.id))
         return changed > latest.events_to
@@ -229,11 +248,11 @@ class CRLPublisher:
         await self._storage.write(lambda tx: audit_chain.append(tx, entry))
 
 
-def _scope(tx: Transaction, authority: int) -> _Scope:
+def _scope(tx: Transaction, authority: int, now: datetime) -> _Scope:
     """Read what the next CRL holds. An entry stays until one CRL after its certificate's expiry had it
-    (RFC 5280 §3.3)."""
+    (RFC 5280 §3.3). No CRL that a clock ahead dated into the future drops what has not expired."""
     latest = crls.latest(tx, authority)
-    entries = status_events.crl_entries(tx, authority, latest.this_update if latest else None)
+    entries = status_events.crl_entries(tx, authority, min(latest.this_update, now) if latest else None)
     return _Scope(latest.number + 1 if latest else 1, entries, status_events.head(tx))
 
 

@@ -9,6 +9,7 @@ import asyncio
 import hashlib
 from collections import defaultdict
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -32,22 +33,16 @@ from protocols.x509.certificate import subject_public_key_bits
 from store import certificates, facts, status_events
 from store.database import Transaction
 from store.errors import StorageError
-from store.records import CertificateRecord, StatusEventRecord, to_unix
+from store.records import StatusEventRecord, StatusRecord, to_unix
 from store.responses import ResponderParts, ResponseEntry, ResponseTableWriter, response_key
 
 SLOTS: Final = 1440  # of the refresh cycle: at 12 hours one every 30 seconds
 BATCH: Final = 256  # responses signed in one go; an event waits for one batch at most
+PATIENCE_S: Final = 1.0  # what an acknowledgement waits at most for its status to be served
 POLL_S: Final = 1.0  # looks for due work at least this often
+GOOD: Final = Good()
 _SLOT_FACT: Final = "presigner-slot"
 _log = structlog.get_logger("pkiserver.presigner")
-
-
-@dataclass(frozen=True, slots=True)
-class _Status:
-    """What one response is to say."""
-
-    certificate: CertificateRecord
-    status: CertStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +76,6 @@ class Presigner:
         self._slot_s = refresh.total_seconds() / SLOTS
         # Slots count from the epoch in their own length: after a change of it all is signed anew.
         self._slot_fact = f"{_SLOT_FACT}-{self._slot_s:g}"
-        self._refresh_s = refresh.total_seconds()
         self._wake = asyncio.Event()
         self._voices: dict[int, _Voice] = {}
         self._to_fill: set[int] = set()  # authorities of which answers may be missing from the table
@@ -91,14 +85,32 @@ class Presigner:
         self._replaced = False  # a former generation of the table may still be there
         self.position = 0  # the last event that the table shows
         self.failure: str | None = None
+        self._followed = asyncio.Condition()
 
     def notify(self) -> None:
         """Say that there are new events."""
         self._wake.set()
 
+    async def wait_for(self, sequence: int) -> None:
+        """Return when the table shows this event, or after `PATIENCE_S`: then it will, a little later."""
+        self.notify()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(PATIENCE_S), self._followed:
+                await self._followed.wait_for(lambda: self.position >= sequence)
+
     def oldest_response_age_s(self) -> float:
-        """Return the age of the oldest response, by the cycle; the refresh period where all is well."""
-        return max(self._clock.now().timestamp() - self._slot * self._slot_s, 0) + self._refresh_s
+        """Return the age of the oldest response, by what the table holds: one of each slot is looked at.
+
+        One that a clock ahead signed counts as one that has run out: nobody can use it.
+        """
+        found = self._table.oldest_and_newest(
+            response_key(authority.id, serial) for authority in self._authorities for serial in _SLOT_STARTS
+        )
+        if found is None:
+            return 0.0
+        now = self._clock.now().timestamp()
+        ahead = found[1] > now + self._slot_s
+        return max(now - found[0], self._validity.total_seconds() if ahead else 0.0)
 
     def oldest_next_update_s(self) -> float:
         """Return when the first responses end, by the cycle, as Unix time: until then all are answered."""
@@ -108,7 +120,7 @@ class Presigner:
     async def prepare(self) -> None:
         """Tell the table of issuers and responders and find where the work stopped."""
         for authority in self._authorities:
-            self._voice(authority.id)
+            self._voice(authority.id, self._clock.now())
         self.position = self._table.position()
         head = await self._storage.read(status_events.head)
         slot = await self._storage.read(lambda tx: facts.get(tx, self._slot_fact))
@@ -160,10 +172,10 @@ class Presigner:
         """Say that authorities or responders changed."""
         self._wake.set()
 
-    def _voice(self, authority: int) -> _Voice | None:
+    def _voice(self, authority: int, now: datetime) -> _Voice | None:
         """Return who speaks for an authority now, None while nobody can; tells the table of a new one."""
-        responder = self._authorities.responder(authority)
-        if responder is None or responder.certificate.not_valid_after_utc <= self._clock.now():
+        responder = self._authorities.responder_at(authority, now)
+        if responder is None:
             if self._authorities.with_id(authority).key_label is not None:
                 self._to_fill.add(authority)
             return None
@@ -188,7 +200,7 @@ class Presigner:
         """Sign everything of the authorities that nobody could speak for some time ago."""
         for authority in sorted(self._to_fill):
             self._to_fill.discard(authority)
-            if self._voice(authority) is not None:
+            if self._voice(authority, self._clock.now()) is not None:
                 try:
                     await self._sign_range(authority, 0, 1 << SERIAL_BITS)
                 except BaseException:
@@ -203,6 +215,7 @@ class Presigner:
         tell = _log.warning if self._table.count() else _log.info
         tell("response-table-filled-anew", table_position=self.position, store_head=head)
         self.position = head
+        current = self._current_slot()
         self._filling = True  # a table that was filled in part only must not look like a whole one
         self._table.build()
         try:
@@ -213,57 +226,70 @@ class Presigner:
             self._table.abandon()
             raise
         self._filling, self._replaced = False, True
+        await self._end_cycle(current)
 
     async def _follow(self) -> None:
         while events := await self._storage.read(lambda tx: status_events.after(tx, self.position, BATCH)):
             position = None if self._filling else events[-1].sequence
             await self._sign(await self._statuses_of(events), position=position)
             self.position = events[-1].sequence
+            async with self._followed:
+                self._followed.notify_all()
 
     async def _refresh(self) -> None:
-        current = int(self._clock.now().timestamp() / self._slot_s)
-        if current <= self._slot:
+        current = self._current_slot()
+        if current < self._slot - 1:  # the clock was ahead: nothing that was signed then can be used
+            _log.warning("responses-from-the-future", slots_ahead=self._slot - current)
+            ranges = slot_ranges(current + 1 - SLOTS, current)
+        elif current <= self._slot:
             return
-        for low, high in slot_ranges(self._slot + 1, current):
+        else:
+            ranges = slot_ranges(self._slot + 1, current)
+        for low, high in ranges:
             for authority in list(self._authorities):
                 await self._sign_range(authority.id, low, high)
-        self._slot = current
+        await self._end_cycle(current)
+
+    async def _end_cycle(self, slot: int) -> None:
+        """Note that everything up to this slot is signed anew."""
+        self._slot = slot
         if not self._to_fill:
-            await self._storage.write(lambda tx: facts.put(tx, self._slot_fact, str(current)))
+            await self._storage.write(lambda tx: facts.put(tx, self._slot_fact, str(slot)))
+
+    def _current_slot(self) -> int:
+        return int(self._clock.now().timestamp() / self._slot_s)
 
     async def _sign_range(self, authority: int, low: int, high: int) -> None:
         start = low
         while statuses := await self._statuses_in(authority, start, high):
             await self._sign(statuses, position=None)
-            start = statuses[-1].certificate.serial + 1
+            start = statuses[-1].serial + 1
             await self._follow()
 
-    async def _statuses_in(self, authority: int, low: int, high: int) -> list[_Status]:
-        def read(tx: Transaction) -> list[_Status]:
-            found = certificates.in_serial_range(tx, authority, low, high, BATCH)
-            return [_Status(certificate, _cert_status(tx, certificate)) for certificate in found]
+    async def _statuses_in(self, authority: int, low: int, high: int) -> list[StatusRecord]:
+        return await self._storage.read(
+            lambda tx: certificates.statuses_in_range(tx, authority, low, high, BATCH)
+        )
 
-        return await self._storage.read(read)
-
-    async def _statuses_of(self, events: Sequence[StatusEventRecord]) -> list[_Status]:
+    async def _statuses_of(self, events: Sequence[StatusEventRecord]) -> list[StatusRecord]:
         named = {(event.authority, event.serial) for event in events}
 
-        def read(tx: Transaction) -> list[_Status]:
-            found = (certificates.get(tx, *name) for name in named)
-            return [_Status(record, _cert_status(tx, record)) for record in found if record]
+        def read(tx: Transaction) -> list[StatusRecord]:
+            return [found for name in named if (found := certificates.status(tx, *name))]
 
         return await self._storage.read(read)
 
-    async def _sign(self, statuses: Sequence[_Status], *, position: int | None) -> None:
+    async def _sign(self, statuses: Sequence[StatusRecord], *, position: int | None) -> None:
         """Sign a batch and put it into the table in one transaction, with the position it brings."""
-        by_authority: dict[int, list[_Status]] = defaultdict(list)
+        by_authority: dict[int, list[StatusRecord]] = defaultdict(list)
         for status in statuses:
-            by_authority[status.certificate.authority].append(status)
+            by_authority[status.authority].append(status)
         entries: list[tuple[bytes, ResponseEntry]] = []
+        now = self._clock.now()  # once: what speaks now must not have expired a moment later
         for authority, batch in by_authority.items():
-            voice = self._voice(authority)
+            voice = self._voice(authority, now)
             if voice is not None:  # an authority whose key is outside has none
-                entries += await self._entries(voice, batch)
+                entries += await self._entries(voice, batch, now)
         await self._put(entries, position)
 
     async def _put(self, entries: Sequence[tuple[bytes, ResponseEntry]], position: int | None) -> None:
@@ -275,27 +301,28 @@ class Presigner:
             await asyncio.wait((putting,))
             raise
 
-    async def _entries(self, voice: _Voice, batch: Sequence[_Status]) -> list[tuple[bytes, ResponseEntry]]:
+    async def _entries(
+        self, voice: _Voice, batch: Sequence[StatusRecord], now: datetime
+    ) -> list[tuple[bytes, ResponseEntry]]:
         responder = voice.responder
-        now, next_update = self._times(responder.certificate)
+        next_update = self._next_update(responder.certificate, now)
         data = [
-            voice.template.response_data(item.certificate.serial, item.status, now, now, next_update)
+            voice.template.response_data(item.serial, cert_status(item), now, now, next_update)
             for item in batch
         ]
         signatures = await self._signer.sign_many(responder.key_label, data)
         this_unix, next_unix = to_unix(now), to_unix(next_update)
         return [
             (
-                response_key(responder.authority, integer_content(item.certificate.serial)),
+                response_key(responder.authority, integer_content(item.serial)),
                 ResponseEntry(responder.id, this_unix, next_unix, response_data, signature),
             )
             for item, response_data, signature in zip(batch, data, signatures, strict=True)
         ]
 
-    def _times(self, responder: x509.Certificate) -> tuple[datetime, datetime]:
-        """Return thisUpdate and nextUpdate; a response does not outlive its signer's certificate."""
-        now = self._clock.now()
-        return now, min(now + self._validity, responder.not_valid_after_utc)
+    def _next_update(self, responder: x509.Certificate, now: datetime) -> datetime:
+        """Return nextUpdate; a response does not outlive its signer's certificate."""
+        return min(now + self._validity, responder.not_valid_after_utc)
 
 
 def slot_ranges(first: int, last: int) -> list[tuple[int, int]]:
@@ -317,8 +344,11 @@ def _slot_start(slot: int) -> int:
     return (slot << SERIAL_BITS) // SLOTS
 
 
-def _cert_status(tx: Transaction, certificate: CertificateRecord) -> CertStatus:
-    revocation = status_events.revocation(tx, certificate.authority, certificate.serial)
-    if revocation is None:
-        return Good()
-    return RevokedInfo(revocation.revoked_at, CRLReason(revocation.reason))
+_SLOT_STARTS: Final = [integer_content(_slot_start(slot)) for slot in range(SLOTS)]
+
+
+def cert_status(record: StatusRecord) -> CertStatus:
+    """Return the certStatus of RFC 6960 §4.2.1 for what the store says."""
+    if record.revoked_at is None or record.reason is None:
+        return GOOD
+    return RevokedInfo(record.revoked_at, CRLReason(record.reason))

@@ -137,13 +137,13 @@ def import_responses(
     serves a later export and `allow_older` is not given: an older one would take revocations back. Whatever
     is raised, nothing has changed, unless a file could not be put in place at the very end.
     """
-    if home.database.exists():
+    if not home.only_serves_status():
         raise ConflictError(f"{home.path} issues: its presigner makes its table; import on another machine")
     stream = StreamReader(source)
     with ExitStack() as stack:
         table = stack.enter_context(closing(TableImport(home.responses, octets=stream.header.octets)))
         exported_at = _checked_time(home, stream.header.exported_at, now, allow_older)
-        files = stack.enter_context(closing(_StagedFiles(home.public, stream.header.file_octets)))
+        files = stack.enter_context(closing(_StagedFiles(home, stream.header.file_octets)))
         responses = 0
         for number, (kind, key, value) in enumerate(stream.records()):
             if number % _TELL_EVERY == 0:
@@ -190,14 +190,14 @@ def _wait_for_followers(table: TableImport) -> None:
 class _StagedFiles:
     """The files of an import, held apart until they are put in place."""
 
-    def __init__(self, public: Path, octets: int) -> None:
-        self._public = public
+    def __init__(self, home: Home, octets: int) -> None:
+        home.make_public()
+        self._public = public = home.public
         self._folder = public / _STAGING
         self._names: list[str] = []
         self._file: BinaryIO | None = None
         self._size = 0
         shutil.rmtree(self._folder, ignore_errors=True)  # of an import that was killed
-        public.mkdir(parents=True, exist_ok=True)
         if shutil.disk_usage(public).free < octets:
             raise UnavailableError(f"the disk of {public} has no room for the files: {octets >> 20} MiB")
         for folder in _FOLDERS:
@@ -224,8 +224,6 @@ class _StagedFiles:
 
     def commit(self) -> None:
         """Put every file in place of the one of its name."""
-        for folder in _FOLDERS:
-            (self._public / folder).mkdir(exist_ok=True)
         for name in self._names:
             (self._folder / name).replace(self._public / name)
         for folder in _FOLDERS:
@@ -246,7 +244,9 @@ class _StagedFiles:
 
 
 def _create_public(path: Path) -> int:
-    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PUBLIC_FILE_MODE)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PUBLIC_FILE_MODE)
+    os.fchmod(descriptor, PUBLIC_FILE_MODE)  # whatever the umask
+    return descriptor
 
 
 def _sync_folder(path: Path) -> None:

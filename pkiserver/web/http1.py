@@ -327,6 +327,7 @@ class HTTPConnection(asyncio.Protocol):
         name = name.lower()
         if name in FIELDS:
             earlier = self._fields.get(name)
+            value = value.rstrip(b" \t")  # httptools leaves what RFC 9112 §5.1 does not count as the value
             self._fields[name] = value if earlier is None else earlier + b", " + value
 
     def on_headers_complete(self) -> None:

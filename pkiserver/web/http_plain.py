@@ -12,6 +12,7 @@ from pkiserver.web.http_messages import FIELDS, HTTPRequest
 
 MAX_HEADS: Final = 512  # remembered; a client that invents new ones only makes the others be read again
 MAX_LINE_BYTES: Final = 2048  # of the request line; an OCSP request in a path has 150 to 500
+MAX_BODY_BYTES: Final = 4096  # what `http1` takes; the answer to a longer one is its matter
 MAX_HEAD_BYTES: Final = 2048  # of header fields; longer ones are not plain
 _VERSION: Final = b" HTTP/1.1"
 # A field line of RFC 9112 §5 without the obsolete forms; a value in visible ASCII.
@@ -83,9 +84,13 @@ def plain_fields(head: bytes) -> dict[bytes, bytes] | None:
             return None
         if name == b"connection" and value.lower() != b"keep-alive":
             return None
-        if name == b"content-length" and _LENGTH.fullmatch(value) is None:
+        if name == b"content-length" and not _is_plain_length(value):
             return None
         found[name] = value
-    if b"host" not in found:
+    if b"," in found.get(b"host", b","):  # none, or perhaps two in one: the parser refuses them
         return None
     return {name: value for name, value in found.items() if name in FIELDS}
+
+
+def _is_plain_length(value: bytes) -> bool:
+    return _LENGTH.fullmatch(value) is not None and int(value) <= MAX_BODY_BYTES

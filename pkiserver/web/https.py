@@ -6,9 +6,12 @@ connections get a new TLS context while the old ones live on.
 
 import asyncio
 import contextlib
+import ipaddress
 import os
 import socket
 import ssl
+from collections import Counter
+from functools import partial
 from typing import Any, Final
 
 import structlog
@@ -21,6 +24,7 @@ from pkiserver.web.limits import Limits
 from pkiserver.web.middleware import EDGE, SERVER, plain_response, request_log
 
 _ACCEPT_PAUSE_S: Final = 0.2  # after accept failed for want of file descriptors: not to spin
+_PREFIX_BITS: Final = 64  # of IPv6: what one subscriber is given; the rest of the address is theirs to choose
 _CLOSE_S: Final = 1.0  # for responses still being written when the drain ends, and for TLS close_notify
 
 _log: Final[structlog.stdlib.BoundLogger] = structlog.get_logger(__name__)
@@ -107,6 +111,7 @@ class Listener:
         self._request_log = request_log(metrics)
         self._slots = asyncio.Semaphore(limits.max_connections)
         self._connections: set[asyncio.Task[None]] = set()
+        self._held: Counter[str] = Counter()  # connections by `client_network`
         self._runner = web.AppRunner(app, handle_signals=False, shutdown_timeout=_CLOSE_S)
         self._socket: socket.socket | None = None
         self._accepting: asyncio.Task[None] | None = None
@@ -167,18 +172,29 @@ class Listener:
         while True:
             await self._slots.acquire()
             try:
-                accepted, _ = await loop.sock_accept(listening)
+                accepted, address = await loop.sock_accept(listening)
             except OSError as error:  # out of file descriptors, or the client is gone already
                 self._slots.release()
                 _log.warning("cannot accept", listener=self._name, reason=error.strerror)
                 await asyncio.sleep(_ACCEPT_PAUSE_S)
                 continue
+            network = client_network(address[0])
+            if self._held[network] >= self._limits.max_connections_per_address:
+                self._slots.release()
+                accepted.close()
+                self._metrics.connections_refused.labels(self._name).inc()
+                await asyncio.sleep(0)  # a flood of them must not keep the loop
+                continue
+            self._held[network] += 1
             task = loop.create_task(self._serve(accepted))
             self._connections.add(task)
-            task.add_done_callback(self._ended)
+            task.add_done_callback(partial(self._ended, network))
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
+    def _ended(self, network: str, task: asyncio.Task[None]) -> None:
         self._connections.discard(task)
+        self._held[network] -= 1
+        if not self._held[network]:
+            del self._held[network]  # what is remembered is bounded by the connections
         self._slots.release()
         if not task.cancelled() and (error := task.exception()) is not None:
             _log.error("connection failed", listener=self._name, exc_info=error)
@@ -218,3 +234,11 @@ class Listener:
             lingering_time=limits.linger_s,
             auto_decompress=False,
         )
+
+
+def client_network(address: str) -> str:
+    """Return by what a client is counted: its IPv4 address, or the /64 of its IPv6 address."""
+    ip = ipaddress.ip_address(address.partition("%")[0])
+    if ip.version == 4:
+        return str(ip)
+    return str(ipaddress.IPv6Network((int(ip), _PREFIX_BITS), strict=False))

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 class Limits:
     """Bounds of one listener; the defaults suit EST. Times are in seconds."""
 
-    max_body_bytes: int = 64 * 1024  # twice the largest body that EST takes
+    max_body_bytes: int = 32 * 1024  # the largest body that EST takes
     max_line_bytes: int = 8_190
     max_field_bytes: int = 8_190  # a certificate in a header (RFC 9440) fits
     max_headers: int = 64
     max_connections: int = 1_024  # handshakes included; more of them wait in the kernel's queue
+    # IPv6: of one /64. What one client, or one office behind an address, may hold of the places.
+    max_connections_per_address: int = 64
     max_requests: int = 256  # read and in work; more are told to come again
     backlog: int = 512
     handshake_s: float = 10.0

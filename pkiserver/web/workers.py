@@ -2,10 +2,8 @@
 
 import asyncio
 import json
-import os
 import socket
 import sys
-import sysconfig
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -15,7 +13,7 @@ from typing import Any, Final
 
 import structlog
 
-import pkiserver
+from pkiserver.child_environment import child_environment
 from pkiserver.errors import UnavailableError
 from pkiserver.web.http1 import HTTPLimits
 from pkiserver.web.status_counters import StatusCounters
@@ -261,7 +259,7 @@ async def _spawn(control: int, listeners: Sequence[int]) -> asyncio.subprocess.P
             str(control),
             stdin=asyncio.subprocess.DEVNULL,
             pass_fds=(control, *listeners),
-            env=_environment(),
+            env=child_environment(),
         )
     except OSError as error:
         raise UnavailableError(f"a status worker cannot be started: {error.strerror}") from error
@@ -276,15 +274,6 @@ async def _end(process: asyncio.subprocess.Process, patience_s: float) -> None:
         with suppress(ProcessLookupError):
             process.kill()
         await process.wait()
-
-
-def _environment() -> dict[str, str]:
-    """Return the environment of a worker, in which this program is found where this process found it."""
-    environment = dict(os.environ)
-    root = str(Path(pkiserver.__file__).parents[1])
-    if root != sysconfig.get_path("purelib"):
-        environment["PYTHONPATH"] = os.pathsep.join(filter(None, (root, environment.get("PYTHONPATH"))))
-    return environment
 
 
 def _bind(addresses: Sequence[tuple[str, int]], workers: int) -> list[list[socket.socket]]:

@@ -279,11 +279,6 @@ def utf8_string(text: str) -> bytes:
     return encode(UTF8_STRING, text.encode())
 
 
-def ia5_string(text: str) -> bytes:
-    """Return an IA5String; `UnicodeEncodeError` where the text is not ASCII."""
-    return encode(IA5_STRING, text.encode("ascii"))
-
-
 def generalized_time(moment: datetime) -> bytes:
     """Return a GeneralizedTime in whole seconds of UTC (RFC 5280 §4.1.2.5.2)."""
     moment = moment.astimezone(UTC)

@@ -11,7 +11,7 @@ from typing import Final
 from protocols import oid
 from protocols.asn1 import der
 from protocols.asn1.der import explicit
-from protocols.asn1.ocsp import ByKey, CertStatus, CRLReason, OCSPResponseStatus, RevokedInfo
+from protocols.asn1.ocsp import ByKey, CertStatus, CRLReason, Good, OCSPResponseStatus, RevokedInfo
 from protocols.asn1.pkix import NULL_PARAMETERS
 from protocols.ocsp.request import sha1_issuer_part, sha256_issuer_part
 
@@ -34,7 +34,7 @@ class ResponseTemplate:
     both kinds of client (RFC 9919 §3.2.1); SHA-1 stands first for old clients that read only one. No nonce.
     """
 
-    __slots__ = ("_responder_id", "_sha1_part", "_sha256_part")
+    __slots__ = ("_patterns", "_responder_id", "_sha1_part", "_sha256_part")
 
     def __init__(self, responder_key_hash: bytes, issuer_name_der: bytes, issuer_key_bits: bytes) -> None:
         """Prepare the constant parts.
@@ -44,6 +44,7 @@ class ResponseTemplate:
         """
         if len(responder_key_hash) != SHA1_BYTES:
             raise ValueError("a responder's key hash has 20 octets")
+        self._patterns: dict[tuple[int, datetime, datetime, datetime], tuple[bytes, bytes, bytes]] = {}
         self._responder_id = ByKey(responder_key_hash).encode()
         # NULL parameters, as in the example of RFC 9919; clients compare the algorithm, or these bytes.
         self._sha1_part = sha1_issuer_part(issuer_name_der, issuer_key_bits, NULL_PARAMETERS)
@@ -64,13 +65,43 @@ class ResponseTemplate:
         """
         if next_update <= this_update:
             raise ValueError("nextUpdate is not after thisUpdate")
-        encode = der.encode
         serial_number = der.integer(serial)
+        if not isinstance(status, Good):
+            return self._whole(serial_number, status, produced_at, this_update, next_update)
+        key = (len(serial_number), produced_at, this_update, next_update)
+        head, middle, tail = self._patterns.get(key) or self._pattern(*key)
+        return b"".join((head, serial_number, middle, serial_number, tail))
+
+    def _whole(
+        self,
+        serial_number: bytes,
+        status: CertStatus,
+        produced_at: datetime,
+        this_update: datetime,
+        next_update: datetime,
+    ) -> bytes:
+        encode = der.encode
         rest = _status(status) + _time(this_update) + explicit(0, _time(next_update))
         by_sha1 = encode(der.SEQUENCE, encode(der.SEQUENCE, self._sha1_part + serial_number) + rest)
         by_sha256 = encode(der.SEQUENCE, encode(der.SEQUENCE, self._sha256_part + serial_number) + rest)
         responses = encode(der.SEQUENCE, by_sha1 + by_sha256)
         return encode(der.SEQUENCE, self._responder_id + _time(produced_at) + responses)
+
+    def _pattern(
+        self, length: int, produced_at: datetime, this_update: datetime, next_update: datetime
+    ) -> tuple[bytes, bytes, bytes]:
+        """Return what stands before, between and after the two serial numbers of a good certificate.
+
+        It is the same for all serial numbers whose encoding has `length` octets.
+        """
+        whole = self._whole(bytes(length), Good(), produced_at, this_update, next_update)
+        first = whole.index(self._sha1_part) + len(self._sha1_part)
+        second = whole.index(self._sha256_part, first) + len(self._sha256_part)
+        pattern = whole[:first], whole[first + length : second], whole[second + length :]
+        if len(self._patterns) >= _BATCH_TIMES:
+            self._patterns.clear()
+        self._patterns[length, produced_at, this_update, next_update] = pattern
+        return pattern
 
 
 def _status(status: CertStatus) -> bytes:

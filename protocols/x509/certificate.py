@@ -68,49 +68,14 @@ def _skip_optional_parts(reader: der.Reader, version: int) -> None:
     reader.finish()
 
 
-@dataclass(frozen=True, slots=True)
-class SignedCertificate:
-    """A certificate in its three parts, as received, with the parts of the TBSCertificate."""
-
-    tbs_der: bytes = field(repr=False)
-    tbs: TBSCertificate
-    signature_algorithm: bytes = field(repr=False)
-    signature: bytes = field(repr=False)
-
-    @classmethod
-    def parse(cls, certificate_der: bytes) -> Self:
-        """Slice a DER Certificate; `MalformedError` where it is none or its two algorithms differ."""
-        if len(certificate_der) > MAX_CERTIFICATE_BYTES:
-            raise TooLargeError(f"certificate is longer than {MAX_CERTIFICATE_BYTES} bytes")
-        outer = der.Reader(certificate_der)
-        reader = outer.enter()
-        outer.finish()
-        tbs_der = reader.read_raw(der.SEQUENCE)
-        signature_algorithm = reader.read_raw(der.SEQUENCE)
-        signature = reader.bit_string()
-        reader.finish()
-        tbs = TBSCertificate.parse(tbs_der)
-        _check_algorithm(tbs, signature_algorithm)
-        return cls(tbs_der, tbs, signature_algorithm, signature)
-
-
-def _check_algorithm(tbs: TBSCertificate, signature_algorithm: bytes) -> None:
-    if tbs.signature_algorithm != signature_algorithm:
-        raise MalformedError("certificate names two different signature algorithms (RFC 5280 §4.1.1.2)")
-
-
 def assemble_certificate(tbs: bytes, signature_algorithm: bytes, signature: bytes) -> bytes:
     """Return the DER Certificate of a TBSCertificate, a DER AlgorithmIdentifier and a signature's octets.
 
     `MalformedError` where the TBSCertificate names another algorithm (RFC 5280 §4.1.1.2).
     """
-    _check_algorithm(TBSCertificate.parse(tbs), signature_algorithm)
+    if TBSCertificate.parse(tbs).signature_algorithm != signature_algorithm:
+        raise MalformedError("certificate names two different signature algorithms (RFC 5280 §4.1.1.2)")
     return der.sequence(tbs, signature_algorithm, der.bit_string(signature))
-
-
-def tbs_signature_algorithm(tbs: bytes) -> bytes:
-    """Return the DER AlgorithmIdentifier that a TBSCertificate names."""
-    return TBSCertificate.parse(tbs).signature_algorithm
 
 
 def subject_public_key_bits(spki_der: bytes) -> bytes:

@@ -40,18 +40,13 @@ _STRING_CODECS: Final = {  # DirectoryString, and the IA5String that some client
 class ParsedCSR:
     """A request whose signer holds the key it names; nothing in it is authorised yet.
 
-    `san` is () without a requested subjectAltName. `requested_extensions` lists the OID of every
-    extension asked for, in order; of their values only the subjectAltName is read.
+    `san` is () without a requested subjectAltName, the one extension whose value is read.
     """
 
-    der: bytes = field(repr=False)
     subject: x509.Name
-    subject_der: bytes = field(repr=False)
     san: tuple[x509.GeneralName, ...]
-    requested_extensions: tuple[str, ...]
     challenge_password: str | None = field(repr=False)  # EST puts a channel binding there: no log's business
     public_key: PublicKey
-    spki_der: bytes = field(repr=False)
     spki_sha256: bytes = field(repr=False)
 
 
@@ -89,14 +84,10 @@ def parse_csr(csr_der: bytes) -> ParsedCSR:
     public_key = read_public_key(info.spki_der)
     verify_possession(public_key, algorithm_der, info_der, signature)
     return ParsedCSR(
-        der=csr_der,
         subject=subject,
-        subject_der=info.subject_der,
         san=san,
-        requested_extensions=tuple(extension.oid for extension in extensions),
         challenge_password=challenge_password,
         public_key=public_key,
-        spki_der=info.spki_der,
         spki_sha256=hashlib.sha256(info.spki_der).digest(),
     )
 

@@ -41,10 +41,10 @@ _COUNTRY: Final = re.compile(r"[A-Z]{2}")
 _PART: Final = re.compile(r"((?:[^\\,+]|\\.)*)([,+]|\Z)", re.DOTALL)
 _TOKEN: Final = re.compile(r"\\([0-9A-Fa-f]{2})|\\([ \"#+,;<=>\\])|([^\\\"+,;<>])", re.DOTALL)
 _HAS_ESCAPE: Final = frozenset('"+,;<>\\')
-# Invisible characters that reorder or break what an operator reads; joiners stay, as the traditional
-# Mongolian script needs them.
-_REFUSED_CATEGORIES: Final = frozenset({"Cc", "Cs", "Co", "Zl", "Zp"})
-_BIDI_CONTROLS: Final = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+# Invisible characters: they reorder or break what an operator reads, and make two names look like one.
+_REFUSED_CATEGORIES: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
+# Those that the traditional Mongolian script is not written without: joiners and the vowel separator.
+_JOINERS: Final = frozenset("\u200c\u200d\u180e")
 
 # RFC 5280 counts characters, cryptography warns about octets: a Cyrillic commonName over 32 letters is right.
 warnings.filterwarnings("ignore", message="Attribute's length must be", category=UserWarning)
@@ -62,7 +62,7 @@ def _check_country(value: str) -> None:
 
 def _check_text(value: str) -> None:
     if any(map(_is_unsafe, value)):
-        raise MalformedError("has control characters")
+        raise MalformedError("has control or invisible characters")
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +179,7 @@ def _utf8(character: str) -> bytes:
 
 
 def _is_unsafe(character: str) -> bool:
-    return unicodedata.category(character) in _REFUSED_CATEGORIES or character in _BIDI_CONTROLS
+    return unicodedata.category(character) in _REFUSED_CATEGORIES and character not in _JOINERS
 
 
 def _shown(text: str) -> str:

@@ -59,7 +59,9 @@ CREATE TABLE certificates (
 CREATE INDEX certificates_by_serial ON certificates (serial);
 CREATE INDEX certificates_by_key ON certificates (spki_sha256);
 CREATE INDEX certificates_by_subject ON certificates (subject);
-CREATE INDEX certificates_by_state ON certificates (state, not_after);
+-- Both hold all that counting and listing look at, so that neither reads the certificates themselves.
+CREATE INDEX certificates_by_state ON certificates (authority, state, not_after);
+CREATE INDEX certificates_newest ON certificates (not_before DESC, serial, authority, state, not_after);
 
 CREATE TABLE status_events (
     sequence     INTEGER PRIMARY KEY,   -- given in commit order, without gaps

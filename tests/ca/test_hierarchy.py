@@ -12,14 +12,17 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key, pkcs12
 
+from config.profile import SHIPPED_PROFILES
 from config.reference import reference
-from pkiserver.ca.hierarchy import renewal_due, responder_name
+from pkiserver.ca.hierarchy import responder_name
+from pkiserver.ca.own_certificates import renewal_due
 from pkiserver.ca.server_certificates import server_certificate, server_san
 from pkiserver.clock import Clock
 from pkiserver.core import Core, open_core
 from pkiserver.errors import ConflictError, UnavailableError
 from pkiserver.home import Home
 from pkiserver.initialise import initialise
+from protocols.errors import MalformedError
 from protocols.x509.names import parse_subject
 from store import authorities, certificates, issuances
 
@@ -185,13 +188,62 @@ async def test_nothing_is_renewed_while_issuing_stands_still(core: Core, clock: 
 
 
 def test_a_third_of_the_lifetime_before_the_end_renewal_is_due(core: Core) -> None:
-    responder = core.authorities.responder(core.authorities.get("citizen").id)
+    issuer = core.authorities.get("citizen")
+    responder = core.authorities.responder(issuer.id)
     assert responder is not None
     certificate = responder.certificate
     lifetime = certificate.not_valid_after_utc - certificate.not_valid_before_utc
     edge = certificate.not_valid_after_utc - lifetime / 3
-    assert renewal_due(certificate, edge) is False
-    assert renewal_due(certificate, edge + timedelta(seconds=1)) is True
+    assert renewal_due(certificate, issuer.certificate, edge) is False
+    assert renewal_due(certificate, issuer.certificate, edge + timedelta(seconds=1)) is True
+    assert renewal_due(issuer.certificate, issuer.certificate, edge + 10 * 365 * DAY) is False
+
+
+async def test_near_an_authoritys_end_its_certificates_end_with_it(
+    core: Core, clock: "FakeClock", capsys: pytest.CaptureFixture[str]
+) -> None:
+    infrastructure = core.authorities.get("infrastructure")
+    end = infrastructure.certificate.not_valid_after_utc
+    clock.moment = end - 80 * DAY
+    assert await core.hierarchy.maintain() is True
+    assert await core.server_certificates.maintain() is True
+    for authority in core.authorities:
+        responder = core.authorities.responder(authority.id)
+        assert responder is not None
+        own_end = authority.certificate.not_valid_after_utc
+        assert responder.certificate.not_valid_after_utc == min(
+            own_end, clock.now() + 90 * DAY - timedelta(seconds=1)
+        )
+    server = server_certificate(core.home)
+    assert server is not None
+    assert server.not_valid_after_utc == end
+    assert "certificate-ends-with-its-issuer" in "".join(capsys.readouterr())
+    clock.moment = end - DAY  # nothing is gained by another
+    assert await core.server_certificates.maintain() is False
+    await core.hierarchy.maintain()
+    assert core.authorities.responder(infrastructure.id).key_label == "ocsp-infrastructure-2"  # type: ignore[union-attr]  # it is there
+    clock.moment = end + DAY
+    await core.hierarchy.maintain()
+
+
+async def test_one_authority_that_cannot_does_not_hold_up_the_others(
+    core: Core, clock: "FakeClock", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sign = core.signer.sign
+
+    async def failing(label: str, data: bytes) -> bytes:
+        if label in ("ca-root", "ca-citizen"):
+            raise MalformedError("out of order")
+        return await sign(label, data)
+
+    monkeypatch.setattr(core.signer, "sign", failing)
+    clock.advance(61 * DAY)
+    with pytest.raises(UnavailableError, match=r"of root: out of order; .* of citizen: out of order"):
+        await core.hierarchy.maintain()
+    for name, number in (("root", 1), ("citizen", 1), ("government", 2), ("infrastructure", 2)):
+        responder = core.authorities.responder(core.authorities.get(name).id)
+        assert responder is not None
+        assert responder.key_label == f"ocsp-{name}-{number}"
 
 
 def test_a_responder_is_named_after_its_authority() -> None:
@@ -273,8 +325,40 @@ class TestServerCertificate:
     def test_names_of_the_configuration(self, name: str, text: str) -> None:
         assert server_san(name) == text
 
+    async def test_a_name_too_long_for_a_common_name_is_an_alternative_name_only(
+        self, home: Home, clock: "FakeClock"
+    ) -> None:
+        name = f"{'a' * 60}.example.mn"
+        async with opened(home, clock, name) as core:
+            assert await core.server_certificates.maintain() is True
+            assert await core.server_certificates.maintain() is False
+        certificate = server_certificate(home)
+        assert certificate is not None
+        assert len(certificate.subject) == 0
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+        assert names.critical
+        assert names.value.get_values_for_type(x509.DNSName) == [name]
+
+    async def test_is_made_though_the_administrators_cannot_be(self, home: Home, clock: "FakeClock") -> None:
+        (home.administrator / "administrator.p12").unlink()
+        (home.tls / "server.pem").unlink()
+        (home.profiles / "administrator.toml").write_text(
+            (SHIPPED_PROFILES / "administrator.toml")
+            .read_text()
+            .replace('source = "credential"\nrequired = false', 'source = "credential"', 1)
+        )
+        async with opened(home, clock) as core:
+            with pytest.raises(UnavailableError, match=r"administrator: .*organizationName is required"):
+                await core.server_certificates.maintain()
+        assert server_certificate(home) is not None
+
 
 class TestAdministrator:
+    async def test_is_what_its_profile_says(self, home: Home) -> None:
+        pem = (home.administrator / "administrator.pem").read_bytes()
+        certificate = x509.load_pem_x509_certificate(pem)
+        assert certificate.subject == parse_subject("CN=Administrator,C=MN")
+
     async def test_is_complete(self, home: Home) -> None:
         password = (home.administrator / "password").read_bytes().strip()
         bundle = pkcs12.load_pkcs12((home.administrator / "administrator.p12").read_bytes(), password)

@@ -1,8 +1,9 @@
 """Authorities under a root that is kept outside: requests, and every refusal of what comes back."""
 
 import asyncio
+import hashlib
 import shutil
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -21,6 +22,7 @@ from pkiserver.home import Home
 from pkiserver.initialise import initialise
 from pkiserver.signer.algorithms import public_key_der
 from protocols.x509.names import parse_subject
+from store.records import AuditRecord
 
 if TYPE_CHECKING:
     from tests.conftest import FakeClock
@@ -178,6 +180,18 @@ async def test_the_request_bears_the_configured_name(offline: Core) -> None:
         )
     )
     assert request.subject == parse_subject(offline.settings.authorities["citizen"].subject)
+
+
+async def test_a_request_is_audited_before_and_after_its_signature(
+    offline: Core, audited: Callable[[Core], Awaitable[list[AuditRecord]]]
+) -> None:
+    request = x509.load_pem_x509_csr((await run(offline, "ca.csr", name="citizen"))["pem"].encode())
+    before, after = (await audited(offline))[-2:]
+    assert (before.action, after.action) == ("authority.request.sign", "authority.request")
+    assert before.actor == after.actor == "test"
+    digest = hashlib.sha256(request.tbs_certrequest_bytes).hexdigest()
+    assert digest in before.detail
+    assert digest in after.detail
 
 
 async def test_refusals_of_the_command(offline: Core) -> None:

@@ -21,7 +21,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from config.profile import SHIPPED_PROFILES, load_profiles
 from config.profile_fields import Access
 from config.units import Lifetime
-from pkiserver.ca.tbs import Addresses, Identity, IssuerFacts, approve_identity, build_tbs, validity
+from pkiserver.ca.extensions import Addresses
+from pkiserver.ca.identity import Identity, approve_identity
+from pkiserver.ca.tbs import CertificateContents, IssuerFacts, build_tbs, validity
 from pkiserver.clock import Clock
 from pkiserver.signer.algorithms import signature_algorithm_for
 from protocols.x509.certificate import assemble_certificate
@@ -76,7 +78,7 @@ def identity_of(name: str, limit_mnt: int | None) -> Identity:
 def issue(name: str, issuer: IssuerFacts, limit_mnt: int | None = None) -> bytes:
     profile = PROFILES[name].with_lifetime(LIFETIMES[name]) if name in LIFETIMES else PROFILES[name]
     key = CA_KEY if profile.kind.endswith("-ca") else KEY
-    tbs = build_tbs(
+    contents = CertificateContents(
         profile,
         identity_of(name, limit_mnt),
         key.public_key(),
@@ -85,6 +87,7 @@ def issue(name: str, issuer: IssuerFacts, limit_mnt: int | None = None) -> bytes
         x509.random_serial_number(),
         *validity(profile, Clock().now(), issuer.not_after),
     )
+    tbs = build_tbs(contents)
     signature = CA_KEY.sign(tbs, ec.ECDSA(hashes.SHA384()))
     return assemble_certificate(tbs, signature_algorithm_for(issuer.public_key).der, signature)
 
@@ -148,6 +151,6 @@ def test_a_bad_certificate_is_found(tmp_path: Path) -> None:
     profile = PROFILES["citizen-signature"].model_copy(update={"authority_info_access": access})
     period = validity(profile, Clock().now(), issuer.not_after)
     identity = identity_of("citizen-signature", None)
-    tbs = build_tbs(profile, identity, KEY.public_key(), issuer, ADDRESSES, 99, *period)
+    tbs = build_tbs(CertificateContents(profile, identity, KEY.public_key(), issuer, ADDRESSES, 99, *period))
     bad = assemble_certificate(tbs, signature_algorithm_for(issuer.public_key).der, b"\x30\x00")
     assert any("ERROR" in finding for finding in findings(tmp_path, bad, "lint_etsi_cert", "-t", NCP))

@@ -11,17 +11,10 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from config.profile import SHIPPED_PROFILES, Profile, load_profiles
 from config.profile_fields import Policy
 from config.units import Lifetime
+from pkiserver.ca.extensions import Addresses, key_identifier
+from pkiserver.ca.identity import Identity, certificate_identity
 from pkiserver.ca.lint import lint_tbs
-from pkiserver.ca.tbs import (
-    Addresses,
-    Identity,
-    IssuerFacts,
-    build_tbs,
-    certificate_identity,
-    key_identifier,
-    lint_facts,
-    validity,
-)
+from pkiserver.ca.tbs import CertificateContents, IssuerFacts, build_tbs, lint_facts, validity
 from pkiserver.errors import RefusedError
 from pkiserver.signer.algorithms import signature_algorithm_for
 from protocols import oid
@@ -70,9 +63,8 @@ def issue(
     key: ec.EllipticCurvePrivateKey,
     serial: int = SERIAL,
 ) -> x509.Certificate:
-    tbs = build_tbs(
-        profile, identity, public_key, issuer, ADDRESSES, serial, *validity(profile, NOW, issuer.not_after)
-    )
+    times = validity(profile, NOW, issuer.not_after)
+    tbs = build_tbs(CertificateContents(profile, identity, public_key, issuer, ADDRESSES, serial, *times))
     algorithm = signature_algorithm_for(issuer.public_key)
     assert algorithm.hash is not None
     signature = key.sign(tbs, ec.ECDSA(algorithm.hash))
@@ -102,7 +94,7 @@ def test_own_lint_agrees_with_what_is_built(name: str) -> None:
     is_root = name == "root-ca"
     public_key = ROOT_KEY.public_key() if is_root else KEY.public_key()
     issuer = IssuerFacts.of_root(identity.subject, public_key) if is_root else IssuerFacts.of(ROOT)
-    arguments = (
+    contents = CertificateContents(
         profile,
         identity,
         public_key,
@@ -111,7 +103,7 @@ def test_own_lint_agrees_with_what_is_built(name: str) -> None:
         SERIAL,
         *validity(profile, NOW, issuer.not_after),
     )
-    assert lint_tbs(build_tbs(*arguments), lint_facts(*arguments)) == []
+    assert lint_tbs(build_tbs(contents), lint_facts(contents)) == []
 
 
 def test_a_policy_may_name_its_practice_statement() -> None:
@@ -123,8 +115,10 @@ def test_a_policy_may_name_its_practice_statement() -> None:
     issuer = IssuerFacts.of(ROOT)
     public_key = KEY.public_key()
     times = validity(profile, NOW, issuer.not_after)
-    arguments = (profile, identity_of("device"), public_key, issuer, ADDRESSES, SERIAL, *times)
-    assert lint_tbs(build_tbs(*arguments), lint_facts(*arguments)) == []
+    contents = CertificateContents(
+        profile, identity_of("device"), public_key, issuer, ADDRESSES, SERIAL, *times
+    )
+    assert lint_tbs(build_tbs(contents), lint_facts(contents)) == []
 
 
 @pytest.mark.parametrize("name", sorted(PROFILES))
@@ -132,7 +126,7 @@ def test_certificate_says_what_the_profile_says(name: str) -> None:
     profile, certificate = PROFILES[name], certificate_of(name)
     found = certificate.extensions
     usage = found.get_extension_for_class(x509.KeyUsage)
-    assert usage.critical == profile.key_usage_critical
+    assert usage.critical
     assert usage.value.content_commitment == ("nonRepudiation" in profile.key_usage)
     assert usage.value.digital_signature == ("digitalSignature" in profile.key_usage)
     assert usage.value.key_cert_sign == usage.value.crl_sign == profile.kind.endswith("-ca")
@@ -219,10 +213,12 @@ def test_every_kind_of_issuer_key_has_its_signature_algorithm(
     issuer = IssuerFacts.of_root(ROOT_NAME, key.public_key())
     profile = profile_of("root-ca")
     period = validity(profile, NOW, None)
-    arguments = (profile, Identity(ROOT_NAME), key.public_key(), issuer, ADDRESSES, SERIAL, *period)
-    tbs = build_tbs(*arguments)
+    contents = CertificateContents(
+        profile, Identity(ROOT_NAME), key.public_key(), issuer, ADDRESSES, SERIAL, *period
+    )
+    tbs = build_tbs(contents)
     assert signature_algorithm_for(key.public_key()).der in tbs
-    assert lint_tbs(tbs, lint_facts(*arguments)) == []
+    assert lint_tbs(tbs, lint_facts(contents)) == []
 
 
 def test_san_is_critical_exactly_where_there_is_no_subject() -> None:
@@ -251,6 +247,14 @@ def test_lifetime_may_end_with_the_issuer_but_not_after_it() -> None:
     assert validity(profile, NOW, end) == (NOW, end)
     with pytest.raises(RefusedError, match="outlive its issuer"):
         validity(profile, NOW, end - timedelta(seconds=1))
+
+
+def test_lifetime_may_be_cut_at_the_issuers_end_while_there_is_any_left() -> None:
+    profile = PROFILES["tls-server"]
+    second = timedelta(seconds=1)
+    assert validity(profile, NOW, NOW + second, cut=True) == (NOW, NOW + second)
+    with pytest.raises(RefusedError, match="outlive its issuer"):
+        validity(profile, NOW, NOW, cut=True)
 
 
 def test_profile_without_a_lifetime_of_its_own_needs_one() -> None:

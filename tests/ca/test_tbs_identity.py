@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 import config
 from config.profile import SHIPPED_PROFILES, load_profile, load_profiles
 from config.profile_fields import AttributeType
-from pkiserver.ca.identity import ATTRIBUTE_OIDS
-from pkiserver.ca.tbs import Identity, approve_identity
+from pkiserver.ca.identity import ATTRIBUTE_OIDS, Identity, approve_identity
 from pkiserver.errors import RefusedError
 from protocols.asn1 import der
 from protocols.x509.names import parse_san, parse_subject, subject_text
@@ -22,6 +21,7 @@ PROFILES = load_profiles(SHIPPED_PROFILES)
 SENSOR = load_profile(Path(config.__file__).parent / "examples" / "profiles" / "sensor.toml")
 CITIZEN = "CN=Дорж,givenName=Дорж,SN=Бат,serialNumber=PNOMN-123456789012,C=MN"
 EMPTY = x509.Name([])
+LONG_NAMES = tuple(f"dns:{'a' * 50}{number}.mn" for number in range(80))
 
 
 def approve(
@@ -120,6 +120,7 @@ def test_names_become_their_string_types() -> None:
         ),
         ("citizen-signature", CITIZEN, ("dns:a.mn",), None, "dns names have no place"),
         ("citizen-signature", CITIZEN, (), 0, "not between 1 and"),
+        ("tls-server", "CN=a.mn", LONG_NAMES, None, "names together are longer than 4096 bytes"),
         ("citizen-signature", CITIZEN, (), 10**15 + 1, "not between 1 and"),
         ("citizen-authentication", CITIZEN, (), 5, "value limit has no place"),
         (

@@ -11,9 +11,11 @@ import config
 from config.errors import ConfigError
 from config.loader import load_settings
 from config.reference import reference
-from config.schema import Settings
+from config.schema import MAX_EST_BODY_BYTES, Settings
 from config.schema_authorities import Authority
 from config.units import Address
+from pkiserver.web.limits import Limits
+from protocols.est.request import MAX_BODY_BYTES
 
 
 def write(folder: Path, text: str) -> Path:
@@ -101,6 +103,8 @@ def test_examples_load(path: Path) -> None:
         ('[ocsp]\nmax_age = "47h"', ["ocsp.max_age"]),
         ('[ocsp]\nnonce = "echo"', ["ocsp.nonce"]),
         ('[est]\nmax_body = "big"', ["est.max_body"]),
+        ('[est]\nmax_body = "33KiB"', ["est.max_body"]),
+        ('[est]\nmax_body = "0B"', ["est.max_body"]),
         ('[est]\nrealm = "a\\"b"', ["est.realm"]),
         ('[log]\nlevel = "loud"', ["log.level"]),
         ('[authorities.root]\nparent = ""\nsubject = "nothing"', ["authorities.root.subject"]),
@@ -199,3 +203,7 @@ def test_a_missing_file(tmp_path: Path) -> None:
 def test_settings_do_not_change() -> None:
     with pytest.raises(ValueError, match="frozen"):
         Settings().ocsp.workers = 2  # type: ignore[misc]  # what the test is about
+
+
+def test_the_largest_enrolment_is_the_one_that_est_reads() -> None:
+    assert Settings().est.max_body == MAX_EST_BODY_BYTES == MAX_BODY_BYTES == Limits().max_body_bytes

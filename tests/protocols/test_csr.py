@@ -101,17 +101,12 @@ def test_request_of_openssl_is_read(name: str, key_type: type) -> None:
 
     parsed = parse_csr(request)
 
-    assert parsed.der == request
     assert parsed.subject == parse_subject(SUBJECT)
-    assert parsed.subject_der in request
-    assert parsed.subject_der == independent.subject.public_bytes()
     assert parsed.san == SAN
-    assert parsed.requested_extensions == (oid.SUBJECT_ALT_NAME, oid.KEY_USAGE)
     assert parsed.challenge_password is None
     assert isinstance(parsed.public_key, key_type)
     assert parsed.public_key == independent.public_key()
-    assert parsed.spki_der in request
-    assert parsed.spki_sha256 == hashlib.sha256(parsed.spki_der).digest()
+    assert parsed.spki_sha256 == hashlib.sha256(spki_of(independent)).digest()
 
 
 def test_attributes_of_strongswan_in_any_order_are_read() -> None:
@@ -126,7 +121,6 @@ def test_challenge_password_of_openssl_is_read_and_not_shown() -> None:
 
     assert parsed.challenge_password == "ab cd"
     assert parsed.san == ()
-    assert parsed.requested_extensions == ()
     assert "ab cd" not in repr(parsed)
 
 
@@ -135,7 +129,7 @@ def test_challenge_password_of_openssl_is_read_and_not_shown() -> None:
     [
         (der.utf8_string("нууц"), "нууц"),
         (der.encode(der.PRINTABLE_STRING, b"x+/="), "x+/="),
-        (der.ia5_string("a@b"), "a@b"),
+        (der.encode(der.IA5_STRING, b"a@b"), "a@b"),
         (der.encode(0x14, b"caf\xe9"), "café"),
         (der.encode(0x1E, "нууц".encode("utf-16-be")), "нууц"),
         (der.utf8_string("x" * 255), "x" * 255),
@@ -174,10 +168,10 @@ def test_empty_subject_and_unknown_attribute_are_taken() -> None:
     assert parsed.subject == x509.Name([])
 
 
-def test_malformed_extension_that_nobody_reads_is_only_listed() -> None:
+def test_malformed_extension_that_nobody_reads_does_no_harm() -> None:
     parsed = parse_csr(build(extension_request(Extension(oid.KEY_USAGE, True, b"\xff").encode())))
 
-    assert parsed.requested_extensions == (oid.KEY_USAGE,)
+    assert parsed.san == ()
 
 
 # ---- one row for each rule of structure

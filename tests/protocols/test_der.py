@@ -91,7 +91,6 @@ def test_simple_values_both_ways() -> None:
     assert der.enumerated(6) == bytes.fromhex("0a0106")
     assert Reader(der.enumerated(6)).integer(der.ENUMERATED) == 6
     assert der.utf8_string("Бат") == bytes.fromhex("0c06") + "Бат".encode()
-    assert der.ia5_string("a@b") == bytes.fromhex("1603614062")
     assert der.explicit(3, der.null()) == bytes.fromhex("a3020500")
     assert der.context(2, constructed=False) == 0x82
 
@@ -103,11 +102,6 @@ def test_time_is_utctime_from_1950_through_2049(year: int, tag: int) -> None:
     encoded = der.time(datetime(year, 1, 1, tzinfo=UTC))
     assert encoded[0] == tag
     assert encoded[2:].decode() == f"{year:04}"[2 if tag == 0x17 else 0 :] + "0101000000Z"
-
-
-def test_ia5_string_is_ascii() -> None:
-    with pytest.raises(UnicodeEncodeError):
-        der.ia5_string("Бат")
 
 
 def test_set_of_is_sorted() -> None:

@@ -12,6 +12,7 @@ from protocols import oid
 from protocols.asn1 import der
 from protocols.errors import MalformedError, ProtocolError, TooLargeError
 from protocols.x509.distinguished_names import ATTRIBUTES, MAX_RDNS, MAX_SUBJECT_CHARS
+from protocols.x509.general_names import MAX_GENERAL_NAMES_BYTES
 from protocols.x509.names import (
     names_equal,
     parse_san,
@@ -66,6 +67,7 @@ SUBJECTS = [
     (r"CN=\#1", [(oid.COMMON_NAME, UTF8, "#1")]),
     (r"CN=\ a\ ", [(oid.COMMON_NAME, UTF8, " a ")]),
     (r"CN=\ ", [(oid.COMMON_NAME, UTF8, " ")]),
+    ("CN=ᠮᠣᠩᠭᠣᠯ\u180eᠠ\u200dᠠ\u200c", [(oid.COMMON_NAME, UTF8, "ᠮᠣᠩᠭᠣᠯ\u180eᠠ\u200dᠠ\u200c")]),
     (f"CN={'Ж' * 64}", [(oid.COMMON_NAME, UTF8, "Ж" * 64)]),
 ]
 
@@ -136,6 +138,11 @@ BAD_SUBJECTS = [
     ("rfc5280_7_1_newline", "CN=a\nb", "control"),
     ("rfc5280_7_1_nul", r"CN=a\00", "control"),
     ("rfc5280_7_1_right_to_left", "CN=a\u202eb", "control"),
+    ("rfc5280_7_1_soft_hyphen", "CN=a\u00adb", "invisible"),
+    ("rfc5280_7_1_zero_width_space", "CN=a\u200bb", "invisible"),
+    ("rfc5280_7_1_word_joiner", "CN=a\u2060b", "invisible"),
+    ("rfc5280_7_1_byte_order_mark", "CN=a\ufeffb", "invisible"),
+    ("rfc5280_7_1_tag_letter", "CN=a\U000e0061b", "invisible"),
     ("rfc5280_4_1_2_4_same_attribute_twice", "CN=a+CN=a", "RDNSequence"),
 ]
 
@@ -211,8 +218,9 @@ def test_any_octets_as_name_raise_only_protocol_errors(octets: bytes) -> None:
         ("a\x00", r"CN=a\00"),
         ("a\u2028b", r"CN=a\e2\80\a8b"),
         ("a\u202eb", r"CN=a\e2\80\aeb"),
+        ("a\u200bb", r"CN=a\e2\80\8bb"),
     ],
-    ids=["line end", "escape", "nul", "line separator", "right to left"],
+    ids=["line end", "escape", "nul", "line separator", "right to left", "zero width space"],
 )
 def test_subject_text_is_one_safe_line(value: str, shown: str) -> None:
     assert subject_text(read_name(name_der((oid.COMMON_NAME, UTF8, value)))) == shown
@@ -302,6 +310,18 @@ def test_rfc5280_4_2_1_6_name_both_ways(
     assert san_text(name) == text
     assert read_general_names(encoded) == (name,)
     assert x509.SubjectAlternativeName([parse_san(text)]).public_bytes() == encoded
+
+
+def test_general_names_are_bounded_in_bytes() -> None:
+    def names(count: int) -> bytes:
+        host = der.encode(der.context(2, constructed=False), b"a" * 50 + b".mn")
+        return der.sequence(*[host] * count)
+
+    fits = (MAX_GENERAL_NAMES_BYTES - 4) // 55
+    assert len(names(fits)) <= MAX_GENERAL_NAMES_BYTES < len(names(fits + 1))
+    assert len(read_general_names(names(fits))) == fits
+    with pytest.raises(TooLargeError, match="4096 bytes"):
+        read_general_names(names(fits + 1))
 
 
 def test_host_names_become_lower_case() -> None:

@@ -15,10 +15,10 @@ NAMES = {name: value for name, value in vars(oid).items() if name.isupper()}
 
 # The table of cryptography, and what our names have before the names there.
 TABLES = [
-    (second_opinion.NameOID, "", 15),
-    (second_opinion.ExtensionOID, "", 15),
+    (second_opinion.NameOID, "", 12),
+    (second_opinion.ExtensionOID, "", 10),
     (second_opinion.CRLEntryExtensionOID, "", 2),
-    (second_opinion.ExtendedKeyUsageOID, "KP_", 6),
+    (second_opinion.ExtendedKeyUsageOID, "KP_", 4),
     (second_opinion.AuthorityInformationAccessOID, "AD_", 2),
     (second_opinion.SignatureAlgorithmOID, "", 5),
     (second_opinion.AttributeOID, "", 1),

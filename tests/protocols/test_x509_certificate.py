@@ -16,17 +16,16 @@ from protocols.asn1 import der
 from protocols.errors import MalformedError, ProtocolError, TooLargeError
 from protocols.x509.certificate import (
     MAX_CERTIFICATE_BYTES,
-    SignedCertificate,
     TBSCertificate,
     assemble_certificate,
     subject_public_key_bits,
-    tbs_signature_algorithm,
 )
 from protocols.x509.names import parse_subject
 
 VECTORS = Path(__file__).parent.parent / "vectors"
 KEY = ec.derive_private_key(0x5280, ec.SECP256R1())
 OPENSSL = (VECTORS / "crl" / "openssl_full_issuer.der").read_bytes()
+OPENSSL_TBS = x509.load_der_x509_certificate(OPENSSL).tbs_certificate_bytes
 
 
 def certificate(*, extended: bool = True) -> x509.Certificate:
@@ -56,24 +55,22 @@ def certificate(*, extended: bool = True) -> x509.Certificate:
 def test_certificate_both_ways(encoded: bytes) -> None:
     independent = x509.load_der_x509_certificate(encoded)
 
-    parsed = SignedCertificate.parse(encoded)
+    parsed = TBSCertificate.parse(independent.tbs_certificate_bytes)
 
-    assert parsed.tbs_der == independent.tbs_certificate_bytes
-    assert parsed.signature == independent.signature
-    assert parsed.tbs.serial_number == independent.serial_number
-    assert parsed.tbs.issuer_der == independent.issuer.public_bytes()
-    assert parsed.tbs.subject_der == independent.subject.public_bytes()
-    assert parsed.tbs.spki_der == independent.public_key().public_bytes(
+    assert parsed.serial_number == independent.serial_number
+    assert parsed.issuer_der == independent.issuer.public_bytes()
+    assert parsed.subject_der == independent.subject.public_bytes()
+    assert parsed.spki_der == independent.public_key().public_bytes(
         Encoding.DER, PublicFormat.SubjectPublicKeyInfo
     )
-    assert tbs_signature_algorithm(parsed.tbs_der) == parsed.signature_algorithm
-    assert assemble_certificate(parsed.tbs_der, parsed.signature_algorithm, parsed.signature) == encoded
+    signed = (independent.tbs_certificate_bytes, parsed.signature_algorithm, independent.signature)
+    assert assemble_certificate(*signed) == encoded
 
 
 def test_key_bits_give_the_subject_key_identifier() -> None:
     independent = x509.load_der_x509_certificate(OPENSSL)
     hashed = hashes.Hash(hashes.SHA1())  # noqa: S303 - RFC 5280 §4.2.1.2 method (1)
-    hashed.update(subject_public_key_bits(SignedCertificate.parse(OPENSSL).tbs.spki_der))
+    hashed.update(subject_public_key_bits(TBSCertificate.parse(OPENSSL_TBS).spki_der))
 
     identifier = independent.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value.digest
     assert hashed.finalize() == identifier
@@ -123,25 +120,20 @@ def test_rfc5280_4_1_2_1_other_parts_are_refused(version: int | None, tail: byte
 
 def test_rfc5280_4_1_1_2_algorithms_must_agree() -> None:
     other = der.sequence(der.oid(oid.ECDSA_WITH_SHA256))
-    parsed = SignedCertificate.parse(certificate().public_bytes(Encoding.DER))
 
     with pytest.raises(MalformedError, match="two different signature algorithms"):
-        assemble_certificate(parsed.tbs_der, other, b"x")
-    with pytest.raises(MalformedError, match="two different signature algorithms"):
-        SignedCertificate.parse(der.sequence(parsed.tbs_der, other, der.bit_string(b"x")))
+        assemble_certificate(certificate().tbs_certificate_bytes, other, b"x")
 
 
 def test_oversize_is_refused() -> None:
-    with pytest.raises(TooLargeError):
-        SignedCertificate.parse(bytes(MAX_CERTIFICATE_BYTES + 1))
     with pytest.raises(TooLargeError):
         TBSCertificate.parse(bytes(MAX_CERTIFICATE_BYTES + 1))
 
 
 @settings(deadline=None)
-@given(st.integers(0, len(OPENSSL) - 1), st.integers(0, 4), st.binary(max_size=4))
+@given(st.integers(0, len(OPENSSL_TBS) - 1), st.integers(0, 4), st.binary(max_size=4))
 def test_altered_certificate_raises_only_protocol_errors(at: int, cut: int, put: bytes) -> None:
     try:
-        SignedCertificate.parse(OPENSSL[:at] + put + OPENSSL[at + cut :])
+        TBSCertificate.parse(OPENSSL_TBS[:at] + put + OPENSSL_TBS[at + cut :])
     except ProtocolError:
         return

@@ -61,6 +61,7 @@ def recorded() -> Recorded:
         return [
             {"at": one.at, "actor": one.actor, "action": one.action, "outcome": one.outcome}
             | json.loads(one.detail)
+            | ({"personal": json.loads(one.personal)} if one.personal else {})
             for one in records
         ]
 

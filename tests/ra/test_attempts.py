@@ -19,33 +19,33 @@ def limiter(failures: int, address: str = "192.0.2.1") -> AttemptLimiter:
     return made
 
 
-def test_an_address_is_admitted_until_it_was_refused_too_often() -> None:
+def test_an_address_is_recorded_until_it_had_its_share() -> None:
     one_left = limiter(MAX_FAILURES - 1)
-    one_left.admit("192.0.2.1", NOW)
     one_left.failed("192.0.2.1", NOW)
     with pytest.raises(UnavailableError, match="too many refused requests from this address"):
-        one_left.admit("192.0.2.1", NOW)
-    one_left.admit("192.0.2.2", NOW)
+        one_left.failed("192.0.2.1", NOW)
+    one_left.failed("192.0.2.2", NOW)
 
 
-def test_it_is_admitted_again_after_the_window() -> None:
+def test_it_is_counted_anew_after_the_window() -> None:
     full = limiter(MAX_FAILURES)
     with pytest.raises(UnavailableError):
-        full.admit("192.0.2.1", NOW + WINDOW - SECOND)
-    full.admit("192.0.2.1", NOW + WINDOW)
-    full.failed("192.0.2.1", NOW + WINDOW)
-    full.admit("192.0.2.1", NOW + WINDOW)  # counted anew
+        full.failed("192.0.2.1", NOW + WINDOW - SECOND)
+    for _ in range(MAX_FAILURES):
+        full.failed("192.0.2.1", NOW + WINDOW)
+    with pytest.raises(UnavailableError):
+        full.failed("192.0.2.1", NOW + WINDOW)
 
 
 def test_a_clock_set_back_locks_nobody_out_for_long() -> None:
-    full = limiter(MAX_FAILURES)
-    full.admit("192.0.2.1", NOW - timedelta(days=300))
+    limiter(MAX_FAILURES).failed("192.0.2.1", NOW - timedelta(days=300))
 
 
-def test_asking_without_a_refusal_counts_nothing() -> None:
-    quiet = limiter(0)
-    for _ in range(MAX_FAILURES * 2):
-        quiet.admit("192.0.2.1", NOW)
+def test_a_network_of_ipv6_counts_as_one_address() -> None:
+    full = limiter(MAX_FAILURES, "2001:db8::1")
+    with pytest.raises(UnavailableError):
+        full.failed("2001:db8::ffff:2", NOW)
+    full.failed("2001:db8:0:1::1", NOW)
 
 
 def test_the_longest_unseen_address_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -53,8 +53,7 @@ def test_the_longest_unseen_address_is_forgotten(monkeypatch: pytest.MonkeyPatch
     full = limiter(MAX_FAILURES, "first")
     for _ in range(MAX_FAILURES):
         full.failed("second", NOW)
-    full.failed("first", NOW)  # seen again: now the second is the longest unseen
-    full.failed("third", NOW)
-    full.admit("second", NOW)
     with pytest.raises(UnavailableError):
-        full.admit("first", NOW)
+        full.failed("first", NOW)  # seen again: now the second is the longest unseen
+    full.failed("third", NOW)
+    full.failed("second", NOW)  # forgotten, so counted from one

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
+from unittest.mock import AsyncMock
 
 import pytest
 from cryptography import x509
@@ -12,9 +13,11 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from pkiserver.ca.tbs import certificate_identity
+from pkiserver.ca import issuance as issuance_module
+from pkiserver.ca.identity import certificate_identity
 from pkiserver.core import Core
 from pkiserver.errors import (
+    ConflictError,
     KeyRefusedError,
     NotAuthenticatedError,
     NotAuthorizedError,
@@ -27,10 +30,10 @@ from pkiserver.ra.attempts import MAX_FAILURES
 from pkiserver.ra.credentials import NewCredential
 from pkiserver.ra.lifecycle import Action, Command
 from pkiserver.ra.status_changes import StatusChanges
+from protocols.asn1.ocsp import CRLReason
 from protocols.x509.certificate import serial_text
-from protocols.x509.csr import ParsedCSR, parse_csr
 from protocols.x509.names import parse_san, parse_subject, subject_text
-from store import certificates, status_events
+from store import certificates, issuances, status_events
 from store import credentials as credential_rows
 
 PEER = "192.0.2.7"
@@ -45,12 +48,12 @@ def new_key() -> ec.EllipticCurvePrivateKey:
     return ec.generate_private_key(ec.SECP256R1())
 
 
-def csr(key: Key, subject: str = DEVICE, san: Sequence[str] = DEVICE_SAN) -> ParsedCSR:
+def csr(key: Key, subject: str = DEVICE, san: Sequence[str] = DEVICE_SAN) -> bytes:
     builder = x509.CertificateSigningRequestBuilder().subject_name(parse_subject(subject))
     if san:
         names = x509.SubjectAlternativeName([parse_san(text) for text in san])
         builder = builder.add_extension(names, critical=False)
-    return parse_csr(builder.sign(key, SHA256()).public_bytes(Encoding.DER))
+    return builder.sign(key, SHA256()).public_bytes(Encoding.DER)
 
 
 @dataclass
@@ -80,7 +83,7 @@ class Registration:
         )
 
     async def enroll(
-        self, credential: NewCredential, request: ParsedCSR | None = None, label: str | None = None
+        self, credential: NewCredential, request: bytes | None = None, label: str | None = None
     ) -> bytes:
         return await self.core.enrollment.enroll(
             request or csr(self.key),
@@ -95,9 +98,7 @@ class Registration:
         credential = await self.credential(profile, subject, (), limit=limit)
         return await self.enroll(credential, csr(new_key(), subject, ()))
 
-    async def reenroll(
-        self, held: bytes, request: ParsedCSR | None = None, label: str | None = None
-    ) -> bytes:
+    async def reenroll(self, held: bytes, request: bytes | None = None, label: str | None = None) -> bytes:
         request = request or csr(new_key())
         return await self.core.enrollment.reenroll(request, client_certificate=held, label=label, peer=PEER)
 
@@ -105,7 +106,7 @@ class Registration:
         certificate = x509.load_der_x509_certificate(der)
         issuer = self.core.authorities.issuer_of(certificate)
         assert issuer is not None
-        changes = StatusChanges(self.core.storage, self.core.clock, lambda: None)
+        changes = StatusChanges(self.core.storage, self.core.clock, AsyncMock())
         await changes.carry_out(issuer.id, certificate.serial_number, Command(action), "registrar:7")
 
     async def uses_left(self, credential: NewCredential) -> int:
@@ -131,7 +132,7 @@ def refusals(core: Core, recorded: Any) -> Any:
 
     async def read() -> list[tuple[str, str, str, str]]:
         return [
-            (one["actor"], one["action"], one["peer"], one["reason"])
+            (one["actor"], one["action"], one["peer"], one["personal"]["reason"])
             for one in await recorded(core.storage)
             if one["outcome"] == "refused"
         ]
@@ -217,8 +218,8 @@ async def test_wrong_secrets_are_audited_without_the_secret_and_lock(
     log = await recorded(registration.core.storage)
     refused = [one for one in log if one["outcome"] == "refused"]
     assert [one["actor"] for one in refused] == [
-        "credential:nobody",
-        *[f"credential:{credential.reference}"] * (attempts + 1),
+        "anonymous",
+        *["anonymous"] * (attempts + 1),
     ]
     assert "guessed-secret" not in str(log)
     assert credential.secret not in str(log)
@@ -321,20 +322,18 @@ async def test_an_address_is_refused_so_often_and_then_not_even_audited(
     for _ in range(MAX_FAILURES):
         await enrollment.refused(operation="enroll", peer=PEER, reason="not a CSR")
     credential = await registration.credential()
-    with pytest.raises(UnavailableError, match="too many refused requests"):
-        await registration.enroll(credential)
-    with pytest.raises(UnavailableError, match="too many refused requests"):
-        await enrollment.refused(operation="enroll", peer=PEER, reason="not a CSR")
+    wrong = NewCredential(credential.reference, "wrong", credential.expires_at)
+    for _ in range(2):
+        with pytest.raises(UnavailableError, match="too many refused requests"):
+            await enrollment.refused(operation="enroll", peer=PEER, reason="not a CSR")
+        with pytest.raises(UnavailableError, match="too many refused requests"):
+            await registration.enroll(wrong)
     assert await refusals() == [("anonymous", "enroll", PEER, "not a CSR")] * MAX_FAILURES
-    assert await enrollment.enroll(
-        csr(registration.key),
-        reference=credential.reference,
-        secret=credential.secret,
-        label=None,
-        peer="192.0.2.8",
-    )
+    # Who has the right secret is served, whatever others behind the same address did.
+    assert await registration.enroll(credential)
     clock.moment += timedelta(minutes=1)
-    assert await registration.enroll(credential)  # the same one, not yet taken
+    with pytest.raises(NotAuthenticatedError):
+        await registration.enroll(wrong)
 
 
 async def test_certificates_that_a_client_needs(registration: Registration) -> None:
@@ -497,3 +496,94 @@ async def test_the_signature_certificate_of_another_citizen_is_not_renewed(
     for subject, error in ((CITIZEN, NotAuthorizedError), (other, RefusedError)):
         with pytest.raises(error):
             await registration.reenroll(held, csr(new_key(), subject, ()), label="citizen-signature")
+
+
+# Entitlement while others change it
+
+
+async def _revoke(registration: Registration, der: bytes, reason: CRLReason) -> None:
+    certificate = x509.load_der_x509_certificate(der)
+    issuer = registration.core.authorities.issuer_of(certificate)
+    assert issuer is not None
+    changes = StatusChanges(registration.core.storage, registration.core.clock, AsyncMock())
+    command = Command(Action.REVOKE, reason=reason)
+    await changes.carry_out(issuer.id, certificate.serial_number, command, "registrar:7")
+
+
+@pytest.mark.parametrize("step", ["_reserve", "_mark_signing"])
+async def test_who_is_revoked_meanwhile_gets_nothing(
+    registration: Registration, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    held = await registration.enroll(await registration.credential())
+    before = await registration.count()
+    original = getattr(registration.core.issuance, step)
+
+    async def after_revocation(*arguments: Any) -> Any:
+        await _revoke(registration, held, CRLReason.KEY_COMPROMISE)
+        return await original(*arguments)
+
+    monkeypatch.setattr(registration.core.issuance, step, after_revocation)
+    with pytest.raises(NotAuthorizedError, match="client certificate is revoked"):
+        await registration.reenroll(held, csr(new_key()))
+    assert await registration.count() == before
+    left = await registration.core.storage.read(issuances.unfinished)
+    assert left == []
+
+
+async def test_a_key_known_as_compromised_speaks_for_nobody(registration: Registration) -> None:
+    first = await registration.enroll(await registration.credential())
+    sibling = await registration.reenroll(first, csr(registration.key))
+    await _revoke(registration, first, CRLReason.KEY_COMPROMISE)
+    with pytest.raises(NotAuthorizedError, match="revoked as compromised"):
+        await registration.reenroll(sibling, csr(new_key()))
+
+
+async def test_renewals_are_bounded(registration: Registration, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(issuance_module, "MAX_RENEWALS_A_DAY", 2)
+    held = await registration.enroll(await registration.credential())
+    await registration.reenroll(held)
+    with pytest.raises(RefusedError, match="within a day"):
+        await registration.reenroll(held)
+
+
+async def test_a_certificate_revoked_before_it_was_taken_is_not_given(registration: Registration) -> None:
+    credential = await registration.credential()
+    der = await registration.enroll(credential)
+    await _revoke(registration, der, CRLReason.SUPERSEDED)
+    with pytest.raises(NotAuthenticatedError, match="no use left"):
+        await registration.enroll(credential)
+
+
+async def test_giving_again_is_on_record(registration: Registration, recorded: Any) -> None:
+    credential = await registration.credential()
+    await registration.enroll(credential)
+    await registration.enroll(credential)
+    last = (await recorded(registration.core.storage))[-1]
+    assert (last["action"], last["actor"]) == (
+        "certificate.deliver-again",
+        f"credential:{credential.reference}",
+    )
+
+
+async def test_a_signature_key_serves_nothing_else(registration: Registration) -> None:
+    key = new_key()
+    request = csr(key, CITIZEN, ())
+    await registration.enroll(await registration.credential("citizen-signature", CITIZEN, ()), request)
+    authentication = await registration.credential("citizen-authentication", CITIZEN, ())
+    with pytest.raises(KeyRefusedError, match="in use for citizen-signature"):
+        await registration.enroll(authentication, request)
+    other = csr(new_key(), CITIZEN, ())
+    await registration.enroll(authentication, other)
+    signature = await registration.credential("citizen-signature", CITIZEN, ())
+    with pytest.raises(KeyRefusedError, match="in use for citizen-authentication"):
+        await registration.enroll(signature, other)
+
+
+async def test_a_revoked_authority_issues_nothing(registration: Registration) -> None:
+    credential = await registration.credential()
+    await _revoke(
+        registration, registration.core.authorities.get("infrastructure").der, CRLReason.CA_COMPROMISE
+    )
+    with pytest.raises(ConflictError, match="authority infrastructure is revoked"):
+        await registration.enroll(credential)
+    assert await registration.uses_left(credential) == 1

@@ -2,10 +2,15 @@
 
 import json
 import logging
+import os
 import re
 import shlex
+import sqlite3
+import stat
+import threading
 import tomllib
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +43,7 @@ READING = [
     ("ca", "show", "citizen"),
     ("ca", "export", "citizen"),
     ("ca", "csr", "citizen"),
+    ("audit", "list"),
     ("audit", "verify"),
     ("audit", "head"),
     ("doctor",),
@@ -47,13 +53,15 @@ CREATE = ("credential", "create", "--profile", "tls-server", "--subject", "CN=ww
 
 @pytest.fixture(autouse=True)
 def logs_as_before() -> Iterator[None]:
-    """Commands configure the logs of their process, which is here that of the tests."""
+    """Commands configure the logs and the umask of their process, which is here that of the tests."""
+    umask = os.umask(0o022)
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     yield
     root.handlers[:] = handlers
     root.setLevel(level)
     structlog.reset_defaults()
+    os.umask(umask)
 
 
 def run(home: Home | None, *words: str, **environment: str) -> Result:
@@ -85,6 +93,18 @@ def serial(home: Home) -> str:
     rows = as_json(home, "certificate", "list", "--ca", "infrastructure")
     found: str = next(row["serial"] for row in rows if row["profile"] == "administrator")
     return found
+
+
+def test_nothing_that_init_makes_is_open_to_others_but_what_is_public(tmp_path: Path) -> None:
+    os.umask(0o000)
+    home = Home(tmp_path / "home")
+    home.path.mkdir(mode=0o755)
+    assert run(home, "init", "--defaults").exit_code == 0
+    for path in (home.path, *home.path.rglob("*")):
+        public = path.is_relative_to(home.public)
+        assert stat.S_IMODE(path.stat().st_mode) & 0o077 == (
+            0 if not public else 0o055 if path.is_dir() else 0o044
+        ), path
 
 
 class TestHelp:
@@ -175,6 +195,7 @@ class TestText:
 
     def test_a_table(self, home: Home) -> None:
         lines = run(home, "ca", "list").stdout.splitlines()
+        assert lines == [line.rstrip() for line in lines]
         assert lines[0].split()[:2] == ["name", "state"]
         assert [line.split()[0] for line in lines[1:]] == ["root", "citizen", "government", "infrastructure"]
 
@@ -203,6 +224,20 @@ class TestText:
 
 
 class TestAudit:
+    def test_the_newest_first(self, home: Home) -> None:
+        reference = as_json(home, *CREATE)["reference"]
+        records = as_json(home, "audit", "list", "--limit", "2")
+        assert records[0]["action"] == "credential.create"
+        assert records[0]["sequence"] == records[1]["sequence"] + 1
+        assert json.loads(records[0]["detail"])["reference"] == reference
+        assert "credential.create" in run(home, "audit", "list").stdout
+
+    def test_of_a_damaged_record(self, home: Home) -> None:
+        with sqlite3.connect(home.database) as database:
+            database.execute("UPDATE audit SET detail = x'ff', actor = CAST(x'ff41' AS TEXT)")
+        assert "\\udcff" in as_json(home, "audit", "list")[0]["actor"]
+        assert run(home, "audit", "list").exit_code == 0
+
     def test_against_an_earlier_head(self, home: Home, tmp_path: Path) -> None:
         head = tmp_path / "head.json"
         head.write_text(run(home, "audit", "head").stdout)
@@ -220,7 +255,10 @@ class TestAudit:
 class TestErrors:
     def test_no_home(self, tmp_path: Path) -> None:
         message = refused(Home(tmp_path / "none"), "ca", "list")
-        assert "pkiserver init --defaults" in message
+        assert f"there is no home at {tmp_path / 'none'}: " in message
+        assert f"`pkiserver --home {tmp_path / 'none'} init --defaults`" in message
+        message = run(None, "ca", "list", PKISERVER_HOME=str(tmp_path / "none")).stderr
+        assert "`pkiserver init --defaults`" in message
         assert "PKISERVER_HOME" in message
 
     @pytest.mark.parametrize(
@@ -259,6 +297,9 @@ class TestErrors:
             ("certificate", "revoke", "1f", "--reason", "boredom"),
             ("certificate", "suspend", "1f", "--by", "police"),
             ("certificate", "list", "--status", "lost"),
+            ("certificate", "list", "--limit", "0"),
+            ("certificate", "list", "--limit", "-1"),
+            ("audit", "list", "--limit", "0"),
             ("credential", "create", "--profile", "tls-server"),
             (*CREATE, "--uses", "many"),
             (*CREATE, "--lifetime", "banana"),
@@ -291,8 +332,10 @@ class TestErrors:
         assert "public_url" in refused(home, "init", "--public-url", "http://other.example.mn")
 
     def test_the_wrong_passphrase(self, home: Home) -> None:
-        (home.keys / "passphrase").write_text("wrong\n")
-        assert "wrong" not in refused(home, "ca", "list").replace("is wrong", "")
+        (home.keys / "passphrase").write_text("open sesame\n")
+        message = refused(home, "ca", "list")
+        assert "sesame" not in message
+        assert 'keys.passphrase_file = "keys/passphrase"' in message
 
     def test_a_database_that_is_none(self, home: Home) -> None:
         home.database.write_bytes(b"garbage" * 1000)
@@ -323,7 +366,7 @@ class TestDoctor:
 
     def test_no_home(self, tmp_path: Path) -> None:
         (finding,) = self.damaged(Home(tmp_path / "none"))
-        assert "pkiserver init" in finding["detail"]
+        assert "init --defaults" in finding["detail"]
 
     def test_open_keys(self, home: Home) -> None:
         home.keys.chmod(0o755)
@@ -342,8 +385,91 @@ class TestDoctor:
         home.configuration.write_text("public_url = 1\n")
         assert [finding["check"] for finding in self.damaged(home)] == ["configuration"]
 
-    @pytest.mark.parametrize("endpoints", [b"", b"[]", b"{}", b'{"metrics": [["127.0.0.1", 1]]}'])
+    @pytest.mark.parametrize(
+        "endpoints",
+        [b"", b"[]", b"{}", b'{"metrics": 1}', b'{"metrics": [[]]}', b'{"metrics": [["127.0.0.1", 1]]}'],
+    )
     def test_a_server_that_does_not_answer(self, home: Home, endpoints: bytes) -> None:
         home.endpoints.write_bytes(endpoints)
-        (finding,) = self.damaged(home)
+        with HomeLock(home):
+            (finding,) = self.damaged(home)
         assert finding["check"] == "server"
+        findings = as_json(home, "doctor")  # what a killed server left
+        assert next(one["detail"] for one in findings if one["check"] == "server") == "not running"
+
+    @pytest.mark.parametrize(
+        "answer", [b"<html>", b"[]", b'{"causes": 1}', b'{"causes": ["x"]}', b'{"causes": [{"name": "x"}]}']
+    )
+    def test_something_else_answers(self, home: Home, answer: bytes) -> None:
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                self.send_response(200)
+                self.end_headers()
+                self.wfile.write(answer)
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        with HTTPServer(("127.0.0.1", 0), Handler) as other, HomeLock(home):
+            thread = threading.Thread(target=other.serve_forever)
+            thread.start()
+            home.endpoints.write_text(json.dumps({"metrics": [other.server_address]}))
+            try:
+                (finding,) = self.damaged(home)
+            finally:
+                other.shutdown()
+                thread.join()
+        assert "look at its log" in finding["detail"]
+
+    def test_the_passphrase(self, home: Home) -> None:
+        path = home.keys / "passphrase"
+        path.chmod(0o604)
+        assert "chmod 600" in self.damaged(home)[0]["detail"]
+        path.chmod(0o600)
+        path.write_text("\n")
+        assert "is empty" in self.damaged(home)[0]["detail"]
+        path.unlink()
+        (finding,) = self.damaged(home)
+        assert "keys.passphrase_file" in finding["detail"]
+
+    def test_the_module(self, home: Home) -> None:
+        text = home.configuration.read_text().replace('store = "software"', 'store = "pkcs11"')
+        text = text.replace('token_label = ""', 'token_label = "ours"')
+        text = text.replace('pin_env = ""', 'pin_env = "OUR_PIN"')
+        home.configuration.write_text(text.replace('module = ""', 'module = "/nonexistent/module.so"'))
+        (finding,) = self.damaged(home)
+        assert "keys.module" in finding["detail"]
+        home.configuration.write_text(text.replace('module = ""', f'module = "{home.configuration}"'))
+        (finding,) = self.damaged(home)
+        assert "does not work" in finding["detail"]
+
+    def test_an_authority_that_was_revoked(self, home: Home) -> None:
+        serial = x509.load_pem_x509_certificate(
+            run(home, "ca", "export", "citizen").stdout_bytes
+        ).serial_number
+        as_json(home, "certificate", "revoke", f"{serial:x}")
+        (finding,) = self.damaged(home)
+        assert finding["detail"].startswith("the certificate of citizen is revoked")
+
+    def test_a_database_that_is_none(self, home: Home) -> None:
+        home.database.write_bytes(b"garbage" * 1000)
+        (finding,) = self.damaged(home)
+        assert finding["check"] == "database"
+
+    def test_an_offline_root_without_its_crl(self, tmp_path: Path) -> None:
+        home = Home(tmp_path / "home")
+        assert run(home, "init", "--defaults", "--offline-root").exit_code == 0
+        with sqlite3.connect(home.database) as database:
+            database.execute("UPDATE authorities SET certificate = x'00' WHERE name = 'root'")
+        (finding,) = [one for one in self.damaged(home) if one["check"] == "crl"]
+        assert "root.crl is missing" in finding["detail"]
+
+    def test_a_home_cut_short(self, home: Home) -> None:
+        home.database.unlink()
+        assert f"`pkiserver --home {home.path} init`" in self.damaged(home)[0]["detail"]
+
+    def test_everything_wrong_has_advice(self, home: Home) -> None:
+        (home.tls / "server.pem").unlink()
+        (home.public / "crl" / "root.crl").write_bytes(b"")
+        for finding in self.damaged(home):
+            assert re.search(r"[:;?] ", finding["detail"]), finding

@@ -13,7 +13,7 @@ from pkiserver.commands import MAX_LIST, parse_serial
 from pkiserver.core import Core
 from pkiserver.errors import ConflictError, NotFoundError, PKIServerError, RefusedError
 from pkiserver.progress import silent
-from pkiserver.reasons import REASONS
+from pkiserver.ra.lifecycle import REVOCATION_REASONS
 from protocols.errors import ProtocolError
 from store import certificates as certificate_rows
 
@@ -209,12 +209,38 @@ class TestCertificates:
         last = (await audited(core))[-1]
         assert (last.action, last.outcome, last.actor) == ("certificate.restore", "refused", "user:operator")
 
-    @pytest.mark.parametrize("reason", [*REASONS])
+    @pytest.mark.parametrize(
+        ("command", "arguments"),
+        [
+            ("certificate.revoke", {"serial": "1f", "ca": None, "reason": "unspecified"}),
+            ("credential.cancel", {"reference": "nobody"}),
+            ("crl.publish", {"ca": "nope"}),
+            ("ca.csr", {"name": "nope"}),
+            ("ca.import", {"name": "root", "pem": "nothing"}),
+            ("credential.create", {"profile": "nope"}),
+        ],
+    )
+    async def test_every_command_that_was_refused_is_audited(
+        self, core: Core, audited: Any, command: str, arguments: dict[str, Any]
+    ) -> None:
+        before = len(await audited(core))
+        with pytest.raises(PKIServerError):
+            await run(core, command, **arguments)
+        (record,) = (await audited(core))[before:]
+        assert (record.action, record.outcome, record.actor) == (command, "refused", "user:operator")
+
+    async def test_reading_is_not_a_refusal(self, core: Core, audited: Any) -> None:
+        before = len(await audited(core))
+        with pytest.raises(NotFoundError):
+            await run(core, "certificate.show", serial="1f", ca=None)
+        assert len(await audited(core)) == before
+
+    @pytest.mark.parametrize("reason", [*REVOCATION_REASONS])
     async def test_every_reason(self, core: Core, issue: "Issue", reason: str) -> None:
         serial = await serial_of(core, issue)
         await run(core, "certificate.revoke", serial=serial, ca=None, reason=reason)
         shown = await run(core, "certificate.show", serial=serial, ca=None)
-        assert shown["reason"] == REASONS[reason].name
+        assert shown["reason"] == REVOCATION_REASONS[reason].name
 
     @pytest.mark.parametrize("reason", ["certificateHold", "removeFromCRL", "", "KEYCOMPROMISE"])
     async def test_no_reason(self, core: Core, issue: "Issue", reason: str) -> None:
@@ -254,24 +280,26 @@ class TestCertificates:
 class TestSerials:
     @pytest.mark.parametrize(
         ("text", "serial"),
-        [("1f", 31), ("1F", 31), ("00:1f", 31), ("0x1f", 31), ("7" + "f" * 31, (1 << 127) - 1)],
+        [("1f", 31), ("1F", 31), ("00:1f", 31), ("7" + "f" * 31, (1 << 127) - 1)],
     )
     def test_read(self, text: str, serial: int) -> None:
         assert parse_serial(text) == serial
 
-    @pytest.mark.parametrize("text", ["", "xyz", "1g", "CN=x", "1.5", "\n", "—"])
+    @pytest.mark.parametrize(
+        "text", ["", "xyz", "1g", "CN=x", "1.5", "\n", "—", "0x1f", "-1", "1_2", "\n1f\n", "f" * 10_000]
+    )
     def test_no_number(self, text: str) -> None:
         with pytest.raises(RefusedError, match="no serial number"):
             parse_serial(text)
 
-    @pytest.mark.parametrize("text", ["0", "-1", "8" + "0" * 31, "f" * 10_000])
+    @pytest.mark.parametrize("text", ["0", "8" + "0" * 31, "f" * 64])
     def test_out_of_range(self, text: str) -> None:
         with pytest.raises(NotFoundError) as caught:
             parse_serial(text)
         assert len(str(caught.value)) < 200
 
     async def test_a_message_is_one_line(self, core: Core) -> None:
-        with pytest.raises(NotFoundError) as caught:
+        with pytest.raises(RefusedError) as caught:
             await run(core, "certificate.show", serial="\n1f\n", ca=None)
         assert "\n" not in str(caught.value)
 

@@ -5,6 +5,7 @@ import stat
 import subprocess
 import sys
 import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -15,8 +16,10 @@ from pkiserver.home import (
     PRIVATE_FILE_MODE,
     PRIVATE_FOLDER_MODE,
     PUBLIC_FILE_MODE,
+    PUBLIC_FOLDER_MODE,
     Home,
     HomeLock,
+    is_at_work,
     write_file,
 )
 
@@ -32,14 +35,48 @@ def home(tmp_path: Path) -> Home:
     return made
 
 
+def assert_modes(home: Home) -> None:
+    private = (home.keys, home.tls, home.administrator, home.run, home.profiles, home.responses)
+    for folder in (home.path, *private):
+        assert mode_of(folder) == PRIVATE_FOLDER_MODE
+    for folder in (home.public, home.public / "crl", home.public / "ca"):
+        assert mode_of(folder) == PUBLIC_FOLDER_MODE
+
+
+@pytest.fixture
+def umask() -> Iterator[Callable[[int], int]]:
+    """Sets the umask until the end of the test."""
+    before = os.umask(0o022)
+    yield os.umask
+    os.umask(before)
+
+
+@pytest.mark.parametrize("mask", [0o000, 0o022, 0o077])
+def test_modes_do_not_depend_on_the_umask(tmp_path: Path, umask: Callable[[int], int], mask: int) -> None:
+    umask(mask)
+    home = Home(tmp_path / "home")
+    home.make()
+    assert_modes(home)
+    for mode in (PRIVATE_FILE_MODE, PUBLIC_FILE_MODE):
+        write_file(home.path / "file", b"", mode)
+        assert mode_of(home.path / "file") == mode
+
+
+def test_folders_that_are_there_are_closed(tmp_path: Path, umask: Callable[[int], int]) -> None:
+    umask(0o000)
+    home = Home(tmp_path / "home")
+    for folder in (home.path, home.keys, home.public):
+        folder.mkdir(mode=0o777)
+    home.path.chmod(0o755)
+    home.make()
+    assert_modes(home)
+
+
 def test_making_a_home_twice(home: Home) -> None:
     (home.keys / "kept").touch()
     home.make()
     assert (home.keys / "kept").exists()
-    for folder in (home.path, home.keys, home.tls, home.administrator, home.run, home.profiles):
-        assert mode_of(folder) == PRIVATE_FOLDER_MODE
-    for folder in (home.public / "crl", home.public / "ca", home.responses):
-        assert folder.is_dir()
+    assert_modes(home)
     assert not home.exists()
     home.configuration.touch()
     assert home.exists()
@@ -51,7 +88,7 @@ def test_writing_and_replacing_a_file(tmp_path: Path, mode: int) -> None:
     for content in (b"a long first content", b"second", b""):
         write_file(path, content, mode)
         assert path.read_bytes() == content
-        assert mode_of(path) & ~0o022 == mode & ~0o022
+        assert mode_of(path) == mode
     assert os.listdir(tmp_path) == ["file"]
 
 
@@ -157,6 +194,14 @@ def test_one_process_holds_the_lock(home: Home) -> None:
         assert lock_in_another_process(home) == (
             "another pkiserver process works on this home; wait for it, or stop it first"
         )
+    assert lock_in_another_process(home) == "locked"
+
+
+def test_looking_whether_somebody_is_at_work(home: Home) -> None:
+    assert not is_at_work(home)
+    with HomeLock(home):
+        assert is_at_work(home)
+    assert not is_at_work(home)
     assert lock_in_another_process(home) == "locked"
 
 

@@ -12,7 +12,7 @@ from pkiserver import audit, readiness
 from pkiserver.clock import Clock
 from pkiserver.errors import UnavailableError
 from pkiserver.health import Cause
-from pkiserver.readiness import ClockGuard, Readiness, StorageGuard, latest_record_time
+from pkiserver.readiness import ClockGuard, Readiness, StorageGuard, accept_clock, latest_record_time
 from pkiserver.storage import Storage
 from store import audit as audit_chain
 from store import facts
@@ -154,12 +154,13 @@ async def test_a_failed_write_stops_issuing_until_a_probe_succeeds(storage: Stor
 
 async def test_a_probe_that_fails_changes_nothing(storage: Storage, tmp_path: Path) -> None:
     guard = StorageGuard(storage, tmp_path, 0)
-    trigger = "CREATE TRIGGER full BEFORE INSERT ON facts BEGIN SELECT RAISE(FAIL, 'no room'); END"
-    await storage.write(lambda tx: tx.execute(trigger))
+    await storage.write(lambda tx: tx.one("PRAGMA query_only=ON"))  # as a disk that went read-only
     await fill_failure(storage)
     await guard.probe()
     assert not guard.cause().ok
-    await storage.database.write(lambda tx: tx.execute("DROP TRIGGER full"))
+    connection = storage.database._connection
+    assert connection is not None
+    connection.execute("PRAGMA query_only=OFF")
     await guard.probe()
     assert guard.cause().ok
 
@@ -189,6 +190,8 @@ async def test_an_error_of_the_work_itself_is_no_failure_of_the_disk(
 ) -> None:
     with pytest.raises(ZeroDivisionError):
         await storage.write(lambda _: 1 // 0)
+    with pytest.raises(UnavailableError):
+        await storage.write(lambda tx: tx.execute("INSERT INTO facts (name) VALUES ('value is missing')"))
     assert StorageGuard(storage, tmp_path, 0).cause().ok
 
 
@@ -222,3 +225,25 @@ async def test_the_time_of_the_last_record(storage: Storage) -> None:
         entry = audit.entry(moment, "tests", "something")
         await storage.write(lambda tx, entry=entry: audit_chain.append(tx, entry))
     assert await latest_record_time(storage) == NOW + MINUTE
+
+
+async def test_a_clock_that_was_ahead_can_be_accepted(tmp_path: Path) -> None:
+    """After `clock accept` issuing goes on, also after a restart, and a later step back is noticed again."""
+    storage = Storage(Database(tmp_path / "pkiserver.db"))
+    ahead = NOW + timedelta(days=400)
+    await storage.write(lambda tx: audit_chain.append(tx, audit.entry(ahead, "tests", "wrong")))
+    clock = SetClock(NOW)
+    guard = ClockGuard(clock, MINUTE, await latest_record_time(storage))
+    assert not guard.cause().ok
+    assert "pkiserver clock accept" in guard.cause().detail
+    await storage.write(lambda tx: accept_clock(tx, NOW))
+    guard.accept()
+    assert guard.cause().ok
+    # The chain's own times do not go back: the next record still bears the wrong one.
+    await storage.write(lambda tx: audit_chain.append(tx, audit.entry(NOW, "tests", "right")))
+    assert await latest_record_time(storage) == NOW
+    after_restart = ClockGuard(clock, MINUTE, await latest_record_time(storage))
+    assert after_restart.cause().ok
+    clock.moment = NOW - timedelta(hours=1)
+    assert not after_restart.cause().ok
+    storage.database.close()

@@ -22,7 +22,6 @@ GOOD: list[dict[str, Any]] = [
         "token_label": "t",
         "token_serial": "0123",
         "pin_file": "p",
-        "environment": ("VENDOR_CONF",),
     },
 ]
 BAD: list[dict[str, Any]] = [
@@ -62,8 +61,7 @@ def test_every_problem_is_named_at_once() -> None:
         b"{",
         b'{"store": 1}',
         b'{"unknown": "x"}',
-        b'{"directory": "k", "passphrase_env": "P", "environment": "PATH"}',
-        b'{"directory": "k", "passphrase_env": "P", "environment": [1]}',
+        b'{"directory": "k", "passphrase_env": ["P"]}',
         b"[" * MAX_SETTINGS_BYTES,
         b" " * (MAX_SETTINGS_BYTES + 1),
         b"\xff",
@@ -121,11 +119,10 @@ def test_missing_secret_file_is_refused(tmp_path: Path) -> None:
 
 
 def test_worker_gets_only_what_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("PATH", "SIGNER_PASS", "VENDOR_CONF", "DATABASE_PASSWORD", "SOFTHSM2_CONF"):
+    for name in ("PATH", "SIGNER_PASS", "DATABASE_PASSWORD", "SOFTHSM2_CONF"):
         monkeypatch.setenv(name, f"value of {name}")
-    settings = SignerSettings(directory="k", passphrase_env="SIGNER_PASS", environment=("VENDOR_CONF",))
+    settings = SignerSettings(directory="k", passphrase_env="SIGNER_PASS")
     environment = worker_environment(settings)
     assert environment["SIGNER_PASS"] == "value of SIGNER_PASS"
-    assert environment["VENDOR_CONF"] == "value of VENDOR_CONF"
     assert {"PATH", "SOFTHSM2_CONF"} <= environment.keys()
     assert "DATABASE_PASSWORD" not in environment

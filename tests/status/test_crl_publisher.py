@@ -4,6 +4,7 @@ import asyncio
 import shutil
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
+from unittest.mock import AsyncMock
 
 import pytest
 from cryptography import x509
@@ -45,6 +46,10 @@ def entries(crl: x509.CertificateRevocationList) -> dict[int, str | None]:
 
 async def fail(*_: Any) -> Any:
     raise SignerUnavailableError("the signer process hangs")
+
+
+def full(*_: Any) -> None:
+    raise OSError(28, "No space left on device")
 
 
 async def test_the_first_crls(core: Core, clock: "FakeClock") -> None:
@@ -151,7 +156,7 @@ async def test_changes_close_together_share_a_crl(
 ) -> None:
     monkeypatch.setattr(module, "POLL_S", 0.2)
     records = [await issue(core, f"host-{n}.example.mn") for n in range(6)]
-    core.listeners.append(core.crl_publisher.notify)
+    core.listeners.append(AsyncMock(side_effect=lambda _: core.crl_publisher.notify()))
     await change(core, "revoke", records[0])
     task = asyncio.create_task(core.crl_publisher.run())
     try:
@@ -241,9 +246,6 @@ async def test_a_file_that_cannot_be_written_is_tried_again_under_the_same_numbe
     record = await issue(core)
     await change(core, "revoke", record)
 
-    def full(*_: Any) -> None:
-        raise OSError(28, "No space left on device")
-
     with monkeypatch.context() as patch:
         patch.setattr(module, "write_file", full)
         for _ in range(3):
@@ -308,3 +310,43 @@ async def test_an_unknown_authority(core: Core) -> None:
 def test_times_are_whole_seconds(core: Core) -> None:
     moments: list[datetime] = [served(core).last_update_utc, served(core).next_update_utc]  # type: ignore[list-item]
     assert [moment.microsecond for moment in moments] == [0, 0]
+
+
+async def test_a_clock_that_was_ahead_loses_no_entry(core: Core, clock: "FakeClock", issue: "Issue") -> None:
+    """CRLs dated past a certificate's end drop its entry; once the clock is right, the next has it again."""
+    record = await issue(core)
+    await change(core, "revoke", record)
+    await core.crl_publisher.work()
+    right = clock.now()
+    clock.moment = record.not_after + HOUR
+    for _ in range(2):
+        clock.advance(13 * HOUR)
+        await core.crl_publisher.work()
+    assert record.serial not in entries(served(core))
+    clock.moment = right + HOUR
+    await core.crl_publisher.work()
+    corrected = served(core)
+    assert corrected.last_update_utc == clock.now()
+    assert number(corrected) == 5
+    assert entries(corrected) == {record.serial: "superseded"}
+    await core.crl_publisher.work()
+    assert number(served(core)) == 5
+
+
+async def test_a_full_disk_does_not_stop_the_start(
+    core: Core, clock: "FakeClock", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is served already stays, and what is missing is written when there is room."""
+    (core.home.public / "crl" / "root.crl").unlink()
+    (core.home.public / "ca" / "citizen.cer").unlink()
+    core.crl_publisher.latest.clear()
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "write_file", full)
+        await core.crl_publisher.restore_files()
+        assert set(core.crl_publisher.latest) == set(NAMES)
+        await core.crl_publisher.attempt()
+        assert core.crl_publisher.failure is not None
+    await core.crl_publisher.attempt()
+    assert core.crl_publisher.failure is None
+    assert {number(served(core, name)) for name in NAMES} == {1}
+    assert (core.home.public / "ca" / "citizen.cer").read_bytes() == core.authorities.get("citizen").der

@@ -4,7 +4,7 @@ import asyncio
 import subprocess
 import threading
 from collections.abc import AsyncIterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -294,7 +294,7 @@ class TestRefreshing:
         original = plane.presigner._sign
 
         async def noting(statuses: Any, *, position: int | None) -> None:
-            signed.extend(status.certificate.serial for status in statuses)
+            signed.extend(status.serial for status in statuses)
             await original(statuses, position=position)
 
         monkeypatch.setattr(plane.presigner, "_sign", noting)
@@ -361,11 +361,76 @@ class TestRefreshing:
         assert changed
         assert plane.status(record.serial) == "revoked (superseded)"
 
-    async def test_the_age_of_the_oldest_response(self, plane: StatusPlane, clock: "FakeClock") -> None:
-        refresh_s = 12 * 3600
-        assert refresh_s <= plane.presigner.oldest_response_age_s() <= refresh_s + 30
+    async def test_the_age_of_the_oldest_response(
+        self, plane: StatusPlane, issue: "Issue", clock: "FakeClock"
+    ) -> None:
+        assert plane.presigner.oldest_response_age_s() == 0
         clock.advance(timedelta(hours=2))
-        assert plane.presigner.oldest_response_age_s() >= refresh_s + 2 * 3600
+        await issue(plane.core)
+        await plane.presigner._follow()
+        assert plane.presigner.oldest_response_age_s() == 2 * 3600
+        for _ in range(48):
+            clock.advance(timedelta(minutes=15))
+            await plane.presigner.work()
+        assert plane.presigner.oldest_response_age_s() <= 12 * 3600
+
+    async def test_of_an_empty_table_there_is_no_age(self, core: Core, tmp_path: Path) -> None:
+        async with status_plane(core, tmp_path / "new") as plane:
+            assert plane.presigner.oldest_response_age_s() == 0
+
+    @pytest.mark.parametrize("ahead", [timedelta(minutes=5), timedelta(days=400)])
+    @pytest.mark.parametrize("restarted", [False, True])
+    async def test_a_clock_that_was_ahead_is_made_good(
+        self,
+        plane: StatusPlane,
+        issue: "Issue",
+        clock: "FakeClock",
+        monkeypatch: pytest.MonkeyPatch,
+        ahead: timedelta,
+        restarted: bool,
+    ) -> None:
+        """All is signed anew, until that is done it shows, and the cycle goes on as ever."""
+        record = await issue(plane.core)
+        responder = plane.core.authorities.responder(record.authority)
+        clock.advance(ahead)
+        if ahead > timedelta(days=90):
+            await plane.core.hierarchy.maintain()
+        assert await plane.presigner.attempt()
+        assert entry(plane, record.serial).this_update == int(clock.now().timestamp())
+        clock.advance(-ahead)
+        if ahead > timedelta(days=90):  # the responder of then speaks for nobody yet
+            plane.core.authorities._responders[record.authority] = responder
+        if restarted:
+            plane.table.close()
+            again = StatusPlane(plane.core, plane.core.home.responses)
+            plane.table, plane.presigner = again.table, again.presigner
+
+        async def fail(*_: Any) -> Any:
+            raise SignerUnavailableError("hangs")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(plane.core.signer, "sign_many", fail)
+            assert not await plane.presigner.attempt()
+        assert plane.presigner.oldest_response_age_s() > 18 * 3600  # as the alert OCSPResponsesOld has it
+        assert await plane.presigner.attempt()
+        assert entry(plane, record.serial).this_update == int(clock.now().timestamp())
+        assert plane.presigner.oldest_response_age_s() == 0
+        signatures = plane.core.signer.signatures
+        assert await plane.presigner.attempt()
+        assert plane.core.signer.signatures == signatures
+        for _ in range(26):
+            clock.advance(timedelta(minutes=30))
+            assert await plane.presigner.attempt()
+        assert plane.presigner.oldest_response_age_s() <= 12 * 3600
+        assert plane.status(record.serial) == "good"
+
+    async def test_a_second_back_is_no_reason_to_sign_all_anew(
+        self, plane: StatusPlane, clock: "FakeClock"
+    ) -> None:
+        before = plane.core.signer.signatures
+        clock.advance(timedelta(seconds=-1))
+        await plane.presigner.work()
+        assert plane.core.signer.signatures == before
 
 
 class TestResponses:
@@ -436,6 +501,25 @@ class TestResponses:
         assert plane.presigner.failure is None
         assert plane.status(record.serial) == "revoked (certificateHold)"
 
+    async def test_a_responder_that_expires_while_it_signs_ends_nothing(
+        self, plane: StatusPlane, issue: "Issue", clock: "FakeClock", monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        record = await issue(plane.core)
+        responder = plane.core.authorities.responder(record.authority)
+        assert responder is not None
+        clock.moment = responder.certificate.not_valid_after_utc - timedelta(seconds=1)
+        stand, looks = clock.now, 0
+
+        def running() -> datetime:
+            nonlocal looks
+            looks += 1
+            return stand() + timedelta(seconds=looks // 2)
+
+        monkeypatch.setattr(clock, "now", running)
+        for _ in range(4):
+            await plane.presigner.attempt()
+        assert plane.presigner.failure is not None
+
     async def test_of_an_authority_that_has_no_responder_yet_follow_it(
         self, plane: StatusPlane, issue: "Issue"
     ) -> None:
@@ -490,7 +574,7 @@ class TestFailures:
         self, plane: StatusPlane, issue: "Issue", monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(module, "POLL_S", 0.05)
-        plane.core.listeners.append(plane.presigner.notify)
+        plane.core.listeners.append(plane.presigner.wait_for)
         task = asyncio.create_task(plane.presigner.run())
         try:
             record = await issue(plane.core)

@@ -17,7 +17,7 @@ import pytest
 
 from store import facts, issuances
 from store.database import MAX_GROUP, Database, Transaction
-from store.errors import NewerSchemaError, StorageError, StorageFullError
+from store.errors import NewerSchemaError, StorageError, StorageFailedError, StorageFullError
 
 PATIENCE_S = 30  # for threads that run at once unless the machine is very busy
 BIG = "x" * 1_000_000  # more than a full disk has room for
@@ -248,6 +248,78 @@ async def test_a_cancelled_wait_for_a_failing_job_harms_nobody(database: Databas
     assert await database.read(names) == {"neighbour"}
 
 
+class FailingConnection:
+    """A connection of which statements fail in a way that nobody foresaw."""
+
+    def __init__(self, connection: sqlite3.Connection, failures: dict[str, BaseException]) -> None:
+        self._connection = connection
+        self._failures = failures
+        self.closed = False
+
+    @property
+    def in_transaction(self) -> bool:
+        return self._connection.in_transaction
+
+    def execute(self, sql: str, parameters: Any = ()) -> sqlite3.Cursor:
+        if sql in self._failures:
+            raise self._failures[sql]
+        return self._connection.execute(sql, parameters)
+
+    def close(self) -> None:
+        self._connection.close()
+        self.closed = True
+
+
+def failing(database: Database, **failures: BaseException) -> FailingConnection:
+    """Have the named statements of the writer fail, spaces written as underscores."""
+    named = {sql.replace("_", " "): error for sql, error in failures.items()}
+    connection = FailingConnection(database._connection, named)  # type: ignore[arg-type]
+    database._connection = connection  # type: ignore[assignment]
+    return connection
+
+
+@pytest.mark.parametrize(
+    "failures",
+    [
+        {"COMMIT": sqlite3.OperationalError("disk I/O error"), "ROLLBACK": sqlite3.OperationalError("again")},
+        {"COMMIT": MemoryError(), "ROLLBACK": MemoryError()},
+        {"BEGIN_IMMEDIATE": RuntimeError("unforeseen")},
+        {"ROLLBACK_TO_job": sqlite3.DatabaseError("malformed"), "ROLLBACK": SystemError()},
+        {"RELEASE_job": KeyboardInterrupt()},
+    ],
+    ids=["COMMIT", "no memory", "BEGIN", "ROLLBACK TO", "RELEASE"],
+)
+async def test_an_unforeseen_failure_fails_its_group_and_nobody_hangs(
+    database: Database, failures: dict[str, BaseException]
+) -> None:
+    await database.write(put("before"))
+    async with busy_writer(database):
+        connection = failing(database, **failures)
+        tasks = await waiting(database, put("one"), _duplicate)
+    results = await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), PATIENCE_S)
+    assert [type(result) for result in results] == [StorageFailedError] * 2
+    assert await asyncio.wait_for(database.read(names), PATIENCE_S) == {"before"}
+    if not connection.closed:
+        database._connection = connection._connection  # it works again
+    assert await asyncio.wait_for(database.write(put("after")), PATIENCE_S) == "after"
+    assert await database.read(names) == {"before", "after"}
+
+
+async def test_while_no_connection_can_be_opened_writes_are_refused(database: Database, path: Path) -> None:
+    connection = failing(database, BEGIN_IMMEDIATE=RuntimeError(), ROLLBACK=RuntimeError())
+    connection._connection.execute("BEGIN")
+    elsewhere = path.rename(path.with_name("elsewhere"))
+    path.mkdir()
+    for _ in range(2):
+        with pytest.raises(StorageFailedError):
+            await asyncio.wait_for(database.write(put("refused")), PATIENCE_S)
+    assert connection.closed
+    path.rmdir()
+    elsewhere.rename(path)
+    assert await asyncio.wait_for(database.write(put("after")), PATIENCE_S) == "after"
+    assert await database.read(names) == {"after"}
+
+
 def test_a_newer_schema_is_refused_and_left_alone(path: Path) -> None:
     Database(path).close()
     connection = sqlite3.connect(path)
@@ -326,6 +398,16 @@ async def test_close_finishes_what_waits(path: Path) -> None:
     await blocker
     assert await asyncio.gather(*tasks) == [f"fact-{number}" for number in range(MAX_GROUP + 5)]
     assert len(committed(path)) == MAX_GROUP + 5
+
+
+async def test_closed_it_is_whole_and_keeps_what_a_full_disk_could_not_give_again(path: Path) -> None:
+    database = Database(path)
+    await database.write(put("kept", BIG))
+    database.close()
+    assert path.with_name("test.db-shm").exists()
+    assert path.with_name("test.db-wal").stat().st_size == 0
+    alone = path.rename(path.with_name("alone.db"))
+    assert committed(alone) == {"kept"}
 
 
 async def test_a_closed_database_says_so(path: Path) -> None:

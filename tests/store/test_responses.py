@@ -151,6 +151,17 @@ def test_keys_are_those_of_one_authority_in_order(
     assert list(table.keys(3)) == []
 
 
+def test_the_times_of_a_sample(table: ResponseTableWriter) -> None:
+    """One response is looked at for each key: at it, or the next; records that are no responses never."""
+    table.put_responder(ResponderParts(1, b"algorithm", b"certificates"))
+    keys = [response_key(authority, serial) for authority in (1, 2) for serial in (b"\1", b"\5")]
+    assert table.oldest_and_newest(keys) is None
+    for time, serial in ((70, b"\1"), (50, b"\4"), (60, b"\6"), (80, b"\7")):
+        table.put([(response_key(1, serial), ResponseEntry(1, time, time + 1, b"data", b"signature"))])
+    assert table.oldest_and_newest(keys) == (60, 70)
+    assert table.oldest_and_newest(keys[2:]) is None
+
+
 def test_shared_records_come_back_and_move_the_revision(table: ResponseTableWriter) -> None:
     assert (table.revision(), table.issuers(), table.responders()) == (0, {}, {})
     parts = ResponderParts(3, b"algorithm", b"certificates")

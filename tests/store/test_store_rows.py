@@ -2,7 +2,7 @@
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from store import authorities, certificates, credentials, crls, facts, issuances, status_events
-from store.database import Database, Transaction
+from store.database import Database, Transaction, Value
 from store.errors import StorageError
 from store.records import (
     AuthorityRecord,
@@ -354,6 +354,41 @@ async def test_lists_and_counts_by_state_at_a_moment(store: Store) -> None:
     assert await store.read(certificates.count_by_state, 9, NOW) == dict.fromkeys(counts, 0)
 
 
+class Explaining:
+    """Passes statements on and notes how the engine goes about the queries."""
+
+    def __init__(self, tx: Transaction) -> None:
+        self._tx = tx
+        self.plans: list[str] = []
+
+    def execute(self, sql: str, parameters: Sequence[Value] = ()) -> int:
+        return self._tx.execute(sql, parameters)
+
+    def one(self, sql: str, parameters: Sequence[Value] = ()) -> tuple[Any, ...] | None:
+        self.plans += [row[3] for row in self._tx.all(f"EXPLAIN QUERY PLAN {sql}", parameters)]
+        return self._tx.one(sql, parameters)
+
+    def all(self, sql: str, parameters: Sequence[Value] = ()) -> list[tuple[Any, ...]]:
+        self.plans += [row[3] for row in self._tx.all(f"EXPLAIN QUERY PLAN {sql}", parameters)]
+        return self._tx.all(sql, parameters)
+
+
+@pytest.mark.parametrize("authority", [None, 1])
+@pytest.mark.parametrize("state", [None, "active", "expired", "suspended"])
+async def test_lists_and_counts_do_not_read_or_sort_all_certificates(
+    store: Store, authority: int | None, state: str | None
+) -> None:
+    def work(tx: Transaction) -> list[str]:
+        explaining = Explaining(tx)
+        certificates.newest(explaining, authority=authority, state=state, now=NOW, limit=10)
+        certificates.count_by_state(explaining, 1, NOW)
+        return explaining.plans
+
+    listed, counted, *_ = await store.read(work)
+    assert listed == "SCAN certificates USING COVERING INDEX certificates_newest"
+    assert counted == "SEARCH certificates USING COVERING INDEX certificates_by_state (authority=?)"
+
+
 async def test_the_state_of_one_certificate_changes(store: Store) -> None:
     for authority in (1, 2):
         await store.write(certificates.add, replace(CERTIFICATE, authority=authority))
@@ -381,7 +416,7 @@ async def test_serial_ranges(
         for serial in serials:
             certificates.add(tx, replace(CERTIFICATE, serial=serial))
             certificates.add(tx, replace(CERTIFICATE, serial=serial, authority=2))
-        return [one.serial for one in certificates.in_serial_range(tx, 1, low, high, limit)]
+        return [one.serial for one in certificates.statuses_in_range(tx, 1, low, high, limit)]
 
     found = await store.database.write(add_and_ask)
     assert found == sorted(serial for serial in serials if low <= serial < high)[:limit]

@@ -21,7 +21,7 @@ from pkiserver.web.https import Listener
 from pkiserver.web.limits import Limits
 from pkiserver.web.middleware import web_application
 from pkiserver.web.tls import TLSSettings, tls_context
-from protocols.x509.csr import ParsedCSR
+from protocols.x509.csr import parse_csr
 
 PEM = serialization.Encoding.PEM
 DER = serialization.Encoding.DER
@@ -131,15 +131,17 @@ class FakeService:
         return self.certificate
 
     async def enroll(
-        self, csr: ParsedCSR, *, reference: str, secret: str, label: str | None, peer: str
+        self, csr_der: bytes, *, reference: str, secret: str, label: str | None, peer: str
     ) -> bytes:
+        csr = parse_csr(csr_der)
         return await self._answer(
             "enroll", csr=csr, reference=reference, secret=secret, label=label, peer=peer
         )
 
     async def reenroll(
-        self, csr: ParsedCSR, *, client_certificate: bytes, label: str | None, peer: str
+        self, csr_der: bytes, *, client_certificate: bytes, label: str | None, peer: str
     ) -> bytes:
+        csr = parse_csr(csr_der)
         return await self._answer(
             "reenroll", csr=csr, client_certificate=client_certificate, label=label, peer=peer
         )

@@ -18,7 +18,7 @@ from raw_client import (
 
 from pkiserver.metrics import Metrics
 from pkiserver.web.est import est_routes
-from pkiserver.web.https import Listener, ListenError
+from pkiserver.web.https import Listener, ListenError, client_network
 from pkiserver.web.limits import Limits
 from pkiserver.web.middleware import web_application
 
@@ -268,3 +268,31 @@ async def test_plain_listener_refuses_enrolment() -> None:
         reply = parse_reply(await client.reply())
     assert (reply.status, reply.body) == (403, b"enrolment is served over TLS only\n")
     assert service.calls == []
+
+
+async def test_one_address_takes_not_every_place(certificates: Certificates) -> None:
+    limits = Limits(max_connections_per_address=2, drain_s=2.0)
+    async with est_server(certificates, limits) as server:
+        async with connected(server.port, None), connected(server.port, None):
+            async with connected(server.port, None) as third:
+                assert await third.rest() == b""
+            assert server.listener.connections == 2
+            assert b'pkiserver_connections_refused_total{listener="test"} 1.0' in server.metrics.render()
+        await until_no_connection(server.listener)
+        await assert_serves(server)
+        await until_no_connection(server.listener)
+        assert not server.listener._held
+
+
+@pytest.mark.parametrize(
+    ("address", "network"),
+    [
+        ("192.0.2.7", "192.0.2.7"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("2001:db8:1:2::", "2001:db8:1:2::/64"),
+        ("::1", "::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+    ],
+)
+def test_by_what_a_client_is_counted(address: str, network: str) -> None:
+    assert client_network(address) == network

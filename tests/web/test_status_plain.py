@@ -9,15 +9,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from status_support import SetClock
 
+from pkiserver.web import http1
 from pkiserver.web.http1 import HTTPConnection, HTTPLimits, HTTPService
 from pkiserver.web.http_messages import HTTPReply, HTTPRequest
-from pkiserver.web.http_plain import MAX_HEADS, MAX_LINE_BYTES, PlainRequests, plain_fields
+from pkiserver.web.http_plain import MAX_BODY_BYTES, MAX_HEADS, MAX_LINE_BYTES, PlainRequests, plain_fields
 
 GET = b"GET /ocsp/MFEw%2B== HTTP/1.1\r\nHost: h\r\nAccept: */*\r\n\r\n"
 POST = (
     b"POST /ocsp HTTP/1.1\r\nHost: h\r\nContent-Type: application/ocsp-request\r\n"
     b"Content-Length: 3\r\n\r\nabc"
 )
+
+
+OVER = MAX_BODY_BYTES + 1
 
 
 class NoShortcut(PlainRequests):
@@ -71,6 +75,8 @@ UNUSUAL = {
     "HTTP/1.0": GET.replace(b"1.1", b"1.0"),
     "HEAD": GET.replace(b"GET", b"HEAD"),
     "no host": GET.replace(b"Host: h\r\n", b""),
+    "two hosts in one field": GET.replace(b"Host: h", b"Host: h, i"),
+    "length over the bound": POST.replace(b"3\r\n\r\nabc", b"%d\r\n\r\n%b" % (OVER, b"a" * OVER)),
     "two hosts": GET.replace(b"Host: h\r\n", b"Host: h\r\nhost: i\r\n"),
     "close": GET.replace(b"Accept: */*", b"Connection: close"),
     "chunked": POST.replace(b"Content-Length: 3", b"Transfer-Encoding: chunked"),
@@ -105,6 +111,7 @@ _TOKENS = st.sampled_from(
         *(b"Connection: keep-alive close Expect: 100-continue Transfer-Encoding: chunked 0 1 3 abc".split()),
         b" ",
         b": ", b"\r\n", b"\r\n\r\n", b"\n", b"\t", b"\0", b"\xff", b"Host: h\r\n", b"If-None-Match: *\r\n",
+        b", ", b", i",
         b"GET / HTTP/1.1\r\nHost: h\r\n", b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n",
     ]
 )  # fmt: skip
@@ -120,8 +127,18 @@ def mutated(draw: st.DrawFn) -> bytes:
     return bytes(data)
 
 
+@st.composite
+def with_host_and_length(draw: st.DrawFn) -> bytes:
+    """A whole POST whose Host holds odd octets and whose body is about as long as one may be."""
+    host = draw(st.text("ah,: \t.-", max_size=6)).encode()
+    length = draw(st.integers(MAX_BODY_BYTES - 2, MAX_BODY_BYTES + 2) | st.integers(0, 9999))
+    return POST.replace(b"Host: h", b"Host:" + host).replace(
+        b"3\r\n\r\nabc", b"%d\r\n\r\n%b" % (length, b"a" * length)
+    )
+
+
 @settings(max_examples=400, deadline=None)
-@given(mutated() | st.lists(_TOKENS, max_size=12).map(b"".join))
+@given(mutated() | with_host_and_length() | st.lists(_TOKENS, max_size=12).map(b"".join))
 def test_what_is_taken_is_read_as_the_parser_reads_it(data: bytes) -> None:
     plain = PlainRequests()
     if plain.request(data) is not None:
@@ -137,3 +154,9 @@ def test_what_is_remembered_is_bounded() -> None:
 
 def test_fields_that_nobody_looks_at_are_not_kept() -> None:
     assert plain_fields(b"\r\nHost: h\r\nAccept: a\r\n\r\n") == {b"host": b"h"}
+
+
+def test_the_bound_of_a_body_is_the_parsers() -> None:
+    assert MAX_BODY_BYTES == http1.MAX_BODY_BYTES
+    longest = POST.replace(b"3\r\n\r\nabc", b"%d\r\n\r\n%b" % (MAX_BODY_BYTES, b"a" * MAX_BODY_BYTES))
+    assert PlainRequests().request(longest) is not None

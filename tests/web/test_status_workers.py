@@ -240,6 +240,16 @@ async def test_signals_to_the_group_do_not_stop_a_worker(start: Starter, home: P
     assert workers.pids == [pid]
 
 
+async def test_a_worker_never_sees_the_servers_secrets(
+    start: Starter, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PKI_PASSPHRASE", "secret")
+    workers = await start(settings_of(home))
+    environment = Path(f"/proc/{workers.pids[0]}/environ").read_bytes()
+    assert b"PATH=" in environment
+    assert b"secret" not in environment
+
+
 async def test_a_worker_holds_no_key_no_database_and_no_other_server() -> None:
     program = f"import sys, pkiserver.web.status_worker\nprint([m for m in {FORBIDDEN} if m in sys.modules])"
     assert await run(sys.executable, "-c", program) == "[]\n"

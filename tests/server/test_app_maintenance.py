@@ -1,0 +1,48 @@
+"""Hourly maintenance: what fails is logged, and holds up nothing else."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from pkiserver.app import Server
+from pkiserver.ca.server_certificates import server_certificate
+from pkiserver.core import Core
+from pkiserver.errors import RefusedError
+from protocols.errors import MalformedError
+
+
+@pytest.fixture
+async def server(core: Core) -> AsyncIterator[Server]:
+    """A server that is not started."""
+    made = Server(core)
+    yield made
+    made.table.close()
+
+
+@pytest.mark.parametrize("error", [MalformedError("bad"), RefusedError("bad"), OSError(28, "bad")])
+async def test_a_failure_leaves_the_rest_maintained(
+    server: Server, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    shown: list[str] = []
+
+    async def fails() -> bool:
+        raise error
+
+    monkeypatch.setattr(server.core.hierarchy, "maintain", fails)
+    monkeypatch.setattr(server.presigner, "introduce", lambda: shown.append("responders"))
+    monkeypatch.setattr(server, "_reload_tls", lambda: shown.append("TLS"))
+    (server.core.home.tls / "server.pem").unlink()
+    await server._maintain()
+    assert server_certificate(server.core.home) is not None
+    assert shown == ["responders", "TLS"]
+
+
+async def test_a_certificate_that_cannot_be_shown_is_no_end(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails() -> None:
+        raise RefusedError("bad")
+
+    monkeypatch.setattr(server, "_reload_tls", fails)
+    (server.core.home.tls / "server.pem").unlink()
+    await server._maintain()

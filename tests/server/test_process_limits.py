@@ -1,0 +1,64 @@
+"""What the server's processes are given: descriptors, core dumps, environment."""
+
+import json
+import resource
+import subprocess
+import sys
+
+import pytest
+
+from pkiserver import process_limits
+from pkiserver.child_environment import child_environment
+from pkiserver.process_limits import RESERVED_DESCRIPTORS, connections_for
+
+PROGRAM = """
+import json, resource
+from pkiserver.process_limits import prepare_process
+resource.setrlimit(resource.RLIMIT_NOFILE, ({soft}, {hard}))
+prepare_process()
+print(json.dumps([resource.getrlimit(resource.RLIMIT_NOFILE), resource.getrlimit(resource.RLIMIT_CORE)]))
+"""
+
+
+@pytest.mark.parametrize(("soft", "hard"), [(64, 512), (512, 512), (100, 1024)])
+def test_the_soft_limit_becomes_the_hard_one_and_no_core_is_left(soft: int, hard: int) -> None:
+    program = PROGRAM.format(soft=soft, hard=hard)
+    said = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True).stdout
+    assert json.loads(said) == [[hard, hard], [0, 0]]
+
+
+def test_more_than_is_of_use_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken = []
+    monkeypatch.setattr(process_limits.resource, "getrlimit", lambda _: (1024, resource.RLIM_INFINITY))
+    monkeypatch.setattr(process_limits.resource, "setrlimit", lambda *limit: taken.append(limit))
+    process_limits.prepare_process()
+    assert taken[0] == (resource.RLIMIT_NOFILE, (65_536, resource.RLIM_INFINITY))
+
+
+@pytest.mark.parametrize(
+    ("soft", "listeners", "wanted", "connections"),
+    [
+        (65_536, 2, 1024, 1024),
+        (1024, 1, 1024, 768),
+        (1024, 2, 1024, 384),
+        (256, 2, 1024, 16),
+        (1024, 0, 1024, 768),
+        (resource.RLIM_INFINITY, 2, 1024, 1024),
+    ],
+)
+def test_connections_leave_descriptors_to_the_rest(
+    monkeypatch: pytest.MonkeyPatch, soft: int, listeners: int, wanted: int, connections: int
+) -> None:
+    monkeypatch.setattr(process_limits.resource, "getrlimit", lambda _: (soft, soft))
+    assert connections_for(listeners, wanted) == connections
+    if soft >= 1024:
+        assert listeners * connections + RESERVED_DESCRIPTORS <= soft
+
+
+def test_a_child_gets_only_what_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("PATH", "LANG", "PKI_PASSPHRASE", "FURTHER"):
+        monkeypatch.setenv(name, f"value of {name}")
+    environment = child_environment("FURTHER", "NOT_SET", "")
+    assert environment["FURTHER"] == "value of FURTHER"
+    assert {"PATH", "LANG"} <= environment.keys()
+    assert not {"PKI_PASSPHRASE", "NOT_SET", ""} & environment.keys()
