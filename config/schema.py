@@ -83,6 +83,12 @@ class TLS(Section):
     )
 
 
+def _each_once(value: tuple[str, ...]) -> tuple[str, ...]:
+    if len(set(value)) < len(value):
+        raise refuse("one stands there twice", "each at most once")
+    return value
+
+
 class OCSP(Section):
     """Answers about the status of certificates (RFC 6960, RFC 9919)."""
 
@@ -94,8 +100,25 @@ class OCSP(Section):
     max_age: Duration = option(
         "60s", description="How long HTTP caches may keep a response (max-age); validity - refresh at most."
     )
-    nonce: Literal["ignore"] = option(
-        "ignore", description="Responses are signed beforehand; a client's nonce is not echoed (RFC 9919)."
+    nonce: Literal["ignore", "sign"] = option(
+        "ignore",
+        description="A client's nonce: ignore gives the response that is signed beforehand (RFC 9919); sign "
+        "signs one that holds the nonce (RFC 9654).",
+    )
+    hashes: Annotated[
+        tuple[Literal["sha1", "sha256", "sha384", "sha512"], ...], AfterValidator(_each_once)
+    ] = option(
+        ["sha1", "sha256"],
+        min_length=1,
+        description="Hashes by which clients may name an issuer: sha1, sha256, sha384, sha512. Each makes "
+        "every response some 110 to 200 bytes longer. After a change all responses are signed anew.",
+    )
+    queue: StrictInt = option(
+        64,
+        ge=1,
+        le=1024,
+        description="Answers signed on request that may be under way; one more is told to try later. Keep it "
+        "well below keys.queue: the same signer issues certificates.",
     )
 
     @model_validator(mode="after")

@@ -1,7 +1,7 @@
 """The section of `pkiserver.toml` about the authorities, and the hierarchy it has by default."""
 
 from collections.abc import Mapping
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, Field
 
@@ -49,6 +49,11 @@ class Authority(Section):
     responder_key: SigningKey = option("ec:P-256", description="Key of its OCSP responder.")
     responder_lifetime: CertificateLifetime = option(
         "90d", description="Validity of its OCSP responder's certificate."
+    )
+    ocsp_unknown: Literal["unauthorized", "unknown", "revoked"] = option(
+        "unauthorized",
+        description="What OCSP says of a serial that was not issued: unauthorized, without a signature "
+        "(RFC 9919); unknown, signed; or revoked, signed, as a hold since 1970 (RFC 6960 §2.2).",
     )
 
 

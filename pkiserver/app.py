@@ -24,12 +24,14 @@ from pkiserver.metrics import Metrics
 from pkiserver.process_limits import connections_for, prepare_process
 from pkiserver.readings import Readings
 from pkiserver.serving import Addresses, Tasks, stop_signal, until_stopped
+from pkiserver.status.fresh import FreshResponses
 from pkiserver.status.presigner import Presigner
 from pkiserver.web.est import est_routes
 from pkiserver.web.https import Listener
 from pkiserver.web.limits import Limits
 from pkiserver.web.middleware import web_application
 from pkiserver.web.operations import operations_routes
+from pkiserver.web.status_worker import SigningSettings
 from pkiserver.web.tls import TLSSettings, tls_context
 from pkiserver.web.workers import StatusWorkers, StatusWorkersSettings
 from pkiserver.worker_readings import register_workers
@@ -59,6 +61,7 @@ class Server:
             table=self.table,
             validity=settings.ocsp.validity,
             refresh=settings.ocsp.refresh,
+            hashes=settings.ocsp.hashes,
         )
         self.workers = StatusWorkers(
             StatusWorkersSettings(
@@ -67,13 +70,37 @@ class Server:
                 addresses=tuple((address.host, address.port) for address in settings.listen.http),
                 workers=settings.ocsp.workers,
                 max_age=settings.ocsp.max_age,
-            )
+                signing=self._signing_settings(),
+            ),
+            self._fresh_responses().respond,
         )
         self.readings = Readings(core, self.presigner)
         self.https: list[Listener] = []
         self.operations: list[Listener] = []
         self._control = ControlServer(core.home, core.commands.run)
         self._tasks = Tasks()
+
+    def _fresh_responses(self) -> FreshResponses:
+        core, ocsp = self.core, self.core.settings.ocsp
+        return FreshResponses(
+            storage=core.storage,
+            signer=core.signer,
+            clock=core.clock,
+            authorities=core.authorities,
+            validity=ocsp.validity,
+            echo_nonce=ocsp.nonce == "sign",
+            unknown={name: one.ocsp_unknown for name, one in core.settings.authorities.items()},
+            hashes=ocsp.hashes,
+        )
+
+    def _signing_settings(self) -> SigningSettings:
+        settings = self.core.settings
+        signed = {name for name, one in settings.authorities.items() if one.ocsp_unknown != "unauthorized"}
+        return SigningSettings(
+            limit=settings.ocsp.queue,
+            echo_nonce=settings.ocsp.nonce == "sign",
+            unknown=tuple(record.id for record in self.core.authorities.records if record.name in signed),
+        )
 
     @property
     def addresses(self) -> Addresses:

@@ -141,7 +141,8 @@ def main(ctx: click.Context, home: Path) -> None:
     Begin with:   pkiserver init --defaults
                   pkiserver serve
     """
-    os.umask(0o077)  # what is to be read by others says so itself
+    umask = os.umask(0o077)  # what is to be read by others says so itself
+    ctx.call_on_close(lambda: os.umask(umask))
     given = ctx.get_parameter_source("home") is ParameterSource.COMMANDLINE
     ctx.obj = _Context(Home(home), f"pkiserver --home {shlex.quote(str(home))}" if given else "pkiserver")
 

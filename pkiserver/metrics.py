@@ -60,6 +60,12 @@ class Reading(Enum):
     STATUS_ANSWERS = _Family(
         "pkiserver_status_answers", "Answers of the status workers, by outcome", ("outcome",), counter=True
     )
+    STATUS_SENT = _Family(
+        "pkiserver_status_sent_bytes", "Octets of the status workers' answers", counter=True
+    )
+    STATUS_CONNECTIONS = _Family(
+        "pkiserver_status_connections_accepted", "Connections that the status workers took", counter=True
+    )
     STATUS_RESTARTS = _Family("pkiserver_status_worker_restarts", "Status workers replaced", counter=True)
     OCSP_OLDEST_RESPONSE = _Family(
         "pkiserver_ocsp_oldest_response_age_seconds", "Age of the oldest prebuilt OCSP response"

@@ -75,10 +75,9 @@ Try it in another terminal, in this folder:
       -H 'Content-Type: application/pkcs10' --data-binary @my.csr \\
       {https}/.well-known/est/simpleenroll |
       base64 -d | openssl pkcs7 -inform DER -print_certs -out my.crt
-
-  (Error 401: that credential is used up, expired or cancelled. For another:)
-  {program} credential create --profile {PROFILE} \\
-      --subject CN={EXAMPLE_NAME} --san dns:{EXAMPLE_NAME}
+  # error 401: that credential is used up, expired or cancelled; another comes from
+  # {program} credential create --profile {PROFILE}
+  #     --subject CN={EXAMPLE_NAME} --san dns:{EXAMPLE_NAME}
 
   # ask whether it is good
   openssl ocsp -issuer {ca}/infrastructure.pem -cert my.crt \\

@@ -19,6 +19,8 @@ def register_workers(metrics: Metrics, workers: StatusWorkers) -> None:
         return Latencies(LATENCY_BOUNDS_S, counters.latency, counters.latency_sum_s)
 
     metrics.read(Reading.STATUS_ANSWERS, answers)
+    metrics.read(Reading.STATUS_SENT, lambda: [Sample(workers.counters().bytes_sent)])
+    metrics.read(Reading.STATUS_CONNECTIONS, lambda: [Sample(workers.counters().connections_total)])
     metrics.read(Reading.STATUS_RESTARTS, lambda: [Sample(workers.counters().restarts)])
     metrics.read(Reading.CONNECTIONS, lambda: [Sample(workers.counters().connections, ("http",))])
     metrics.read_latencies(latencies)

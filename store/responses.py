@@ -420,6 +420,13 @@ class ResponseTableWriter(_ResponseTable):
         response_key(authority, b"")
         self._put_shared(_ISSUER + issuer_part, _SHORT.pack(authority))
 
+    def remove_issuer(self, issuer_part: bytes) -> None:
+        """Have CertIDs with this issuer part answered no more."""
+        for environment in self._environments():
+            with self._writing(environment) as tx:
+                if tx.delete(_ISSUER + issuer_part):
+                    _count_revision(tx)
+
     def put_responder(self, parts: ResponderParts) -> None:
         """Store the shared parts of a responder, before the first entry that names it."""
         self._put_shared(_RESPONDER + _SHORT.pack(parts.responder), parts.pack())
@@ -429,8 +436,7 @@ class ResponseTableWriter(_ResponseTable):
             with self._writing(environment) as tx:
                 if tx.get(key) != value:
                     tx.put(key, value)
-                    revision = tx.get(_REVISION_KEY, _NUMBER.pack(0))
-                    tx.put(_REVISION_KEY, _NUMBER.pack(_NUMBER.unpack(revision)[0] + 1))
+                    _count_revision(tx)
 
     def _environments(self) -> list[lmdb.Environment]:
         """Return what is served and, where one is built, the next."""
@@ -449,6 +455,11 @@ class ResponseTableWriter(_ResponseTable):
         self.abandon()
         super().close()
         self._generations.close()
+
+
+def _count_revision(tx: "lmdb.Transaction[bytes]") -> None:
+    revision = tx.get(_REVISION_KEY, _NUMBER.pack(0))
+    tx.put(_REVISION_KEY, _NUMBER.pack(_NUMBER.unpack(revision)[0] + 1))
 
 
 class NextUpdates(NamedTuple):

@@ -63,7 +63,7 @@ async def core(home: Home, clock: FakeClock) -> AsyncIterator[Core]:
         yield opened
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_request(initialised_home: Path) -> Request:
     """Makes requests that somebody was entitled to make: of a new key and a server name, unless given."""
     _, profiles = load_configuration(Home(initialised_home))
@@ -86,7 +86,7 @@ def make_request(initialised_home: Path) -> Request:
     return make
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def issue(make_request: Request) -> Issue:
     """Issues a certificate on an open core; takes what `make_request` takes."""
 

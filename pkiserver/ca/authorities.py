@@ -6,10 +6,11 @@ from datetime import datetime
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from pkiserver.errors import ConflictError, NotFoundError
 from pkiserver.storage import Storage
+from protocols.x509.certificate import subject_public_key_bits
 from store import authorities as authority_rows
 from store.records import AuthorityRecord, ResponderRecord
 
@@ -116,17 +117,18 @@ class Authorities:
         return found[-1] if found else None
 
     def responder_at(self, authority: int, now: datetime) -> Responder | None:
-        """Return the newest OCSP signer of an authority that is valid at `now`, or None.
+        """Return the OCSP signer of an authority to sign with at `now`, or None.
 
-        One made while the clock was ahead is not valid yet.
+        The newest that is valid. Where all begin later (the clock is behind) the oldest: answers must not
+        stop for that. One made while the clock was ahead waits for its time.
         """
-        found = [
+        usable = [
             responder
             for responder in self._responders
-            if responder.authority == authority
-            and responder.certificate.not_valid_before_utc <= now < responder.certificate.not_valid_after_utc
+            if responder.authority == authority and now < responder.certificate.not_valid_after_utc
         ]
-        return found[-1] if found else None
+        valid = [found for found in usable if found.certificate.not_valid_before_utc <= now]
+        return next(iter([*reversed(valid), *usable]), None)
 
     def chain(self, name: str) -> list[Authority]:
         """Return the authority and those above it, the root last."""
@@ -145,6 +147,12 @@ class Authorities:
                     continue
                 return authority
         return None
+
+
+def public_key_bits(certificate: x509.Certificate) -> bytes:
+    """Return the content of subjectPublicKey: what key hashes of OCSP are over (RFC 6960 §4.1.1, §4.2.1)."""
+    spki = certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    return subject_public_key_bits(spki)
 
 
 def _authority(record: AuthorityRecord, certificate: bytes) -> Authority:

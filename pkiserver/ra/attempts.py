@@ -1,12 +1,12 @@
 """How often one address may be refused before it has to wait."""
 
-import ipaddress
 from collections import OrderedDict
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
 from pkiserver.errors import UnavailableError
+from pkiserver.networks import client_network
 
 WINDOW: Final = timedelta(minutes=1)
 MAX_FAILURES: Final = 30  # a window; each failure costs a durable write, so an address gets few
@@ -27,7 +27,7 @@ class AttemptLimiter:
 
     def failed(self, address: str, now: datetime) -> None:
         """Count a refusal; `UnavailableError` when the address had its share in this window."""
-        network = _network(address)
+        network = client_network(address)
         failures = self._addresses.setdefault(network, _Failures(now))
         if abs(now - failures.since) >= WINDOW:
             failures.since, failures.count = now, 0
@@ -37,14 +37,3 @@ class AttemptLimiter:
         if failures.count >= MAX_FAILURES:
             raise UnavailableError("too many refused requests from this address; try again in a minute")
         failures.count += 1
-
-
-def _network(address: str) -> str:
-    """Return the address, or the /64 of an IPv6 address: one subscriber has at least that many."""
-    try:
-        parsed = ipaddress.ip_address(address)
-    except ValueError:
-        return address
-    if parsed.version == 4:
-        return address
-    return str(ipaddress.ip_network((parsed, 64), strict=False))

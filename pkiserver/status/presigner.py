@@ -16,9 +16,9 @@ from typing import Final
 
 import structlog
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.hazmat.primitives.serialization import Encoding
 
-from pkiserver.ca.authorities import Authorities, Authority, Responder
+from pkiserver.ca.authorities import Authorities, Authority, Responder, public_key_bits
 from pkiserver.ca.issuance import SERIAL_BITS
 from pkiserver.clock import Clock
 from pkiserver.errors import PKIServerError, UnavailableError
@@ -27,9 +27,8 @@ from pkiserver.signer.client import Signer
 from pkiserver.storage import Storage
 from protocols.asn1.der import integer_content
 from protocols.asn1.ocsp import CertStatus, CRLReason, Good, RevokedInfo
-from protocols.ocsp.request import issuer_parts
+from protocols.ocsp.request import CERT_ID_HASHES, DEFAULT_HASHES, issuer_parts
 from protocols.ocsp.response import ResponseTemplate
-from protocols.x509.certificate import subject_public_key_bits
 from store import certificates, facts, status_events
 from store.database import Transaction
 from store.errors import StorageError
@@ -42,6 +41,7 @@ PATIENCE_S: Final = 1.0  # what an acknowledgement waits at most for its status 
 POLL_S: Final = 1.0  # looks for due work at least this often
 GOOD: Final = Good()
 _SLOT_FACT: Final = "presigner-slot"
+_HASHES_FACT: Final = "presigner-hashes"
 _log = structlog.get_logger("pkiserver.presigner")
 
 
@@ -66,6 +66,7 @@ class Presigner:
         table: ResponseTableWriter,
         validity: timedelta,
         refresh: timedelta,
+        hashes: Sequence[str] = DEFAULT_HASHES,
     ) -> None:
         self._storage = storage
         self._signer = signer
@@ -73,6 +74,7 @@ class Presigner:
         self._authorities = authorities
         self._table = table
         self._validity = validity
+        self._hashes = tuple(hashes)
         self._slot_s = refresh.total_seconds() / SLOTS
         # Slots count from the epoch in their own length: after a change of it all is signed anew.
         self._slot_fact = f"{_SLOT_FACT}-{self._slot_s:g}"
@@ -124,7 +126,9 @@ class Presigner:
         self.position = self._table.position()
         head = await self._storage.read(status_events.head)
         slot = await self._storage.read(lambda tx: facts.get(tx, self._slot_fact))
-        self._slot = int(slot or 0)
+        hashes = await self._storage.read(lambda tx: facts.get(tx, _HASHES_FACT))
+        same = (hashes or ",".join(DEFAULT_HASHES)) == ",".join(self._hashes)
+        self._slot = int(slot or 0) if same else 0  # with others than before, all is signed anew
         if self.position > head or (self.position == 0 and head > 0):
             await self._start_anew(head)
         self._prepared = True
@@ -187,14 +191,17 @@ class Presigner:
 
     def _introduced(self, authority: Authority, responder: Responder) -> _Voice:
         name = authority.certificate.subject.public_bytes()
-        issuer_bits = _key_bits(authority.certificate)
+        issuer_bits = public_key_bits(authority.certificate)
         responder_der = responder.certificate.public_bytes(Encoding.DER)
-        key_hash = hashlib.sha1(_key_bits(responder.certificate), usedforsecurity=False).digest()
+        key_hash = hashlib.sha1(public_key_bits(responder.certificate), usedforsecurity=False).digest()
         algorithm = signature_algorithm_for(responder.certificate.public_key()).der
         self._table.put_responder(ResponderParts(responder.id, algorithm, responder_der))
-        for part in issuer_parts(name, issuer_bits):
+        parts = issuer_parts(name, issuer_bits, self._hashes)
+        for part in parts:
             self._table.put_issuer(part, authority.id)
-        return _Voice(responder, ResponseTemplate(key_hash, name, issuer_bits))
+        for part in set(issuer_parts(name, issuer_bits, tuple(CERT_ID_HASHES))).difference(parts):
+            self._table.remove_issuer(part)
+        return _Voice(responder, ResponseTemplate(key_hash, name, issuer_bits, self._hashes))
 
     async def _fill(self) -> None:
         """Sign everything of the authorities that nobody could speak for some time ago."""
@@ -254,7 +261,11 @@ class Presigner:
         """Note that everything up to this slot is signed anew."""
         self._slot = slot
         if not self._to_fill:
-            await self._storage.write(lambda tx: facts.put(tx, self._slot_fact, str(slot)))
+            await self._storage.write(lambda tx: self._put_facts(tx, slot))
+
+    def _put_facts(self, tx: Transaction, slot: int) -> None:
+        facts.put(tx, self._slot_fact, str(slot))
+        facts.put(tx, _HASHES_FACT, ",".join(self._hashes))
 
     def _current_slot(self) -> int:
         return int(self._clock.now().timestamp() / self._slot_s)
@@ -333,11 +344,6 @@ def slot_ranges(first: int, last: int) -> list[tuple[int, int]]:
     if low <= high:
         return [(_slot_start(low), _slot_start(high + 1))]
     return [(_slot_start(low), 1 << SERIAL_BITS), (0, _slot_start(high + 1))]
-
-
-def _key_bits(certificate: x509.Certificate) -> bytes:
-    spki = certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    return subject_public_key_bits(spki)
 
 
 def _slot_start(slot: int) -> int:

@@ -1,21 +1,30 @@
-"""HTTP/1.0 and 1.1 on the server's side (RFC 9112), for small answers that are at hand: no streaming.
+"""HTTP/1.0 and 1.1 on the server's side (RFC 9112), for small answers, at hand or promised: no streaming.
 
 Owns framing, order, limits and timeouts of connections; what is answered is the handler's. All that a
 client may make grow is bounded here, in bytes, time and number.
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from http import HTTPStatus
 from time import perf_counter
-from typing import Final, cast
+from typing import Final, NamedTuple, cast
 
 import httptools
 
 from pkiserver.clock import Clock
-from pkiserver.web.http_messages import FIELDS, HTTPReply, HTTPRequest, method_not_allowed, plain_reply
+from pkiserver.web.http_messages import (
+    FIELDS,
+    Answer,
+    HTTPReply,
+    HTTPRequest,
+    method_not_allowed,
+    plain_reply,
+)
 from pkiserver.web.http_plain import PlainRequests
 from pkiserver.web.status_counters import StatusCounters
 from protocols.ocsp.http import http_date
@@ -46,6 +55,7 @@ class HTTPLimits:
     connections: int = 4096
     request_s: float = 10.0  # from the first octet of a request, or the connection, to the last
     idle_s: float = 30.0  # between two requests
+    answer_s: float = 15.0  # for an answer that the handler promised; its own deadline should come first
     write_s: float = 20.0  # without a single octet taken
     linger_s: float = 2.0  # after a refusal, for the client to read it: a reset would take it away
     drain_quiet_s: float = 0.5  # a connection idle for that long is closed in draining
@@ -71,8 +81,20 @@ _LARGE_BODY: Final = plain_reply(
 )
 _BAD_EXPECTATION: Final = plain_reply(HTTPStatus.EXPECTATION_FAILED, "only 100-continue can be expected")
 _NO_TUNNEL: Final = method_not_allowed("GET, HEAD, POST")
+_LATE: Final = plain_reply(
+    HTTPStatus.SERVICE_UNAVAILABLE, "the answer took too long", fields=b"Retry-After: 5\r\n"
+)
 
-Handler = Callable[[HTTPRequest, datetime], HTTPReply]
+Handler = Callable[[HTTPRequest, datetime], Answer]
+
+
+class _Turn(NamedTuple):
+    """A whole request, or what is said instead of an answer to it, that others come before."""
+
+    asked: HTTPRequest | HTTPReply
+    keep_alive: bool
+    say_so: bool
+    head_only: bool
 
 
 class _RefusedError(Exception):
@@ -96,7 +118,7 @@ class HTTPService:
         on_tick: Callable[[], None],
         on_error: Callable[[Exception], None],
     ) -> None:
-        """Take the handler, which answers at once and does not wait.
+        """Take the handler, which does not wait: it answers at once, or gives a future of its answer.
 
         `on_tick` is called some times a second while requests come, `on_error` with what a handler raised:
         that request is answered with 500.
@@ -155,12 +177,16 @@ class HTTPService:
 
 
 class HTTPConnection(asyncio.Protocol):
-    """One connection. Requests are answered in order, each as soon as its last octet is here."""
+    """One connection. Requests are answered in order, each as soon as its last octet is here.
+
+    While an answer is promised nothing more is read, and what came in the same slice waits for its turn:
+    one promise a connection, and no more requests behind it than a slice holds.
+    """
 
     __slots__ = (
-        "_allowed_s", "_arrived", "_body", "_closing", "_eof", "_fed", "_fields", "_header_bytes", "_in_body",
-        "_parser", "_paused", "_refusal", "_service", "_since", "_started", "_transport", "_unfed", "_unsent",
-        "_url",
+        "_allowed_s", "_arrived", "_awaited", "_body", "_closing", "_eof", "_fed", "_fields", "_full",
+        "_header_bytes", "_in_body", "_parser", "_paused", "_promised_at", "_refusal", "_service",
+        "_since", "_started", "_transport", "_turns", "_unfed", "_unsent", "_url",
     )  # fmt: skip
 
     def __init__(self, service: HTTPService) -> None:
@@ -174,8 +200,12 @@ class HTTPConnection(asyncio.Protocol):
         self._started = False  # a request has begun and is not whole
         self._in_body = False  # its header is whole
         self._fed = 0  # octets since the last beginning or end of a request, at least those
-        self._unfed = b""  # received and not parsed: the client reads too slowly
-        self._paused = False  # as much is unsent as may be
+        self._unfed = b""  # received and not parsed: the client reads too slowly, or an answer is awaited
+        self._full = False  # as much is unsent as may be
+        self._awaited: asyncio.Future[HTTPReply] | None = None
+        self._promised_at = 0.0
+        self._turns: deque[_Turn | bytes] | None = None  # what is to be done and sent after that
+        self._paused = False  # full, or an answer is awaited
         self._eof = False  # the client has said all, while something was unfed
         self._closing = False  # nothing more is read
         self._refusal: HTTPReply | None = None
@@ -206,6 +236,7 @@ class HTTPConnection(asyncio.Protocol):
         service.counters.connections = len(service.connections)
         self._closing = True
         self._unfed = b""
+        self._turns = None
 
     def data_received(self, data: bytes) -> None:
         if self._closing:
@@ -216,8 +247,12 @@ class HTTPConnection(asyncio.Protocol):
         if not (self._started or self._unfed or self._paused or service.draining):
             request = service.plain.request(data)
             if request is not None:
-                self._send(self._handled(request), b"", head_only=False)
-                self._allowed_s = service.limits.idle_s
+                answer = self._handled(request)
+                if type(answer) is HTTPReply:
+                    self._send(answer, b"", head_only=False)
+                    self._allowed_s = service.limits.idle_s
+                else:
+                    self._answer(_Turn(request, True, False, False), answer)
                 return
         if len(data) <= SLICE_BYTES and not self._paused and not self._unfed:
             self._feed(data)
@@ -227,7 +262,7 @@ class HTTPConnection(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         """Answer what is left; return True to keep the writing half until that is done."""
-        if self._unfed:
+        if self._unfed or self._awaited is not None:
             self._eof = True
             return True
         if self._started and not self._closing:
@@ -236,10 +271,17 @@ class HTTPConnection(asyncio.Protocol):
         return False  # the transport closes itself when all is written
 
     def pause_writing(self) -> None:
-        self._paused = True
+        self._full = self._paused = True
         self._transport.pause_reading()
 
     def resume_writing(self) -> None:
+        self._full = False
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """Take up what was left unread, unless it still has to wait."""
+        if self._full or self._awaited is not None:
+            return
         self._paused = False
         self._feed_slices()
         if self._paused or self._transport.is_closing():
@@ -337,7 +379,10 @@ class HTTPConnection(asyncio.Protocol):
             raise _RefusedError(refusal)
         expectation = self._fields.get(b"expect")
         if expectation and self._parser.get_http_version() == "1.1" and not self._parser.should_upgrade():
-            self._write_bytes(_CONTINUE)
+            if self._turns is None:
+                self._write_bytes(_CONTINUE)
+            else:
+                self._turns.append(_CONTINUE)
 
     def _header_refusal(self) -> HTTPReply | None:
         """Return why this request cannot be read on, or None."""
@@ -364,24 +409,87 @@ class HTTPConnection(asyncio.Protocol):
             raise _RefusedError(_LARGE_BODY)
 
     def on_message_complete(self) -> None:
-        parser, service = self._parser, self._service
+        parser = self._parser
         if self._closing or parser.should_upgrade():
             return  # closing: not to be answered; upgrade: the body was skipped, see _without_upgrade
         self._started = False
         self._fed = 0
         request = HTTPRequest(parser.get_method(), _path(self._url), self._fields, self._body)
-        reply = self._handled(request)
-        keep_alive = parser.should_keep_alive() and not service.draining
+        keep_alive = parser.should_keep_alive()
         old = keep_alive and parser.get_http_version() == "1.0"
-        self._write(reply, keep_alive=keep_alive, say_so=old, head_only=request.method == b"HEAD")
+        turn = _Turn(request, keep_alive, old, request.method == b"HEAD")
+        if self._turns is None:
+            self._answer(turn, self._handled(request))
+        else:
+            self._queue(turn)
 
-    def _handled(self, request: HTTPRequest) -> HTTPReply:
+    def _handled(self, request: HTTPRequest) -> Answer:
         service = self._service
         try:
             return service.handler(request, service.now)
         except Exception as error:  # noqa: BLE001 - the outermost handler: reported, answered without detail
             service.on_error(error)
             return _INTERNAL_ERROR
+
+    # ---- Taking turns
+
+    def _answer(self, turn: _Turn, answer: Answer) -> None:
+        """Write what is asked in this turn, or wait for it; nothing more is read until it is there."""
+        if isinstance(answer, HTTPReply):
+            keep_alive = turn.keep_alive and (bool(self._turns) or not self._service.draining)
+            self._write(answer, keep_alive=keep_alive, say_so=turn.say_so, head_only=turn.head_only)
+            return
+        if self._turns is None:
+            self._turns = deque()
+        self._end_reading(turn)
+        self._awaited = answer
+        self._paused = True
+        if not self._transport.is_closing():
+            self._transport.pause_reading()
+        self._promised_at = self._service.loop.time()
+        answer.add_done_callback(partial(self._answered, turn))
+
+    def _queue(self, turn: _Turn) -> None:
+        """Have this done after what is awaited."""
+        if self._turns is not None:
+            self._turns.append(turn)
+            self._end_reading(turn)
+
+    def _end_reading(self, turn: _Turn) -> None:
+        if not turn.keep_alive:
+            self._closing = True
+            self._unfed = b""
+
+    def _answered(self, turn: _Turn, answer: asyncio.Future[HTTPReply]) -> None:
+        """Write the answer that was awaited, and all that waited behind it up to the next such one."""
+        self._awaited = None
+        reply = self._promised(answer)
+        if self._turns is None or self._transport.is_closing():
+            return  # the client has gone
+        self._service.tick()
+        self._answer(turn, reply)
+        while self._turns and self._awaited is None and not self._transport.is_closing():
+            following = self._turns.popleft()
+            if isinstance(following, bytes):
+                self._write_bytes(following)
+            elif isinstance(following.asked, HTTPReply):
+                self._answer(following, following.asked)
+            else:
+                self._answer(following, self._handled(following.asked))
+        if self._awaited is None:
+            self._turns = None
+            if self._started and not self._closing:
+                self._allowed_s = self._service.limits.request_s
+            self._go_on()
+
+    def _promised(self, answer: asyncio.Future[HTTPReply]) -> HTTPReply:
+        if answer.cancelled():
+            return _LATE
+        error = answer.exception()
+        if error is None:
+            return answer.result()
+        self._service.on_error(error if isinstance(error, Exception) else RuntimeError(str(error)))
+        return _INTERNAL_ERROR
 
     # ---- Writing
 
@@ -421,6 +529,9 @@ class HTTPConnection(asyncio.Protocol):
     def _refuse(self, reply: HTTPReply) -> None:
         """Answer what cannot be read on, and end."""
         head_only = self._started and bool(self._url) and self._parser.get_method() == b"HEAD"
+        if self._turns is not None:
+            self._queue(_Turn(reply, False, False, head_only))
+            return
         self._send(reply, _CLOSE, head_only=head_only)
         self._finish()
 
@@ -441,7 +552,11 @@ class HTTPConnection(asyncio.Protocol):
     # ---- Time
 
     def check_time(self, elapsed: float) -> None:
-        """End the connection where the client took too long."""
+        """End the connection where the client took too long, and what is awaited where that does."""
+        if self._awaited is not None:
+            if elapsed - self._promised_at >= self._service.limits.answer_s:
+                self._awaited.cancel()
+            return
         unsent = self._transport.get_write_buffer_size()
         if unsent and unsent != self._unsent:
             self._since = elapsed  # it takes what is sent, slowly maybe
@@ -461,7 +576,7 @@ class HTTPConnection(asyncio.Protocol):
     def close_if_quiet(self, since: float) -> None:
         """Close the connection where nothing is under way and nothing happened since."""
         reading = not self._closing and (self._started or self._unfed)
-        busy = reading or self._transport.get_write_buffer_size()
+        busy = reading or self._awaited is not None or self._transport.get_write_buffer_size()
         if not busy and self._since <= since:
             self._closing = True
             self._transport.close()

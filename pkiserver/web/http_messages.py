@@ -3,6 +3,7 @@
 Named tuples, not dataclasses: they are made for each request, and cost a third.
 """
 
+import asyncio
 from http import HTTPStatus
 from typing import Final, NamedTuple
 
@@ -34,6 +35,10 @@ class HTTPReply(NamedTuple):
     fields: bytes
     body: bytes
     outcome: str
+
+
+Answer = HTTPReply | asyncio.Future[HTTPReply]
+"""What a handler gives: a reply, or the promise of one."""
 
 
 def plain_reply(status: HTTPStatus, text: str, *, fields: bytes = b"", outcome: str = "") -> HTTPReply:

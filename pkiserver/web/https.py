@@ -6,7 +6,6 @@ connections get a new TLS context while the old ones live on.
 
 import asyncio
 import contextlib
-import ipaddress
 import os
 import socket
 import ssl
@@ -20,11 +19,11 @@ from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
 
 from pkiserver.errors import PKIServerError
 from pkiserver.metrics import Metrics, Reading, Sample
+from pkiserver.networks import client_network
 from pkiserver.web.limits import Limits
 from pkiserver.web.middleware import EDGE, SERVER, plain_response, request_log
 
 _ACCEPT_PAUSE_S: Final = 0.2  # after accept failed for want of file descriptors: not to spin
-_PREFIX_BITS: Final = 64  # of IPv6: what one subscriber is given; the rest of the address is theirs to choose
 _CLOSE_S: Final = 1.0  # for responses still being written when the drain ends, and for TLS close_notify
 
 _log: Final[structlog.stdlib.BoundLogger] = structlog.get_logger(__name__)
@@ -234,11 +233,3 @@ class Listener:
             lingering_time=limits.linger_s,
             auto_decompress=False,
         )
-
-
-def client_network(address: str) -> str:
-    """Return by what a client is counted: its IPv4 address, or the /64 of its IPv6 address."""
-    ip = ipaddress.ip_address(address.partition("%")[0])
-    if ip.version == 4:
-        return str(ip)
-    return str(ipaddress.IPv6Network((int(ip), _PREFIX_BITS), strict=False))

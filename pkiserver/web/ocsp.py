@@ -1,17 +1,27 @@
 """OCSP over HTTP (RFC 6960 App. A, RFC 9919): a request's bytes to the bytes of a prebuilt response.
 
 The hot path of the status plane: no key, no database, no ASN.1 library. What the fast scan of
-`protocols.ocsp.request` does not take goes to the slow path, which is injected.
+`protocols.ocsp.request` does not take goes to the slow path, which is injected; so is who is asked for
+answers that have to be signed first.
 """
 
+import asyncio
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from http import HTTPStatus
 from typing import Final, Protocol
 
-from pkiserver.web.http_messages import NOT_FOUND, HTTPReply, HTTPRequest, method_not_allowed, plain_reply
-from protocols.asn1.ocsp import OCSPResponseStatus
+from pkiserver.status.slow_path import Sought, Unprepared
+from pkiserver.web.http_messages import (
+    NOT_FOUND,
+    Answer,
+    HTTPReply,
+    HTTPRequest,
+    method_not_allowed,
+    plain_reply,
+)
+from protocols.asn1.ocsp import OCSPResponse, OCSPResponseStatus, whole
 from protocols.errors import ProtocolError
 from protocols.ocsp.http import (
     ERROR_CACHE_HEADERS,
@@ -67,7 +77,15 @@ _UNAUTHORIZED: Final = _ERRORS[OCSPResponseStatus.UNAUTHORIZED]
 _EXPIRED: Final = _error_reply(OCSPResponseStatus.TRY_LATER, "expired")
 _INCOMPLETE: Final = _error_reply(OCSPResponseStatus.TRY_LATER, "responder_missing")
 
-SlowPath = Callable[[bytes], tuple[bytes, bytes] | OCSPResponseStatus]
+# More is asked of the signer than it may have waiting.
+_BUSY: Final = _error_reply(OCSPResponseStatus.TRY_LATER, "busy")
+
+SlowPath = Callable[[bytes], Sought | Unprepared]
+Ask = Callable[[bytes], asyncio.Future[bytes | None] | None]
+"""Has a request answered by a signer: with an OCSPResponse in DER, or None where no key can speak for it.
+
+None instead of a future: too much is under way. The future ends by itself, however long the signer takes.
+"""
 
 
 class ResponseTable(Protocol):
@@ -85,10 +103,24 @@ class ResponseTable(Protocol):
 class OCSPResponder:
     """Answers OCSP requests from a table of prebuilt responses."""
 
-    def __init__(self, table: ResponseTable, slow_path: SlowPath, *, max_age: timedelta) -> None:
-        """Take the table and the slow path; `max_age` caps how long a cache may keep a response."""
+    def __init__(
+        self,
+        table: ResponseTable,
+        slow_path: SlowPath,
+        *,
+        max_age: timedelta,
+        ask: Ask | None = None,
+        signed_unknown: frozenset[int] = frozenset(),
+    ) -> None:
+        """Take the table and the slow path; `max_age` caps how long a cache may keep a response.
+
+        `ask` has answers signed, None where nothing can be; it is asked about certificates without an entry
+        where their authority is one of `signed_unknown`.
+        """
         self._table = table
         self._slow_path = slow_path
+        self._ask = ask
+        self._signed_unknown = signed_unknown
         self._max_age = max_age
         self._revision = -1
         self._issuers: dict[bytes, int] = {}
@@ -110,8 +142,8 @@ class OCSPResponder:
         }
         self._revision = revision
 
-    def handle(self, request: HTTPRequest, now: datetime) -> HTTPReply:
-        """Return the reply to a request whose path is `PATH` or below."""
+    def handle(self, request: HTTPRequest, now: datetime) -> Answer:
+        """Return the reply to a request whose path is `PATH` or below, or a future of it."""
         method, path, fields, body = request
         if path in _POST_PATHS:
             if method != b"POST":
@@ -129,25 +161,82 @@ class OCSPResponder:
             return _MALFORMED
         return self._answer(body, now, fields)
 
-    def _answer(
-        self, request: bytes, now: datetime, conditions: dict[bytes, bytes] | None = None
-    ) -> HTTPReply:
-        sought = scan(request) or self._slow_path(request)
-        if isinstance(sought, OCSPResponseStatus):
-            return _ERRORS[sought]
+    def _answer(self, request: bytes, now: datetime, conditions: dict[bytes, bytes] | None = None) -> Answer:
+        sought = scan(request)
+        if sought is None:
+            return self._unusual(request, now, conditions)
+        return self._prebuilt(sought, now, conditions) or self._without_entry(request, sought, now)
+
+    def _prebuilt(
+        self, sought: tuple[bytes, bytes], now: datetime, conditions: dict[bytes, bytes] | None
+    ) -> HTTPReply | None:
+        """Return what the table has to say of a certificate; None where it knows the issuer only."""
         issuer_part, serial = sought
         authority = self._issuers.get(issuer_part)
         if authority is None:
             return _UNAUTHORIZED
         entry = self._table.get(response_key(authority, serial))
         if entry is None:
-            return _UNAUTHORIZED
+            return None
         if now != self._now:
             self._now, self._now_s = now, int(now.timestamp())
             self._headers.clear()
         if entry.next_update <= self._now_s:
             return _EXPIRED
         return self._reply(entry, conditions)
+
+    # ---- What the table does not answer
+
+    def _unusual(self, request: bytes, now: datetime, conditions: dict[bytes, bytes] | None) -> Answer:
+        unusual = self._slow_path(request)
+        if isinstance(unusual, OCSPResponseStatus):
+            return _ERRORS[unusual]
+        if not isinstance(unusual, Unprepared):
+            return self._prebuilt(unusual, now, conditions) or self._without_entry(request, unusual, now)
+        # One responder must speak for all certificates of a request: they are of one authority, or refused.
+        authorities = {self._issuers.get(issuer_part) for issuer_part in unusual.issuer_parts}
+        if None in authorities or len(authorities) > 1:
+            return _UNAUTHORIZED
+        return self._promise(request, now, unusual.keyless)
+
+    def _without_entry(self, request: bytes, sought: tuple[bytes, bytes], now: datetime) -> Answer:
+        """Return what is said of a certificate that the table does not have (RFC 9919 §3.2.3)."""
+        if self._issuers.get(sought[0]) not in self._signed_unknown:
+            return _UNAUTHORIZED
+        return self._promise(request, now, OCSPResponseStatus.UNAUTHORIZED)
+
+    def _promise(self, request: bytes, now: datetime, keyless: Sought) -> Answer:
+        """Have an answer signed; `keyless` is what is sought where no key can speak."""
+        asked = self._ask(request) if self._ask is not None else None
+        return _BUSY if asked is None else asyncio.ensure_future(self._promised(asked, now, keyless))
+
+    async def _promised(
+        self, asked: asyncio.Future[bytes | None], now: datetime, keyless: Sought
+    ) -> HTTPReply:
+        response = await asked
+        if response is not None:
+            return self._signed_reply(response, now)
+        if isinstance(keyless, OCSPResponseStatus):
+            return _ERRORS[keyless]
+        return self._prebuilt(keyless, now, None) or _UNAUTHORIZED
+
+    def _signed_reply(self, response: bytes, now: datetime) -> HTTPReply:
+        """Return the reply with a response signed for it, under the same header fields as the others."""
+        parsed = whole(response, OCSPResponse.parse)
+        if parsed.response is None:
+            return _ERRORS[parsed.response_status]
+        singles = parsed.response.response_data().responses
+        this_update = min(single.this_update for single in singles)
+        headers = cache_headers(
+            this_update=this_update,
+            next_update=min(single.next_update or this_update for single in singles),
+            now=now,
+            max_age_cap=self._max_age,
+        )
+        fields = b"%bETag: %b\r\n%b" % (_content_lines(len(response)), etag(response), headers)
+        return HTTPReply(b"200 OK", fields, response, "signed")
+
+    # ---- What it does
 
     def _reply(self, entry: ResponseEntry, conditions: dict[bytes, bytes] | None) -> HTTPReply:
         wrapper = self._wrapper(entry.responder)

@@ -3,7 +3,9 @@
 Started as `python -m pkiserver.web.status_worker FD`. FD is one end of a socket pair with the parent; both
 speak JSON, a message a line. To the worker: first the `WorkerSettings`, then `{"ready": bool}` (what
 `/ready` says) and `{"drain": seconds}`. From the worker: `{"serving": pid}` or `{"refused": text}`, then
-once a second `{"counters": …}`, and `{"error": text}` for the parent's log. It ends with its parent.
+once a second `{"counters": …}`, and `{"error": text}` for the parent's log. What has to be signed goes as
+`{"sign": number, "request": base64}` and comes back as `{"sign": number, "response": base64 or null}`,
+where the settings have `signing`. It ends with its parent.
 
 No key, no database; the parent decides when to stop, so signals to the process group are ignored.
 """
@@ -17,6 +19,7 @@ import socket
 import sys
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final, Self
@@ -24,10 +27,11 @@ from typing import Any, Final, Self
 import uvloop
 
 from pkiserver.clock import Clock
-from pkiserver.status.slow_path import keyless_answer
+from pkiserver.status.slow_path import keyless_answer, signing_answer
 from pkiserver.web import ocsp
 from pkiserver.web.http1 import HTTPLimits, HTTPService
-from pkiserver.web.http_messages import HTTPReply, HTTPRequest, method_not_allowed, plain_reply
+from pkiserver.web.http_messages import Answer, HTTPRequest, method_not_allowed, plain_reply
+from pkiserver.web.signing_requests import SigningRequests
 from pkiserver.web.static import StaticFiles
 from store.errors import StorageError
 from store.responses import ResponseTableReader
@@ -55,8 +59,24 @@ _INDEX: Final = plain_reply(
 
 
 @dataclass(frozen=True, slots=True)
+class SigningSettings:
+    """What is to be signed on request, and how many requests may wait for that.
+
+    Requests for several certificates are; those with a nonce where it is to be echoed; and those for what
+    was not issued by the authorities of `unknown`, by their numbers in the table.
+    """
+
+    limit: int = 64
+    echo_nonce: bool = False
+    unknown: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class WorkerSettings:
-    """What a worker is to serve; `listeners` are descriptors of bound sockets."""
+    """What a worker is to serve; `listeners` are descriptors of bound sockets.
+
+    Without `signing` nothing is signed on request: `status.slow_path` has the answers.
+    """
 
     table: Path
     public: Path
@@ -64,6 +84,7 @@ class WorkerSettings:
     max_age: timedelta
     limits: HTTPLimits
     ready: bool
+    signing: SigningSettings | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the settings as the first line to a worker has them."""
@@ -74,6 +95,7 @@ class WorkerSettings:
             "max_age_s": int(self.max_age.total_seconds()),
             "limits": asdict(self.limits),
             "ready": self.ready,
+            "signing": asdict(self.signing) if self.signing else None,
         }
 
     @classmethod
@@ -86,7 +108,12 @@ class WorkerSettings:
             timedelta(seconds=values["max_age_s"]),
             HTTPLimits(**values["limits"]),
             bool(values["ready"]),
+            _signing(values["signing"]),
         )
+
+
+def _signing(values: dict[str, Any] | None) -> SigningSettings | None:
+    return None if values is None else SigningSettings(**{**values, "unknown": tuple(values["unknown"])})
 
 
 class StatusSite:
@@ -97,8 +124,8 @@ class StatusSite:
         self._responder = responder
         self._files = files
 
-    def handle(self, request: HTTPRequest, now: datetime) -> HTTPReply:
-        """Return the reply to any request."""
+    def handle(self, request: HTTPRequest, now: datetime) -> Answer:
+        """Return the reply to any request, or a future of it."""
         if request.path.startswith(ocsp.PATH):
             return self._responder.handle(request, now)
         if request.path not in (b"/", b"/ready"):
@@ -121,7 +148,9 @@ class StatusWorker:
         self._writer = writer
         self._listeners = [socket.socket(fileno=descriptor) for descriptor in settings.listeners]
         self._table = ResponseTableReader(settings.table)
-        responder = ocsp.OCSPResponder(self._table, keyless_answer, max_age=settings.max_age)
+        signing = settings.signing
+        self._signing = SigningRequests(self._send, limit=signing.limit) if signing else None
+        responder = _responder(self._table, settings, self._signing)
         loop = asyncio.get_running_loop()
         files = StaticFiles(settings.public, max_age=settings.max_age, monotonic=loop.time)
         self._site = StatusSite(responder, files, ready=settings.ready)
@@ -146,28 +175,45 @@ class StatusWorker:
         ]
         self._send({"serving": os.getpid()})
         reports = asyncio.create_task(self._report_for_ever())
-        orders = asyncio.create_task(self._obey())
-        await asyncio.wait((orders, reports), return_when=asyncio.FIRST_COMPLETED)
+        draining: asyncio.Future[float] = loop.create_future()
+        orders = asyncio.create_task(self._obey(draining))
+        await asyncio.wait((draining, orders, reports), return_when=asyncio.FIRST_COMPLETED)
         if reports.done():
             reports.result()  # it never ends by itself: raise its fault, and be replaced
-        deadline_s = orders.result()
+        if orders.done():
+            orders.result()
+        deadline_s = draining.result()
         await asyncio.sleep(0)  # connections that wait to be accepted are taken in this turn of the loop
         for server in servers:
             server.close()
-        await self._service.drain(deadline_s)
+        await self._service.drain(deadline_s)  # what waits for a signature is answered meanwhile
+        orders.cancel()
         reports.cancel()
         self._report()
         self._table.close()
 
-    async def _obey(self) -> float:
-        """Follow the parent's messages; return the deadline in seconds when it says `drain` or ends."""
-        while line := await self._reader.readline():
+    async def _obey(self, draining: asyncio.Future[float]) -> None:
+        """Follow the parent's messages until it ends; `draining` gets the deadline in seconds."""
+        while line := await self._order():
             message = json.loads(line)
+            if "sign" in message and self._signing is not None:
+                self._signing.take(message)
             self._site.ready = bool(message.get("ready", self._site.ready))
-            if "drain" in message:
+            if "drain" in message and not draining.done():
                 self._site.ready = False
-                return float(message["drain"])
-        return self._service.limits.request_s
+                draining.set_result(float(message["drain"]))
+        if self._signing is not None:
+            self._signing.close()
+        if not draining.done():
+            draining.set_result(self._service.limits.request_s)
+
+    async def _order(self) -> bytes:
+        """Return the next line of the parent; empty when it has ended, be it in the middle of one."""
+        try:
+            line = await self._reader.readline()
+        except ConnectionError:  # it was killed with something of ours unread
+            return b""
+        return line if line.endswith(b"\n") else b""
 
     async def _report_for_ever(self) -> None:
         while True:
@@ -183,10 +229,13 @@ class StatusWorker:
         self._errors.clear()
         self._send({"counters": self._service.counters.to_json()})
 
-    def _send(self, message: dict[str, Any]) -> None:
+    def _send(self, message: dict[str, Any]) -> bool:
+        """Send a message, unless the parent does not read; tell whether it was sent."""
         transport = self._writer.transport
-        if not transport.is_closing() and transport.get_write_buffer_size() < _MAX_UNREAD_BYTES:
-            self._writer.write(json.dumps(message).encode("ascii") + b"\n")
+        if transport.is_closing() or transport.get_write_buffer_size() >= _MAX_UNREAD_BYTES:
+            return False
+        self._writer.write(json.dumps(message).encode("ascii") + b"\n")
+        return True
 
     def _tick(self) -> None:
         """Take up a new generation of the table, new issuers and responders.
@@ -202,6 +251,21 @@ class StatusWorker:
     def _note_error(self, error: Exception) -> None:
         if len(self._errors) < MAX_ERRORS_A_REPORT:
             self._errors.append(f"{type(error).__name__}: {error}")
+
+
+def _responder(
+    table: ResponseTableReader, settings: WorkerSettings, requests: SigningRequests | None
+) -> ocsp.OCSPResponder:
+    signing = settings.signing
+    if signing is None or requests is None:
+        return ocsp.OCSPResponder(table, keyless_answer, max_age=settings.max_age)
+    return ocsp.OCSPResponder(
+        table,
+        partial(signing_answer, echo_nonce=signing.echo_nonce),
+        max_age=settings.max_age,
+        ask=requests.ask,
+        signed_unknown=frozenset(signing.unknown),
+    )
 
 
 def _possible(limits: HTTPLimits) -> HTTPLimits:

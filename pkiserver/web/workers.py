@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,8 +17,9 @@ import structlog
 from pkiserver.child_environment import child_environment
 from pkiserver.errors import UnavailableError
 from pkiserver.web.http1 import HTTPLimits
+from pkiserver.web.signing_service import Fresh, SigningService
 from pkiserver.web.status_counters import StatusCounters
-from pkiserver.web.status_worker import BACKLOG, WorkerSettings
+from pkiserver.web.status_worker import BACKLOG, SigningSettings, WorkerSettings
 
 _log: Final[structlog.stdlib.BoundLogger] = structlog.get_logger(__name__)
 
@@ -42,6 +44,7 @@ class StatusWorkersSettings:
     max_age: timedelta = timedelta(seconds=60)
     limits: HTTPLimits = field(default_factory=HTTPLimits)
     silence_s: float = SILENCE_TIMEOUT_S
+    signing: SigningSettings = field(default_factory=SigningSettings)
 
 
 @dataclass(slots=True, eq=False)
@@ -64,8 +67,10 @@ class StatusWorkers:
     them open: connections that a dead worker had not accepted are answered by its replacement.
     """
 
-    def __init__(self, settings: StatusWorkersSettings) -> None:
+    def __init__(self, settings: StatusWorkersSettings, fresh: Fresh | None = None) -> None:
+        """Take what is served, and who answers what has to be signed on request: None, nobody does."""
         self._settings = settings
+        self._signing = SigningService(fresh, limit=settings.signing.limit) if fresh is not None else None
         self._workers: list[_Worker] = []
         self._ended = StatusCounters()  # what the replaced ones had counted
         self._addresses: list[tuple[str, int]] = []
@@ -143,6 +148,8 @@ class StatusWorkers:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        if self._signing is not None:
+            await self._signing.close()
         for worker in self._workers:
             for listener in worker.listeners:
                 listener.close()
@@ -213,6 +220,7 @@ class StatusWorkers:
             settings.max_age,
             settings.limits,
             self._ready,
+            settings.signing if self._signing is not None else None,
         )
 
     async def _follow(self, worker: _Worker, reader: asyncio.StreamReader) -> bool:
@@ -230,7 +238,9 @@ class StatusWorkers:
         return True
 
     def _take(self, worker: _Worker, message: dict[str, Any]) -> None:
-        if "counters" in message:
+        if "sign" in message and self._signing is not None:
+            self._signing.take(message, partial(_write, worker.control))
+        elif "counters" in message:
             worker.counters = StatusCounters.from_json(message["counters"])
         elif "error" in message:
             _log.error("status worker met an error", error=message["error"])
@@ -238,6 +248,12 @@ class StatusWorkers:
             raise UnavailableError(message["refused"])
         elif "serving" in message and not worker.started.done():
             worker.started.set_result(None)
+
+
+def _write(control: asyncio.StreamWriter | None, message: dict[str, Any]) -> None:
+    """Send a message to the process that this writer leads to, unless it has gone."""
+    if control is not None and not control.is_closing():
+        control.write(_line(message))
 
 
 def _line(message: dict[str, Any]) -> bytes:

@@ -6,6 +6,7 @@ encoding of hashAlgorithm, issuerNameHash and issuerKeyHash, as it stands in the
 
 import hashlib
 import re
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from protocols import oid
@@ -19,6 +20,15 @@ MAX_REQUEST_BYTES: Final = 4096  # room for a signed request with its certificat
 MAX_REQUESTS: Final = 16  # RFC 9919 §3.1.1 asks for one; each is a look-up, and its answer a signature
 MAX_REQUEST_EXTENSIONS: Final = 8  # RFC 6960 §4.4 defines three for requests
 MAX_NONCE_BYTES: Final = 128  # RFC 9654 §2.1
+
+# The hashes by which a CertID may name its issuer here; those that every client knows come first.
+CERT_ID_HASHES: Final[Mapping[str, str]] = {
+    "sha1": oid.SHA1,
+    "sha256": oid.SHA256,
+    "sha384": oid.SHA384,
+    "sha512": oid.SHA512,
+}
+DEFAULT_HASHES: Final = ("sha1", "sha256")
 
 
 class CriticalExtensionError(ProtocolError):
@@ -37,30 +47,29 @@ def issuer_part_for(
     )
 
 
-def sha1_issuer_part(issuer_name_der: bytes, issuer_key_bits: bytes, parameters: bytes | None) -> bytes:
-    """Return the issuer part by SHA-1 of an issuer; for its arguments see `issuer_parts`."""
-    # SHA-1 only names the issuer here; nothing trusts it (RFC 9919 §8.7).
-    name_hash = hashlib.sha1(issuer_name_der, usedforsecurity=False).digest()
-    key_hash = hashlib.sha1(issuer_key_bits, usedforsecurity=False).digest()
-    return issuer_part_for(AlgorithmIdentifier(oid.SHA1, parameters), name_hash, key_hash)
+def hashed_issuer_part(
+    algorithm: str, issuer_name_der: bytes, issuer_key_bits: bytes, parameters: bytes | None
+) -> bytes:
+    """Return the issuer part by a hash of `CERT_ID_HASHES`; for the other arguments see `issuer_parts`."""
+    # The hash only names the issuer here; nothing trusts it (RFC 9919 §8.7).
+    hashed = [
+        hashlib.new(algorithm, octets, usedforsecurity=False).digest()
+        for octets in (issuer_name_der, issuer_key_bits)
+    ]
+    return issuer_part_for(AlgorithmIdentifier(CERT_ID_HASHES[algorithm], parameters), *hashed)
 
 
-def sha256_issuer_part(issuer_name_der: bytes, issuer_key_bits: bytes, parameters: bytes | None) -> bytes:
-    """Return the issuer part by SHA-256 of an issuer; for its arguments see `issuer_parts`."""
-    name_hash = hashlib.sha256(issuer_name_der).digest()
-    key_hash = hashlib.sha256(issuer_key_bits).digest()
-    return issuer_part_for(AlgorithmIdentifier(oid.SHA256, parameters), name_hash, key_hash)
+def issuer_parts(
+    issuer_name_der: bytes, issuer_key_bits: bytes, algorithms: Sequence[str] = DEFAULT_HASHES
+) -> tuple[bytes, ...]:
+    """Return the issuer parts by which clients name one issuer: two for each hash of `CERT_ID_HASHES`.
 
-
-def issuer_parts(issuer_name_der: bytes, issuer_key_bits: bytes) -> tuple[bytes, ...]:
-    """Return the four issuer parts by which clients name one issuer.
-
-    By SHA-1 and SHA-256, each with NULL and without parameters (clients send both, RFC 5754 §2).
-    `issuer_key_bits` is the content of subjectPublicKey without tag, length and unused-bits octet.
+    Each with NULL and without parameters (clients send both, RFC 5754 §2). `issuer_key_bits` is the
+    content of subjectPublicKey without tag, length and unused-bits octet.
     """
     return tuple(
-        issuer_part(issuer_name_der, issuer_key_bits, parameters)
-        for issuer_part in (sha1_issuer_part, sha256_issuer_part)
+        hashed_issuer_part(algorithm, issuer_name_der, issuer_key_bits, parameters)
+        for algorithm in algorithms
         for parameters in (NULL_PARAMETERS, None)
     )
 

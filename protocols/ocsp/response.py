@@ -4,6 +4,7 @@ Signing is the caller's: `ResponseTemplate` gives what to sign, `ResponseWrapper
 and the signature. For single responses, and to read any, there is `protocols.asn1.ocsp`.
 """
 
+from collections.abc import Sequence
 from datetime import datetime
 from functools import lru_cache
 from typing import Final
@@ -13,7 +14,7 @@ from protocols.asn1 import der
 from protocols.asn1.der import explicit
 from protocols.asn1.ocsp import ByKey, CertStatus, CRLReason, Good, OCSPResponseStatus, RevokedInfo
 from protocols.asn1.pkix import NULL_PARAMETERS
-from protocols.ocsp.request import sha1_issuer_part, sha256_issuer_part
+from protocols.ocsp.request import DEFAULT_HASHES, hashed_issuer_part
 
 SHA1_BYTES: Final = 20
 
@@ -30,13 +31,20 @@ def _time(moment: datetime) -> bytes:
 class ResponseTemplate:
     """Makes the ResponseData of one issuer's certificates for one responder.
 
-    Each carries two SingleResponses, for CertIDs by SHA-1 and by SHA-256, so that one signature answers
-    both kinds of client (RFC 9919 §3.2.1); SHA-1 stands first for old clients that read only one. No nonce.
+    Each carries a SingleResponse for each hash of CertIDs, by default SHA-1 and SHA-256, so that one
+    signature answers all kinds of client (RFC 9919 §3.2.1); SHA-1 had better stand first, for old clients
+    that read only one. No nonce.
     """
 
-    __slots__ = ("_patterns", "_responder_id", "_sha1_part", "_sha256_part")
+    __slots__ = ("_issuer_parts", "_patterns", "_responder_id")
 
-    def __init__(self, responder_key_hash: bytes, issuer_name_der: bytes, issuer_key_bits: bytes) -> None:
+    def __init__(
+        self,
+        responder_key_hash: bytes,
+        issuer_name_der: bytes,
+        issuer_key_bits: bytes,
+        hashes: Sequence[str] = DEFAULT_HASHES,
+    ) -> None:
         """Prepare the constant parts.
 
         `responder_key_hash` is the SHA-1 of the responder's subjectPublicKey (RFC 6960 §4.2.1), the others
@@ -44,11 +52,13 @@ class ResponseTemplate:
         """
         if len(responder_key_hash) != SHA1_BYTES:
             raise ValueError("a responder's key hash has 20 octets")
-        self._patterns: dict[tuple[int, datetime, datetime, datetime], tuple[bytes, bytes, bytes]] = {}
+        self._patterns: dict[tuple[int, datetime, datetime, datetime], tuple[bytes, ...]] = {}
         self._responder_id = ByKey(responder_key_hash).encode()
         # NULL parameters, as in the example of RFC 9919; clients compare the algorithm, or these bytes.
-        self._sha1_part = sha1_issuer_part(issuer_name_der, issuer_key_bits, NULL_PARAMETERS)
-        self._sha256_part = sha256_issuer_part(issuer_name_der, issuer_key_bits, NULL_PARAMETERS)
+        self._issuer_parts = tuple(
+            hashed_issuer_part(algorithm, issuer_name_der, issuer_key_bits, NULL_PARAMETERS)
+            for algorithm in hashes
+        )
 
     def response_data(
         self,
@@ -69,8 +79,7 @@ class ResponseTemplate:
         if not isinstance(status, Good):
             return self._whole(serial_number, status, produced_at, this_update, next_update)
         key = (len(serial_number), produced_at, this_update, next_update)
-        head, middle, tail = self._patterns.get(key) or self._pattern(*key)
-        return b"".join((head, serial_number, middle, serial_number, tail))
+        return serial_number.join(self._patterns.get(key) or self._pattern(*key))
 
     def _whole(
         self,
@@ -82,22 +91,27 @@ class ResponseTemplate:
     ) -> bytes:
         encode = der.encode
         rest = _status(status) + _time(this_update) + explicit(0, _time(next_update))
-        by_sha1 = encode(der.SEQUENCE, encode(der.SEQUENCE, self._sha1_part + serial_number) + rest)
-        by_sha256 = encode(der.SEQUENCE, encode(der.SEQUENCE, self._sha256_part + serial_number) + rest)
-        responses = encode(der.SEQUENCE, by_sha1 + by_sha256)
+        singles = [
+            encode(der.SEQUENCE, encode(der.SEQUENCE, issuer_part + serial_number) + rest)
+            for issuer_part in self._issuer_parts
+        ]
+        responses = encode(der.SEQUENCE, b"".join(singles))
         return encode(der.SEQUENCE, self._responder_id + _time(produced_at) + responses)
 
     def _pattern(
         self, length: int, produced_at: datetime, this_update: datetime, next_update: datetime
-    ) -> tuple[bytes, bytes, bytes]:
-        """Return what stands before, between and after the two serial numbers of a good certificate.
+    ) -> tuple[bytes, ...]:
+        """Return what stands before, between and after the serial numbers of a good certificate.
 
         It is the same for all serial numbers whose encoding has `length` octets.
         """
         whole = self._whole(bytes(length), Good(), produced_at, this_update, next_update)
-        first = whole.index(self._sha1_part) + len(self._sha1_part)
-        second = whole.index(self._sha256_part, first) + len(self._sha256_part)
-        pattern = whole[:first], whole[first + length : second], whole[second + length :]
+        pieces, start = [], 0
+        for issuer_part in self._issuer_parts:
+            end = whole.index(issuer_part, start) + len(issuer_part)
+            pieces.append(whole[start:end])
+            start = end + length
+        pattern = (*pieces, whole[start:])
         if len(self._patterns) >= _BATCH_TIMES:
             self._patterns.clear()
         self._patterns[length, produced_at, this_update, next_update] = pattern

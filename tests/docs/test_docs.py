@@ -79,6 +79,16 @@ def test_the_conformance_table_has_every_rule_of_ocsp() -> None:
     assert [f"{section} {rule}".replace("own bound ", "our bound: ") for section, rule, _ in rows] == ids
 
 
+def test_the_conformance_table_has_every_rule_of_ocsp_answers() -> None:
+    file = "tests/status/test_ocsp_answers.py"
+    rows = re.findall(
+        rf"^\| (.+) \| (.+) \| `{file}::test_answer` \|", text_of("docs/conformance.md"), re.MULTILINE
+    )
+    ids = re.findall(r'^    "((?:RFC \d+ §|our choice: )[^"]+)": Rule\(', text_of(file), re.MULTILINE)
+    assert len(ids) > 25
+    assert [f"{section} {rule}".replace("own choice ", "our choice: ") for section, rule in rows] == ids
+
+
 # ---- Commands
 
 

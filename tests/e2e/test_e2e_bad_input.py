@@ -325,5 +325,6 @@ def test_a_guesser_has_to_wait(home: Path) -> None:
         csr, context = csr_for(new_key()), server.tls()
         statuses = [server.enroll(Credential("unknown", "x"), csr, context=context).status for _ in range(25)]
         assert statuses == [401] * 19 + [503] * 6
-        assert server.enroll(other, csr).status == 503
+        # Others behind the same address are served, if they know their secret.
+        assert server.enroll(other, csr).status == 200
         assert_clean_log(server)

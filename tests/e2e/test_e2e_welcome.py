@@ -72,6 +72,15 @@ def test_the_commands_work_as_pasted(home: Path, tmp_path: Path) -> None:
         assert_files_are_where_the_screen_says(screen, tmp_path)
 
 
+def test_the_whole_screen_pasted_at_once(home: Path, tmp_path: Path) -> None:
+    """What is acknowledged is served: nobody has to wait between the commands."""
+    with welcomed(home, tmp_path) as screen:
+        _, _, shown = screen.partition("Try it in another terminal, in this folder:\n")
+        printed = paste(shown, tmp_path)
+        assert "my.crt: good" in printed
+        assert "suspended" in printed
+
+
 def assert_files_are_where_the_screen_says(screen: str, folder: Path) -> None:
     for path in ("home/public/ca/root.pem", "home/public/ca/chain.pem"):
         assert f" {path}" in screen

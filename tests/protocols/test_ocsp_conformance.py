@@ -49,6 +49,9 @@ REQUESTS: list[tuple[str, str, int | type[ProtocolError]]] = [
     ("openssl_signed", "RFC 9919 §3.1.2 a signed request is read, its signature not believed", 1),
     ("rfc9919_examples_request", "RFC 9919 §3.1.1 a request by SHA-256 is read", 1),
     ("rfc9919_6_get_request_md5", "RFC 6960 §4.1.1 hashAlgorithm may be any", 1),
+    ("rfc6960_4_1_1_sha384_cert_id", "RFC 5754 §2 a request by SHA-384 is read", 1),
+    ("rfc6960_4_1_1_sha512_cert_id", "RFC 5754 §2 a request by SHA-512 is read", 1),
+    ("rfc9919_3_1_2_signature_wrong", "RFC 9919 §3.1.2 nor is a wrong signature noticed", 1),
     ("rfc6960_4_1_1_requestor_name", "RFC 9919 §3.1.2 requestorName unsigned MUST be as if absent", 1),
     (
         "rfc6960_4_1_1_requestor_name_untagged",
@@ -74,6 +77,10 @@ REQUESTS: list[tuple[str, str, int | type[ProtocolError]]] = [
         "RFC 6960 §4.1.2 unless critical, of one Request",
         CriticalExtensionError,
     ),
+    ("rfc6960_4_4_1_critical_nonce", "RFC 6960 §4.4.1 a critical nonce is understood", 1),
+    ("rfc6960_4_4_3_without_basic", "RFC 6960 §4.4.3 acceptable responses are a hint unless critical", 1),
+    ("rfc6960_4_4_6_service_locator", "RFC 6960 §4.4.6 a service locator is of no use here", 1),
+    ("rfc6960_4_4_7_preferred_algorithms", "RFC 6960 §4.4.7 preferred algorithms are a hint", 1),
     ("rfc6960_4_4_3_critical_with_basic", "RFC 6960 §4.4.3 basic is among what the client accepts", 1),
     (
         "rfc6960_4_4_3_critical_without_basic",

@@ -16,7 +16,7 @@ NAMES = {name: value for name, value in vars(oid).items() if name.isupper()}
 # The table of cryptography, and what our names have before the names there.
 TABLES = [
     (second_opinion.NameOID, "", 12),
-    (second_opinion.ExtensionOID, "", 10),
+    (second_opinion.ExtensionOID, "", 9),
     (second_opinion.CRLEntryExtensionOID, "", 2),
     (second_opinion.ExtendedKeyUsageOID, "KP_", 4),
     (second_opinion.AuthorityInformationAccessOID, "AD_", 2),

@@ -1,6 +1,7 @@
 """`protocols.ocsp.request`: the scan never differs from the parser, and both from what an issuer is."""
 
 from pathlib import Path
+from random import Random
 
 import pytest
 from cryptography import x509
@@ -175,6 +176,48 @@ def test_every_change_of_one_octet_and_every_cut(name: str) -> None:
         assert not agrees(encoded[:position])
         assert not agrees(encoded[:position] + encoded[position + 1 :])
     assert not agrees(encoded + b"\0")
+
+
+def mutated(random: Random, seed: bytes) -> bytes:
+    """Change, remove, insert, repeat or lengthen: what breaks a scan that trusts lengths."""
+    encoded = bytearray(seed)
+    for _ in range(random.choice((1, 1, 1, 2, 3, 5))):
+        position = random.randrange(len(encoded) + 1)
+        match random.randrange(6):
+            case 0:
+                encoded[position : position + 1] = bytes((random.randrange(256),))
+            case 1:
+                del encoded[position : position + random.randrange(1, 4)]
+            case 2:
+                encoded[position:position] = random.randbytes(random.randrange(1, 4))
+            case 3:
+                encoded[position:position] = encoded[position : position + random.randrange(1, 24)]
+            case 4:  # a length, and the content with it
+                longer = random.randrange(-3, 4)
+                for index in range(1, 2 * random.randrange(1, 6), 2):
+                    if index < len(encoded):
+                        encoded[index] = (encoded[index] + longer) % 256
+                encoded += random.randbytes(max(longer, 0))
+            case 5:
+                encoded[position : position + 2] = random.choice(
+                    (b"\x30\x80", b"\x05\x00", b"\x30\x81", b"\x02\x14")
+                )
+    return bytes(encoded)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("seed", range(8))
+def test_deep_fuzz_of_the_scan_against_the_parser(seed: int) -> None:
+    """A quarter of a million mutants a case; the seed of the case makes them the same again."""
+    random = Random(seed)
+    seeds = [encoded for encoded in SEEDS if len(encoded) < 700]
+    plain_ones = [encoded for encoded in seeds if scan(encoded) is not None]
+    accepted = 0
+    for number in range(250_000):
+        encoded = mutated(random, random.choice(plain_ones if number % 8 else seeds))
+        if scan(encoded) is not None or not number % 16:
+            accepted += agrees(encoded)
+    assert accepted > 1000  # the mutants are not all nonsense
 
 
 # ---- the parser's bounds

@@ -53,7 +53,7 @@ CREATE = ("credential", "create", "--profile", "tls-server", "--subject", "CN=ww
 
 @pytest.fixture(autouse=True)
 def logs_as_before() -> Iterator[None]:
-    """Commands configure the logs and the umask of their process, which is here that of the tests."""
+    """Commands configure the logs of their process, which is here that of the tests; one sets the umask."""
     umask = os.umask(0o022)
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level

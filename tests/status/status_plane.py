@@ -1,8 +1,10 @@
 """Presigner, table and hot module together on an open core, asked as a client would ask them."""
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +15,12 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509 import ocsp
 
 from pkiserver.core import Core
+from pkiserver.status.fresh import FreshResponses, UnknownPolicy
 from pkiserver.status.presigner import Presigner
-from pkiserver.status.slow_path import keyless_answer
-from pkiserver.web.http_messages import HTTPRequest
+from pkiserver.status.slow_path import keyless_answer, signing_answer
+from pkiserver.web.http_messages import HTTPReply, HTTPRequest
 from pkiserver.web.ocsp import OCSPResponder
+from protocols.ocsp.request import DEFAULT_HASHES
 from store import status_events
 from store.records import CertificateRecord
 from store.responses import ResponseTableWriter
@@ -29,8 +33,15 @@ REFRESH = timedelta(hours=12)
 class StatusPlane:
     """What the world is told, with the presigner's work done only when a test says so."""
 
-    def __init__(self, core: Core, folder: Path, refresh: timedelta = REFRESH) -> None:
+    def __init__(
+        self,
+        core: Core,
+        folder: Path,
+        refresh: timedelta = REFRESH,
+        hash_names: Sequence[str] = DEFAULT_HASHES,
+    ) -> None:
         self.core = core
+        self.hash_names = hash_names
         self.table = ResponseTableWriter(folder)
         self.presigner = Presigner(
             storage=core.storage,
@@ -40,7 +51,40 @@ class StatusPlane:
             table=self.table,
             validity=VALIDITY,
             refresh=refresh,
+            hashes=hash_names,
         )
+
+    def fresh(self, *, echo_nonce: bool = True, unknown: UnknownPolicy = "unauthorized") -> FreshResponses:
+        """Who signs on request, with one policy for all authorities."""
+        return FreshResponses(
+            storage=self.core.storage,
+            signer=self.core.signer,
+            clock=self.core.clock,
+            authorities=self.core.authorities,
+            validity=VALIDITY,
+            echo_nonce=echo_nonce,
+            unknown={authority.name: unknown for authority in self.core.authorities},
+            hashes=self.hash_names,
+        )
+
+    def signing_responder(
+        self, *, echo_nonce: bool = True, unknown: UnknownPolicy = "unauthorized"
+    ) -> OCSPResponder:
+        """The hot module with a signer to ask, as a worker composes them."""
+        fresh = self.fresh(echo_nonce=echo_nonce, unknown=unknown)
+        signed = [one.id for one in self.core.authorities] if unknown != "unauthorized" else []
+        return OCSPResponder(
+            self.table,
+            partial(signing_answer, echo_nonce=echo_nonce),
+            max_age=timedelta(minutes=1),
+            ask=lambda request: asyncio.ensure_future(fresh.respond(request)),
+            signed_unknown=frozenset(signed),
+        )
+
+    async def post(self, responder: OCSPResponder, request: bytes) -> HTTPReply:
+        http = HTTPRequest(b"POST", b"/ocsp", {b"content-type": b"application/ocsp-request"}, request)
+        answer = responder.handle(http, self.core.clock.now())
+        return answer if isinstance(answer, HTTPReply) else await answer
 
     def request(self, authority: str, serial: int, algorithm: hashes.HashAlgorithm) -> bytes:
         parts = issuer_hashes(self.core.authorities.get(authority).certificate, algorithm)
@@ -50,7 +94,9 @@ class StatusPlane:
     def answer(self, request: bytes) -> bytes:
         responder = OCSPResponder(self.table, keyless_answer, max_age=timedelta(minutes=1))
         http = HTTPRequest(b"POST", b"/ocsp", {b"content-type": b"application/ocsp-request"}, request)
-        return responder.handle(http, self.core.clock.now()).body
+        reply = responder.handle(http, self.core.clock.now())
+        assert isinstance(reply, HTTPReply)
+        return reply.body
 
     def ask(
         self, serial: int, authority: str = "infrastructure", algorithm: hashes.HashAlgorithm = SHA1
@@ -109,10 +155,13 @@ def verify(core: Core, response: ocsp.OCSPResponse, authority: str = "infrastruc
 
 @asynccontextmanager
 async def status_plane(
-    core: Core, folder: Path | None = None, refresh: timedelta = REFRESH
+    core: Core,
+    folder: Path | None = None,
+    refresh: timedelta = REFRESH,
+    hash_names: Sequence[str] = DEFAULT_HASHES,
 ) -> AsyncIterator[StatusPlane]:
     """Open the table of a core, or one in another folder; nothing is presigned yet."""
-    plane = StatusPlane(core, folder or core.home.responses, refresh)
+    plane = StatusPlane(core, folder or core.home.responses, refresh, hash_names)
     try:
         yield plane
     finally:

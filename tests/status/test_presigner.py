@@ -278,6 +278,25 @@ class TestTable:
             assert {plane.status(record.serial) for record in records} == {"good"}
             assert plane.table.position() == await plane.head()
 
+    async def test_with_other_hashes_all_is_signed_anew(self, core: Core, issue: "Issue") -> None:
+        """One more answers CertIDs by it; one less is answered no more."""
+        record = await issue(core)
+
+        async def answered_by(*names: str) -> list[str]:
+            async with status_plane(core, hash_names=names) as plane:
+                await plane.presigner.prepare()
+                await plane.presigner.work()
+                every = [SHA1, hashes.SHA256(), hashes.SHA384(), hashes.SHA512()]
+                answers = {one.name: plane.ask(record.serial, algorithm=one) for one in every}
+            found = [name for name, one in answers.items() if one.response_status.name == "SUCCESSFUL"]
+            for name in found:
+                assert [one.hash_algorithm.name for one in answers[name].responses] == list(names)
+            return found
+
+        assert await answered_by("sha1", "sha256") == ["sha1", "sha256"]
+        assert await answered_by("sha1", "sha512", "sha384") == ["sha1", "sha384", "sha512"]
+        assert await answered_by("sha1", "sha256") == ["sha1", "sha256"]
+
 
 def entry_of_anything(plane: StatusPlane) -> ResponseEntry:
     authority = plane.core.authorities.get("infrastructure")

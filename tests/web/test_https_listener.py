@@ -17,8 +17,9 @@ from raw_client import (
 )
 
 from pkiserver.metrics import Metrics
+from pkiserver.networks import client_network
 from pkiserver.web.est import est_routes
-from pkiserver.web.https import Listener, ListenError, client_network
+from pkiserver.web.https import Listener, ListenError
 from pkiserver.web.limits import Limits
 from pkiserver.web.middleware import web_application
 

@@ -85,6 +85,8 @@ READINGS = [
     (Reading.TRANSACTIONS, (), "pkiserver_store_transactions_total"),
     (Reading.COMMIT_FAILURES, (), "pkiserver_store_commit_failures_total"),
     (Reading.STATUS_ANSWERS, ("good",), 'pkiserver_status_answers_total{outcome="good"}'),
+    (Reading.STATUS_SENT, (), "pkiserver_status_sent_bytes_total"),
+    (Reading.STATUS_CONNECTIONS, (), "pkiserver_status_connections_accepted_total"),
     (Reading.STATUS_RESTARTS, (), "pkiserver_status_worker_restarts_total"),
     (Reading.OCSP_OLDEST_RESPONSE, (), "pkiserver_ocsp_oldest_response_age_seconds"),
     (Reading.OCSP_OLDEST_NEXT_UPDATE, (), "pkiserver_ocsp_oldest_next_update_timestamp_seconds"),

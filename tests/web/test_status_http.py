@@ -19,6 +19,7 @@ from pkiserver.web.http1 import (
     MAX_BODY_BYTES,
     MAX_HEADER_BYTES,
     MAX_URL_BYTES,
+    Handler,
     HTTPConnection,
     HTTPLimits,
     HTTPService,
@@ -89,10 +90,10 @@ class Client:
 
 
 class Server:
-    def __init__(self, limits: HTTPLimits) -> None:
+    def __init__(self, limits: HTTPLimits, handler: Handler = echo) -> None:
         self.errors: list[Exception] = []
         self.service = HTTPService(
-            echo,
+            handler,
             clock=SetClock(NOW),
             limits=limits,
             loop=asyncio.get_running_loop(),
@@ -131,8 +132,10 @@ async def until(condition: Callable[[], bool]) -> None:
 
 
 @asynccontextmanager
-async def serving(limits: HTTPLimits | None = None) -> AsyncIterator[tuple[Server, Client]]:
-    async with Server(limits or HTTPLimits()) as server:
+async def serving(
+    limits: HTTPLimits | None = None, handler: Handler = echo
+) -> AsyncIterator[tuple[Server, Client]]:
+    async with Server(limits or HTTPLimits(), handler) as server:
         yield server, await server.client()
 
 
