@@ -64,6 +64,11 @@ class Listen(Section):
         ["127.0.0.1:9180"], description="Plain HTTP for operators: /metrics, /health and /ready."
     )
 
+    def replaced(self, listen: Mapping[str, list[str]]) -> "Listen":
+        """Return this with other addresses for some doors; `ConfigError` for one that is none."""
+        values = {name: [*map(str, getattr(self, name))] for name in Listen.model_fields}
+        return validate(Listen, values | dict(listen), "command line")
+
 
 class TLS(Section):
     """The HTTPS side."""
@@ -217,8 +222,7 @@ class Settings(Section):
         """Return these settings with other addresses to listen on; `ConfigError` for one that is none."""
         if not listen:
             return self
-        values = {name: [*map(str, getattr(self.listen, name))] for name in Listen.model_fields}
-        return self.model_copy(update={"listen": validate(Listen, values | dict(listen), "command line")})
+        return self.model_copy(update={"listen": self.listen.replaced(listen)})
 
     @model_validator(mode="before")
     @classmethod

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from typing import Annotated, Final, Literal
 
-from cryptography import x509
 from pydantic import AfterValidator, Field
 
 from config.base import Section, option
@@ -13,6 +12,8 @@ from config.units import CertificateLifetime, PositiveDuration, SigningKey
 
 
 def _subject(value: str) -> str:
+    from cryptography import x509  # here: a status machine reads other sections, and holds no cryptography
+
     rule = "a distinguished name in the text of RFC 4514, such as CN=National Root CA,O=Agency,C=MN"
     try:
         name = x509.Name.from_rfc4514_string(value)

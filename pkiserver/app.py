@@ -1,12 +1,13 @@
-"""The running server: status workers, HTTPS, operations, control socket and the tasks between them."""
+"""The running server: status workers, HTTPS, operations, control socket and the tasks between them.
+
+It issues, whatever else it does; the role that serves status alone is `pkiserver.status_server`.
+"""
 
 import asyncio
-import json
-import signal
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -18,10 +19,11 @@ from pkiserver.control import ControlServer
 from pkiserver.core import Core, open_core
 from pkiserver.errors import PKIServerError, UnavailableError
 from pkiserver.health import Cause
-from pkiserver.home import PRIVATE_FILE_MODE, Home, write_file
+from pkiserver.home import Home
 from pkiserver.metrics import Metrics
 from pkiserver.process_limits import connections_for, prepare_process
 from pkiserver.readings import Readings
+from pkiserver.serving import Addresses, Tasks, stop_signal, until_stopped
 from pkiserver.status.fresh import FreshResponses
 from pkiserver.status.presigner import Presigner
 from pkiserver.web.est import est_routes
@@ -32,6 +34,7 @@ from pkiserver.web.operations import operations_routes
 from pkiserver.web.status_worker import SigningSettings
 from pkiserver.web.tls import TLSSettings, tls_context
 from pkiserver.web.workers import StatusWorkers, StatusWorkersSettings
+from pkiserver.worker_readings import register_workers
 from protocols.errors import ProtocolError
 from store.responses import ResponseTableWriter
 
@@ -41,20 +44,12 @@ DRAIN: Final = timedelta(seconds=10)
 _log = structlog.get_logger("pkiserver.app")
 
 
-@dataclass(frozen=True, slots=True)
-class Addresses:
-    """Where a started server listens: (host, port) pairs, ports as chosen where 0 was asked for."""
-
-    http: list[tuple[str, int]]
-    https: list[tuple[str, int]]
-    metrics: list[tuple[str, int]]
-
-
 class Server:
-    """One running server on an open core."""
+    """One running server on an open core; without `status` it leaves the HTTP port to others."""
 
-    def __init__(self, core: Core) -> None:
+    def __init__(self, core: Core, *, status: bool = True) -> None:
         self.core = core
+        self._serves_status = status and bool(core.settings.listen.http)
         self.metrics = Metrics()
         settings = core.settings
         self.table = ResponseTableWriter(core.home.responses)
@@ -79,12 +74,11 @@ class Server:
             ),
             self._fresh_responses().respond,
         )
-        self.readings = Readings(core, self.presigner, self.workers)
+        self.readings = Readings(core, self.presigner)
         self.https: list[Listener] = []
         self.operations: list[Listener] = []
         self._control = ControlServer(core.home, core.commands.run)
-        self._tasks: list[asyncio.Task[None]] = []
-        self._failed: asyncio.Future[None] | None = None
+        self._tasks = Tasks()
 
     def _fresh_responses(self) -> FreshResponses:
         core, ocsp = self.core, self.core.settings.ocsp
@@ -112,7 +106,7 @@ class Server:
     def addresses(self) -> Addresses:
         """Return where it listens."""
         return Addresses(
-            self.workers.addresses if self.core.settings.listen.http else [],
+            self.workers.addresses if self._serves_status else [],
             [listener.address for listener in self.https],
             [listener.address for listener in self.operations],
         )
@@ -133,48 +127,30 @@ class Server:
         core.readiness.shows(self._signer_cause)
         self.readings.register(self.metrics)
         await self.readings.refresh()
-        if core.settings.listen.http:
+        if self._serves_status:
+            register_workers(self.metrics, self.workers)
             await self.workers.start()
         await self._open_listeners()
         await self._control.start()
-        loop = asyncio.get_running_loop()
-        self._failed = loop.create_future()
-        for name, work in (
-            ("presigner", self.presigner.run()),
-            ("crl-publisher", core.crl_publisher.run()),
-            ("upkeep", self._keep_up()),
-        ):
-            task = loop.create_task(work, name=name)
-            task.add_done_callback(self._task_ended)
-            self._tasks.append(task)
-        self._write_endpoints()
+        self._tasks.start("presigner", self.presigner.run())
+        self._tasks.start("crl-publisher", core.crl_publisher.run())
+        self._tasks.start("upkeep", self._keep_up())
+        self.addresses.tell(core.home.endpoints)
         self.metrics.started.set(datetime.now(UTC).timestamp())
-
-    def _write_endpoints(self) -> None:
-        """Say in the home where the server listens, for `doctor` and for scripts; ports may be chosen."""
-        path = self.core.home.endpoints
-        try:
-            write_file(path, json.dumps(asdict(self.addresses)).encode() + b"\n", PRIVATE_FILE_MODE)
-        except OSError as error:  # a full disk must not keep status from answering
-            _log.error("endpoints-not-written", reason=str(error))
 
     async def wait_failed(self) -> None:
         """Return only by raising what ended one of the tasks that must not end."""
-        if self._failed is None:
-            raise RuntimeError("the server is not started")
-        await self._failed
+        await self._tasks.wait_failed()
 
     async def stop(self) -> None:
         """Drain: no new connections, requests under way are answered, then everything ends."""
         self.workers.set_ready(ready=False)
         await asyncio.gather(
-            self.workers.drain(DRAIN) if self.core.settings.listen.http else asyncio.sleep(0),
+            self.workers.drain(DRAIN) if self._serves_status else asyncio.sleep(0),
             *(listener.drain() for listener in (*self.https, *self.operations)),
             self._control.close(),
         )
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._tasks.cancel()
         self.table.close()
         self.core.home.endpoints.unlink(missing_ok=True)
 
@@ -298,13 +274,6 @@ class Server:
         except PKIServerError as error:
             _log.error("metrics-not-read", reason=str(error))
 
-    def _task_ended(self, task: asyncio.Task[None]) -> None:
-        if task.cancelled() or self._failed is None or self._failed.done():
-            return
-        error = task.exception() or RuntimeError(f"the task {task.get_name()} ended")
-        _log.error("task-failed", task=task.get_name(), exc_info=error)
-        self._failed.set_exception(error)
-
     def _presigner_cause(self) -> Cause:
         failure = self.presigner.failure
         return Cause("presigner", ok=failure is None, detail=failure or "")
@@ -327,16 +296,17 @@ class Server:
 
 @asynccontextmanager
 async def running_server(
-    home: Home, clock: Clock, listen: Mapping[str, list[str]] | None = None
+    home: Home, clock: Clock, listen: Mapping[str, list[str]] | None = None, *, status: bool = True
 ) -> AsyncIterator[Server]:
     """Run a server on a home whose lock is held, until the block is left.
 
-    `listen` replaces addresses of the configuration: `http`, `https`, `metrics`.
+    `listen` replaces addresses of the configuration: `http`, `https`, `metrics`. Without `status` it only
+    issues: everything but the HTTP port.
     """
     async with AsyncExitStack() as stack:
         core = await stack.enter_async_context(open_core(home, clock))
         core.settings = core.settings.with_listen(listen or {})
-        server = Server(core)
+        server = Server(core, status=status)
         stack.push_async_callback(server.stop)
         await server.start()
         yield server
@@ -347,20 +317,12 @@ async def serve(
     clock: Clock,
     started: Callable[[Server], Awaitable[None]],
     listen: Mapping[str, list[str]] | None = None,
+    *,
+    status: bool = True,
 ) -> None:
     """Serve until SIGINT or SIGTERM, or until a part fails that must not; then drain."""
     prepare_process()
-    loop = asyncio.get_running_loop()
-    stop = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
-    async with running_server(home, clock, listen) as server:
+    stop = stop_signal()
+    async with running_server(home, clock, listen, status=status) as server:
         await started(server)
-        failed = asyncio.ensure_future(server.wait_failed())
-        stopped = asyncio.ensure_future(stop.wait())
-        await asyncio.wait((failed, stopped), return_when=asyncio.FIRST_COMPLETED)
-        stopped.cancel()
-        if failed.done():
-            failed.result()
-        failed.cancel()
-        _log.info("stopping")
+        await until_stopped(server, stop)

@@ -1,4 +1,8 @@
-"""The command line: parses words, finds who does the work (a running server, or this process), prints."""
+"""The command line: parses words, finds who does the work (a running server, or this process), prints.
+
+What issues is imported where it is called: `serve --role status` and the commands of the response table run
+on machines, and in processes, that must hold neither keys nor a database.
+"""
 
 import asyncio
 import json
@@ -6,9 +10,11 @@ import os
 import shlex
 import ssl
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 import click
 import structlog
@@ -18,22 +24,24 @@ from click.core import ParameterSource
 from config.errors import ConfigError, RuleError
 from config.reference import reference
 from config.schema import DEFAULT_PUBLIC_URL
+from config.schema_status import load_status_settings
 from config.units import parse_duration
-from pkiserver.app import Server, serve
+from pkiserver.bounds import MAX_LIST
 from pkiserver.clock import Clock
-from pkiserver.commands import MAX_LIST
 from pkiserver.control import MAX_LINE_BYTES, call, local_actor
-from pkiserver.core import load_configuration, open_core
-from pkiserver.doctor import examine
 from pkiserver.errors import ConflictError, NotFoundError, PKIServerError
-from pkiserver.home import Home, HomeLock, unfinished
-from pkiserver.initialise import checked_url, initialise
+from pkiserver.home import PRIVATE_FILE_MODE, Home, HomeLock, replaced_file
 from pkiserver.logs import configure_logs
 from pkiserver.printing import error_text, progress, show, show_rows
 from pkiserver.ra.lifecycle import REVOCATION_REASONS
-from pkiserver.welcome import welcome
+from pkiserver.serving import Addresses
+from pkiserver.status.transfer import Moved, export_responses, import_responses
+from pkiserver.status_server import StatusServer, serve_status
 from protocols.errors import ProtocolError
 from store.errors import StorageError
+
+if TYPE_CHECKING:
+    from pkiserver.app import Server
 
 HOME_VARIABLE: Final = "PKISERVER_HOME"
 _ERRORS: Final = (PKIServerError, ProtocolError, StorageError, ConfigError, OSError)
@@ -78,16 +86,28 @@ class _Context:
             )
         return self.home
 
+    def issuing_home(self) -> Home:
+        """Return the home; an error where it is that of a machine that only serves status."""
+        home = self.ready_home()
+        if home.only_serves_status():
+            raise NotFoundError(
+                f"{home.path.absolute()} has neither keys nor a database: make them with `pkiserver init`, or"
+                " serve status alone with `pkiserver serve --role status`"
+            )
+        return home
+
     def finished_home(self) -> Home:
         """Return the home; an error that says what to do when `init` was cut short."""
-        home = self.ready_home()
+        from pkiserver.beginnings import unfinished
+
+        home = self.issuing_home()
         if unfinished(home):
             raise ConflictError("this home was begun and not finished: run `pkiserver init`")
         return home
 
     def command(self, command: str, /, **arguments: Any) -> Any:
         """Have a command carried out by the running server, or here under the home's lock."""
-        return asyncio.run(_carry_out(self.ready_home(), command, arguments))
+        return asyncio.run(_carry_out(self.issuing_home(), command, arguments))
 
 
 async def _carry_out(home: Home, command: str, arguments: dict[str, Any]) -> Any:
@@ -95,6 +115,8 @@ async def _carry_out(home: Home, command: str, arguments: dict[str, Any]) -> Any
         answer = await call(home, command, arguments, tell)
         if answer is not None:
             return answer[0]
+        from pkiserver.core import open_core
+
         configure_logs(form="console", level="error")
         with HomeLock(home):
             async with open_core(home, Clock()) as core:
@@ -167,6 +189,8 @@ def init_command(
     Examples:  pkiserver init --defaults
                pkiserver --home /srv/pki init --public-url http://pki.example.mn
     """
+    from pkiserver.initialise import checked_url
+
     if show_config:
         click.echo(reference(checked_url(public_url)) if public_url else reference(), nl=False)
         return
@@ -181,6 +205,8 @@ def init_command(
 
 
 def _initialise(home: Home, public_url: str | None, offline_root: bool) -> list[str]:
+    from pkiserver.initialise import initialise
+
     configure_logs(form="console", level="error")
     with progress() as tell:
         return asyncio.run(initialise(home, public_url, offline_root=offline_root, progress=tell))
@@ -204,6 +230,8 @@ def _asked_url() -> str:
 
 
 def _url_answer(answer: str) -> str:
+    from pkiserver.initialise import checked_url
+
     try:
         return checked_url(answer)
     except ConfigError as error:
@@ -217,6 +245,13 @@ def is_terminal() -> bool:
 
 
 @main.command("serve")
+@click.option(
+    "--role",
+    type=click.Choice(["all", "issuing", "status"]),
+    default="all",
+    show_default=True,
+    help="issuing: all but the HTTP port. status: the HTTP port alone, without key or database.",
+)
 @click.option("--http", metavar="ADDR:PORT", help="Plain HTTP address, instead of the configured one.")
 @click.option("--https", metavar="ADDR:PORT", help="HTTPS address, instead of the configured one.")
 @click.option("--metrics", metavar="ADDR:PORT", help="Metrics address, instead of the configured one.")
@@ -228,30 +263,68 @@ def is_terminal() -> bool:
 )
 @click.pass_obj
 def serve_command(
-    context: _Context, http: str | None, https: str | None, metrics: str | None, show_welcome: bool
+    context: _Context,
+    role: str,
+    http: str | None,
+    https: str | None,
+    metrics: str | None,
+    show_welcome: bool,
 ) -> None:
     """Run the server until Ctrl-C or SIGTERM.
 
     \b
     Examples:  pkiserver serve
                pkiserver serve --http 0.0.0.0:80 --https 0.0.0.0:443
+               pkiserver serve --role status --http 0.0.0.0:80
     """
-    home = context.ready_home()
+    if (role == "status" and https) or (role == "issuing" and http):
+        raise click.UsageError(f"the role {role} does not listen there")
+    if show_welcome and role != "all":
+        raise click.UsageError("--welcome shows what the role all serves")
+    given = {"http": http, "https": https, "metrics": metrics}
+    listen = {door: [address] for door, address in given.items() if address}
+    if role == "status":
+        _serve_status(context.ready_home(), listen)
+    else:
+        _serve_issuing(context, listen, show_welcome, status=role == "all")
+
+
+def _serve_status(home: Home, listen: dict[str, list[str]]) -> None:
+    settings = load_status_settings(home.configuration).with_listen(listen)
+    configure_logs(form=settings.log.format, level=settings.log.level)
+
+    async def started(server: StatusServer) -> None:
+        _log_ready(server.addresses)
+
+    with HomeLock(home, "status"):
+        uvloop.run(serve_status(home, settings, Clock(), started))
+    _log.info("stopped")
+
+
+def _log_ready(addresses: Addresses) -> None:
+    _log.info("ready", **asdict(addresses))
+
+
+def _serve_issuing(
+    context: _Context, listen: dict[str, list[str]], show_welcome: bool, *, status: bool
+) -> None:
+    from pkiserver.app import serve
+    from pkiserver.core import load_configuration
+    from pkiserver.welcome import welcome
+
+    home = context.issuing_home()
     settings, _ = load_configuration(home)
     context.finished_home()
     configure_logs(form=settings.log.format, level="warning" if show_welcome else settings.log.level)
-    listen = {
-        key: [value] for key, value in (("http", http), ("https", https), ("metrics", metrics)) if value
-    }
 
-    async def started(server: Server) -> None:
-        _log.info("ready", **asdict(server.addresses))
+    async def started(server: "Server") -> None:
+        _log_ready(server.addresses)
         if show_welcome:
             click.echo(await welcome(server))
 
     home.make()  # a backup holds only what cannot be made anew
     with HomeLock(home):
-        uvloop.run(serve(home, Clock(), started, listen=listen))
+        uvloop.run(serve(home, Clock(), started, listen=listen, status=status))
     _log.info("stopped")
 
 
@@ -485,6 +558,79 @@ def crl_publish(context: _Context, ca: str | None, as_json: bool) -> None:
     show_rows(rows, ("ca", "number", "this_update", "next_update"), as_json)
 
 
+@main.group("responses", cls=_Group)
+def responses_group() -> None:
+    """The table of OCSP responses, and the CRLs and CA certificates served beside it."""
+
+
+_DASH: Final = Path("-")
+
+
+@responses_group.command("export")
+@click.argument("file", type=click.Path(dir_okay=False, allow_dash=True, path_type=Path))
+@click.option("--no-public", is_flag=True, help="Leave out the CRLs and CA certificates.")
+@_JSON
+@click.pass_obj
+def responses_export(context: _Context, file: Path, no_public: bool, as_json: bool) -> None:
+    """Write all that a status machine serves to FILE, or to standard output for "-".
+
+    One snapshot of the table, while the server goes on.
+
+    \b
+    Examples:  pkiserver responses export status.bin
+               pkiserver responses export - | ssh status1 pkiserver responses import -
+    """
+    home = context.ready_home()
+    with progress() as tell, _written(file) as out:
+        moved = export_responses(home, out, Clock().now(), tell, public=not no_public)
+    if file != _DASH:
+        show(_shown_move(moved), as_json)
+
+
+@contextmanager
+def _written(file: Path) -> Iterator[BinaryIO]:
+    if file != _DASH:
+        with replaced_file(file, PRIVATE_FILE_MODE) as out:
+            yield out
+    elif sys.stdout.isatty():
+        raise click.UsageError("an export is not to be read: send it to a file or another program")
+    else:
+        yield sys.stdout.buffer
+        sys.stdout.buffer.flush()
+
+
+@responses_group.command("import")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path))
+@click.option("--allow-older", is_flag=True, help="Also one that is older than what is served.")
+@_JSON
+@click.pass_obj
+def responses_import(context: _Context, file: Path, allow_older: bool, as_json: bool) -> None:
+    """Serve what is in FILE, or comes on standard input for "-", in place of what is served now.
+
+    A server of the role status takes it up by itself. Whatever is wrong with the file, nothing changes.
+
+    \b
+    Example:  pkiserver responses import status.bin
+    """
+    home = context.ready_home()
+    with progress() as tell, _read(file) as source:
+        moved = import_responses(home, source, Clock().now(), tell, allow_older=allow_older)
+    show(_shown_move(moved), as_json)
+
+
+@contextmanager
+def _read(file: Path) -> Iterator[BinaryIO]:
+    if file == _DASH:
+        yield sys.stdin.buffer
+    else:
+        with file.open("rb") as source:
+            yield source
+
+
+def _shown_move(moved: Moved) -> dict[str, Any]:
+    return asdict(moved) | {"exported_at": moved.exported_at.isoformat()}
+
+
 @main.group("audit", cls=_Group)
 def audit_group() -> None:
     """The audit log."""
@@ -549,6 +695,8 @@ def clock_accept(context: _Context, as_json: bool) -> None:
 @click.pass_obj
 def doctor_command(context: _Context, as_json: bool) -> None:
     """Say what is wrong here and what to do about it; fails when anything is."""
+    from pkiserver.doctor import examine
+
     findings = asyncio.run(examine(context.home))
     rows = [{**finding.to_json(), "detail": context.hint(finding.detail)} for finding in findings]
     show_rows(rows, ("check", "ok", "detail"), as_json)

@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from pydantic import ConfigDict, ValidationError, validate_call
 
 from pkiserver import audit
+from pkiserver.bounds import MAX_LIST
 from pkiserver.ca.authorities import Authorities, Authority
 from pkiserver.ca.hierarchy import Hierarchy
 from pkiserver.ca.outside_root import OutsideRoot
@@ -37,7 +38,6 @@ from store import credentials as credential_rows
 from store.database import Transaction
 from store.records import CertificateRecord
 
-MAX_LIST: Final = 1000
 MAX_CREDENTIAL_LIFETIME_S: Final = 10 * 366 * 86_400  # beyond it is a slip of the keyboard
 AUDIT_PAGE: Final = 2000
 _HEXADECIMAL: Final = re.compile(r"[0-9A-Fa-f]{1,64}")

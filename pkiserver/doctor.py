@@ -20,8 +20,10 @@ from cryptography import x509
 from config.errors import ConfigError
 from config.schema import Settings
 from config.schema_keys import Keys
+from config.schema_status import load_status_settings
+from pkiserver.beginnings import unfinished
 from pkiserver.core import load_configuration
-from pkiserver.home import Home, is_at_work, unfinished
+from pkiserver.home import Home, Role, is_at_work
 from store import certificates
 from store.authorities import all_authorities, all_responders
 from store.database import Transaction, read_only
@@ -38,6 +40,7 @@ _CAUSE_ADVICE: Final = {
     "clock": "set the clock right (NTP); issuing goes on when it has caught up",
     "presigner": "look at the signer and the disk; it tries again by itself",
     "crl": "look at the signer and the disk; `pkiserver crl publish` tries at once",
+    "responses": "look at the machine that exports, and at what carries the exports here",
     "signer": "look at the log; correct passphrase or PIN and restart the server",
 }
 
@@ -60,6 +63,8 @@ async def examine(home: Home) -> list[Finding]:
     if not home.exists():
         where = home.path.absolute()
         return [Finding("home", False, f"there is no home at {where}: run `pkiserver init --defaults`")]
+    if home.only_serves_status():
+        return await asyncio.to_thread(_status_machine, home)
     findings = [*_home(home)]
     try:
         settings, profiles = load_configuration(home)
@@ -71,8 +76,22 @@ async def examine(home: Home) -> list[Finding]:
     findings += _disk(home, settings)
     findings += _authorities(home)
     findings += _certificates(home)
-    findings += await asyncio.to_thread(_server, home)
+    findings += await asyncio.to_thread(lambda: list(_server(home)))
+    if is_at_work(home, "status"):
+        findings += await asyncio.to_thread(lambda: list(_server(home, "status")))
     findings += _weak_keys(settings)
+    return findings
+
+
+def _status_machine(home: Home) -> list[Finding]:
+    """Return what there is to say of the home of a machine that only serves status."""
+    findings = [Finding("home", True, str(home.path))]
+    try:
+        load_status_settings(home.configuration)
+    except ConfigError as error:
+        return findings + [Finding("configuration", False, str(finding)) for finding in error.findings]
+    findings.append(Finding("configuration", True, "only serves status"))
+    findings += _server(home, "status")
     return findings
 
 
@@ -257,15 +276,16 @@ def _certificate(path: Path) -> x509.Certificate | None:
         return None
 
 
-def _server(home: Home) -> Iterator[Finding]:
-    if not home.endpoints.exists() or not is_at_work(home):  # a killed server leaves its endpoints behind
+def _server(home: Home, role: Role = "writer") -> Iterator[Finding]:
+    endpoints = home.endpoints if role == "writer" else home.status_endpoints
+    if not endpoints.exists() or not is_at_work(home, role):  # a killed server leaves its endpoints behind
         yield Finding("server", True, "not running")
         return
     try:
-        metrics = json.loads(home.endpoints.read_text())["metrics"]
+        metrics = json.loads(endpoints.read_text())["metrics"]
         address = (str(metrics[0][0]), int(metrics[0][1])) if metrics else None
     except (ValueError, KeyError, TypeError, IndexError):
-        yield Finding("server", False, f"{home.endpoints} is damaged: restart the server")
+        yield Finding("server", False, f"{endpoints} is damaged: restart the server")
         return
     if address is None:
         yield Finding("server", True, "running; its metrics address is closed, so nothing more is known")

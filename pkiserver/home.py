@@ -3,15 +3,14 @@
 import fcntl
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import BinaryIO, Final, Literal, Self
 
 from pkiserver.errors import ConflictError
-from store.authorities import all_authorities
-from store.database import read_only
-from store.records import AuthorityRecord
 
 PRIVATE_FOLDER_MODE: Final = 0o700
 PUBLIC_FOLDER_MODE: Final = 0o755
@@ -69,9 +68,18 @@ class Home:
         """Where the running server listens, as JSON."""
         return self.run / "endpoints.json"
 
+    @property
+    def status_endpoints(self) -> Path:
+        """The same of a server of the status role, which may run beside another."""
+        return self.run / "status-endpoints.json"
+
     def exists(self) -> bool:
         """True when `init` was here."""
         return self.configuration.exists()
+
+    def only_serves_status(self) -> bool:
+        """True for the home of a status machine: `init` was never here, it would have made these first."""
+        return not self.database.exists() and not self.keys.exists()
 
     def make(self) -> None:
         """Make the folders that are missing, and close all to others but those of `public`.
@@ -82,6 +90,10 @@ class Home:
         private = (self.keys, self.tls, self.administrator, self.run, self.profiles, self.responses)
         for folder in (self.path, *private):
             _make_folder(folder, PRIVATE_FOLDER_MODE)
+        self.make_public()
+
+    def make_public(self) -> None:
+        """Make the folders of `public` where they are missing, open to all."""
         for folder in (self.public, self.public / "crl", self.public / "ca"):
             _make_folder(folder, PUBLIC_FOLDER_MODE)
 
@@ -98,17 +110,24 @@ def write_file(path: Path, content: bytes, mode: int) -> None:
 
     It has `mode` whatever the umask: that of the process closes files to others, and some are public.
     """
+    with replaced_file(path, mode) as file:
+        file.write(content)
+
+
+@contextmanager
+def replaced_file(path: Path, mode: int) -> Iterator[BinaryIO]:
+    """Give a file to write; it takes the place of `path`, as in `write_file`, where the block ends well."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.new")
     temporary.unlink(missing_ok=True)  # left by a crash, perhaps with another mode
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     try:
         with os.fdopen(descriptor, "wb") as file:
             os.fchmod(file.fileno(), mode)
-            file.write(content)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
-    except OSError:
+    except BaseException:
         temporary.unlink(missing_ok=True)
         raise
     folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
@@ -118,10 +137,13 @@ def write_file(path: Path, content: bytes, mode: int) -> None:
         os.close(folder)
 
 
-def is_at_work(home: Home) -> bool:
-    """Return whether some process holds the lock of a home; needs no write access."""
+Role = Literal["writer", "status"]
+
+
+def is_at_work(home: Home, role: Role = "writer") -> bool:
+    """Return whether some process holds this lock of a home; needs no write access."""
     try:
-        descriptor = os.open(home.run / "lock", os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = os.open(_lock_path(home, role), os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
         return False
     try:
@@ -133,28 +155,18 @@ def is_at_work(home: Home) -> bool:
     return False
 
 
-def recorded_authorities(home: Home) -> list[AuthorityRecord]:
-    """Return the authorities that a home has begun; writes nothing and needs no lock. `StorageError`."""
-    return read_only(home.database, all_authorities) or []
-
-
-def unfinished(home: Home) -> bool:
-    """Return whether `init` was cut short: an authority that this home can certify has no certificate.
-
-    Authorities below an offline root are not meant: they wait for it.
-    """
-    authorities = recorded_authorities(home)
-    outside = {record.name for record in authorities if record.key_label is None}
-    return not authorities or any(
-        record.certificate is None and not outside & {record.name, record.parent} for record in authorities
-    )
+def _lock_path(home: Home, role: Role) -> Path:
+    return home.run / ("lock" if role == "writer" else "status.lock")
 
 
 class HomeLock:
-    """The exclusive lock of a home: who holds it is the one writer."""
+    """The exclusive lock of a home: who holds it is the one writer.
 
-    def __init__(self, home: Home) -> None:
-        self._path = home.run / "lock"
+    With `role="status"` it is another lock, of the one server that serves status alone and writes nothing.
+    """
+
+    def __init__(self, home: Home, role: Role = "writer") -> None:
+        self._path = _lock_path(home, role)
         self._descriptor: int | None = None
 
     def __enter__(self) -> Self:

@@ -10,10 +10,11 @@ from config.loader import load_settings
 from config.reference import reference
 from config.schema import Settings
 from config.validation import read_toml, validate
+from pkiserver.beginnings import recorded_authorities
 from pkiserver.clock import Clock
 from pkiserver.core import open_core
 from pkiserver.errors import ConflictError
-from pkiserver.home import PRIVATE_FILE_MODE, Home, HomeLock, recorded_authorities, write_file
+from pkiserver.home import PRIVATE_FILE_MODE, Home, HomeLock, write_file
 from pkiserver.progress import Progress
 
 PASSPHRASE_OCTETS: Final = 32

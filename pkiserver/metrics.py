@@ -70,6 +70,10 @@ class Reading(Enum):
     OCSP_OLDEST_RESPONSE = _Family(
         "pkiserver_ocsp_oldest_response_age_seconds", "Age of the oldest prebuilt OCSP response"
     )
+    OCSP_OLDEST_NEXT_UPDATE = _Family(
+        "pkiserver_ocsp_oldest_next_update_timestamp_seconds",
+        "Earliest nextUpdate among the prebuilt OCSP responses",
+    )
     PRESIGNER_POSITION = _Family(
         "pkiserver_presigner_position", "Sequence number of the last status event that OCSP shows"
     )

@@ -6,10 +6,8 @@ from typing import Final
 
 from pkiserver.ca.server_certificates import server_certificate
 from pkiserver.core import Core
-from pkiserver.metrics import Latencies, Metrics, Reading, Sample
+from pkiserver.metrics import Metrics, Reading, Sample
 from pkiserver.status.presigner import Presigner
-from pkiserver.web.status_counters import LATENCY_BOUNDS_S
-from pkiserver.web.workers import StatusWorkers
 from store import audit as audit_chain
 from store import certificates
 
@@ -20,10 +18,9 @@ _Counts = dict[str, dict[str, int]]  # by authority, then by state
 class Readings:
     """Gives the metrics their values; what needs the database is read beforehand, by `refresh`."""
 
-    def __init__(self, core: Core, presigner: Presigner, workers: StatusWorkers) -> None:
+    def __init__(self, core: Core, presigner: Presigner) -> None:
         self._core = core
         self._presigner = presigner
-        self._workers = workers
         self._counts: _Counts = {}
         self._counted_at: datetime | None = None
         self._audit_sequence = 0
@@ -61,19 +58,10 @@ class Readings:
             (Reading.COMMIT_FAILURES, lambda: [Sample(self._core.storage.database.statistics.failures)]),
             (Reading.OCSP_OLDEST_RESPONSE, lambda: [Sample(self._presigner.oldest_response_age_s())]),
             (Reading.PRESIGNER_POSITION, lambda: [Sample(self._presigner.position)]),
-            (Reading.STATUS_ANSWERS, self._status_answers),
-            (Reading.STATUS_SENT, lambda: [Sample(self._workers.counters().bytes_sent)]),
-            (Reading.STATUS_CONNECTIONS, lambda: [Sample(self._workers.counters().connections_total)]),
-            (Reading.STATUS_RESTARTS, lambda: [Sample(self._workers.counters().restarts)]),
-            (Reading.CONNECTIONS, lambda: [Sample(self._workers.counters().connections, ("http",))]),
+            (Reading.OCSP_OLDEST_NEXT_UPDATE, lambda: [Sample(self._presigner.oldest_next_update_s())]),
         ):
             metrics.read(reading, reader)
-        metrics.read_latencies(self._latencies)
         metrics.read_causes(self._core.readiness.causes)
-
-    def _latencies(self) -> Latencies:
-        counters = self._workers.counters()
-        return Latencies(LATENCY_BOUNDS_S, counters.latency, counters.latency_sum_s)
 
     def _certificates(self) -> Iterator[Sample]:
         for name, counts in self._counts.items():
@@ -102,7 +90,3 @@ class Readings:
     def _crl_number(self) -> Iterator[Sample]:
         for name, crl in self._core.crl_publisher.latest.items():
             yield Sample(crl.number, (name,))
-
-    def _status_answers(self) -> Iterator[Sample]:
-        for outcome, count in self._workers.counters().requests.items():
-            yield Sample(count, (outcome,))

@@ -15,3 +15,15 @@ class StorageFullError(StorageFailedError):
 
 class NewerSchemaError(StorageError):
     """The database was written by a newer version of the program."""
+
+
+class TableLockedError(StorageError):
+    """Another process writes this response table already."""
+
+
+class TableMissingError(StorageError):
+    """There is no response table at this place, or its format is of another version."""
+
+
+class DamagedExportError(StorageError):
+    """What is to be imported is no whole export of a response table, or breaks a bound."""

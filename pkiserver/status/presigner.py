@@ -84,6 +84,7 @@ class Presigner:
         self._filling = False
         self._slot = 0  # the last slot, counted from the epoch, whose responses were signed anew
         self._prepared = False
+        self._replaced = False  # a former generation of the table may still be there
         self.position = 0  # the last event that the table shows
         self.failure: str | None = None
         self._followed = asyncio.Condition()
@@ -112,6 +113,11 @@ class Presigner:
         now = self._clock.now().timestamp()
         ahead = found[1] > now + self._slot_s
         return max(now - found[0], self._validity.total_seconds() if ahead else 0.0)
+
+    def oldest_next_update_s(self) -> float:
+        """Return when the first responses end, by the cycle, as Unix time: until then all are answered."""
+        oldest = self._clock.now().timestamp() - self.oldest_response_age_s()
+        return oldest + self._validity.total_seconds()
 
     async def prepare(self) -> None:
         """Tell the table of issuers and responders and find where the work stopped."""
@@ -160,6 +166,8 @@ class Presigner:
         await self._fill()
         await self._follow()
         await self._refresh()
+        if self._replaced:
+            self._replaced = not await asyncio.to_thread(self._table.sweep)
         if self._to_fill:
             names = ", ".join(sorted(self._authorities.with_id(one).name for one in self._to_fill))
             raise UnavailableError(f"the OCSP signer of {names} is missing or has expired")
@@ -207,18 +215,24 @@ class Presigner:
                     raise
 
     async def _start_anew(self, head: int) -> None:
-        """Fill the table from the store: it is new, or of another state of the store (a backup)."""
+        """Fill a new table from the store: there is none, or it is of another state of the store (a backup).
+
+        What is there is served until the new one is whole, and hears of every change meanwhile.
+        """
         tell = _log.warning if self._table.count() else _log.info
         tell("response-table-filled-anew", table_position=self.position, store_head=head)
-        for authority in self._authorities:
-            self._table.delete(list(self._table.keys(authority.id)), position=0)
         self.position = head
         current = self._current_slot()
         self._filling = True  # a table that was filled in part only must not look like a whole one
-        for authority in list(self._authorities):
-            await self._sign_range(authority.id, 0, 1 << SERIAL_BITS)
-        self._filling = False
-        self._table.put([], position=self.position)
+        self._table.build()
+        try:
+            for authority in list(self._authorities):
+                await self._sign_range(authority.id, 0, 1 << SERIAL_BITS)
+            self._table.swap(position=self.position)
+        except BaseException:
+            self._table.abandon()
+            raise
+        self._filling, self._replaced = False, True
         await self._end_cycle(current)
 
     async def _follow(self) -> None:

@@ -239,8 +239,12 @@ class StatusWorker:
         return True
 
     def _tick(self) -> None:
-        """Take up new issuers and responders; a table that cannot be read answers with what is known."""
+        """Take up a new generation of the table, new issuers and responders.
+
+        A table that cannot be read answers with what is known.
+        """
         try:
+            self._table.follow()
             self._refresh()
         except StorageError as error:
             self._note_error(error)

@@ -18,8 +18,9 @@ import structlog
 from click.testing import CliRunner, Result
 
 from pkiserver import cli
+from pkiserver.beginnings import recorded_authorities, unfinished
 from pkiserver.control import CommandFailedError, call
-from pkiserver.home import Home, HomeLock, recorded_authorities, unfinished
+from pkiserver.home import Home, HomeLock
 from pkiserver.printing import error_text
 
 URL = "http://pki.example.mn"

@@ -10,6 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from pkiserver.app import Server
 from pkiserver.core import Core
 from pkiserver.metrics import CONTENT_TYPE, Metrics, Reading, Sample
+from pkiserver.worker_readings import register_workers
 
 if TYPE_CHECKING:
     from tests.conftest import FakeClock, Issue
@@ -28,6 +29,7 @@ async def server(core: Core) -> AsyncIterator[Server]:
     core.readiness.shows(made._crl_cause)
     core.readiness.shows(made._signer_cause)
     made.readings.register(made.metrics)
+    register_workers(made.metrics, made.workers)
     await made.readings.refresh()
     yield made
     made.table.close()

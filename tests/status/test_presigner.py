@@ -189,6 +189,66 @@ class TestTable:
         assert plane.status(record.serial) == "good"
         assert plane.presigner.position == plane.table.position() == await plane.head()
 
+    async def test_what_is_served_is_served_until_the_new_table_is_whole(
+        self, plane: StatusPlane, issue: "Issue", monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """And hears of every change meanwhile; what the store does not know goes with the old one."""
+        monkeypatch.setattr(module, "BATCH", 2)
+        records = [await issue(plane.core, f"host-{number}.example.mn") for number in range(8)]
+        await plane.presigner.work()
+        stray = response_key(plane.core.authorities.get("infrastructure").id, integer_content(12345))
+        plane.table.put([(stray, entry_of_anything(plane))], position=10**6)
+        heard: list[tuple[set[str], str, bool]] = []
+        sign_many = plane.core.signer.sign_many
+
+        async def looking(label: str, data: list[bytes]) -> list[bytes]:
+            if len(heard) == 2:
+                await plane.change("revoke", records[0])
+            statuses = {plane.status(record.serial) for record in records[1:]}
+            heard.append((statuses, plane.status(records[0].serial), plane.table.get(stray) is not None))
+            return await sign_many(label, data)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(plane.core.signer, "sign_many", looking)
+            await plane.presigner.prepare()
+        assert len(heard) > 6
+        assert {(*statuses, there) for statuses, _, there in heard} == {("good", True)}
+        first = [status for _, status, _ in heard]
+        assert first == sorted(first)  # good, then revoked, and never good again
+        assert set(first) == {"good", "revoked (superseded)"}
+        assert plane.table.get(stray) is None
+        assert {plane.status(record.serial) for record in records[1:]} == {"good"}
+        assert plane.status(records[0].serial) == "revoked (superseded)"
+        assert plane.table.position() == await plane.head()
+
+    @pytest.mark.parametrize("error", [SignerUnavailableError("hangs"), asyncio.CancelledError()])
+    async def test_a_rebuild_that_fails_takes_nothing_away(
+        self, plane: StatusPlane, issue: "Issue", monkeypatch: pytest.MonkeyPatch, error: BaseException
+    ) -> None:
+        monkeypatch.setattr(module, "BATCH", 2)
+        records = [await issue(plane.core, f"host-{number}.example.mn") for number in range(4)]
+        await plane.presigner.work()
+        plane.table.put([], position=10**6)
+        sign_many, calls = plane.core.signer.sign_many, 0
+
+        async def failing(label: str, data: list[bytes]) -> list[bytes]:
+            nonlocal calls
+            calls += 1
+            if calls == 4:
+                raise error
+            return await sign_many(label, data)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(plane.core.signer, "sign_many", failing)
+            with pytest.raises(type(error)):
+                await plane.presigner.prepare()
+        assert {plane.status(record.serial) for record in records} == {"good"}
+        folders = [path.name for path in plane.core.home.responses.iterdir() if path.is_dir()]
+        assert len(folders) == 1
+        await plane.presigner.prepare()
+        assert plane.table.position() == await plane.head()
+        assert {plane.status(record.serial) for record in records} == {"good"}
+
     async def test_a_fill_that_was_cut_begins_again(
         self, core: Core, issue: "Issue", tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:

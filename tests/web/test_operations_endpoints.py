@@ -89,6 +89,7 @@ READINGS = [
     (Reading.STATUS_CONNECTIONS, (), "pkiserver_status_connections_accepted_total"),
     (Reading.STATUS_RESTARTS, (), "pkiserver_status_worker_restarts_total"),
     (Reading.OCSP_OLDEST_RESPONSE, (), "pkiserver_ocsp_oldest_response_age_seconds"),
+    (Reading.OCSP_OLDEST_NEXT_UPDATE, (), "pkiserver_ocsp_oldest_next_update_timestamp_seconds"),
     (Reading.PRESIGNER_POSITION, (), "pkiserver_presigner_position"),
     (Reading.CERTIFICATES, ("citizen", "active"), 'pkiserver_certificates{ca="citizen",state="active"}'),
     (

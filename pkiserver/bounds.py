@@ -1,0 +1,5 @@
+"""Bounds on what commands may be asked for, known to who asks and to who answers."""
+
+from typing import Final
+
+MAX_LIST: Final = 1000  # rows of one list: some 300 KiB on the control socket
