@@ -1,13 +1,15 @@
 """The screen that a newcomer sees: where everything is, and commands to paste that use it."""
 
+import os
 import shlex
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 from pkiserver.app import Server
 from pkiserver.control import local_actor
-from store import credentials as credential_rows
+from pkiserver.errors import NotFoundError
 from store import facts
 
 PROFILE: Final = "tls-server"
@@ -26,7 +28,7 @@ async def welcome(server: Server) -> str:
         limit_mnt=None,
         uses=1,
         lifetime=None,
-        actor=local_actor(0),
+        actor=local_actor(os.getuid()),
     )
     await core.storage.write(lambda tx: facts.put(tx, _FACT, new.reference))
     return _screen(server, new.reference, new.secret)
@@ -36,8 +38,8 @@ async def _cancel_former(server: Server) -> None:
     core = server.core
     former = await core.storage.read(lambda tx: facts.get(tx, _FACT))
     if former is not None:
-        now = core.clock.now()
-        await core.storage.write(lambda tx: credential_rows.cancel(tx, former, now))
+        with suppress(NotFoundError):  # cancelled already
+            await core.credentials.cancel(former, local_actor(os.getuid()))
 
 
 def _screen(server: Server, reference: str, secret: str) -> str:

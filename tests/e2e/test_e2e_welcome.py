@@ -1,5 +1,6 @@
 """The screen of `serve --welcome`: its commands work as pasted."""
 
+import json
 import os
 import signal
 import subprocess
@@ -108,3 +109,14 @@ def test_a_second_start_gives_a_fresh_credential_and_cancels_the_first(home: Pat
 
 def url_of(block: str) -> str:
     return next(word for word in block.split() if word.startswith("https://"))
+
+
+def test_a_second_start_takes_the_first_credential_back_on_record(home: Path, tmp_path: Path) -> None:
+    with welcomed(home, tmp_path):
+        pass
+    with welcomed(home, tmp_path):
+        pass
+    listed = json.loads(tool(PROGRAM, "--home", str(home), "credential", "list", "--json").stdout)
+    assert [one["state"] for one in listed] == ["usable", "cancelled"]
+    log = json.loads(tool(PROGRAM, "--home", str(home), "audit", "list", "--json").stdout)
+    assert "credential.cancel" in {one["action"] for one in log}
