@@ -23,11 +23,9 @@ BENCHES: Final[dict[str, Callable[[Path, int, int], list[Figure]]]] = {
 @click.option("--seconds", default=5, show_default=True, help="Length of one round of load.")
 def main(names: tuple[str, ...], certificates: int, seconds: int) -> None:
     """Measure, and print a table of figures with their ratios."""
-    figures: list[Figure] = []
     for name in names or BENCHES:
         with tempfile.TemporaryDirectory(prefix="pkiserver-bench-") as folder:
-            figures += BENCHES[name](Path(folder), certificates, seconds)
-    show(figures)
+            show(BENCHES[name](Path(folder), certificates, seconds))
 
 
 if __name__ == "__main__":

@@ -85,7 +85,7 @@ async def _measure(folder: Path, count: int) -> tuple[float, float]:
             used = time.process_time() - ours + cpu_s(pids) - theirs
             entries = table.count()
             table.close()
-    size = (folder / "table" / "data.mdb").stat().st_blocks * 512
+    size = sum(path.stat().st_blocks * 512 for path in (folder / "table").rglob("data.mdb"))
     return entries / used, size / entries
 
 
