@@ -26,11 +26,14 @@ from pkiserver.readings import Readings
 from pkiserver.serving import Addresses, Tasks, stop_signal, until_stopped
 from pkiserver.status.fresh import FreshResponses
 from pkiserver.status.presigner import Presigner
+from pkiserver.status.register import Register
+from pkiserver.status.register_files import RegisterFiles
 from pkiserver.web.est import est_routes
 from pkiserver.web.https import Listener
 from pkiserver.web.limits import Limits
 from pkiserver.web.middleware import web_application
 from pkiserver.web.operations import operations_routes
+from pkiserver.web.register import register_routes
 from pkiserver.web.status_worker import SigningSettings
 from pkiserver.web.tls import TLSSettings, tls_context
 from pkiserver.web.workers import StatusWorkers, StatusWorkersSettings
@@ -73,6 +76,10 @@ class Server:
                 signing=self._signing_settings(),
             ),
             self._fresh_responses().respond,
+        )
+        self.register = Register(core.storage, core.authorities)
+        self.register_files = RegisterFiles(
+            storage=core.storage, clock=core.clock, source=self.register, folder=core.home.public / "register"
         )
         self.readings = Readings(core, self.presigner)
         self.https: list[Listener] = []
@@ -134,6 +141,7 @@ class Server:
         await self._control.start()
         self._tasks.start("presigner", self.presigner.run())
         self._tasks.start("crl-publisher", core.crl_publisher.run())
+        self._tasks.start("register", self.register_files.run())
         self._tasks.start("upkeep", self._keep_up())
         self.addresses.tell(core.home.endpoints)
         self.metrics.started.set(datetime.now(UTC).timestamp())
@@ -176,11 +184,15 @@ class Server:
             max_body_bytes=settings.est.max_body,
             body_s=settings.est.request_timeout.total_seconds(),
         )
-        est = web_application(est_routes(self.core.enrollment), limits, settings.est.realm)
+        routes = [
+            *est_routes(self.core.enrollment),
+            *register_routes(self.register, self.core.clock.now),
+        ]
+        application = web_application(routes, limits, settings.est.realm)
         self.https = [
             Listener(
                 "https",
-                est,
+                application,
                 host=address.host,
                 port=address.port,
                 metrics=self.metrics,

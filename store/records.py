@@ -110,6 +110,38 @@ class StatusEventRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class PublicEventRecord:
+    """What everybody may know of a status event."""
+
+    sequence: int
+    authority: int
+    serial: int
+    to_state: str
+    reason: int | None
+    effective_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class HoldSpanRecord:
+    """A hold on a certificate, whose it is and from when till when; `closed_at` None: it is open."""
+
+    holder: str
+    opened_at: datetime
+    closed_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class ArchivedResponseRecord:
+    """An OCSP response kept from around a change of status; `entry` is as the response table packs it."""
+
+    authority: int
+    serial: int
+    this_update: datetime
+    next_update: datetime
+    entry: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class HoldRecord:
     """An open hold on a certificate and whose it is."""
 

@@ -71,9 +71,11 @@ CREATE TABLE status_events (
     to_state     TEXT NOT NULL,
     reason       INTEGER,               -- CRLReason (RFC 5280 §5.3.1)
     effective_at INTEGER NOT NULL,
-    actor        TEXT NOT NULL
+    actor        TEXT NOT NULL,
+    audit        INTEGER                -- the audit record of the same commit
 );
 CREATE INDEX status_events_by_certificate ON status_events (authority, serial);
+CREATE INDEX status_events_by_time ON status_events (effective_at);
 CREATE INDEX status_events_changes ON status_events (authority, sequence) WHERE from_state IS NOT NULL;
 
 CREATE TABLE holds (
@@ -113,6 +115,17 @@ CREATE TABLE responders (
     key_label   TEXT NOT NULL UNIQUE,
     certificate BLOB NOT NULL,
     not_after   INTEGER NOT NULL
+);
+
+CREATE TABLE ocsp_archive (             -- responses from around changes of status
+    id          INTEGER PRIMARY KEY,
+    authority   INTEGER NOT NULL,
+    serial      BLOB NOT NULL CHECK (length(serial) = 16),
+    this_update INTEGER NOT NULL,
+    next_update INTEGER NOT NULL,
+    entry       BLOB NOT NULL,          -- as in the response table, the responder's number included
+    sha256      BLOB NOT NULL,
+    UNIQUE (authority, serial, sha256)
 );
 
 CREATE TABLE audit (
