@@ -16,6 +16,7 @@ from protocols.errors import MalformedError
 
 MAX_SERIAL_BITS: Final = 159  # 20 octets with a sign bit (RFC 5280 §4.1.2.2)
 MAX_CRL_NUMBER_BITS: Final = 159  # 20 octets with a sign bit (RFC 5280 §5.2.3)
+NO_FURTHER_UPDATE: Final = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)  # last CRL: EN 319 411-1 §6.3.9
 REASONS: Final = frozenset({0, 1, 2, 3, 4, 5, 6, 8, 9, 10})  # RFC 5280 §5.3.1; 7 is not used
 
 _V2: Final = 1
@@ -157,32 +158,40 @@ def build_tbs_cert_list(
 
     `signature_algorithm` and `issuer_der` are DER as the issuer's certificate has them; `entries` are
     pieces of `revoked_entry` results, or all of them joined; `authority_key_identifier` is the content of
-    the issuer's subjectKeyIdentifier; `extensions` are further DER Extension values, put last.
-    revokedCertificates is absent when there is no entry. Takes time and memory in proportion to the
-    entries. `MalformedError` for a number out of range or times out of order.
+    the issuer's subjectKeyIdentifier; `extensions` are further DER Extension values, such as those of
+    `protocols.crl_extensions`, put last. revokedCertificates is absent when there is no entry. Takes time in
+    proportion to the entries and, beside the result, memory for them once. `MalformedError` for a number
+    out of range or times out of order.
     """
     if crl_number < 0 or crl_number.bit_length() > MAX_CRL_NUMBER_BITS:
         raise MalformedError("CRL number is negative or over 20 octets (RFC 5280 §5.2.3)")
     if _aware(next_update) <= _aware(this_update):
         raise MalformedError("nextUpdate is not after thisUpdate (RFC 5280 §5.1.2.5)")
-    revoked = entries if isinstance(entries, bytes) else b"".join(entries)
-    key_identifier = der.sequence(der.encode(_KEY_IDENTIFIER, authority_key_identifier))
+    revoked = entries if isinstance(entries, bytes) else _joined(entries)
     return der.sequence(
         der.integer(_V2),
         signature_algorithm,
         issuer_der,
         der.time(this_update),
         der.time(next_update),
-        der.encode(der.SEQUENCE, revoked) if revoked else b"",
-        der.explicit(
-            0,
-            der.sequence(
-                Extension(oid.AUTHORITY_KEY_IDENTIFIER, False, key_identifier).encode(),
-                Extension(oid.CRL_NUMBER, False, der.integer(crl_number)).encode(),
-                *extensions,
-            ),
-        ),
+        der.header(der.SEQUENCE, len(revoked)) if revoked else b"",
+        revoked,
+        der.explicit(0, der.sequence(*_own_extensions(authority_key_identifier, crl_number), *extensions)),
     )
+
+
+def _joined(pieces: Iterable[bytes]) -> bytearray:
+    """Join pieces as they come: a million small ones need not be there at once."""
+    joined = bytearray()
+    for piece in pieces:
+        joined += piece
+    return joined
+
+
+def _own_extensions(authority_key_identifier: bytes, crl_number: int) -> Iterable[bytes]:
+    key_identifier = der.sequence(der.encode(_KEY_IDENTIFIER, authority_key_identifier))
+    yield Extension(oid.AUTHORITY_KEY_IDENTIFIER, False, key_identifier).encode()
+    yield Extension(oid.CRL_NUMBER, False, der.integer(crl_number)).encode()
 
 
 def assemble_crl(tbs: bytes, signature_algorithm: bytes, signature: bytes) -> bytes:
