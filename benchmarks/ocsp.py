@@ -15,7 +15,7 @@ from benchmarks.load import get_load, post_load, write_bodies
 from benchmarks.processes import SERVER_CPU, cpu_s, pin, private_mib
 from benchmarks.status_table import Issuer, fill, make_issuer, request, request_path, serials
 from benchmarks.yardsticks import aiohttp_application, nginx
-from pkiserver.web.http1 import HTTPLimits
+from pkiserver.web.http_limits import HTTPLimits
 from pkiserver.web.workers import StatusWorkers, StatusWorkersSettings
 
 REQUESTED: Final = 200_000  # different certificates asked for, in random order

@@ -9,10 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from status_support import SetClock
 
-from pkiserver.web import http1
-from pkiserver.web.http1 import HTTPConnection, HTTPLimits, HTTPService
+from pkiserver.web import http_limits
+from pkiserver.web.http1 import HTTPConnection
+from pkiserver.web.http_limits import HTTPLimits
 from pkiserver.web.http_messages import HTTPReply, HTTPRequest
 from pkiserver.web.http_plain import MAX_BODY_BYTES, MAX_HEADS, MAX_LINE_BYTES, PlainRequests, plain_fields
+from pkiserver.web.http_service import HTTPService
 
 GET = b"GET /ocsp/MFEw%2B== HTTP/1.1\r\nHost: h\r\nAccept: */*\r\n\r\n"
 POST = (
@@ -157,6 +159,6 @@ def test_fields_that_nobody_looks_at_are_not_kept() -> None:
 
 
 def test_the_bound_of_a_body_is_the_parsers() -> None:
-    assert MAX_BODY_BYTES == http1.MAX_BODY_BYTES
+    assert MAX_BODY_BYTES == http_limits.MAX_BODY_BYTES
     longest = POST.replace(b"3\r\n\r\nabc", b"%d\r\n\r\n%b" % (MAX_BODY_BYTES, b"a" * MAX_BODY_BYTES))
     assert PlainRequests().request(longest) is not None
