@@ -92,7 +92,7 @@ def run(folder: Path, certificates: int, seconds: int) -> list[Figure]:
     size = 1000  # of one whole response, body only, as served below
     one = uvloop.run(_with_workers(bench, 1))
     port = free_port()
-    with nginx(folder / "nginx", port, size) as pid:
+    with nginx(folder / "nginx", port, bytes(size)) as pid:
         paths = folder / "file-path"
         paths.write_text("/file\n")
         nginx_us = cost_us(lambda: [pid], lambda: get_load(f"http://127.0.0.1:{port}", paths, seconds))

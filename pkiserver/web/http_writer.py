@@ -49,7 +49,7 @@ class ReplyWriter:
             self.write(body)
         service.counters.observe(outcome, size, perf_counter() - self.arrived)
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes | memoryview) -> None:
         """Write octets, unless the client has gone."""
         if not self.transport.is_closing():
             self.transport.write(data)

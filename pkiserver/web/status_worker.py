@@ -54,8 +54,9 @@ _INDEX: Final = plain_reply(
     HTTPStatus.OK,
     "Certificate status and public files.\n\n"
     "/ocsp             OCSP by POST; by GET with the request in base64 behind /ocsp/ (RFC 6960, RFC 9919)\n"
-    "/crl/NAME.crl     certificate revocation lists (RFC 5280)\n"
-    "/ca/NAME.cer      CA certificates; NAME.p7c for several\n"
+    "/crl/             a page about the certificate revocation lists: /crl/NAME.crl (RFC 5280)\n"
+    "/ca/NAME.cer      CA certificates; NAME.p7c for several, NAME.pem and chain.pem as text\n"
+    "/register/        the public register: YYYY-MM-DD.csv, and .csv.gz\n"
     "/ready            for load balancers",
     outcome="index",
 )

@@ -62,7 +62,10 @@ def answered(data: bytes, plain: PlainRequests) -> tuple[list[HTTPRequest], byte
     return seen, b"".join(written)
 
 
-@pytest.mark.parametrize("data", [GET, POST], ids=["GET", "POST"])
+REVALIDATION = GET.replace(b"Accept: */*", b'If-None-Match: "a", "b"\r\nAccept-Encoding: gzip, br;q=0')
+
+
+@pytest.mark.parametrize("data", [GET, POST, REVALIDATION], ids=["GET", "POST", "revalidation"])
 def test_plain_requests_are_taken(data: bytes) -> None:
     plain = PlainRequests()
     assert plain.request(data) == plain.request(data) is not None
@@ -87,7 +90,8 @@ UNUSUAL = {
     "length with a sign": POST.replace(b"Length: 3", b"Length: +3"),
     "GET with a body": GET.replace(b"Accept: */*", b"Content-Length: 0"),
     "expect": POST.replace(b"Host: h", b"Host: h\r\nExpect: 100-continue"),
-    "conditional": GET.replace(b"Accept: */*", b"If-None-Match: *"),
+    "range": GET.replace(b"Accept: */*", b"Range: bytes=0-1"),
+    "precondition": GET.replace(b"Accept: */*", b"If-Match: *"),
     "upgrade": GET.replace(b"Accept: */*", b"Upgrade: h2c"),
     "query": GET.replace(b"== ", b"==?a "),
     "absolute form": GET.replace(b"/ocsp", b"http://h/ocsp"),
@@ -122,7 +126,7 @@ _TOKENS = st.sampled_from(
 @st.composite
 def mutated(draw: st.DrawFn) -> bytes:
     """A plain request with a few octets changed, dropped or put in."""
-    data = bytearray(draw(st.sampled_from([GET, POST])))
+    data = bytearray(draw(st.sampled_from([GET, POST, REVALIDATION])))
     for _ in range(draw(st.integers(1, 3))):
         at = draw(st.integers(0, len(data)))
         data[at : at + draw(st.integers(0, 2))] = draw(st.binary(max_size=2) | _TOKENS)
