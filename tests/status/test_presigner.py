@@ -4,6 +4,7 @@ import asyncio
 import subprocess
 import threading
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,8 +15,9 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 from hypothesis import given
 from hypothesis import strategies as st
-from status_plane import SHA1, StatusPlane, status_plane, verify
+from status_plane import POLICY, SHA1, StatusPlane, status_plane, verify
 
+from config.status_policy import StatusPolicy
 from pkiserver.ca.issuance import SERIAL_BITS
 from pkiserver.core import Core
 from pkiserver.errors import UnavailableError
@@ -37,6 +39,11 @@ async def plane(core: Core) -> AsyncIterator[StatusPlane]:
         await opened.presigner.prepare()
         await opened.presigner.work()
         yield opened
+
+
+def every(core: Core, **changes: Any) -> dict[str, StatusPolicy]:
+    """The policy of every authority, changed in one way."""
+    return {authority.name: replace(POLICY, **changes) for authority in core.authorities}
 
 
 def entry(plane: StatusPlane, serial: int, authority: str = "infrastructure") -> ResponseEntry:
@@ -348,12 +355,14 @@ class TestRefreshing:
     async def test_another_period_begins_with_all(
         self, plane: StatusPlane, issue: "Issue", clock: "FakeClock", hours: int
     ) -> None:
-        """The operator changed `ocsp.refresh`: slots of another length count otherwise."""
+        """The operator changed `ocsp_refresh`: slots of another length count otherwise."""
         record = await issue(plane.core)
         await plane.presigner.work()
         plane.table.close()
         clock.advance(timedelta(hours=1))
-        changed = StatusPlane(plane.core, plane.core.home.responses, timedelta(hours=hours))
+        changed = StatusPlane(
+            plane.core, plane.core.home.responses, every(plane.core, refresh=timedelta(hours=hours))
+        )
         plane.table = changed.table
         await changed.presigner.prepare()
         await changed.presigner.work()
@@ -466,7 +475,7 @@ class TestResponses:
         for single in singles.values():
             assert single.serial_number == record.serial
             assert single.this_update_utc == clock.now()
-            assert single.next_update_utc == clock.now() + timedelta(hours=48)
+            assert single.next_update_utc == clock.now() + POLICY.validity
         assert response.produced_at_utc == clock.now()
 
     @pytest.mark.interop
