@@ -205,7 +205,7 @@ class Settings(Section):
 
     @property
     def status_policies(self) -> Mapping[str, StatusPolicy]:
-        """How the status of each authority is told, by its name; for others there is `DEFAULT_POLICY`."""
+        """How the status of each authority is told, by its name."""
         return {name: authority.status for name, authority in self.authorities.items()}
 
     def with_listen(self, listen: Mapping[str, list[str]]) -> Self:

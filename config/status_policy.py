@@ -41,7 +41,6 @@ PRESETS: Final[Mapping[PresetName, StatusPolicy]] = {
     "etsi": StatusPolicy(timedelta(hours=24), timedelta(hours=12), "unauthorized", None),
     "web-pki": StatusPolicy(timedelta(hours=24), timedelta(hours=12), "unauthorized", timedelta(0)),
 }
-DEFAULT_POLICY: Final = PRESETS["etsi"]  # also of an authority that the configuration no longer names
 
 
 class AuthorityStatus(Protocol):

@@ -11,7 +11,7 @@ from typing import Final
 
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from config.status_policy import DEFAULT_POLICY, StatusPolicy
+from config.status_policy import StatusPolicy
 from pkiserver.ca.authorities import Authorities, Authority, Responder, public_key_bits
 from pkiserver.clock import Clock
 from pkiserver.errors import UnavailableError
@@ -115,7 +115,7 @@ class FreshResponses:
         responder: Responder,
         now: datetime,
     ) -> bytes:
-        policy = self._policies.get(authority.name, DEFAULT_POLICY)
+        policy = self._policies[authority.name]
         serials = [cert_id.serial_number for cert_id in cert_ids]
         statuses = await self._statuses(authority.id, serials, told_from_s(policy, now))
         said_of_unknown = _SAID_OF_UNKNOWN[policy.unknown]

@@ -11,7 +11,7 @@ from typing import Final
 
 import structlog
 
-from config.status_policy import DEFAULT_POLICY, StatusPolicy
+from config.status_policy import StatusPolicy
 from pkiserver.ca.authorities import Authorities, Authority
 from pkiserver.clock import Clock
 from pkiserver.errors import PKIServerError, UnavailableError
@@ -103,7 +103,7 @@ class Presigner:
             yield max(now - oldest, validity if ahead else 0.0), validity
 
     def _policy(self, authority: Authority) -> StatusPolicy:
-        return self._policies.get(authority.name, DEFAULT_POLICY)
+        return self._policies[authority.name]
 
     def _cycle(self, authority: Authority) -> RefreshCycle:
         return RefreshCycle(self._policy(authority).refresh)

@@ -13,7 +13,7 @@ from typing import Final
 
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from config.status_policy import DEFAULT_POLICY, StatusPolicy
+from config.status_policy import StatusPolicy
 from pkiserver.ca.authorities import Authorities, Authority, Responder, public_key_bits
 from pkiserver.signer.algorithms import signature_algorithm_for
 from pkiserver.signer.client import Signer
@@ -88,7 +88,7 @@ class SigningBatches:
         return Voice(
             responder,
             ResponseTemplate(key_hash, name, issuer_bits, self._hashes),
-            self._policies.get(authority.name, DEFAULT_POLICY),
+            self._policies[authority.name],
             authority.certificate.not_valid_before_utc,
         )
 

@@ -8,7 +8,7 @@ import pytest
 from config.errors import ConfigError
 from config.loader import load_settings
 from config.schema import Settings
-from config.status_policy import DEFAULT_POLICY, PRESETS, StatusPolicy
+from config.status_policy import PRESETS, StatusPolicy
 from config.units import parse_retention
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
@@ -35,7 +35,7 @@ def findings(folder: Path, text: str) -> list[tuple[str, str]]:
 def test_the_default_of_every_authority_is_etsi() -> None:
     policies = Settings().status_policies
     assert set(policies) == set(Settings().authorities)
-    assert set(policies.values()) == {PRESETS["etsi"]} == {DEFAULT_POLICY}
+    assert set(policies.values()) == {PRESETS["etsi"]}
     assert PRESETS["etsi"] == StatusPolicy(24 * HOUR, 12 * HOUR, "unauthorized", None)
 
 

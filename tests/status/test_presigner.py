@@ -23,7 +23,7 @@ from pkiserver.core import Core
 from pkiserver.errors import UnavailableError
 from pkiserver.signer.errors import SignerUnavailableError
 from pkiserver.status import presigner as module
-from pkiserver.status.refresh_cycle import SLOTS, slot_ranges
+from pkiserver.status.refresh_cycle import SLOTS, RefreshCycle, slot_ranges
 from protocols.asn1.der import integer_content
 from store.response_entries import ResponseEntry, response_key
 
@@ -74,6 +74,15 @@ class TestSlots:
     @given(st.integers(0, 10**10), st.integers(0, 10**6))
     def test_more_than_a_period_is_everything_once(self, first: int, more: int) -> None:
         assert slot_ranges(first, first + SLOTS - 1 + more) == [(0, 1 << SERIAL_BITS)]
+
+    @given(st.integers(0, 10**10), st.timedeltas(timedelta(minutes=1), timedelta(days=10)))
+    def test_a_mark_is_of_its_cycle_and_hashes_only(self, slot: int, period: timedelta) -> None:
+        cycle, names = RefreshCycle(period), ("sha1", "sha256")
+        mark = cycle.mark(slot, names)
+        assert cycle.slot_of(mark, names) == slot
+        assert cycle.slot_of(mark, ("sha1",)) == 0
+        assert RefreshCycle(period * 2).slot_of(mark, names) == 0
+        assert cycle.slot_of(None, names) == 0
 
     def test_all_slots_are_of_like_size(self) -> None:
         sizes = [high - low for slot in range(SLOTS) for low, high in slot_ranges(slot, slot)]
