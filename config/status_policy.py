@@ -14,7 +14,7 @@ from config.units import Lifetime
 PresetName = Literal["etsi", "web-pki"]
 UnknownPolicy = Literal["unauthorized", "unknown", "revoked"]
 
-_BR: Final = "BR 4.9.9, 4.9.10 in older versions"
+_BR: Final = "CA/B BR §4.9.9, in older versions §4.9.10"
 _LEAST: Final = timedelta(hours=8)
 _MOST: Final = timedelta(days=10)
 _SHORT: Final = timedelta(hours=16)  # below it other rules hold for the refresh
@@ -121,7 +121,7 @@ def _web_pki(policy: StatusPolicy) -> Iterator[Broken]:
         rule = f"web-pki: renewed within 4 days of thisUpdate ({_BR})"
         yield Broken(f"{refresh} is too long", rule, "ocsp_refresh", _VALIDITY)
     if policy.unknown == "revoked":
-        rule = "web-pki: no certificateHold (BR 4.9.13, 7.2.2, 7.3), the reason that it goes with"
+        rule = "web-pki: no certificateHold (CA/B BR §4.9.13, §7.2.2, §7.3), the reason that it has"
         yield Broken("'revoked' is not allowed", rule, "ocsp_unknown", _PRESET)
 
 

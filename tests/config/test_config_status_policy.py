@@ -71,12 +71,12 @@ def test_what_is_set_stands_beside_the_preset(tmp_path: Path, text: str, want: S
     assert policy(tmp_path, text) == want
 
 
-BR = "(BR 4.9.9, 4.9.10 in older versions)"
+BR = "(CA/B BR §4.9.9, in older versions §4.9.10)"
 SPAN = f"web-pki: a response is valid for 8 hours to 10 days {BR}"
 HALF = f"web-pki: valid for less than 16 hours, renewed before half of it is over {BR}"
 AHEAD = f"web-pki: valid for 16 hours or more, renewed 8 hours before nextUpdate {BR}"
 LATEST = f"web-pki: renewed within 4 days of thisUpdate {BR}"
-HOLD = "web-pki: no certificateHold (BR 4.9.13, 7.2.2, 7.3), the reason that it goes with"
+HOLD = "web-pki: no certificateHold (CA/B BR §4.9.13, §7.2.2, §7.3), the reason that it has"
 BEYOND = "etsi: status is told beyond the end of validity (eIDAS article 24(4), EN 319 411-2 §6.3.10)"
 
 

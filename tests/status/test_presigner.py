@@ -448,7 +448,7 @@ class TestRefreshing:
         with monkeypatch.context() as patch:
             patch.setattr(plane.core.signer, "sign_many", fail)
             assert not await plane.presigner.attempt()
-        assert plane.presigner.oldest_response_age_s() > 18 * 3600  # as the alert OCSPResponsesOld has it
+        assert plane.presigner.oldest_response_age_s() > 14 * 3600  # as the alert OCSPResponsesOld has it
         assert await plane.presigner.attempt()
         assert entry(plane, record.serial).this_update == int(clock.now().timestamp())
         assert plane.presigner.oldest_response_age_s() == 0
