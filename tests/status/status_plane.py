@@ -17,6 +17,7 @@ from cryptography.x509 import ocsp
 from pkiserver.core import Core
 from pkiserver.status.fresh import FreshResponses, UnknownPolicy
 from pkiserver.status.presigner import Presigner
+from pkiserver.status.presigner_health import PresignerHealth
 from pkiserver.status.slow_path import keyless_answer, signing_answer
 from pkiserver.web.http_messages import HTTPReply, HTTPRequest
 from pkiserver.web.ocsp import OCSPResponder
@@ -53,6 +54,7 @@ class StatusPlane:
             refresh=refresh,
             hashes=hash_names,
         )
+        self.health = PresignerHealth(self.presigner, core.clock)
 
     def fresh(self, *, echo_nonce: bool = True, unknown: UnknownPolicy = "unauthorized") -> FreshResponses:
         """Who signs on request, with one policy for all authorities."""
