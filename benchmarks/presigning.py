@@ -81,6 +81,7 @@ async def _measure(folder: Path, count: int) -> tuple[float, float]:
             pids = [pid for pid in (core.signer.pid,) if pid is not None]
             ours, theirs = time.process_time(), cpu_s(pids)
             await presigner.prepare()
+            await presigner.work()
             used = time.process_time() - ours + cpu_s(pids) - theirs
             entries = table.count()
             table.close()

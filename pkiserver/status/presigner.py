@@ -5,34 +5,41 @@ kinds of work one after the other, so that a refresh never overwrites the answer
 """
 
 import asyncio
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Final
 
 import structlog
 
 from config.status_policy import StatusPolicy
-from pkiserver.ca.authorities import Authorities, Authority
+from pkiserver.ca.authorities import Authorities
 from pkiserver.clock import Clock
 from pkiserver.errors import PKIServerError, UnavailableError
+from pkiserver.progress import Progress
 from pkiserver.signer.client import Signer
-from pkiserver.status.refresh_cycle import EVERY_SERIAL, SLOT_STARTS, RefreshCycle
+from pkiserver.status.refresh_cycle import EVERY_SERIAL, IN_TABLE_ORDER, SLOT_STARTS
+from pkiserver.status.refresh_progress import RefreshProgress
 from pkiserver.status.retention import told_from_s
 from pkiserver.status.signing_batches import SigningBatches
+from pkiserver.status.signing_round import PresignRequest, SigningRound
 from pkiserver.storage import Storage
 from protocols.asn1.der import integer_content
 from protocols.ocsp.request import DEFAULT_HASHES
-from store import certificates, facts, status_events
+from store import certificates, status_events
 from store.database import Transaction
 from store.errors import StorageError
 from store.records import StatusEventRecord, StatusRecord
-from store.response_entries import ResponseEntry, response_key
+from store.response_entries import response_key
 from store.response_writer import ResponseTableWriter
+from store.responses import SampledTimes
 
 BATCH: Final = 1024  # responses signed and committed in one go; an event waits for one batch, 50 ms
 PATIENCE_S: Final = 1.0  # what an acknowledgement waits at most for its status to be served
 POLL_S: Final = 1.0  # looks for due work at least this often
-_MARK_FACT: Final = "presigner-mark"  # of each authority, by its number
+CATCH_UP_S: Final = 5.0  # what a start waits at most for every event to be shown
+SETTLE_S: Final = 0.5  # and then for what is due to be signed
+Store = Callable[[Sequence[tuple[bytes, bytes]]], object]  # puts packed entries somewhere
 _log = structlog.get_logger("pkiserver.presigner")
 
 
@@ -56,21 +63,29 @@ class Presigner:
         self._authorities = authorities
         self._table = table
         self._policies = policies
-        self._hashes = tuple(hashes)
+        self._progress = RefreshProgress(authorities, policies, hashes)
         self._batches = SigningBatches(
             signer=signer, authorities=authorities, table=table, policies=policies, hashes=hashes
         )
         self._wake = asyncio.Event()
-        self._filling = False
-        self._slots: dict[int, int] = {}  # of each authority the last one whose responses were signed anew
         self._prepared = False
         self._replaced = False  # a former generation of the table may still be there
+        self._requests: list[PresignRequest] = []
         self.position = 0  # the last event that the table shows
+        self.astray = False
+        """The table is of no state of the store (it is new, or a backup was restored): it is made anew."""
+        self.round = SigningRound([])
         self.failure: str | None = None
         self._followed = asyncio.Condition()
+        self._up_to_date = asyncio.Event()
+        self._first_round = asyncio.Event()
 
     def notify(self) -> None:
         """Say that there are new events."""
+        self._wake.set()
+
+    def introduce(self) -> None:
+        """Say that authorities or responders changed."""
         self._wake.set()
 
     async def wait_for(self, sequence: int) -> None:
@@ -80,33 +95,35 @@ class Presigner:
             async with asyncio.timeout(PATIENCE_S), self._followed:
                 await self._followed.wait_for(lambda: self.position >= sequence)
 
-    def oldest_response_age_s(self) -> float:
-        """Return the age of the oldest response, by what the table holds: one of each slot is looked at.
+    async def settle(self) -> None:
+        """Return when the table is whole, shows every event and nothing is due, or when that was tried.
 
-        One that a clock ahead signed counts as one that has run out: nobody can use it.
+        Also after `CATCH_UP_S`, or `SETTLE_S` after every event is shown: the rest may take minutes.
         """
-        return max((age for age, _ in self._ages_s()), default=0.0)
+        for done, patience_s in ((self._up_to_date, CATCH_UP_S), (self._first_round, SETTLE_S)):
+            with suppress(TimeoutError):
+                await asyncio.wait_for(done.wait(), patience_s)
 
-    def oldest_next_update_s(self) -> float:
-        """Return when the first responses end, by the cycles, as Unix time: until then all are answered."""
-        left = min((validity - age for age, validity in self._ages_s()), default=0.0)
-        return self._clock.now().timestamp() + left
+    async def presign(self, *, everything: bool, authority: int | None, progress: Progress) -> int:
+        """Sign what is due, or everything, in the next round; return how many responses that round signed.
 
-    def _ages_s(self) -> Iterator[tuple[float, float]]:
-        """Yield of each authority the age of its oldest response, and how long one is valid."""
-        now = self._clock.now().timestamp()
-        for authority in self._authorities:
-            validity = self._policy(authority).validity.total_seconds()
-            found = self._table.oldest_and_newest(response_key(authority.id, one) for one in SLOT_STARTS)
-            oldest, newest = found or (now, now)
-            ahead = newest > now + self._cycle(authority).slot_s
-            yield max(now - oldest, validity if ahead else 0.0), validity
+        `UnavailableError` where it cannot be done now. `run` does it.
+        """
+        request = PresignRequest(everything, authority, progress)
+        self._requests.append(request)
+        self._wake.set()
+        return await request.signed
 
-    def _policy(self, authority: Authority) -> StatusPolicy:
-        return self._policies[authority.name]
+    def times(self) -> SampledTimes | None:
+        """Return the times of what the table holds: one response of each slot is looked at; None for none."""
+        return self._table.sample(
+            response_key(authority.id, serial) for authority in self._authorities for serial in SLOT_STARTS
+        )
 
-    def _cycle(self, authority: Authority) -> RefreshCycle:
-        return RefreshCycle(self._policy(authority).refresh)
+    def from_the_future(self, times: SampledTimes) -> bool:
+        """Tell whether a clock that was ahead signed some of these: nobody can use them."""
+        slot_s = max((self._progress.cycle(one).slot_s for one in self._authorities), default=0.0)
+        return times.newest_this_update > self._clock.now().timestamp() + slot_s
 
     async def prepare(self) -> None:
         """Tell the table of issuers and responders and find where the work stopped."""
@@ -114,25 +131,31 @@ class Presigner:
             self._batches.voice(authority.id, self._clock.now())
         self.position = self._table.position()
         head = await self._storage.read(status_events.head)
-        self._slots = await self._storage.read(self._marked_slots)
-        if self.position > head or (self.position == 0 and head > 0):
-            await self._start_anew(head)
+        await self._storage.read(self._progress.load)
+        self.astray = self.position > head or (self.position == 0 and head > 0)
+        if self.astray:
+            tell = _log.warning if self._table.count() else _log.info
+            tell("response-table-filled-anew", table_position=self.position, store_head=head)
+            self.position = head
         self._prepared = True
 
     async def run(self) -> None:
         """Work until cancelled; what cannot be done now is tried again a second later."""
-        while True:
-            self._wake.clear()
-            if not await self.attempt():
-                await asyncio.sleep(POLL_S)
-                continue
-            try:
-                await asyncio.wait_for(self._wake.wait(), POLL_S)
-            except TimeoutError:
-                continue
+        try:
+            while True:
+                self._wake.clear()
+                if not await self.attempt():
+                    await asyncio.sleep(POLL_S)
+                    continue
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._wake.wait(), POLL_S)
+        finally:
+            for one in (*self.round.requests, *self._requests):
+                one.fail("the server stops")
 
     async def attempt(self) -> bool:
         """Do the work that is due; False when it cannot be done now, and `failure` says why."""
+        self.round, self._requests = SigningRound(self._requests), []
         try:
             if not self._prepared:
                 await self.prepare()
@@ -141,26 +164,33 @@ class Presigner:
             if self.failure is None:
                 _log.error("presigner-stopped", reason=str(error))
             self.failure = str(error)
-            return False
-        if self.failure is not None:
-            _log.info("presigner-resumed")
+        else:
+            if self.failure is not None:
+                _log.info("presigner-resumed")
             self.failure = None
-        return True
+        self.round.end(self.failure)
+        self._up_to_date.set()
+        self._first_round.set()
+        return self.failure is None
 
     async def work(self) -> None:
-        """Bring the table up to the newest event, then sign what is due in the cycle."""
+        """Bring the table up to the newest event, then sign what is due in the cycle or was asked for."""
+        if self.astray or self.round.all_anew:
+            await self._build()
         await self._fill()
         await self._follow()
+        self._up_to_date.set()
+        for authority in sorted(self.round.authorities_anew()):
+            await self._sign_all(authority, IN_TABLE_ORDER)
         await self._refresh()
         if self._replaced:
             self._replaced = not await asyncio.to_thread(self._table.sweep)
+        self._require_voices()
+
+    def _require_voices(self) -> None:
         if self._batches.silent:
             names = ", ".join(sorted(self._authorities.with_id(one).name for one in self._batches.silent))
             raise UnavailableError(f"the OCSP signer of {names} is missing or has expired")
-
-    def introduce(self) -> None:
-        """Say that authorities or responders changed."""
-        self._wake.set()
 
     async def _fill(self) -> None:
         """Sign everything of the authorities that nobody could speak for some time ago."""
@@ -168,79 +198,82 @@ class Presigner:
             self._batches.silent.discard(authority)
             if self._batches.voice(authority, self._clock.now()) is not None:
                 try:
-                    await self._sign_range(authority, *EVERY_SERIAL)
+                    await self._sign_all(authority, [EVERY_SERIAL])
                 except BaseException:
                     self._batches.silent.add(authority)
                     raise
 
-    async def _start_anew(self, head: int) -> None:
-        """Fill a new table from the store: there is none, or it is of another state of the store (a backup).
+    async def _build(self) -> None:
+        """Make a new table from the store, and have it served when it is whole.
 
-        What is there is served until the new one is whole, and hears of every change meanwhile.
+        What is there is served until then, and hears of every change meanwhile; the new one, in the end.
         """
-        tell = _log.warning if self._table.count() else _log.info
-        tell("response-table-filled-anew", table_position=self.position, store_head=head)
-        self.position = head
-        now = self._clock.now()
-        self._filling = True  # a table that was filled in part only must not look like a whole one
+        since, began = self.position, self._clock.now()
         self._table.build()
         try:
             for authority in list(self._authorities):
-                await self._sign_range(authority.id, *EVERY_SERIAL)
-            self._table.swap(position=self.position)
+                await self._sign_all(authority.id, IN_TABLE_ORDER, self._table.add)
+            while events := await self._events_after(since):
+                await self._sign(await self._statuses_of(events), self._table.add)
+                since = events[-1].sequence
+            if not self.astray:  # the new table would lack responses that the present one still has
+                self._require_voices()
+            await self._at_rest(partial(self._table.finish, position=since))
+            self._table.swap()
         except BaseException:
             self._table.abandon()
             raise
-        self._filling, self._replaced = False, True
-        self._slots = {one.id: self._cycle(one).slot_at(now) for one in self._authorities}
-        await self._storage.write(self._put_marks)
+        self.astray, self._replaced = False, True
+        await self._show(since)
+        for authority in self._authorities:
+            self._progress.signed(authority, began)
+        await self._note_progress()
 
     async def _follow(self) -> None:
-        while events := await self._storage.read(lambda tx: status_events.after(tx, self.position, BATCH)):
-            position = None if self._filling else events[-1].sequence
-            await self._sign(await self._statuses_of(events), position=position)
-            self.position = events[-1].sequence
-            async with self._followed:
-                self._followed.notify_all()
+        while events := await self._events_after(self.position):
+            # A table that is astray must not look like one that is not.
+            position = None if self.astray else events[-1].sequence
+            await self._sign(await self._statuses_of(events), partial(self._table.put, position=position))
+            await self._show(events[-1].sequence)
+
+    async def _show(self, position: int) -> None:
+        """Say that the table shows every event up to this one."""
+        self.position = position
+        async with self._followed:
+            self._followed.notify_all()
 
     async def _refresh(self) -> None:
-        before = dict(self._slots)
+        """Sign what is due of each authority."""
+        signed = False
         for authority in list(self._authorities):
-            await self._refresh_of(authority)
-        if self._slots != before:
-            await self._storage.write(self._put_marks)
+            now = self._clock.now()
+            if ranges := self._progress.due(authority, now):
+                await self._sign_all(authority.id, ranges)
+                self._progress.signed(authority, now)
+                signed = True
+        if signed:
+            await self._note_progress()
 
-    async def _refresh_of(self, authority: Authority) -> None:
-        """Sign what is due of one authority; each has a cycle of its own."""
-        cycle, signed = self._cycle(authority), self._slots.get(authority.id, 0)
-        current = cycle.slot_at(self._clock.now())
-        ranges = cycle.due(signed, current)
-        if ranges and cycle.from_the_future(signed, current):
-            _log.warning("responses-from-the-future", ca=authority.name, slots_ahead=signed - current)
+    async def _note_progress(self) -> None:
+        await self._storage.write(lambda tx: self._progress.store(tx, self._batches.silent))
+
+    async def _sign_all(
+        self, authority: int, ranges: Sequence[tuple[int, int]], store: Store | None = None
+    ) -> None:
+        """Sign what is in these ranges of serials, and between batches what events tell of."""
         for low, high in ranges:
-            await self._sign_range(authority.id, low, high)
-        if ranges:
-            self._slots[authority.id] = current
+            self.round.planned += await self._storage.read(
+                lambda tx, low=low, high=high: certificates.count_in_range(tx, authority, low, high)  # type: ignore[misc]
+            )
+        for low, high in ranges:
+            start = low
+            while statuses := await self._statuses_in(authority, start, high):
+                await self._sign(statuses, store or self._table.put)
+                start = statuses[-1].serial + 1
+                await self._follow()
 
-    def _marked_slots(self, tx: Transaction) -> dict[int, int]:
-        return {
-            one.id: self._cycle(one).slot_of(facts.get(tx, f"{_MARK_FACT}-{one.id}"), self._hashes)
-            for one in self._authorities
-        }
-
-    def _put_marks(self, tx: Transaction) -> None:
-        """Note how far each authority is; not of those with answers missing, which begin again."""
-        for authority in self._authorities:
-            if authority.id in self._slots and authority.id not in self._batches.silent:
-                mark = self._cycle(authority).mark(self._slots[authority.id], self._hashes)
-                facts.put(tx, f"{_MARK_FACT}-{authority.id}", mark)
-
-    async def _sign_range(self, authority: int, low: int, high: int) -> None:
-        start = low
-        while statuses := await self._statuses_in(authority, start, high):
-            await self._sign(statuses, position=None)
-            start = statuses[-1].serial + 1
-            await self._follow()
+    async def _events_after(self, sequence: int) -> list[StatusEventRecord]:
+        return await self._storage.read(lambda tx: status_events.after(tx, sequence, BATCH))
 
     async def _statuses_in(self, authority: int, low: int, high: int) -> list[StatusRecord]:
         return await self._storage.read(
@@ -248,39 +281,31 @@ class Presigner:
         )
 
     async def _statuses_of(self, events: Sequence[StatusEventRecord]) -> list[StatusRecord]:
-        named = {(event.authority, event.serial) for event in events}
+        named = sorted({(event.authority, event.serial) for event in events})
 
         def read(tx: Transaction) -> list[StatusRecord]:
             return [found for name in named if (found := certificates.status(tx, *name))]
 
         return await self._storage.read(read)
 
-    async def _sign(self, statuses: Sequence[StatusRecord], *, position: int | None) -> None:
-        """Sign a batch and put it into the table, with its position; what is told no more leaves it."""
+    async def _sign(self, statuses: Sequence[StatusRecord], store: Store) -> None:
+        """Sign a batch and store it in one transaction; what is told of no more leaves the table before."""
         now = self._clock.now()  # once: what speaks now must not have expired a moment later
-        from_s = {one.id: told_from_s(self._policy(one), now) for one in self._authorities}
+        from_s = {one.id: told_from_s(self._policies[one.name], now) for one in self._authorities}
         gone = [one for one in statuses if one.not_after_s < from_s[one.authority]]
         if gone:
             statuses = [one for one in statuses if one.not_after_s >= from_s[one.authority]]
-        await self._put(await self._batches.entries(statuses, now), gone, position)
+            keys = [response_key(one.authority, integer_content(one.serial)) for one in gone]
+            await self._at_rest(partial(self._table.delete, keys))
+        entries = await self._batches.entries(statuses, now)
+        await self._at_rest(partial(store, entries))
+        self.round.count(len(entries))
 
-    async def _put(
-        self,
-        entries: Sequence[tuple[bytes, ResponseEntry]],
-        gone: Iterable[StatusRecord],
-        position: int | None,
-    ) -> None:
-        """Store entries; where this is cancelled, only once the table is at rest and may be closed."""
-        keys = [response_key(one.authority, integer_content(one.serial)) for one in gone]
-
-        def store() -> None:
-            if keys:
-                self._table.delete(keys)
-            self._table.put(entries, position=position)
-
-        putting = asyncio.ensure_future(asyncio.to_thread(store))
+    async def _at_rest(self, write: Callable[[], object]) -> None:
+        """Write to the table; where this is cancelled, return once it is at rest and may be closed."""
+        writing = asyncio.ensure_future(asyncio.to_thread(write))
         try:
-            await asyncio.shield(putting)
+            await asyncio.shield(writing)
         except asyncio.CancelledError:
-            await asyncio.wait((putting,))
+            await asyncio.wait((writing,))
             raise

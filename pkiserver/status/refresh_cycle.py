@@ -15,6 +15,9 @@ from protocols.asn1.der import integer_content
 
 SLOTS: Final = 1440  # of a cycle: at 12 hours one every 30 seconds
 EVERY_SERIAL: Final = (0, 1 << SERIAL_BITS)  # the range of all
+# All as the keys of the table have them: a serial of fewer octets stands among the others, and comes last.
+_FEWER_OCTETS: Final = 1 << (SERIAL_BITS - 8)
+IN_TABLE_ORDER: Final = ((_FEWER_OCTETS, 1 << SERIAL_BITS), (0, _FEWER_OCTETS))
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,4 +70,5 @@ def _slot_start(slot: int) -> int:
     return (slot << SERIAL_BITS) // SLOTS
 
 
-SLOT_STARTS: Final = tuple(integer_content(_slot_start(slot)) for slot in range(SLOTS))
+# As keys of the table have them, and in their order: a number of fewer octets stands among the others.
+SLOT_STARTS: Final = sorted(integer_content(_slot_start(slot)) for slot in range(SLOTS))

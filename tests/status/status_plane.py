@@ -19,6 +19,7 @@ from config.status_policy import PRESETS, StatusPolicy, UnknownPolicy
 from pkiserver.core import Core
 from pkiserver.status.fresh import FreshResponses
 from pkiserver.status.presigner import Presigner
+from pkiserver.status.presigner_health import PresignerHealth
 from pkiserver.status.slow_path import keyless_answer, signing_answer
 from pkiserver.web.http_messages import HTTPReply, HTTPRequest
 from pkiserver.web.ocsp import OCSPResponder
@@ -54,6 +55,7 @@ class StatusPlane:
             policies=self.policies,
             hashes=hash_names,
         )
+        self.health = PresignerHealth(self.presigner, core.clock)
 
     def fresh(self, *, echo_nonce: bool = True, unknown: UnknownPolicy = "unauthorized") -> FreshResponses:
         """Who signs on request, and says the same of unknown serials for all authorities."""

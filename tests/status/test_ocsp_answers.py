@@ -359,6 +359,7 @@ async def test_cert_ids_by_the_configured_hashes(
             core, core.home.path / f"table-{known}-{len(names)}", hash_names=names
         ) as plane:
             await plane.presigner.prepare()
+            await plane.presigner.work()
             want = OCSPResponseStatus.SUCCESSFUL if known else UNAUTHORIZED
             request = plane.request("infrastructure", record.serial, algorithm)
             assert parsed(plane.answer(request))[0] is want

@@ -79,9 +79,9 @@ class TestCycles:
             times: list[tuple[int, int]] = []
             original = plane.presigner._sign
 
-            async def noting(statuses: Any, *, position: int | None) -> None:
+            async def noting(statuses: Any, store: Any) -> None:
                 times.extend((status.authority, status.serial) for status in statuses)
-                await original(statuses, position=position)
+                await original(statuses, store)
 
             monkeypatch.setattr(plane.presigner, "_sign", noting)
             await work_for(plane, clock, 24 * HOUR)
@@ -106,15 +106,15 @@ class TestCycles:
         async with status_plane(core, policies=policies) as plane:
             await issue(core)
             assert await plane.presigner.attempt()
-            assert plane.presigner.oldest_response_age_s() == 0
-            assert plane.presigner.oldest_next_update_s() == (clock.now() + 12 * HOUR).timestamp()
+            assert plane.health.oldest_response_age_s() == 0
+            assert plane.health.oldest_next_update_s() == (clock.now() + 12 * HOUR).timestamp()
             await work_for(plane, clock, 24 * HOUR)
-            assert plane.presigner.oldest_response_age_s() == 24 * 3600
-            left_s = plane.presigner.oldest_next_update_s() - clock.now().timestamp()
+            assert plane.health.oldest_response_age_s() == 24 * 3600
+            left_s = plane.health.oldest_next_update_s() - clock.now().timestamp()
             assert 5.5 * 3600 <= left_s <= 12 * 3600
             clock.advance(13 * HOUR)
-            assert plane.presigner.oldest_response_age_s() == 37 * 3600
-            assert plane.presigner.oldest_next_update_s() < clock.now().timestamp()
+            assert plane.health.oldest_response_age_s() == 37 * 3600
+            assert plane.health.oldest_next_update_s() < clock.now().timestamp()
 
     async def test_another_refresh_of_one_authority_leaves_the_others(
         self, core: Core, issue: "Issue", clock: "FakeClock"
