@@ -117,11 +117,15 @@ def statuses_in_range(tx: Transaction, authority: int, low: int, high: int, limi
     return [_status(row) for row in rows]
 
 
-def count_in_range(tx: Transaction, authority: int, low: int, high: int) -> int:
-    """Return how many certificates have low <= serial < high; takes 50 ms a million."""
+def count_in_range(tx: Transaction, authority: int, low: int, high: int, not_after_s: int) -> int:
+    """Return how many certificates have low <= serial < high and are valid until then, or longer.
+
+    Takes 50 ms a million; `not_after_s` is in Unix seconds.
+    """
     row = tx.one(
-        "SELECT count(*) FROM certificates WHERE authority = ? AND serial >= ? AND serial < ?",
-        (authority, serial_to_blob(low), serial_to_blob(high)),
+        "SELECT count(*) FROM certificates"
+        " WHERE authority = ? AND serial >= ? AND serial < ? AND not_after >= ?",
+        (authority, serial_to_blob(low), serial_to_blob(high), not_after_s),
     )
     return int(row[0]) if row else 0
 

@@ -7,6 +7,7 @@ kinds of work one after the other, so that a refresh never overwrites the answer
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from datetime import datetime
 from functools import partial
 from typing import Final
 
@@ -261,10 +262,10 @@ class Presigner:
         self, authority: int, ranges: Sequence[tuple[int, int]], store: Store | None = None
     ) -> None:
         """Sign what is in these ranges of serials, and between batches what events tell of."""
+        from_s = self._told_from_s(self._clock.now())[authority]
         for low, high in ranges:
-            self.round.planned += await self._storage.read(
-                lambda tx, low=low, high=high: certificates.count_in_range(tx, authority, low, high)  # type: ignore[misc]
-            )
+            count = partial(certificates.count_in_range, authority=authority, low=low, high=high)
+            self.round.planned += await self._storage.read(partial(count, not_after_s=from_s))
         for low, high in ranges:
             start = low
             while statuses := await self._statuses_in(authority, start, high):
@@ -291,7 +292,7 @@ class Presigner:
     async def _sign(self, statuses: Sequence[StatusRecord], store: Store) -> None:
         """Sign a batch and store it in one transaction; what is told of no more leaves the table before."""
         now = self._clock.now()  # once: what speaks now must not have expired a moment later
-        from_s = {one.id: told_from_s(self._policies[one.name], now) for one in self._authorities}
+        from_s = self._told_from_s(now)
         gone = [one for one in statuses if one.not_after_s < from_s[one.authority]]
         if gone:
             statuses = [one for one in statuses if one.not_after_s >= from_s[one.authority]]
@@ -300,6 +301,10 @@ class Presigner:
         entries = await self._batches.entries(statuses, now)
         await self._at_rest(partial(store, entries))
         self.round.count(len(entries))
+
+    def _told_from_s(self, now: datetime) -> dict[int, int]:
+        """Return of each authority the notAfter from which on certificates have their status told."""
+        return {one.id: told_from_s(self._policies[one.name], now) for one in self._authorities}
 
     async def _at_rest(self, write: Callable[[], object]) -> None:
         """Write to the table; where this is cancelled, return once it is at rest and may be closed."""

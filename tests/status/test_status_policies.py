@@ -206,6 +206,7 @@ class TestRetention:
             assert await plane.presigner.attempt()
             assert not has_entry(plane, record)
             assert has_entry(plane, current)
+            assert plane.presigner.round.planned == plane.presigner.round.signed == plane.table.count()
 
     async def test_a_longer_retention_brings_them_back(
         self, opened: Opened, issue: "Issue", clock: "FakeClock"
