@@ -5,23 +5,25 @@ kinds of work one after the other, so that a refresh never overwrites the answer
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from datetime import timedelta
 from functools import partial
 from typing import Final
 
 import structlog
 
-from pkiserver.ca.authorities import Authorities
+from config.status_policy import StatusPolicy
+from pkiserver.ca.authorities import Authorities, Authority
 from pkiserver.clock import Clock
 from pkiserver.errors import PKIServerError, UnavailableError
 from pkiserver.progress import Progress
 from pkiserver.signer.client import Signer
 from pkiserver.status.refresh_cycle import EVERY_SERIAL, IN_TABLE_ORDER, SLOT_STARTS, RefreshCycle
+from pkiserver.status.retention import told_from_s
 from pkiserver.status.signing_batches import SigningBatches
 from pkiserver.status.signing_round import PresignRequest, SigningRound
 from pkiserver.storage import Storage
+from protocols.asn1.der import integer_content
 from protocols.ocsp.request import DEFAULT_HASHES
 from store import certificates, facts, status_events
 from store.database import Transaction
@@ -36,9 +38,9 @@ PATIENCE_S: Final = 1.0  # what an acknowledgement waits at most for its status 
 POLL_S: Final = 1.0  # looks for due work at least this often
 CATCH_UP_S: Final = 5.0  # what a start waits at most for every event to be shown
 SETTLE_S: Final = 0.5  # and then for what is due to be signed
-_SLOT_FACT: Final = "presigner-slot"
-_HASHES_FACT: Final = "presigner-hashes"
-Store = Callable[[Sequence[tuple[bytes, bytes]]], object]  # puts packed entries somewhere
+_MARK_FACT: Final = "presigner-mark"  # of each authority, by its number
+# Stores packed entries, and has those with these keys gone.
+Store = Callable[[Sequence[tuple[bytes, bytes]], Sequence[bytes]], None]
 _log = structlog.get_logger("pkiserver.presigner")
 
 
@@ -53,22 +55,21 @@ class Presigner:
         clock: Clock,
         authorities: Authorities,
         table: ResponseTableWriter,
-        validity: timedelta,
-        refresh: timedelta,
+        policies: Mapping[str, StatusPolicy],
         hashes: Sequence[str] = DEFAULT_HASHES,
     ) -> None:
+        """Take what it works with; `policies` says by name how the status of an authority is told."""
         self._storage = storage
         self._clock = clock
         self._authorities = authorities
         self._table = table
+        self._policies = policies
         self._hashes = tuple(hashes)
-        self._cycle = RefreshCycle(refresh)
-        self._slot_fact = f"{_SLOT_FACT}-{self._cycle.slot_s:g}"
         self._batches = SigningBatches(
-            signer=signer, authorities=authorities, table=table, validity=validity, hashes=hashes
+            signer=signer, authorities=authorities, table=table, policies=policies, hashes=hashes
         )
         self._wake = asyncio.Event()
-        self._slot = 0  # the last slot, counted from the epoch, whose responses were signed anew
+        self._slots: dict[int, int] = {}  # of each authority the last one whose responses were signed anew
         self._prepared = False
         self._replaced = False  # a former generation of the table may still be there
         self._requests: list[PresignRequest] = []
@@ -115,15 +116,22 @@ class Presigner:
         self._wake.set()
         return await request.signed
 
-    def times(self) -> SampledTimes | None:
-        """Return the times of what the table holds: one response of each slot is looked at; None for none."""
-        return self._table.sample(
-            response_key(authority.id, serial) for authority in self._authorities for serial in SLOT_STARTS
-        )
+    def times(self) -> Iterator[tuple[SampledTimes, bool]]:
+        """Yield of each authority the times of its responses: one of each slot is looked at.
 
-    def from_the_future(self, times: SampledTimes) -> bool:
-        """Tell whether a clock that was ahead signed some of these: nobody can use them."""
-        return times.newest_this_update > self._clock.now().timestamp() + self._cycle.slot_s
+        And whether a clock that was ahead signed some of them: nobody can use those.
+        """
+        now = self._clock.now().timestamp()
+        for authority in self._authorities:
+            times = self._table.sample(response_key(authority.id, one) for one in SLOT_STARTS)
+            if times is not None:
+                yield times, times.newest_this_update > now + self._cycle(authority).slot_s
+
+    def _policy(self, authority: Authority) -> StatusPolicy:
+        return self._policies[authority.name]
+
+    def _cycle(self, authority: Authority) -> RefreshCycle:
+        return RefreshCycle(self._policy(authority).refresh)
 
     async def prepare(self) -> None:
         """Tell the table of issuers and responders and find where the work stopped."""
@@ -131,10 +139,7 @@ class Presigner:
             self._batches.voice(authority.id, self._clock.now())
         self.position = self._table.position()
         head = await self._storage.read(status_events.head)
-        slot = await self._storage.read(lambda tx: facts.get(tx, self._slot_fact))
-        hashes = await self._storage.read(lambda tx: facts.get(tx, _HASHES_FACT))
-        same = (hashes or ",".join(DEFAULT_HASHES)) == ",".join(self._hashes)
-        self._slot = int(slot or 0) if same else 0  # with others than before, all is signed anew
+        self._slots = await self._storage.read(self._marked_slots)
         self.astray = self.position > head or (self.position == 0 and head > 0)
         if self.astray:
             tell = _log.warning if self._table.count() else _log.info
@@ -211,13 +216,13 @@ class Presigner:
 
         What is there is served until then, and hears of every change meanwhile; the new one, in the end.
         """
-        since, current = self.position, self._cycle.slot_at(self._clock.now())
+        since, now = self.position, self._clock.now()
         self._table.build()
         try:
             for authority in list(self._authorities):
-                await self._sign_all(authority.id, IN_TABLE_ORDER, self._table.add)
+                await self._sign_all(authority.id, IN_TABLE_ORDER, self._add)
             while events := await self._events_after(since):
-                await self._sign(await self._statuses_of(events), self._table.add)
+                await self._sign(await self._statuses_of(events), self._add)
                 since = events[-1].sequence
             if not self.astray:  # the new table would lack responses that the present one still has
                 self._require_voices()
@@ -228,13 +233,14 @@ class Presigner:
             raise
         self.astray, self._replaced = False, True
         await self._show(since)
-        await self._end_cycle(current)
+        self._slots = {one.id: self._cycle(one).slot_at(now) for one in self._authorities}
+        await self._storage.write(self._put_marks)
 
     async def _follow(self) -> None:
         while events := await self._events_after(self.position):
             # A table that is astray must not look like one that is not.
             position = None if self.astray else events[-1].sequence
-            await self._sign(await self._statuses_of(events), partial(self._table.put, position=position))
+            await self._sign(await self._statuses_of(events), partial(self._replace, position=position))
             await self._show(events[-1].sequence)
 
     async def _show(self, position: int) -> None:
@@ -244,25 +250,35 @@ class Presigner:
             self._followed.notify_all()
 
     async def _refresh(self) -> None:
-        current = self._cycle.slot_at(self._clock.now())
-        ranges = self._cycle.due(self._slot, current)
-        if not ranges:
-            return
-        if self._cycle.from_the_future(self._slot, current):
-            _log.warning("responses-from-the-future", slots_ahead=self._slot - current)
+        before = dict(self._slots)
         for authority in list(self._authorities):
+            await self._refresh_of(authority)
+        if self._slots != before:
+            await self._storage.write(self._put_marks)
+
+    async def _refresh_of(self, authority: Authority) -> None:
+        """Sign what is due of one authority; each has a cycle of its own."""
+        cycle, signed = self._cycle(authority), self._slots.get(authority.id, 0)
+        current = cycle.slot_at(self._clock.now())
+        ranges = cycle.due(signed, current)
+        if ranges and cycle.from_the_future(signed, current):
+            _log.warning("responses-from-the-future", ca=authority.name, slots_ahead=signed - current)
+        if ranges:
             await self._sign_all(authority.id, ranges)
-        await self._end_cycle(current)
+            self._slots[authority.id] = current
 
-    async def _end_cycle(self, slot: int) -> None:
-        """Note that everything up to this slot is signed anew."""
-        self._slot = slot
-        if not self._batches.silent:
-            await self._storage.write(lambda tx: self._put_facts(tx, slot))
+    def _marked_slots(self, tx: Transaction) -> dict[int, int]:
+        return {
+            one.id: self._cycle(one).slot_of(facts.get(tx, f"{_MARK_FACT}-{one.id}"), self._hashes)
+            for one in self._authorities
+        }
 
-    def _put_facts(self, tx: Transaction, slot: int) -> None:
-        facts.put(tx, self._slot_fact, str(slot))
-        facts.put(tx, _HASHES_FACT, ",".join(self._hashes))
+    def _put_marks(self, tx: Transaction) -> None:
+        """Note how far each authority is; not of those with answers missing, which begin again."""
+        for authority in self._authorities:
+            if authority.id in self._slots and authority.id not in self._batches.silent:
+                mark = self._cycle(authority).mark(self._slots[authority.id], self._hashes)
+                facts.put(tx, f"{_MARK_FACT}-{authority.id}", mark)
 
     async def _sign_all(
         self, authority: int, ranges: Sequence[tuple[int, int]], store: Store | None = None
@@ -275,7 +291,7 @@ class Presigner:
         for low, high in ranges:
             start = low
             while statuses := await self._statuses_in(authority, start, high):
-                await self._sign(statuses, store or self._table.put)
+                await self._sign(statuses, store or self._replace)
                 start = statuses[-1].serial + 1
                 await self._follow()
 
@@ -296,11 +312,26 @@ class Presigner:
         return await self._storage.read(read)
 
     async def _sign(self, statuses: Sequence[StatusRecord], store: Store) -> None:
-        """Sign a batch and store it in one transaction."""
+        """Sign a batch and store it; what is told no more is gone."""
         now = self._clock.now()  # once: what speaks now must not have expired a moment later
+        from_s = {one.id: told_from_s(self._policy(one), now) for one in self._authorities}
+        gone = [one for one in statuses if one.not_after_s < from_s[one.authority]]
+        if gone:
+            statuses = [one for one in statuses if one.not_after_s >= from_s[one.authority]]
         entries = await self._batches.entries(statuses, now)
-        await self._at_rest(partial(store, entries))
+        keys = [response_key(one.authority, integer_content(one.serial)) for one in gone]
+        await self._at_rest(partial(store, entries, keys))
         self.round.count(len(entries))
+
+    def _replace(
+        self, entries: Sequence[tuple[bytes, bytes]], gone: Sequence[bytes], *, position: int | None = None
+    ) -> None:
+        if gone:
+            self._table.delete(gone)
+        self._table.put(entries, position=position)
+
+    def _add(self, entries: Sequence[tuple[bytes, bytes]], _gone: Sequence[bytes]) -> None:
+        self._table.add(entries)
 
     async def _at_rest(self, write: Callable[[], object]) -> None:
         """Write to the table; where this is cancelled, return once it is at rest and may be closed."""
