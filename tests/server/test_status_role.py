@@ -340,7 +340,7 @@ def age(home: Home) -> Iterator[None]:
     table.close()
     yield
     table = ResponseTableWriter(home.responses)
-    table.put(entries)
+    table.put((key, entry.pack()) for key, entry in entries)
     table.close()
 
 
