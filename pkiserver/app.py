@@ -25,7 +25,6 @@ from pkiserver.process_limits import connections_for, prepare_process
 from pkiserver.readings import Readings
 from pkiserver.serving import Addresses, Tasks, stop_signal, until_stopped
 from pkiserver.status.fresh import FreshResponses
-from pkiserver.status.presigner import Presigner
 from pkiserver.status.presigner_health import PresignerHealth
 from pkiserver.web.est import est_routes
 from pkiserver.web.https import Listener
@@ -54,15 +53,7 @@ class Server:
         self.metrics = Metrics()
         settings = core.settings
         self.table = ResponseTableWriter(core.home.responses)
-        self.presigner = Presigner(
-            storage=core.storage,
-            signer=core.signer,
-            clock=core.clock,
-            authorities=core.authorities,
-            table=self.table,
-            policies=settings.status_policies,
-            hashes=settings.ocsp.hashes,
-        )
+        self.presigner = core.presigning.make(self.table)
         self.workers = StatusWorkers(
             StatusWorkersSettings(
                 table=core.home.responses,
@@ -121,6 +112,7 @@ class Server:
         await self._recover()
         await self._maintain()
         self._tasks.start("presigner", self.presigner.run())
+        core.presigning.lend(self.presigner)
         await self.presigner.settle()
         await core.crl_publisher.attempt()
         self._listen_for_events()

@@ -123,9 +123,9 @@ class ResponseTable:
             start = found[-1] + b"\x00"
 
     def sample(self, keys: Iterable[bytes]) -> "SampledTimes | None":
-        """Return the times of the responses that stand at or next after these keys, which are in order.
+        """Return the times of the responses at these keys, or next after them and of the same authority.
 
-        None where there is none.
+        The keys are in order. None where there is no response.
         """
         found: list[tuple[int, int]] = []
         last = b""
@@ -133,7 +133,7 @@ class ResponseTable:
             for key in keys:
                 if key > last and cursor.set_range(key):
                     last = cursor.key()
-                    if not last.startswith(SHARED):
+                    if last[:2] == key[:2]:
                         found.append(ENTRY_HEADER.unpack_from(cursor.value())[1:3])
         if not found:
             return None

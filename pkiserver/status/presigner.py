@@ -5,7 +5,7 @@ kinds of work one after the other, so that a refresh never overwrites the answer
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from functools import partial
@@ -40,7 +40,8 @@ PATIENCE_S: Final = 1.0  # what an acknowledgement waits at most for its status 
 POLL_S: Final = 1.0  # looks for due work at least this often
 CATCH_UP_S: Final = 5.0  # what a start waits at most for every event to be shown
 SETTLE_S: Final = 0.5  # and then for what is due to be signed
-Store = Callable[[Sequence[tuple[bytes, bytes]]], object]  # puts packed entries somewhere
+# Stores packed entries, and has those with these keys gone.
+Store = Callable[[Sequence[tuple[bytes, bytes]], Sequence[bytes]], None]
 _log = structlog.get_logger("pkiserver.presigner")
 
 
@@ -115,16 +116,16 @@ class Presigner:
         self._wake.set()
         return await request.signed
 
-    def times(self) -> SampledTimes | None:
-        """Return the times of what the table holds: one response of each slot is looked at; None for none."""
-        return self._table.sample(
-            response_key(authority.id, serial) for authority in self._authorities for serial in SLOT_STARTS
-        )
+    def times(self) -> Iterator[tuple[SampledTimes, bool]]:
+        """Yield of each authority the times of its responses: one of each slot is looked at.
 
-    def from_the_future(self, times: SampledTimes) -> bool:
-        """Tell whether a clock that was ahead signed some of these: nobody can use them."""
-        slot_s = max((self._progress.cycle(one).slot_s for one in self._authorities), default=0.0)
-        return times.newest_this_update > self._clock.now().timestamp() + slot_s
+        And whether a clock that was ahead signed some of them: nobody can use those.
+        """
+        now = self._clock.now().timestamp()
+        for authority in self._authorities:
+            times = self._table.sample(response_key(authority.id, one) for one in SLOT_STARTS)
+            if times is not None:
+                yield times, times.newest_this_update > now + self._progress.cycle(authority).slot_s
 
     async def prepare(self) -> None:
         """Tell the table of issuers and responders and find where the work stopped."""
@@ -209,13 +210,13 @@ class Presigner:
 
         What is there is served until then, and hears of every change meanwhile; the new one, in the end.
         """
-        since, began = self.position, self._clock.now()
+        since, now = self.position, self._clock.now()
         self._table.build()
         try:
             for authority in list(self._authorities):
-                await self._sign_all(authority.id, IN_TABLE_ORDER, self._table.add)
+                await self._sign_all(authority.id, IN_TABLE_ORDER, self._add)
             while events := await self._events_after(since):
-                await self._sign(await self._statuses_of(events), self._table.add)
+                await self._sign(await self._statuses_of(events), self._add)
                 since = events[-1].sequence
             if not self.astray:  # the new table would lack responses that the present one still has
                 self._require_voices()
@@ -227,14 +228,14 @@ class Presigner:
         self.astray, self._replaced = False, True
         await self._show(since)
         for authority in self._authorities:
-            self._progress.signed(authority, began)
+            self._progress.signed(authority, now)
         await self._note_progress()
 
     async def _follow(self) -> None:
         while events := await self._events_after(self.position):
             # A table that is astray must not look like one that is not.
             position = None if self.astray else events[-1].sequence
-            await self._sign(await self._statuses_of(events), partial(self._table.put, position=position))
+            await self._sign(await self._statuses_of(events), partial(self._replace, position=position))
             await self._show(events[-1].sequence)
 
     async def _show(self, position: int) -> None:
@@ -269,7 +270,7 @@ class Presigner:
         for low, high in ranges:
             start = low
             while statuses := await self._statuses_in(authority, start, high):
-                await self._sign(statuses, store or self._table.put)
+                await self._sign(statuses, store or self._replace)
                 start = statuses[-1].serial + 1
                 await self._follow()
 
@@ -290,21 +291,30 @@ class Presigner:
         return await self._storage.read(read)
 
     async def _sign(self, statuses: Sequence[StatusRecord], store: Store) -> None:
-        """Sign a batch and store it in one transaction; what is told of no more leaves the table before."""
+        """Sign a batch and store it; what is told no more is gone."""
         now = self._clock.now()  # once: what speaks now must not have expired a moment later
         from_s = self._told_from_s(now)
         gone = [one for one in statuses if one.not_after_s < from_s[one.authority]]
         if gone:
             statuses = [one for one in statuses if one.not_after_s >= from_s[one.authority]]
-            keys = [response_key(one.authority, integer_content(one.serial)) for one in gone]
-            await self._at_rest(partial(self._table.delete, keys))
         entries = await self._batches.entries(statuses, now)
-        await self._at_rest(partial(store, entries))
+        keys = [response_key(one.authority, integer_content(one.serial)) for one in gone]
+        await self._at_rest(partial(store, entries, keys))
         self.round.count(len(entries))
 
     def _told_from_s(self, now: datetime) -> dict[int, int]:
         """Return of each authority the notAfter from which on certificates have their status told."""
         return {one.id: told_from_s(self._policies[one.name], now) for one in self._authorities}
+
+    def _replace(
+        self, entries: Sequence[tuple[bytes, bytes]], gone: Sequence[bytes], *, position: int | None = None
+    ) -> None:
+        if gone:
+            self._table.delete(gone)
+        self._table.put(entries, position=position)
+
+    def _add(self, entries: Sequence[tuple[bytes, bytes]], _gone: Sequence[bytes]) -> None:
+        self._table.add(entries)
 
     async def _at_rest(self, write: Callable[[], object]) -> None:
         """Write to the table; where this is cancelled, return once it is at rest and may be closed."""
