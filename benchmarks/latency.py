@@ -42,7 +42,7 @@ def _rewrite(path: Path, issuer: Issuer, numbers: list[int], stop: threading.Eve
                     int(until.timestamp()),
                     issuer.template.response_data(number, Good(), now, now, until),
                     bytes(71),
-                ),
+                ).pack(),
             )
             for number in source.sample(numbers, int(REWRITTEN_A_SECOND * PAUSE_S))
         )

@@ -86,7 +86,7 @@ def fill(path: Path, issuer: Issuer, numbers: list[int]) -> None:
                     int(until.timestamp()),
                     issuer.template.response_data(number, Good(), now, now, until),
                     signature,
-                ),
+                ).pack(),
             )
             for number in numbers[start : start + _BATCH]
         )

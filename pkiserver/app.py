@@ -25,7 +25,7 @@ from pkiserver.process_limits import connections_for, prepare_process
 from pkiserver.readings import Readings
 from pkiserver.serving import Addresses, Tasks, stop_signal, until_stopped
 from pkiserver.status.fresh import FreshResponses
-from pkiserver.status.presigner import Presigner
+from pkiserver.status.presigner_health import PresignerHealth
 from pkiserver.status.register import Register
 from pkiserver.status.register_files import RegisterFiles
 from pkiserver.web.est import est_routes
@@ -56,16 +56,7 @@ class Server:
         self.metrics = Metrics()
         settings = core.settings
         self.table = ResponseTableWriter(core.home.responses)
-        self.presigner = Presigner(
-            storage=core.storage,
-            signer=core.signer,
-            clock=core.clock,
-            authorities=core.authorities,
-            table=self.table,
-            validity=settings.ocsp.validity,
-            refresh=settings.ocsp.refresh,
-            hashes=settings.ocsp.hashes,
-        )
+        self.presigner = core.presigning.make(self.table)
         self.workers = StatusWorkers(
             StatusWorkersSettings(
                 table=core.home.responses,
@@ -81,11 +72,13 @@ class Server:
         self.register_files = RegisterFiles(
             storage=core.storage, clock=core.clock, source=self.register, folder=core.home.public / "register"
         )
-        self.readings = Readings(core, self.presigner)
+        self.presigner_health = PresignerHealth(self.presigner, core.clock)
+        self.readings = Readings(core, self.presigner, self.presigner_health)
         self.https: list[Listener] = []
         self.operations: list[Listener] = []
         self._control = ControlServer(core.home, core.commands.run)
         self._tasks = Tasks()
+        self._was_answering = False
 
     def _fresh_responses(self) -> FreshResponses:
         core, ocsp = self.core, self.core.settings.ocsp
@@ -94,15 +87,14 @@ class Server:
             signer=core.signer,
             clock=core.clock,
             authorities=core.authorities,
-            validity=ocsp.validity,
+            policies=core.settings.status_policies,
             echo_nonce=ocsp.nonce == "sign",
-            unknown={name: one.ocsp_unknown for name, one in core.settings.authorities.items()},
             hashes=ocsp.hashes,
         )
 
     def _signing_settings(self) -> SigningSettings:
         settings = self.core.settings
-        signed = {name for name, one in settings.authorities.items() if one.ocsp_unknown != "unauthorized"}
+        signed = {name for name, one in settings.status_policies.items() if one.unknown != "unauthorized"}
         return SigningSettings(
             limit=settings.ocsp.queue,
             echo_nonce=settings.ocsp.nonce == "sign",
@@ -119,27 +111,29 @@ class Server:
         )
 
     async def start(self) -> None:
-        """Recover what a crash left, bring everything up to date and open the doors."""
+        """Recover what a crash left, show every event and open the doors; what takes long goes on behind."""
         core = self.core
         core.home.endpoints.unlink(missing_ok=True)  # of a server that was killed
         core.authorities.get(INFRASTRUCTURE)  # without it there is no certificate to serve HTTPS with
         # None of this stops the start: a full disk or a wrong clock must not keep status from answering.
         await self._recover()
         await self._maintain()
-        await self.presigner.attempt()
+        self._tasks.start("presigner", self.presigner.run())
+        core.presigning.lend(self.presigner)
+        await self.presigner.settle()
         await core.crl_publisher.attempt()
         self._listen_for_events()
-        core.readiness.shows(self._presigner_cause)
+        core.readiness.shows(self.presigner_health.cause)
         core.readiness.shows(self._crl_cause)
         core.readiness.shows(self._signer_cause)
         self.readings.register(self.metrics)
         await self.readings.refresh()
         if self._serves_status:
             register_workers(self.metrics, self.workers)
-            await self.workers.start()
+            self._was_answering = self.presigner_health.has_answers()
+            await self.workers.start(ready=self._was_answering)
         await self._open_listeners()
         await self._control.start()
-        self._tasks.start("presigner", self.presigner.run())
         self._tasks.start("crl-publisher", core.crl_publisher.run())
         self._tasks.start("register", self.register_files.run())
         self._tasks.start("upkeep", self._keep_up())
@@ -240,6 +234,7 @@ class Server:
         while True:
             await asyncio.sleep(UPKEEP_S)
             await self.core.storage_guard.probe()
+            self._tell_load_balancers()
             for cause in self.causes():
                 if was_ready.get(cause.name, True) != cause.ok:
                     log = _log.info if cause.ok else _log.error
@@ -251,6 +246,13 @@ class Server:
             if self.core.clock.now() - maintained_at > MAINTENANCE:
                 maintained_at = self.core.clock.now()
                 await self._maintain()
+
+    def _tell_load_balancers(self) -> None:
+        """Have them turn away while there is no answer to give; a signer that fails takes none away."""
+        answering = self.presigner_health.has_answers()
+        if self._serves_status and answering != self._was_answering:
+            self.workers.set_ready(answering)
+            self._was_answering = answering
 
     async def _maintain(self) -> None:
         await self._attempt(self.core.hierarchy.maintain, self.presigner.introduce)
@@ -285,10 +287,6 @@ class Server:
             await self.readings.refresh()
         except PKIServerError as error:
             _log.error("metrics-not-read", reason=str(error))
-
-    def _presigner_cause(self) -> Cause:
-        failure = self.presigner.failure
-        return Cause("presigner", ok=failure is None, detail=failure or "")
 
     def _crl_cause(self) -> Cause:
         now = self.core.clock.now()

@@ -31,8 +31,11 @@ from pkiserver.readiness import ClockGuard, Readiness, StorageGuard, latest_reco
 from pkiserver.signer.client import Signer
 from pkiserver.signer.settings import SignerSettings
 from pkiserver.status.crl_publisher import CRLPublisher, CRLSchedule
+from pkiserver.status.presigner import Presigner
+from pkiserver.status.presigning import Presigning
 from pkiserver.storage import Storage
 from store.database import Database
+from store.response_writer import ResponseTableWriter
 
 
 @dataclass(slots=True)
@@ -53,6 +56,7 @@ class Core:
     credentials: Credentials
     enrollment: Enrollment
     crl_publisher: CRLPublisher
+    presigning: Presigning
     commands: Commands
     listeners: list[OnEvent]  # awaited after each commit of a status event
     authority_listeners: list[Callable[[], None]]  # called when authorities or responders changed
@@ -179,6 +183,19 @@ async def _compose(
         },
         folder=home.public,
     )
+
+    def make_presigner(table: ResponseTableWriter) -> Presigner:
+        return Presigner(
+            storage=storage,
+            signer=signer,
+            clock=clock,
+            authorities=authorities,
+            table=table,
+            policies=settings.status_policies,
+            hashes=settings.ocsp.hashes,
+        )
+
+    presigning = Presigning(make_presigner, lambda: ResponseTableWriter(home.responses), clock)
     commands = Commands(
         CommandServices(
             storage=storage,
@@ -187,6 +204,7 @@ async def _compose(
             credentials=credentials,
             status_changes=StatusChanges(storage, clock, on_event),
             crl_publisher=crl_publisher,
+            presigning=presigning,
             hierarchy=hierarchy,
             outside_root=OutsideRoot(services, hierarchy),
             server_certificates=server_certificates,
@@ -217,6 +235,7 @@ async def _compose(
             issuance=issuance,
         ),
         crl_publisher=crl_publisher,
+        presigning=presigning,
         commands=commands,
         listeners=listeners,
         authority_listeners=authority_listeners,

@@ -8,6 +8,7 @@ from pkiserver.ca.server_certificates import server_certificate
 from pkiserver.core import Core
 from pkiserver.metrics import Metrics, Reading, Sample
 from pkiserver.status.presigner import Presigner
+from pkiserver.status.presigner_health import PresignerHealth
 from store import audit as audit_chain
 from store import certificates
 
@@ -18,9 +19,10 @@ _Counts = dict[str, dict[str, int]]  # by authority, then by state
 class Readings:
     """Gives the metrics their values; what needs the database is read beforehand, by `refresh`."""
 
-    def __init__(self, core: Core, presigner: Presigner) -> None:
+    def __init__(self, core: Core, presigner: Presigner, health: PresignerHealth) -> None:
         self._core = core
         self._presigner = presigner
+        self._health = health
         self._counts: _Counts = {}
         self._counted_at: datetime | None = None
         self._audit_sequence = 0
@@ -56,12 +58,16 @@ class Readings:
             (Reading.COMMITS, lambda: [Sample(self._core.storage.database.statistics.commits)]),
             (Reading.TRANSACTIONS, lambda: [Sample(self._core.storage.database.statistics.transactions)]),
             (Reading.COMMIT_FAILURES, lambda: [Sample(self._core.storage.database.statistics.failures)]),
-            (Reading.OCSP_OLDEST_RESPONSE, lambda: [Sample(self._presigner.oldest_response_age_s())]),
+            (Reading.OCSP_OLDEST_RESPONSE, lambda: [Sample(self._health.oldest_response_age_s())]),
             (Reading.PRESIGNER_POSITION, lambda: [Sample(self._presigner.position)]),
-            (Reading.OCSP_OLDEST_NEXT_UPDATE, lambda: [Sample(self._presigner.oldest_next_update_s())]),
+            (Reading.OCSP_OLDEST_NEXT_UPDATE, self._oldest_next_update),
         ):
             metrics.read(reading, reader)
         metrics.read_causes(self._core.readiness.causes)
+
+    def _oldest_next_update(self) -> list[Sample]:
+        oldest_s = self._health.oldest_next_update_s()
+        return [] if oldest_s is None else [Sample(oldest_s)]
 
     def _certificates(self) -> Iterator[Sample]:
         for name, counts in self._counts.items():

@@ -6,7 +6,9 @@ wire is the business of `protocols.ocsp`.
 """
 
 import struct
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, NamedTuple, Self
 
 from store.errors import DamagedExportError, StorageError
@@ -68,6 +70,14 @@ class ResponseEntry(NamedTuple):
         if end > len(value):
             raise StorageError("an entry of the response table is damaged")
         return _tuple(cls, (responder, this_update, next_update, value[_ENTRY_OCTETS:end], value[end:]))
+
+
+def pack_entries(
+    responder: int, this_update: int, next_update: int, data: Iterable[bytes], signatures: Iterable[bytes]
+) -> list[bytes]:
+    """Return packed entries that have responder and times in common, as `ResponseEntry.pack` does one."""
+    head = partial(ENTRY_HEADER.pack, responder, this_update, next_update)
+    return [head(len(one)) + one + signature for one, signature in zip(data, signatures, strict=True)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,12 +48,10 @@ def open_to_read(path: Path) -> lmdb.Environment:
     return _of_this_format(path, environment)
 
 
-def open_to_write(path: Path, *, durable: bool = True) -> lmdb.Environment:
-    """Open or make a generation; what is not `durable` must be synchronised in the end."""
+def open_to_write(path: Path) -> lmdb.Environment:
+    """Open or make a generation."""
     with translated(path):
-        environment = lmdb.open(
-            str(path), map_size=MAP_SIZE, max_readers=MAX_READERS, mode=FOLDER_MODE, sync=durable
-        )
+        environment = lmdb.open(str(path), map_size=MAP_SIZE, max_readers=MAX_READERS, mode=FOLDER_MODE)
         environment.reader_check()
         with environment.begin(write=True) as tx:
             tx.put(*FORMAT_RECORD, overwrite=False)

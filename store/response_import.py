@@ -7,12 +7,10 @@ import os
 from pathlib import Path
 from typing import Final
 
-import lmdb
-
 from store.errors import DamagedExportError, StorageError, StorageFullError
-from store.generations import FOLDER_MODE, Generations
+from store.generations import Generations
+from store.response_build import TableBuild
 from store.response_entries import FORMAT_RECORD, check_record, exported_record
-from store.response_environments import MAP_SIZE, MAX_READERS
 
 BATCH: Final = 10_000  # records a transaction
 ROOM: Final = 2  # LMDB's pages are half full at worst
@@ -29,12 +27,12 @@ class TableImport:
         """
         self._generations = Generations(folder)
         self._batch: list[tuple[bytes, bytes]] = []
+        self._has_format = False
         try:
             status = os.statvfs(folder)
             if status.f_bavail * status.f_frsize < ROOM * octets:
                 raise StorageFullError(f"the disk of {folder} has no room for the table: {octets >> 20} MiB")
-            self._path = self._generations.begin()
-            self._environment = _opened(self._path)
+            self._build = TableBuild(self._generations.begin())
         except StorageError:
             self._generations.close()
             raise
@@ -42,25 +40,21 @@ class TableImport:
     def add(self, key: bytes, value: bytes) -> None:
         """Take a record; its key is behind all before. `DamagedExportError` for one that no table holds."""
         check_record(key, value)
+        self._has_format |= key == FORMAT_RECORD[0]
         self._batch.append((key, value))
         if len(self._batch) >= BATCH:
             self._store()
 
     def prepare(self, exported_at: int) -> None:
         """Have all of it on disk; `exported_at` in Unix seconds is kept with it."""
+        if not self._has_format:
+            raise DamagedExportError("the export does not say of what version its table is")
         self._store()
-        try:
-            with self._environment.begin(write=True) as tx:
-                if tx.get(FORMAT_RECORD[0]) is None:
-                    raise DamagedExportError("the export does not say of what version its table is")
-                tx.put(*exported_record(exported_at))
-            self._environment.sync(True)
-        except lmdb.Error as error:
-            raise _translated(error, self._path) from error
+        self._build.add([exported_record(exported_at)])
+        self._build.finish()
 
     def commit(self) -> None:
         """Have what was prepared served from now on, in place of the generation that was."""
-        self._environment.close()
         self._generations.swap()
 
     def sweep(self) -> bool:
@@ -69,28 +63,10 @@ class TableImport:
 
     def close(self) -> None:
         """Drop what was not committed and let another process write."""
-        self._environment.close()
+        self._build.close()
         self._generations.abandon()
         self._generations.close()
 
     def _store(self) -> None:
-        try:
-            with self._environment.begin(write=True) as tx, tx.cursor() as cursor:
-                cursor.putmulti(self._batch, append=True)
-        except lmdb.Error as error:
-            raise _translated(error, self._path) from error
+        self._build.add(self._batch)
         self._batch.clear()
-
-
-def _opened(path: Path) -> lmdb.Environment:
-    """Open a new generation, not synchronised before `commit`: until then nothing would be lost."""
-    try:
-        return lmdb.open(str(path), map_size=MAP_SIZE, max_readers=MAX_READERS, mode=FOLDER_MODE, sync=False)
-    except lmdb.Error as error:
-        raise _translated(error, path) from error
-
-
-def _translated(error: lmdb.Error, path: Path) -> StorageError:
-    if isinstance(error, lmdb.DiskError | lmdb.MapFullError):
-        return StorageFullError(f"the disk of the response table {path} is full")
-    return StorageError(f"the response table {path} cannot be written: {error}")

@@ -122,16 +122,23 @@ class ResponseTable:
             yield from found
             start = found[-1] + b"\x00"
 
-    def oldest_and_newest(self, keys: Iterable[bytes]) -> tuple[int, int] | None:
-        """Return the least and the greatest thisUpdate among the responses that stand at or next after
-        these keys (in order, so a sample of the table), as Unix seconds; None where there is none."""
+    def sample(self, keys: Iterable[bytes]) -> "SampledTimes | None":
+        """Return the times of the responses at these keys, or next after them and of the same authority.
+
+        The keys are in order. None where there is no response.
+        """
+        found: list[tuple[int, int]] = []
+        last = b""
         with translated(self._path), self._environment.begin() as tx, tx.cursor() as cursor:
-            found = [
-                int(ENTRY_HEADER.unpack_from(cursor.value())[1])
-                for key in keys
-                if cursor.set_range(key) and not cursor.key().startswith(SHARED)
-            ]
-        return (min(found), max(found)) if found else None
+            for key in keys:
+                if key > last and cursor.set_range(key):
+                    last = cursor.key()
+                    if last[:2] == key[:2]:
+                        found.append(ENTRY_HEADER.unpack_from(cursor.value())[1:3])
+        if not found:
+            return None
+        this_updates, next_updates = zip(*found, strict=True)
+        return SampledTimes(min(this_updates), max(this_updates), min(next_updates), max(next_updates))
 
     def _keys_from(self, start: bytes, prefix: bytes) -> list[bytes]:
         found: list[bytes] = []
@@ -215,6 +222,15 @@ class NextUpdates(NamedTuple):
     newest: int
     seen: int
     last: bytes | None
+
+
+class SampledTimes(NamedTuple):
+    """The times of some responses, in Unix seconds."""
+
+    oldest_this_update: int
+    newest_this_update: int
+    oldest_next_update: int
+    newest_next_update: int
 
 
 class Snapshot(NamedTuple):

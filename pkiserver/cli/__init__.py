@@ -21,6 +21,7 @@ from pkiserver.cli.credential import credential_group
 from pkiserver.cli.crl import crl_group
 from pkiserver.cli.doctor import doctor_command
 from pkiserver.cli.init import init_command
+from pkiserver.cli.ocsp import ocsp_group
 from pkiserver.cli.responses import responses_group
 from pkiserver.cli.serve import serve_command
 from pkiserver.home import Home
@@ -59,6 +60,7 @@ for _command in (
     certificate_group,
     ca_group,
     crl_group,
+    ocsp_group,
     responses_group,
     audit_group,
     clock_group,

@@ -10,7 +10,7 @@ from typing import Any, Final
 from pydantic import ConfigDict, ValidationError, validate_call
 
 from pkiserver import audit as audit_entries
-from pkiserver.commands import audit, authority, certificate, clock, credential, crl
+from pkiserver.commands import audit, authority, certificate, clock, credential, crl, ocsp
 from pkiserver.commands.services import Caller, CommandEntry, CommandServices
 from pkiserver.errors import NotFoundError, PKIServerError, RefusedError
 from pkiserver.progress import Progress
@@ -22,6 +22,7 @@ COMMANDS: Final[Mapping[str, CommandEntry]] = {
     **certificate.COMMANDS,
     **authority.COMMANDS,
     **crl.COMMANDS,
+    **ocsp.COMMANDS,
     **audit.COMMANDS,
     **clock.COMMANDS,
 }

@@ -16,6 +16,7 @@ from pkiserver.ra.credentials import Credentials
 from pkiserver.ra.status_changes import StatusChanges
 from pkiserver.readiness import ClockGuard
 from pkiserver.status.crl_publisher import CRLPublisher
+from pkiserver.status.presigning import Presigning
 from pkiserver.storage import Storage
 from protocols.x509.certificate import serial_text
 from store import certificates
@@ -34,6 +35,7 @@ class CommandServices:
     credentials: Credentials
     status_changes: StatusChanges
     crl_publisher: CRLPublisher
+    presigning: Presigning
     hierarchy: Hierarchy
     outside_root: OutsideRoot
     server_certificates: ServerCertificates

@@ -5,33 +5,43 @@ kinds of work one after the other, so that a refresh never overwrites the answer
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from datetime import timedelta
+from datetime import datetime
+from functools import partial
 from typing import Final
 
 import structlog
 
+from config.status_policy import StatusPolicy
 from pkiserver.ca.authorities import Authorities
 from pkiserver.clock import Clock
 from pkiserver.errors import PKIServerError, UnavailableError
+from pkiserver.progress import Progress
 from pkiserver.signer.client import Signer
-from pkiserver.status.refresh_cycle import EVERY_SERIAL, SLOT_STARTS, RefreshCycle
+from pkiserver.status.refresh_cycle import EVERY_SERIAL, IN_TABLE_ORDER, SLOT_STARTS
+from pkiserver.status.refresh_progress import RefreshProgress
+from pkiserver.status.retention import told_from_s
 from pkiserver.status.signing_batches import SigningBatches
+from pkiserver.status.signing_round import PresignRequest, SigningRound
 from pkiserver.storage import Storage
+from protocols.asn1.der import integer_content
 from protocols.ocsp.request import DEFAULT_HASHES
-from store import certificates, facts, status_events
+from store import certificates, status_events
 from store.database import Transaction
 from store.errors import StorageError
 from store.records import StatusEventRecord, StatusRecord
-from store.response_entries import ResponseEntry, response_key
+from store.response_entries import response_key
 from store.response_writer import ResponseTableWriter
+from store.responses import SampledTimes
 
 BATCH: Final = 1024  # responses signed and committed in one go; an event waits for one batch, 50 ms
 PATIENCE_S: Final = 1.0  # what an acknowledgement waits at most for its status to be served
 POLL_S: Final = 1.0  # looks for due work at least this often
-_SLOT_FACT: Final = "presigner-slot"
-_HASHES_FACT: Final = "presigner-hashes"
+CATCH_UP_S: Final = 5.0  # what a start waits at most for every event to be shown
+SETTLE_S: Final = 0.5  # and then for what is due to be signed
+# Stores packed entries, and has those with these keys gone.
+Store = Callable[[Sequence[tuple[bytes, bytes]], Sequence[bytes]], None]
 _log = structlog.get_logger("pkiserver.presigner")
 
 
@@ -46,32 +56,38 @@ class Presigner:
         clock: Clock,
         authorities: Authorities,
         table: ResponseTableWriter,
-        validity: timedelta,
-        refresh: timedelta,
+        policies: Mapping[str, StatusPolicy],
         hashes: Sequence[str] = DEFAULT_HASHES,
     ) -> None:
+        """Take what it works with; `policies` says by name how the status of an authority is told."""
         self._storage = storage
         self._clock = clock
         self._authorities = authorities
         self._table = table
-        self._validity = validity
-        self._hashes = tuple(hashes)
-        self._cycle = RefreshCycle(refresh)
-        self._slot_fact = f"{_SLOT_FACT}-{self._cycle.slot_s:g}"
+        self._policies = policies
+        self._progress = RefreshProgress(authorities, policies, hashes)
         self._batches = SigningBatches(
-            signer=signer, authorities=authorities, table=table, validity=validity, hashes=hashes
+            signer=signer, authorities=authorities, table=table, policies=policies, hashes=hashes
         )
         self._wake = asyncio.Event()
-        self._filling = False
-        self._slot = 0  # the last slot, counted from the epoch, whose responses were signed anew
         self._prepared = False
         self._replaced = False  # a former generation of the table may still be there
+        self._requests: list[PresignRequest] = []
         self.position = 0  # the last event that the table shows
+        self.astray = False
+        """The table is of no state of the store (it is new, or a backup was restored): it is made anew."""
+        self.round = SigningRound([])
         self.failure: str | None = None
         self._followed = asyncio.Condition()
+        self._up_to_date = asyncio.Event()
+        self._first_round = asyncio.Event()
 
     def notify(self) -> None:
         """Say that there are new events."""
+        self._wake.set()
+
+    def introduce(self) -> None:
+        """Say that authorities or responders changed."""
         self._wake.set()
 
     async def wait_for(self, sequence: int) -> None:
@@ -81,24 +97,35 @@ class Presigner:
             async with asyncio.timeout(PATIENCE_S), self._followed:
                 await self._followed.wait_for(lambda: self.position >= sequence)
 
-    def oldest_response_age_s(self) -> float:
-        """Return the age of the oldest response, by what the table holds: one of each slot is looked at.
+    async def settle(self) -> None:
+        """Return when the table is whole, shows every event and nothing is due, or when that was tried.
 
-        One that a clock ahead signed counts as one that has run out: nobody can use it.
+        Also after `CATCH_UP_S`, or `SETTLE_S` after every event is shown: the rest may take minutes.
         """
-        found = self._table.oldest_and_newest(
-            response_key(authority.id, serial) for authority in self._authorities for serial in SLOT_STARTS
-        )
-        if found is None:
-            return 0.0
-        now = self._clock.now().timestamp()
-        ahead = found[1] > now + self._cycle.slot_s
-        return max(now - found[0], self._validity.total_seconds() if ahead else 0.0)
+        for done, patience_s in ((self._up_to_date, CATCH_UP_S), (self._first_round, SETTLE_S)):
+            with suppress(TimeoutError):
+                await asyncio.wait_for(done.wait(), patience_s)
 
-    def oldest_next_update_s(self) -> float:
-        """Return when the first responses end, by the cycle, as Unix time: until then all are answered."""
-        oldest = self._clock.now().timestamp() - self.oldest_response_age_s()
-        return oldest + self._validity.total_seconds()
+    async def presign(self, *, everything: bool, authority: int | None, progress: Progress) -> int:
+        """Sign what is due, or everything, in the next round; return how many responses that round signed.
+
+        `UnavailableError` where it cannot be done now. `run` does it.
+        """
+        request = PresignRequest(everything, authority, progress)
+        self._requests.append(request)
+        self._wake.set()
+        return await request.signed
+
+    def times(self) -> Iterator[tuple[SampledTimes, bool]]:
+        """Yield of each authority the times of its responses: one of each slot is looked at.
+
+        And whether a clock that was ahead signed some of them: nobody can use those.
+        """
+        now = self._clock.now().timestamp()
+        for authority in self._authorities:
+            times = self._table.sample(response_key(authority.id, one) for one in SLOT_STARTS)
+            if times is not None:
+                yield times, times.newest_this_update > now + self._progress.cycle(authority).slot_s
 
     async def prepare(self) -> None:
         """Tell the table of issuers and responders and find where the work stopped."""
@@ -106,28 +133,31 @@ class Presigner:
             self._batches.voice(authority.id, self._clock.now())
         self.position = self._table.position()
         head = await self._storage.read(status_events.head)
-        slot = await self._storage.read(lambda tx: facts.get(tx, self._slot_fact))
-        hashes = await self._storage.read(lambda tx: facts.get(tx, _HASHES_FACT))
-        same = (hashes or ",".join(DEFAULT_HASHES)) == ",".join(self._hashes)
-        self._slot = int(slot or 0) if same else 0  # with others than before, all is signed anew
-        if self.position > head or (self.position == 0 and head > 0):
-            await self._start_anew(head)
+        await self._storage.read(self._progress.load)
+        self.astray = self.position > head or (self.position == 0 and head > 0)
+        if self.astray:
+            tell = _log.warning if self._table.count() else _log.info
+            tell("response-table-filled-anew", table_position=self.position, store_head=head)
+            self.position = head
         self._prepared = True
 
     async def run(self) -> None:
         """Work until cancelled; what cannot be done now is tried again a second later."""
-        while True:
-            self._wake.clear()
-            if not await self.attempt():
-                await asyncio.sleep(POLL_S)
-                continue
-            try:
-                await asyncio.wait_for(self._wake.wait(), POLL_S)
-            except TimeoutError:
-                continue
+        try:
+            while True:
+                self._wake.clear()
+                if not await self.attempt():
+                    await asyncio.sleep(POLL_S)
+                    continue
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._wake.wait(), POLL_S)
+        finally:
+            for one in (*self.round.requests, *self._requests):
+                one.fail("the server stops")
 
     async def attempt(self) -> bool:
         """Do the work that is due; False when it cannot be done now, and `failure` says why."""
+        self.round, self._requests = SigningRound(self._requests), []
         try:
             if not self._prepared:
                 await self.prepare()
@@ -136,26 +166,33 @@ class Presigner:
             if self.failure is None:
                 _log.error("presigner-stopped", reason=str(error))
             self.failure = str(error)
-            return False
-        if self.failure is not None:
-            _log.info("presigner-resumed")
+        else:
+            if self.failure is not None:
+                _log.info("presigner-resumed")
             self.failure = None
-        return True
+        self.round.end(self.failure)
+        self._up_to_date.set()
+        self._first_round.set()
+        return self.failure is None
 
     async def work(self) -> None:
-        """Bring the table up to the newest event, then sign what is due in the cycle."""
+        """Bring the table up to the newest event, then sign what is due in the cycle or was asked for."""
+        if self.astray or self.round.all_anew:
+            await self._build()
         await self._fill()
         await self._follow()
+        self._up_to_date.set()
+        for authority in sorted(self.round.authorities_anew()):
+            await self._sign_all(authority, IN_TABLE_ORDER)
         await self._refresh()
         if self._replaced:
             self._replaced = not await asyncio.to_thread(self._table.sweep)
+        self._require_voices()
+
+    def _require_voices(self) -> None:
         if self._batches.silent:
             names = ", ".join(sorted(self._authorities.with_id(one).name for one in self._batches.silent))
             raise UnavailableError(f"the OCSP signer of {names} is missing or has expired")
-
-    def introduce(self) -> None:
-        """Say that authorities or responders changed."""
-        self._wake.set()
 
     async def _fill(self) -> None:
         """Sign everything of the authorities that nobody could speak for some time ago."""
@@ -163,68 +200,82 @@ class Presigner:
             self._batches.silent.discard(authority)
             if self._batches.voice(authority, self._clock.now()) is not None:
                 try:
-                    await self._sign_range(authority, *EVERY_SERIAL)
+                    await self._sign_all(authority, [EVERY_SERIAL])
                 except BaseException:
                     self._batches.silent.add(authority)
                     raise
 
-    async def _start_anew(self, head: int) -> None:
-        """Fill a new table from the store: there is none, or it is of another state of the store (a backup).
+    async def _build(self) -> None:
+        """Make a new table from the store, and have it served when it is whole.
 
-        What is there is served until the new one is whole, and hears of every change meanwhile.
+        What is there is served until then, and hears of every change meanwhile; the new one, in the end.
         """
-        tell = _log.warning if self._table.count() else _log.info
-        tell("response-table-filled-anew", table_position=self.position, store_head=head)
-        self.position = head
-        current = self._cycle.slot_at(self._clock.now())
-        self._filling = True  # a table that was filled in part only must not look like a whole one
+        since, now = self.position, self._clock.now()
         self._table.build()
         try:
             for authority in list(self._authorities):
-                await self._sign_range(authority.id, *EVERY_SERIAL)
-            self._table.swap(position=self.position)
+                await self._sign_all(authority.id, IN_TABLE_ORDER, self._add)
+            while events := await self._events_after(since):
+                await self._sign(await self._statuses_of(events), self._add)
+                since = events[-1].sequence
+            if not self.astray:  # the new table would lack responses that the present one still has
+                self._require_voices()
+            await self._at_rest(partial(self._table.finish, position=since))
+            self._table.swap()
         except BaseException:
             self._table.abandon()
             raise
-        self._filling, self._replaced = False, True
-        await self._end_cycle(current)
+        self.astray, self._replaced = False, True
+        await self._show(since)
+        for authority in self._authorities:
+            self._progress.signed(authority, now)
+        await self._note_progress()
 
     async def _follow(self) -> None:
-        while events := await self._storage.read(lambda tx: status_events.after(tx, self.position, BATCH)):
-            position = None if self._filling else events[-1].sequence
-            await self._sign(await self._statuses_of(events), position=position)
-            self.position = events[-1].sequence
-            async with self._followed:
-                self._followed.notify_all()
+        while events := await self._events_after(self.position):
+            # A table that is astray must not look like one that is not.
+            position = None if self.astray else events[-1].sequence
+            await self._sign(await self._statuses_of(events), partial(self._replace, position=position))
+            await self._show(events[-1].sequence)
+
+    async def _show(self, position: int) -> None:
+        """Say that the table shows every event up to this one."""
+        self.position = position
+        async with self._followed:
+            self._followed.notify_all()
 
     async def _refresh(self) -> None:
-        current = self._cycle.slot_at(self._clock.now())
-        ranges = self._cycle.due(self._slot, current)
-        if not ranges:
-            return
-        if self._cycle.from_the_future(self._slot, current):
-            _log.warning("responses-from-the-future", slots_ahead=self._slot - current)
+        """Sign what is due of each authority."""
+        signed = False
+        for authority in list(self._authorities):
+            now = self._clock.now()
+            if ranges := self._progress.due(authority, now):
+                await self._sign_all(authority.id, ranges)
+                self._progress.signed(authority, now)
+                signed = True
+        if signed:
+            await self._note_progress()
+
+    async def _note_progress(self) -> None:
+        await self._storage.write(lambda tx: self._progress.store(tx, self._batches.silent))
+
+    async def _sign_all(
+        self, authority: int, ranges: Sequence[tuple[int, int]], store: Store | None = None
+    ) -> None:
+        """Sign what is in these ranges of serials, and between batches what events tell of."""
+        from_s = self._told_from_s(self._clock.now())[authority]
         for low, high in ranges:
-            for authority in list(self._authorities):
-                await self._sign_range(authority.id, low, high)
-        await self._end_cycle(current)
+            count = partial(certificates.count_in_range, authority=authority, low=low, high=high)
+            self.round.planned += await self._storage.read(partial(count, not_after_s=from_s))
+        for low, high in ranges:
+            start = low
+            while statuses := await self._statuses_in(authority, start, high):
+                await self._sign(statuses, store or self._replace)
+                start = statuses[-1].serial + 1
+                await self._follow()
 
-    async def _end_cycle(self, slot: int) -> None:
-        """Note that everything up to this slot is signed anew."""
-        self._slot = slot
-        if not self._batches.silent:
-            await self._storage.write(lambda tx: self._put_facts(tx, slot))
-
-    def _put_facts(self, tx: Transaction, slot: int) -> None:
-        facts.put(tx, self._slot_fact, str(slot))
-        facts.put(tx, _HASHES_FACT, ",".join(self._hashes))
-
-    async def _sign_range(self, authority: int, low: int, high: int) -> None:
-        start = low
-        while statuses := await self._statuses_in(authority, start, high):
-            await self._sign(statuses, position=None)
-            start = statuses[-1].serial + 1
-            await self._follow()
+    async def _events_after(self, sequence: int) -> list[StatusEventRecord]:
+        return await self._storage.read(lambda tx: status_events.after(tx, sequence, BATCH))
 
     async def _statuses_in(self, authority: int, low: int, high: int) -> list[StatusRecord]:
         return await self._storage.read(
@@ -232,23 +283,44 @@ class Presigner:
         )
 
     async def _statuses_of(self, events: Sequence[StatusEventRecord]) -> list[StatusRecord]:
-        named = {(event.authority, event.serial) for event in events}
+        named = sorted({(event.authority, event.serial) for event in events})
 
         def read(tx: Transaction) -> list[StatusRecord]:
             return [found for name in named if (found := certificates.status(tx, *name))]
 
         return await self._storage.read(read)
 
-    async def _sign(self, statuses: Sequence[StatusRecord], *, position: int | None) -> None:
-        """Sign a batch and put it into the table in one transaction, with the position it brings."""
+    async def _sign(self, statuses: Sequence[StatusRecord], store: Store) -> None:
+        """Sign a batch and store it; what is told no more is gone."""
         now = self._clock.now()  # once: what speaks now must not have expired a moment later
-        await self._put(await self._batches.entries(statuses, now), position)
+        from_s = self._told_from_s(now)
+        gone = [one for one in statuses if one.not_after_s < from_s[one.authority]]
+        if gone:
+            statuses = [one for one in statuses if one.not_after_s >= from_s[one.authority]]
+        entries = await self._batches.entries(statuses, now)
+        keys = [response_key(one.authority, integer_content(one.serial)) for one in gone]
+        await self._at_rest(partial(store, entries, keys))
+        self.round.count(len(entries))
 
-    async def _put(self, entries: Sequence[tuple[bytes, ResponseEntry]], position: int | None) -> None:
-        """Store entries; where this is cancelled, only once the table is at rest and may be closed."""
-        putting = asyncio.ensure_future(asyncio.to_thread(self._table.put, entries, position=position))
+    def _told_from_s(self, now: datetime) -> dict[int, int]:
+        """Return of each authority the notAfter from which on certificates have their status told."""
+        return {one.id: told_from_s(self._policies[one.name], now) for one in self._authorities}
+
+    def _replace(
+        self, entries: Sequence[tuple[bytes, bytes]], gone: Sequence[bytes], *, position: int | None = None
+    ) -> None:
+        if gone:
+            self._table.delete(gone)
+        self._table.put(entries, position=position)
+
+    def _add(self, entries: Sequence[tuple[bytes, bytes]], _gone: Sequence[bytes]) -> None:
+        self._table.add(entries)
+
+    async def _at_rest(self, write: Callable[[], object]) -> None:
+        """Write to the table; where this is cancelled, return once it is at rest and may be closed."""
+        writing = asyncio.ensure_future(asyncio.to_thread(write))
         try:
-            await asyncio.shield(putting)
+            await asyncio.shield(writing)
         except asyncio.CancelledError:
-            await asyncio.wait((putting,))
+            await asyncio.wait((writing,))
             raise

@@ -5,24 +5,26 @@ entries go, is the business of `presigner`.
 """
 
 import hashlib
-from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
+from itertools import groupby
+from operator import itemgetter
 from typing import Final
 
-from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from config.status_policy import StatusPolicy
 from pkiserver.ca.authorities import Authorities, Authority, Responder, public_key_bits
 from pkiserver.signer.algorithms import signature_algorithm_for
 from pkiserver.signer.client import Signer
+from pkiserver.status.retention import archive_cutoff
 from protocols.asn1.der import integer_content
 from protocols.asn1.ocsp import CertStatus, CRLReason, Good, RevokedInfo
 from protocols.ocsp.request import CERT_ID_HASHES, DEFAULT_HASHES, issuer_parts
 from protocols.ocsp.response import ResponseTemplate
 from store.records import StatusRecord, to_unix
-from store.response_entries import ResponderParts, ResponseEntry, response_key
+from store.response_entries import ResponderParts, pack_entries, response_key
 from store.response_writer import ResponseTableWriter
 
 GOOD: Final = Good()
@@ -34,6 +36,8 @@ class Voice:
 
     responder: Responder
     template: ResponseTemplate
+    policy: StatusPolicy
+    ca_not_before: datetime
 
 
 class SigningBatches:
@@ -45,13 +49,13 @@ class SigningBatches:
         signer: Signer,
         authorities: Authorities,
         table: ResponseTableWriter,
-        validity: timedelta,
+        policies: Mapping[str, StatusPolicy],
         hashes: Sequence[str] = DEFAULT_HASHES,
     ) -> None:
         self._signer = signer
         self._authorities = authorities
         self._table = table
-        self._validity = validity
+        self._policies = policies
         self._hashes = tuple(hashes)
         self._voices: dict[int, Voice] = {}
         self.silent: set[int] = set()
@@ -82,44 +86,49 @@ class SigningBatches:
             self._table.put_issuer(part, authority.id)
         for part in set(issuer_parts(name, issuer_bits, tuple(CERT_ID_HASHES))).difference(parts):
             self._table.remove_issuer(part)
-        return Voice(responder, ResponseTemplate(key_hash, name, issuer_bits, self._hashes))
+        return Voice(
+            responder,
+            ResponseTemplate(key_hash, name, issuer_bits, self._hashes),
+            self._policies[authority.name],
+            authority.certificate.not_valid_before_utc,
+        )
 
-    async def entries(
-        self, statuses: Sequence[StatusRecord], now: datetime
-    ) -> list[tuple[bytes, ResponseEntry]]:
-        """Return the signed entries of these statuses, of those authorities that somebody speaks for now."""
-        by_authority: dict[int, list[StatusRecord]] = defaultdict(list)
-        for status in statuses:
-            by_authority[status.authority].append(status)
-        entries: list[tuple[bytes, ResponseEntry]] = []
-        for authority, batch in by_authority.items():
+    async def entries(self, statuses: Sequence[StatusRecord], now: datetime) -> list[tuple[bytes, bytes]]:
+        """Return the signed entries of these statuses, packed, of those authorities that somebody speaks for.
+
+        Those of one authority are to stand together: each such run is signed as one.
+        """
+        entries: list[tuple[bytes, bytes]] = []
+        for authority, batch in groupby(statuses, itemgetter(0)):
             voice = self.voice(authority, now)
             if voice is not None:  # an authority whose key is outside has none
-                entries += await self._entries(voice, batch, now)
+                entries += await self._entries(voice, list(batch), now)
         return entries
 
     async def _entries(
         self, voice: Voice, batch: Sequence[StatusRecord], now: datetime
-    ) -> list[tuple[bytes, ResponseEntry]]:
+    ) -> list[tuple[bytes, bytes]]:
         responder = voice.responder
-        next_update = self._next_update(responder.certificate, now)
+        next_update = next_update_of(responder, voice.policy, now)
+        this_unix, next_unix = to_unix(now), to_unix(next_update)
+        cutoff = archive_cutoff(voice.policy, voice.ca_not_before, now)
+        response_data = voice.template.response_data
         data = [
-            voice.template.response_data(item.serial, cert_status(item), now, now, next_update)
-            for item in batch
+            response_data(one.serial, cert_status(one), now, now, next_update)
+            if one.not_after_s >= this_unix
+            else response_data(one.serial, cert_status(one), now, now, next_update, cutoff)
+            for one in batch
         ]
         signatures = await self._signer.sign_many(responder.key_label, data)
-        this_unix, next_unix = to_unix(now), to_unix(next_update)
-        return [
-            (
-                response_key(responder.authority, integer_content(item.serial)),
-                ResponseEntry(responder.id, this_unix, next_unix, response_data, signature),
-            )
-            for item, response_data, signature in zip(batch, data, signatures, strict=True)
-        ]
+        prefix = response_key(responder.authority, b"")
+        keys = [prefix + integer_content(one.serial) for one in batch]
+        packed = pack_entries(responder.id, this_unix, next_unix, data, signatures)
+        return list(zip(keys, packed, strict=True))
 
-    def _next_update(self, responder: x509.Certificate, now: datetime) -> datetime:
-        """Return nextUpdate; a response does not outlive its signer's certificate."""
-        return min(now + self._validity, responder.not_valid_after_utc)
+
+def next_update_of(responder: Responder, policy: StatusPolicy, now: datetime) -> datetime:
+    """Return nextUpdate; a response does not outlive its signer's certificate."""
+    return min(now + policy.validity, responder.certificate.not_valid_after_utc)
 
 
 def cert_status(record: StatusRecord) -> CertStatus:

@@ -122,9 +122,12 @@ class StatusWorkers:
             raise
 
     def set_ready(self, ready: bool) -> None:
-        """Set what `/ready` says on every worker: False before `drain`, so that load balancers turn away."""
-        self._ready = ready
-        self._tell({"ready": ready})
+        """Set what `/ready` says on every worker: False before `drain`, so that load balancers turn away.
+
+        From `drain` on it stays so.
+        """
+        self._ready = ready and not self._stopping.is_set()
+        self._tell({"ready": self._ready})
 
     async def drain(self, deadline: timedelta = timedelta(seconds=10)) -> None:
         """Stop accepting, have everything under way answered, and end the workers.

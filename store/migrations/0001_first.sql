@@ -56,7 +56,8 @@ CREATE TABLE certificates (
     certificate BLOB NOT NULL,
     PRIMARY KEY (authority, serial)
 ) WITHOUT ROWID;
-CREATE INDEX certificates_by_serial ON certificates (serial);
+-- What the status of all certificates is read from, many at a time: it holds no certificate's octets.
+CREATE INDEX certificates_in_order ON certificates (authority, serial, not_after);
 CREATE INDEX certificates_by_key ON certificates (spki_sha256);
 CREATE INDEX certificates_by_subject ON certificates (subject);
 -- Both hold all that counting and listing look at, so that neither reads the certificates themselves.

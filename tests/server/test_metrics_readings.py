@@ -25,7 +25,7 @@ async def server(core: Core) -> AsyncIterator[Server]:
     made = Server(core)
     await made.presigner.attempt()
     await core.crl_publisher.attempt()
-    core.readiness.shows(made._presigner_cause)
+    core.readiness.shows(made.presigner_health.cause)
     core.readiness.shows(made._crl_cause)
     core.readiness.shows(made._signer_cause)
     made.readings.register(made.metrics)

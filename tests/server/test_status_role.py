@@ -135,8 +135,7 @@ async def presigned(issuing: Home) -> Home:
             clock=core.clock,
             authorities=core.authorities,
             table=table,
-            validity=core.settings.ocsp.validity,
-            refresh=core.settings.ocsp.refresh,
+            policies=core.settings.status_policies,
         )
         await presigner.prepare()
         await presigner.work()
@@ -337,11 +336,11 @@ def age(home: Home) -> Iterator[None]:
     keys = [key for authority in range(8) for key in table.keys(authority)]
     entries = [(key, entry) for key in keys if (entry := table.get(key)) is not None]
     past = int(datetime.now(UTC).timestamp()) - 5
-    table.put((key, entry._replace(next_update=past)) for key, entry in entries)
+    table.put((key, entry._replace(next_update=past).pack()) for key, entry in entries)
     table.close()
     yield
     table = ResponseTableWriter(home.responses)
-    table.put(entries)
+    table.put((key, entry.pack()) for key, entry in entries)
     table.close()
 
 

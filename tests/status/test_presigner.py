@@ -4,6 +4,7 @@ import asyncio
 import subprocess
 import threading
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,14 +15,15 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 from hypothesis import given
 from hypothesis import strategies as st
-from status_plane import SHA1, StatusPlane, status_plane, verify
+from status_plane import POLICY, SHA1, StatusPlane, status_plane, verify
 
+from config.status_policy import StatusPolicy
 from pkiserver.ca.issuance import SERIAL_BITS
 from pkiserver.core import Core
 from pkiserver.errors import UnavailableError
 from pkiserver.signer.errors import SignerUnavailableError
 from pkiserver.status import presigner as module
-from pkiserver.status.refresh_cycle import SLOTS, slot_ranges
+from pkiserver.status.refresh_cycle import SLOTS, RefreshCycle, slot_ranges
 from protocols.asn1.der import integer_content
 from store.response_entries import ResponseEntry, response_key
 
@@ -34,9 +36,13 @@ SERIALS = st.integers(0, (1 << SERIAL_BITS) - 1)
 @pytest.fixture
 async def plane(core: Core) -> AsyncIterator[StatusPlane]:
     async with status_plane(core) as opened:
-        await opened.presigner.prepare()
-        await opened.presigner.work()
+        await begin(opened)
         yield opened
+
+
+def every(core: Core, **changes: Any) -> dict[str, StatusPolicy]:
+    """The policy of every authority, changed in one way."""
+    return {authority.name: replace(POLICY, **changes) for authority in core.authorities}
 
 
 def entry(plane: StatusPlane, serial: int, authority: str = "infrastructure") -> ResponseEntry:
@@ -67,6 +73,15 @@ class TestSlots:
     @given(st.integers(0, 10**10), st.integers(0, 10**6))
     def test_more_than_a_period_is_everything_once(self, first: int, more: int) -> None:
         assert slot_ranges(first, first + SLOTS - 1 + more) == [(0, 1 << SERIAL_BITS)]
+
+    @given(st.integers(0, 10**10), st.timedeltas(timedelta(minutes=1), timedelta(days=10)))
+    def test_a_mark_is_of_its_cycle_and_hashes_only(self, slot: int, period: timedelta) -> None:
+        cycle, names = RefreshCycle(period), ("sha1", "sha256")
+        mark = cycle.mark(slot, names)
+        assert cycle.slot_of(mark, names) == slot
+        assert cycle.slot_of(mark, ("sha1",)) == 0
+        assert RefreshCycle(period * 2).slot_of(mark, names) == 0
+        assert cycle.slot_of(None, names) == 0
 
     def test_all_slots_are_of_like_size(self) -> None:
         sizes = [high - low for slot in range(SLOTS) for low, high in slot_ranges(slot, slot)]
@@ -162,13 +177,18 @@ class TestFollowing:
         assert new.responder_key_hash != old.responder_key_hash
 
 
+async def begin(plane: StatusPlane) -> None:
+    await plane.presigner.prepare()
+    await plane.presigner.work()
+
+
 class TestTable:
     async def test_a_new_table_is_filled_from_the_store(
         self, core: Core, issue: "Issue", tmp_path: Path
     ) -> None:
         record = await issue(core)
         async with status_plane(core, tmp_path / "new") as plane:
-            await plane.presigner.prepare()
+            await begin(plane)
             assert plane.status(record.serial) == "good"
             for authority in core.authorities:
                 if authority.parent:
@@ -181,9 +201,9 @@ class TestTable:
         """The store was restored from a backup: what it does not know must not be answered."""
         record = await issue(plane.core)
         stray = response_key(plane.core.authorities.get("infrastructure").id, integer_content(12345))
-        plane.table.put([(stray, entry_of_anything(plane))], position=10**6)
+        plane.table.put([(stray, entry_of_anything(plane).pack())], position=10**6)
         assert plane.table.get(stray) is not None
-        await plane.presigner.prepare()
+        await begin(plane)
         assert plane.table.get(stray) is None
         assert plane.status(12345) == "unauthorized"
         assert plane.status(record.serial) == "good"
@@ -197,7 +217,7 @@ class TestTable:
         records = [await issue(plane.core, f"host-{number}.example.mn") for number in range(8)]
         await plane.presigner.work()
         stray = response_key(plane.core.authorities.get("infrastructure").id, integer_content(12345))
-        plane.table.put([(stray, entry_of_anything(plane))], position=10**6)
+        plane.table.put([(stray, entry_of_anything(plane).pack())], position=10**6)
         heard: list[tuple[set[str], str, bool]] = []
         sign_many = plane.core.signer.sign_many
 
@@ -210,7 +230,7 @@ class TestTable:
 
         with monkeypatch.context() as patch:
             patch.setattr(plane.core.signer, "sign_many", looking)
-            await plane.presigner.prepare()
+            await begin(plane)
         assert len(heard) > 6
         assert {(*statuses, there) for statuses, _, there in heard} == {("good", True)}
         first = [status for _, status, _ in heard]
@@ -241,11 +261,11 @@ class TestTable:
         with monkeypatch.context() as patch:
             patch.setattr(plane.core.signer, "sign_many", failing)
             with pytest.raises(type(error)):
-                await plane.presigner.prepare()
+                await begin(plane)
         assert {plane.status(record.serial) for record in records} == {"good"}
         folders = [path.name for path in plane.core.home.responses.iterdir() if path.is_dir()]
         assert len(folders) == 1
-        await plane.presigner.prepare()
+        await begin(plane)
         assert plane.table.position() == await plane.head()
         assert {plane.status(record.serial) for record in records} == {"good"}
 
@@ -271,10 +291,10 @@ class TestTable:
             with monkeypatch.context() as patch:
                 patch.setattr(core.signer, "sign_many", failing)
                 with pytest.raises(SignerUnavailableError):
-                    await plane.presigner.prepare()
+                    await begin(plane)
             assert plane.table.position() == 0
         async with status_plane(core, tmp_path / "new") as plane:
-            await plane.presigner.prepare()
+            await begin(plane)
             assert {plane.status(record.serial) for record in records} == {"good"}
             assert plane.table.position() == await plane.head()
 
@@ -312,9 +332,9 @@ class TestRefreshing:
         signed: list[int] = []
         original = plane.presigner._sign
 
-        async def noting(statuses: Any, *, position: int | None) -> None:
+        async def noting(statuses: Any, store: Any) -> None:
             signed.extend(status.serial for status in statuses)
-            await original(statuses, position=position)
+            await original(statuses, store)
 
         monkeypatch.setattr(plane.presigner, "_sign", noting)
         for _ in range(48):
@@ -348,12 +368,14 @@ class TestRefreshing:
     async def test_another_period_begins_with_all(
         self, plane: StatusPlane, issue: "Issue", clock: "FakeClock", hours: int
     ) -> None:
-        """The operator changed `ocsp.refresh`: slots of another length count otherwise."""
+        """The operator changed `ocsp_refresh`: slots of another length count otherwise."""
         record = await issue(plane.core)
         await plane.presigner.work()
         plane.table.close()
         clock.advance(timedelta(hours=1))
-        changed = StatusPlane(plane.core, plane.core.home.responses, timedelta(hours=hours))
+        changed = StatusPlane(
+            plane.core, plane.core.home.responses, every(plane.core, refresh=timedelta(hours=hours))
+        )
         plane.table = changed.table
         await changed.presigner.prepare()
         await changed.presigner.work()
@@ -383,19 +405,19 @@ class TestRefreshing:
     async def test_the_age_of_the_oldest_response(
         self, plane: StatusPlane, issue: "Issue", clock: "FakeClock"
     ) -> None:
-        assert plane.presigner.oldest_response_age_s() == 0
+        assert plane.health.oldest_response_age_s() == 0
         clock.advance(timedelta(hours=2))
         await issue(plane.core)
         await plane.presigner._follow()
-        assert plane.presigner.oldest_response_age_s() == 2 * 3600
+        assert plane.health.oldest_response_age_s() == 2 * 3600
         for _ in range(48):
             clock.advance(timedelta(minutes=15))
             await plane.presigner.work()
-        assert plane.presigner.oldest_response_age_s() <= 12 * 3600
+        assert plane.health.oldest_response_age_s() <= 12 * 3600
 
     async def test_of_an_empty_table_there_is_no_age(self, core: Core, tmp_path: Path) -> None:
         async with status_plane(core, tmp_path / "new") as plane:
-            assert plane.presigner.oldest_response_age_s() == 0
+            assert plane.health.oldest_response_age_s() == 0
 
     @pytest.mark.parametrize("ahead", [timedelta(minutes=5), timedelta(days=400)])
     @pytest.mark.parametrize("restarted", [False, True])
@@ -422,7 +444,7 @@ class TestRefreshing:
         if restarted:
             plane.table.close()
             again = StatusPlane(plane.core, plane.core.home.responses)
-            plane.table, plane.presigner = again.table, again.presigner
+            plane.table, plane.presigner, plane.health = again.table, again.presigner, again.health
 
         async def fail(*_: Any) -> Any:
             raise SignerUnavailableError("hangs")
@@ -430,17 +452,17 @@ class TestRefreshing:
         with monkeypatch.context() as patch:
             patch.setattr(plane.core.signer, "sign_many", fail)
             assert not await plane.presigner.attempt()
-        assert plane.presigner.oldest_response_age_s() > 18 * 3600  # as the alert OCSPResponsesOld has it
+        assert plane.health.oldest_response_age_s() > 14 * 3600  # as the alert OCSPResponsesOld has it
         assert await plane.presigner.attempt()
         assert entry(plane, record.serial).this_update == int(clock.now().timestamp())
-        assert plane.presigner.oldest_response_age_s() == 0
+        assert plane.health.oldest_response_age_s() == 0
         signatures = plane.core.signer.signatures
         assert await plane.presigner.attempt()
         assert plane.core.signer.signatures == signatures
         for _ in range(26):
             clock.advance(timedelta(minutes=30))
             assert await plane.presigner.attempt()
-        assert plane.presigner.oldest_response_age_s() <= 12 * 3600
+        assert plane.health.oldest_response_age_s() <= 12 * 3600
         assert plane.status(record.serial) == "good"
 
     async def test_a_second_back_is_no_reason_to_sign_all_anew(
@@ -466,7 +488,7 @@ class TestResponses:
         for single in singles.values():
             assert single.serial_number == record.serial
             assert single.this_update_utc == clock.now()
-            assert single.next_update_utc == clock.now() + timedelta(hours=48)
+            assert single.next_update_utc == clock.now() + POLICY.validity
         assert response.produced_at_utc == clock.now()
 
     @pytest.mark.interop

@@ -54,7 +54,7 @@ def fill(folder: Path, count: int, text: bytes = b"data", position: int = 5) -> 
     with closing(ResponseTableWriter(folder)) as table:
         table.put_issuer(b"issuer", 1)
         table.put_responder(ResponderParts(7, b"algorithm", b"certificates"))
-        table.put([(key(number), entry(number, text)) for number in range(count)], position=position)
+        table.put([(key(number), entry(number, text).pack()) for number in range(count)], position=position)
 
 
 @pytest.fixture
@@ -127,7 +127,7 @@ class TestWhole:
         imported(status, exported(issuing))
         with closing(ResponseTableWriter(issuing.responses)) as table:
             table.delete([key(0)])
-            table.put([(key(1), entry(1, b"changed"))], position=9)
+            table.put([(key(1), entry(1, b"changed").pack())], position=9)
         (issuing.public / "crl" / "root.crl").write_bytes(b"next CRL")
         imported(status, exported(issuing, NOW + timedelta(minutes=5)), NOW + timedelta(minutes=5))
         with closing(ResponseTableReader(status.responses)) as table:
@@ -162,7 +162,7 @@ class TestWhole:
             "table = ResponseTableWriter(Path(sys.argv[1]))\n"
             "keys = list(table.keys(1))\n"
             "for number in range(30):\n"
-            "    table.put([(key, ResponseEntry(7, 1, 2, b'%d' % number, b's')) for key in keys])\n"
+            "    table.put([(key, ResponseEntry(7, 1, 2, b'%d' % number, b's').pack()) for key in keys])\n"
             "    print(number, flush=True)\n"
         )
         process = subprocess.Popen(
@@ -341,7 +341,7 @@ class TestKilled:
         """While records come, while files come, and when all but the last octets are there."""
         imported(status, exported(issuing, NOW - timedelta(hours=1)))
         with closing(ResponseTableWriter(issuing.responses)) as table:
-            table.put([(key(0), entry(0, b"changed"))])
+            table.put([(key(0), entry(0, b"changed").pack())])
         (issuing.public / "crl" / "root.crl").write_bytes(b"next CRL" * 50_000)
         stream = exported(issuing)
         before = content(status)

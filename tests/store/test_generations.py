@@ -31,7 +31,7 @@ def table(folder: Path) -> Iterator[ResponseTableWriter]:
     writer = ResponseTableWriter(folder)
     writer.put_issuer(b"issuer", 1)
     writer.put_responder(ResponderParts(7, b"algorithm", b"certificates"))
-    writer.put([(KEY, OLD), (STRAY, OLD)], position=5)
+    writer.put([(KEY, OLD.pack()), (STRAY, OLD.pack())], position=5)
     yield writer
     writer.close()
 
@@ -75,15 +75,26 @@ class Reading:
             stream.close()
 
 
+def serve(table: ResponseTableWriter, *, position: int) -> None:
+    """Have the generation that is built served."""
+    table.finish(position=position)
+    table.swap()
+
+
 class TestTable:
     def test_what_is_built_is_served_from_the_swap_on(self, table: ResponseTableWriter, folder: Path) -> None:
         with closing(Reading(folder)) as reader:
             table.build()
-            table.put([(KEY, NEW)])
+            table.put([(KEY, NEW.pack())])
+            table.add([(OTHER, NEW.pack())])
             assert reader.says("reader.follow()") == "False"
-            assert reader.data(KEY) == "b'new'"  # what is put while building is served at once, too
+            assert reader.data(KEY) == "b'new'"  # what is put while building is served at once
+            assert reader.data(OTHER) == "b''"  # and what is added is not
+            table.add([(KEY, NEW.pack())])
             assert reader.data(STRAY) == "b'old'"
-            table.swap(position=9)
+            table.finish(position=9)
+            assert table.get(STRAY) == OLD
+            table.swap()
             assert reader.data(STRAY) == "b'old'"  # of the generation that it still reads
             revision = int(reader.says("reader.revision()"))
             assert reader.says("reader.follow()") == "True"
@@ -93,15 +104,16 @@ class TestTable:
             assert reader.says("reader.issuers(), reader.position()") == "({b'issuer': 1}, 9)"
             assert reader.says("reader.responders()[7].certificates") == "b'certificates'"
             assert reader.says("reader.follow()") == "False"
-        assert (table.get(KEY), table.get(STRAY), table.position()) == (NEW, None, 9)
-        table.put([(STRAY, NEW)])
+        assert [table.get(key) for key in (KEY, OTHER, STRAY)] == [NEW, NEW, None]
+        assert table.position() == 9
+        table.put([(STRAY, NEW.pack())])
         assert table.get(STRAY) == NEW
 
     def test_issuers_and_responders_put_meanwhile_are_in_both(self, table: ResponseTableWriter) -> None:
         table.build()
         table.put_issuer(b"another", 2)
         assert table.issuers() == {b"issuer": 1, b"another": 2}
-        table.swap(position=1)
+        serve(table, position=1)
         assert table.issuers() == {b"issuer": 1, b"another": 2}
         assert table.responders().keys() == {7}
 
@@ -111,29 +123,31 @@ class TestTable:
         with closing(Reading(folder)) as reader:
             for position in (6, 7):
                 table.build()
-                table.put([(KEY, NEW)])
-                table.swap(position=position)
+                table.add([(KEY, NEW.pack())])
+                serve(table, position=position)
             assert table.sweep() is False
             assert numbers(folder) == {"1", "3"}  # nobody reads the second
             reader.says("reader.follow()")
             assert table.sweep() is True
             assert numbers(folder) == {"3"}
             table.build()
-            table.swap(position=8)
+            serve(table, position=8)
         assert table.sweep() is True  # the reader was killed
         assert numbers(folder) == {"4"}
 
     def test_what_is_abandoned_changes_nothing(self, table: ResponseTableWriter, folder: Path) -> None:
         table.build()
-        table.put([(OTHER, NEW)])
+        table.put([(OTHER, NEW.pack())])
+        table.add([(KEY, NEW.pack())])
         table.abandon()
         assert numbers(folder) == {"1"}
         assert (table.get(KEY), table.get(OTHER), table.position()) == (OLD, NEW, 5)
-        with pytest.raises(RuntimeError, match="built"):
-            table.swap(position=1)
+        for use in (lambda: table.add([]), lambda: table.finish(position=1), table.swap):
+            with pytest.raises(RuntimeError, match="built"):
+                use()
         table.build()
         table.build()
-        table.swap(position=6)
+        serve(table, position=6)
         assert table.count() == 0
 
     def test_a_kill_while_building_leaves_what_was_served(self, folder: Path) -> None:
@@ -141,25 +155,25 @@ class TestTable:
             "import os, signal, sys\nfrom pathlib import Path\n"
             "from store.response_entries import ResponseEntry\n"
             "from store.response_writer import ResponseTableWriter\n"
-            "entry = ResponseEntry(7, 1, 2, b'x', b'y')\n"
+            "entry = ResponseEntry(7, 1, 2, b'x', b'y').pack()\n"
             "table = ResponseTableWriter(Path(sys.argv[1]))\n"
             "table.put([(b'\\0\\1\\1', entry)], position=5)\n"
             "table.build()\n"
-            "for number in range(2, 100): table.put([(bytes((0, 1, number)), entry)])\n"
+            "for number in range(2, 100): table.add([(bytes((0, 1, number)), entry)])\n"
             "os.kill(os.getpid(), signal.SIGKILL)\n"
         )
         killed = subprocess.run([sys.executable, "-c", program, str(folder)], check=False)
         assert killed.returncode == -signal.SIGKILL
         assert numbers(folder) == {"1", "2"}
         with closing(ResponseTableReader(folder)) as reader:
-            assert (reader.generation, reader.position(), reader.count()) == (1, 5, 99)
+            assert (reader.generation, reader.position(), reader.count()) == (1, 5, 1)
         with closing(ResponseTableWriter(folder)) as table:
-            assert table.count() == 99
+            assert table.count() == 1
             assert numbers(folder) == {"1"}
 
     def test_a_table_from_before_generations_is_taken_over(self, folder: Path) -> None:
         with closing(ResponseTableWriter(folder)) as table:
-            table.put([(KEY, OLD)], position=5)
+            table.put([(KEY, OLD.pack())], position=5)
         for name in ("data.mdb", "lock.mdb"):
             (folder / "1" / name).rename(folder / name)
         (folder / "current").unlink()
@@ -169,7 +183,7 @@ class TestTable:
             assert numbers(folder) == {"1"}
 
     def test_the_ends_of_responses_are_found_part_by_part(self, table: ResponseTableWriter) -> None:
-        table.put([(OTHER, ResponseEntry(7, 1, 1_700_000_000, b"x", b"y"))])
+        table.put([(OTHER, ResponseEntry(7, 1, 1_700_000_000, b"x", b"y").pack())])
         whole = table.next_updates(b"", 10)
         assert whole == (1_700_000_000, 1_790_086_400, 3, None)
         first = table.next_updates(b"", 1)

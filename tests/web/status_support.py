@@ -110,7 +110,7 @@ class Hierarchy:
         entry = ResponseEntry(
             responder, int(this_update.timestamp()), int(next_update.timestamp()), data, signature
         )
-        table.put([(response_key(AUTHORITY, der.integer_content(serial)), entry)])
+        table.put([(response_key(AUTHORITY, der.integer_content(serial)), entry.pack())])
 
     def request(
         self, *serials: int, algorithm: hashes.HashAlgorithm | None = None, nonce: bytes | None = None
