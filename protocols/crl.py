@@ -21,7 +21,6 @@ REASONS: Final = frozenset({0, 1, 2, 3, 4, 5, 6, 8, 9, 10})  # RFC 5280 §5.3.1;
 
 _V2: Final = 1
 _KEY_IDENTIFIER: Final = der.context(0, constructed=False)
-_FIRST_UTC_YEAR: Final = 1950  # RFC 5280 §4.1.2.5.1: YY from 50 up is 19YY
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +70,7 @@ def parse_entry(entry: bytes) -> RevokedEntry:
     fields = outer.enter()
     outer.finish()
     serial = fields.integer()
-    revocation_date = read_time(fields)
+    revocation_date = fields.time()
     extensions = () if fields.at_end else parse_extensions(fields)
     fields.finish()
     reason, invalidity_date = _reason(extensions), _invalidity_date(extensions)
@@ -98,20 +97,6 @@ def _invalidity_date(extensions: Iterable[Extension]) -> datetime | None:
     moment = reader.generalized_time()
     reader.finish()
     return moment
-
-
-def read_time(reader: der.Reader) -> datetime:
-    """Read a Time (RFC 5280 §4.1.2.5): UTCTime through 2049, GeneralizedTime after."""
-    if reader.peek() == der.GENERALIZED_TIME:
-        return reader.generalized_time()
-    text = reader.read(der.UTC_TIME)
-    if len(text) != 13 or not text[:12].isdigit() or text[12:] != b"Z":
-        raise MalformedError("UTCTime is not YYMMDDHHMMSSZ")
-    year = int(text[:2]) + (1900 if int(text[:2]) >= _FIRST_UTC_YEAR % 100 else 2000)
-    try:
-        return datetime.strptime(f"{year}{text[2:12].decode('ascii')}", "%Y%m%d%H%M%S").replace(tzinfo=UTC)
-    except ValueError as error:
-        raise MalformedError("UTCTime is no date") from error
 
 
 def build_tbs_cert_list(

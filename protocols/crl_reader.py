@@ -11,7 +11,7 @@ from typing import Final, Self
 
 from protocols.asn1 import der
 from protocols.asn1.pkix import Extension, parse_extensions
-from protocols.crl import RevokedEntry, parse_entry, read_time
+from protocols.crl import RevokedEntry, parse_entry
 from protocols.crl_extensions import CRITICAL, CRLExtensions
 from protocols.errors import MalformedError, TooLargeError
 
@@ -59,8 +59,8 @@ class TBSCertList:
         fields = reader.enter()
         version = fields.integer() if fields.peek() == der.INTEGER else None
         signature, issuer = fields.read_raw(der.SEQUENCE), fields.read_raw(der.SEQUENCE)
-        this_update = read_time(fields)
-        next_update = read_time(fields) if fields.peek() in _TIMES else None
+        this_update = fields.time()
+        next_update = fields.time() if fields.peek() in _TIMES else None
         revoked = _revoked(fields) if fields.peek() == der.SEQUENCE else range(0)
         extensions: tuple[Extension, ...] = ()
         if not fields.at_end:

@@ -39,6 +39,7 @@ class CRLFacts:
     signature_algorithm: bytes
     number: int
     this_update: datetime
+    next_update: datetime
     previous: PublishedCRL | None
     base: PublishedCRL | None = None
     together: PublishedCRL | None = None

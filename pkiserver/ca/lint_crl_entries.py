@@ -8,7 +8,7 @@ from pkiserver.ca.lint_crl_case import CRLCase
 from protocols import oid
 from protocols.asn1 import der
 from protocols.asn1.pkix import Extension, parse_extensions
-from protocols.crl import MAX_SERIAL_BITS, REASONS, read_time
+from protocols.crl import MAX_SERIAL_BITS, REASONS
 
 _REMOVE_FROM_CRL: Final = 8
 _UNSPECIFIED: Final = 0
@@ -83,7 +83,7 @@ def _order(_: CRLCase) -> CheckEntry:
 
 
 def _dates(entry: Entry) -> Iterator[str]:
-    if der.time(read_time(der.Reader(entry.revocation_date))) != entry.revocation_date:
+    if der.time(der.Reader(entry.revocation_date).time()) != entry.revocation_date:
         yield f"revocationDate of {entry.serial:x} is not UTCTime through 2049 and GeneralizedTime after"
     if (value := entry.value(oid.INVALIDITY_DATE)) is not None:
         reader = der.Reader(value)

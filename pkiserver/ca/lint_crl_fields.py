@@ -41,9 +41,11 @@ def _time_encoding(case: CRLCase) -> Iterator[str]:
             yield f"{name} is not UTCTime through 2049 and GeneralizedTime after"
 
 
-def _this_update(case: CRLCase) -> Iterator[str]:
+def _times(case: CRLCase) -> Iterator[str]:
     if case.tbs.this_update != case.facts.this_update:
         yield "thisUpdate is not the moment of issue"
+    if case.tbs.next_update not in (case.facts.next_update, None):  # its absence has a rule of its own
+        yield "nextUpdate is not the one that the schedule promises"
 
 
 def _next_update(case: CRLCase) -> Iterator[str]:
@@ -89,7 +91,7 @@ RULES: Final = (
     CRLRule("crl_issuer_name", "RFC 5280 §5.1.2.3, §6.3.3 (b)(1)", _issuer_name),
     CRLRule("crl_issuer_may_sign", "RFC 5280 §4.2.1.3, §6.3.3 (f)", _issuer_may_sign),
     CRLRule("crl_time_encoding", "RFC 5280 §5.1.2.4, §5.1.2.5", _time_encoding),
-    CRLRule("crl_this_update", "RFC 5280 §5.1.2.4", _this_update),
+    CRLRule("crl_times", "RFC 5280 §5.1.2.4, §5.1.2.5", _times),
     CRLRule("crl_next_update", "RFC 5280 §5.1.2.5", _next_update),
     CRLRule("crl_within_issuer", "RFC 5280 §6.3.3 (f) (the issuer's path is validated)", _within_issuer),
     CRLRule("crl_last", "ETSI EN 319 411-1 §6.3.9", _last),

@@ -32,6 +32,7 @@ CONTEXT: Final = 0x80
 MAX_DEPTH: Final = 32  # the deepest message of CMP nests about 20 levels
 _TAG_NUMBER_MASK: Final = 0x1F
 _LONG_LENGTH: Final = 0x80
+_FIRST_UTC_YEAR: Final = 50  # RFC 5280 §4.1.2.5.1: YY from 50 up is 19YY
 _MAX_LENGTH_OCTETS: Final = 4  # no message of ours reaches 4 GiB
 _DOTTED: Final = re.compile(r"[0-2](\.(0|[1-9][0-9]*))+", re.ASCII)
 
@@ -168,10 +169,26 @@ class Reader:
         text = self.read(GENERALIZED_TIME)
         if len(text) != 15 or not text[:14].isdigit() or text[14:] != b"Z":
             raise MalformedError("GeneralizedTime is not YYYYMMDDHHMMSSZ")
-        try:
-            return datetime.strptime(text.decode("ascii"), "%Y%m%d%H%M%SZ").replace(tzinfo=UTC)
-        except ValueError as error:
-            raise MalformedError("GeneralizedTime is no date") from error
+        return _moment(int(text[:4]), text[4:14])
+
+    def time(self) -> datetime:
+        """Return a Time (RFC 5280 §4.1.2.5) as aware UTC, whichever of both types it is in."""
+        if self.peek() == GENERALIZED_TIME:
+            return self.generalized_time()
+        text = self.read(UTC_TIME)
+        if len(text) != 13 or not text[:12].isdigit() or text[12:] != b"Z":
+            raise MalformedError("UTCTime is not YYMMDDHHMMSSZ")
+        year = int(text[:2])
+        return _moment(year + (1900 if year >= _FIRST_UTC_YEAR else 2000), text[2:12])
+
+
+def _moment(year: int, rest: bytes) -> datetime:
+    """Return the time of a year and ten digits of month, day, hour, minute, second."""
+    month, day, hour, minute, second = (int(rest[i : i + 2]) for i in range(0, 10, 2))
+    try:
+        return datetime(year, month, day, hour, minute, second, tzinfo=UTC)
+    except ValueError as error:
+        raise MalformedError("time is no date") from error
 
 
 def integer_value(content: bytes) -> int:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -98,10 +99,14 @@ def test_en319411_last_crl_both_ways() -> None:
     assert parse_crl(crl).tbs_cert_list.next_update == NO_FURTHER_UPDATE
 
 
-OPENSSL = [
-    (
-        "openssl_full",
-        256,
+HELD = [
+    RevokedEntry(10, datetime(2025, 1, 1, tzinfo=UTC), 1),
+    RevokedEntry(16, datetime(2025, 1, 2, 3, 4, 5, tzinfo=UTC), 6),
+]
+OPENSSL: dict[str, tuple[CRLExtensions, list[bytes], list[RevokedEntry]]] = {
+    "openssl_full": (
+        replace(PLAIN, crl_number=256),
+        [],
         [
             RevokedEntry(10, datetime(2025, 1, 1, tzinfo=UTC), 1),
             RevokedEntry(
@@ -111,20 +116,67 @@ OPENSSL = [
             RevokedEntry(0x7F << 120 | 1, datetime(2025, 1, 2, 3, 4, 5, tzinfo=UTC), 6),
         ],
     ),
-    ("openssl_empty", 0, []),
-]
+    "openssl_empty": (replace(PLAIN, crl_number=0), [], []),
+    "openssl_delta": (
+        replace(PLAIN, crl_number=256, base_crl_number=255),
+        [delta_crl_indicator(255)],
+        [
+            RevokedEntry(10, datetime(2025, 1, 1, tzinfo=UTC), 8),
+            RevokedEntry(255, datetime(2025, 1, 4, tzinfo=UTC)),
+        ],
+    ),
+    "openssl_shard": (
+        replace(
+            PLAIN,
+            crl_number=257,
+            issuing_distribution_point=IssuingDistributionPoint((URL,)),
+            freshest_crl=(DELTA_URL,),
+        ),
+        [issuing_distribution_point(URL), freshest_crl([DELTA_URL])],
+        HELD,
+    ),
+    "openssl_last": (
+        replace(PLAIN, crl_number=258, expired_certs_on_crl=datetime(2016, 7, 1, tzinfo=UTC)),
+        [expired_certs_on_crl(datetime(2016, 7, 1, tzinfo=UTC))],
+        HELD,
+    ),
+}
 
 
-@pytest.mark.parametrize(("name", "number", "entries"), OPENSSL, ids=[row[0] for row in OPENSSL])
-def test_what_openssl_builds_is_read(name: str, number: int, entries: list[RevokedEntry]) -> None:
-    crl = parse_crl(vector(name))
+@pytest.mark.parametrize("name", OPENSSL)
+def test_what_openssl_builds_both_ways(name: str) -> None:
+    says, extensions, entries = OPENSSL[name]
     theirs = x509.load_der_x509_crl(vector(name))
 
-    assert crl.extensions.crl_number == number
+    crl = parse_crl(vector(name))
+
+    tbs, identifier = crl.tbs_cert_list, crl.extensions.authority_key_identifier
+    assert replace(crl.extensions, authority_key_identifier=IDENTIFIER) == says
     assert list(crl.entries()) == entries
-    assert crl.tbs_cert_list.encoded == theirs.tbs_certlist_bytes
+    assert tbs.encoded == theirs.tbs_certlist_bytes
     assert crl.signature == theirs.signature
-    assert crl_times(vector(name)) == CRLTimes(theirs.last_update_utc, theirs.next_update_utc, number)
+    assert tbs.next_update is not None
+    assert identifier is not None
+    assert crl_times(vector(name)) == CRLTimes(theirs.last_update_utc, tbs.next_update, says.crl_number)
+    built = build_tbs_cert_list(
+        ALGORITHM,
+        theirs.issuer.public_bytes(),
+        theirs.last_update_utc,
+        tbs.next_update,
+        [revoked_entry(e.serial, e.revocation_date, e.reason, e.invalidity_date) for e in entries],
+        identifier,
+        says.crl_number or 0,
+        extensions,
+    )
+    assert assemble_crl(built, ALGORITHM, theirs.signature) == vector(name)
+
+
+@pytest.mark.parametrize("name", ["openssl_delta", "openssl_shard", "openssl_last"])
+def test_the_issuer_of_the_vectors_signed_them(name: str) -> None:
+    issuer = x509.load_der_x509_certificate(vector("openssl_delta_issuer"))
+    public_key = issuer.public_key()
+    assert isinstance(public_key, ec.EllipticCurvePublicKey)
+    assert x509.load_der_x509_crl(vector(name)).is_signature_valid(public_key)
 
 
 def test_rfc5280_5_1_2_1_version_1_says_less() -> None:
