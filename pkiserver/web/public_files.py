@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO, Final, NamedTuple
 
-from protocols.crl import crl_times
+from protocols.crl_reader import crl_times
 from protocols.errors import ProtocolError
 
 CHECK_S: Final = 0.25  # how long a file is served before it is looked at again
