@@ -51,18 +51,18 @@ h1 { font-size: 1.6rem; margin: .5rem 0 } h2 { font-size: 1.25rem; margin: 2.2re
 h3 { font-size: 1rem; margin: 1.2rem 0 .2rem }
 [lang=en] { opacity: .75; font-weight: normal }
 p { margin: .4rem 0 } nav ul { padding-left: 1.2rem }
-.wide { overflow-x: auto } table { border-collapse: collapse; width: 100%; margin: .6rem 0 }
+.wide { overflow-x: auto } table { border-collapse: collapse; width: 100%; margin: .6rem 0; font-size: .92rem }
 caption { text-align: left; font-weight: 600; padding: .3rem 0 }
 th, td { text-align: left; vertical-align: top; padding: .35rem .8rem .35rem 0; border-bottom: 1px solid }
 td.n, th.n { text-align: right; font-variant-numeric: tabular-nums }
 th [lang=en] { display: block; font-size: .85em }
-td, th { white-space: nowrap } td.hash { white-space: normal }
+td, th { white-space: nowrap } td.hash { white-space: normal; min-width: 15rem }
 code, pre { font: .85em/1.45 ui-monospace, "Noto Sans Mono", monospace } code { overflow-wrap: anywhere }
 pre { background: #8882; padding: .8rem; overflow-x: auto }
 @media print {
   body { max-width: none; padding: 0; font-size: 10pt } a { color: inherit; text-decoration: none }
   section { break-inside: avoid } .wide, pre { overflow: visible } pre { white-space: pre-wrap }
-  td.hash { font-size: 7.5pt } th, td { padding-right: .4rem }
+  table { font-size: 7.5pt } td.hash { min-width: 0; font-size: 6.5pt } th, td { padding-right: .4rem }
 }
 """
 
