@@ -51,7 +51,8 @@ h1 { font-size: 1.6rem; margin: .5rem 0 } h2 { font-size: 1.25rem; margin: 2.2re
 h3 { font-size: 1rem; margin: 1.2rem 0 .2rem }
 [lang=en] { opacity: .75; font-weight: normal }
 p { margin: .4rem 0 } nav ul { padding-left: 1.2rem }
-.wide { overflow-x: auto } table { border-collapse: collapse; width: 100%; margin: .6rem 0; font-size: .92rem }
+.wide { overflow-x: auto }
+table { border-collapse: collapse; width: 100%; margin: .6rem 0; font-size: .92rem }
 caption { text-align: left; font-weight: 600; padding: .3rem 0 }
 th, td { text-align: left; vertical-align: top; padding: .35rem .8rem .35rem 0; border-bottom: 1px solid }
 td.n, th.n { text-align: right; font-variant-numeric: tabular-nums }
