@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from public_folder import FOREVER, NOW, Folder, crl_until, lines
 
-from pkiserver.web.public_files import CHECK_S, INLINE_BYTES
+from pkiserver.web.public_files import CHECK_S, SLICE_BYTES
 
 
 @pytest.fixture
@@ -182,8 +182,8 @@ def test_last_modified_is_never_after_the_date(folder: Folder) -> None:
 
 # ---- Large files
 
-LARGE = crl_until(NOW + timedelta(days=1), bytes(INLINE_BYTES))
-NEWER = crl_until(NOW + timedelta(days=2), bytes(INLINE_BYTES))
+LARGE = crl_until(NOW + timedelta(days=1), bytes(SLICE_BYTES))
+NEWER = crl_until(NOW + timedelta(days=2), bytes(SLICE_BYTES))
 
 
 async def test_a_large_file_is_promised_and_known_from_then_on(folder: Folder) -> None:
