@@ -49,7 +49,7 @@ def _rewrite(path: Path, issuer: Issuer, numbers: list[int], stop: threading.Eve
     writer.close()
 
 
-def _latencies_ms(base: str, paths: Path, seconds: int, rate: float, log: Path) -> list[float]:
+def latencies_ms(base: str, paths: Path, seconds: int, rate: float, log: Path) -> list[float]:
     """Return the latencies of requests at a steady rate, over 32 kept connections."""
     subprocess.run(
         [
@@ -80,7 +80,7 @@ async def _measure(folder: Path, served: Served) -> tuple[float, float, int]:
     writer.start()
     try:
         found = await asyncio.to_thread(
-            _latencies_ms, base, served.paths, served.seconds * 2, rate, folder / "latencies"
+            latencies_ms, base, served.paths, served.seconds * 2, rate, folder / "latencies"
         )
     finally:
         stop.set()

@@ -267,7 +267,8 @@ class HTTPConnection(asyncio.Protocol):
         if self._writer.is_taking():
             self._since = elapsed
             self._allowed_s = self._service.limits.write_s
-        if elapsed - self._since < self._allowed_s:
+        too_slow = self._writer.is_too_slow(elapsed)
+        if elapsed - self._since < self._allowed_s and not too_slow:
             return
         if self._writer.unsent or self.closing:
             self._transport.abort()

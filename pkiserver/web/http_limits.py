@@ -26,6 +26,7 @@ class HTTPLimits:
     idle_s: float = 30.0  # between two requests
     answer_s: float = 15.0  # for an answer that the handler promised; its own deadline should come first
     write_s: float = 20.0  # without a single octet taken
+    write_rate: int = 8192  # octets a second that a client has to take after that, on the whole
     linger_s: float = 2.0  # after a refusal, for the client to read it: a reset would take it away
     drain_quiet_s: float = 0.5  # a connection idle for that long is closed in draining
 

@@ -18,11 +18,16 @@ KEEP_ALIVE: Final = b"Connection: keep-alive\r\n"
 class ReplyWriter:
     """Writes replies to one transport, in the order of the calls; nothing once that is closing."""
 
-    __slots__ = ("_seen_unsent", "_service", "arrived", "transport")
+    __slots__ = (
+        "_behind_since", "_behind_taken", "_seen_unsent", "_service", "_written", "arrived", "transport",
+    )  # fmt: skip
 
     def __init__(self, service: HTTPService) -> None:
         self._service = service
         self._seen_unsent = 0
+        self._written = 0
+        self._behind_since: float | None = None  # when something unsent was first seen, in the loop's clock
+        self._behind_taken = 0  # what had been taken then
         self.transport: asyncio.Transport
         self.arrived = 0.0  # when the request that is answered next came, in the clock of `perf_counter`
 
@@ -52,12 +57,30 @@ class ReplyWriter:
     def write(self, data: bytes | memoryview) -> None:
         """Write octets, unless the client has gone."""
         if not self.transport.is_closing():
+            self._written += len(data)
             self.transport.write(data)
 
     def end(self) -> None:
         """Say that nothing more is written."""
         if not self.transport.is_closing():
             self.transport.write_eof()
+
+    def is_too_slow(self, elapsed: float) -> bool:
+        """Tell whether the client, ever since something is unsent, takes less than `write_rate`.
+
+        Who takes an octet now and then would otherwise hold a large file for ever, and with the next
+        connection the next edition of it.
+        """
+        taken = self._written - self.unsent
+        if taken == self._written:
+            self._behind_since = None
+        elif self._behind_since is None:
+            self._behind_since, self._behind_taken = elapsed, taken
+        if self._behind_since is None:
+            return False
+        limits = self._service.limits
+        counted_s = elapsed - self._behind_since - limits.write_s
+        return taken - self._behind_taken < counted_s * limits.write_rate
 
     def is_taking(self) -> bool:
         """Tell whether the client took something of what is unsent since the last call; slowly maybe."""

@@ -1,8 +1,9 @@
 """The public files in memory: read when they change, together with the compressed form beside them.
 
 Files are replaced by renaming others over them. What is being sent stays whole meanwhile: who holds a
-`PublicFile` holds its octets. Large files are read in a thread, one after the other, while what was there
-before goes on being served: no other request waits for a disk or a hash.
+`PublicFile` holds its octets. A large file is read and hashed a slice at a time, and between two slices
+others are answered; what was there before goes on being served meanwhile. Not in a thread: one that waits
+for a processor with the interpreter's lock in its hands would have every answer wait with it.
 """
 
 import asyncio
@@ -10,20 +11,19 @@ import hashlib
 import os
 import stat
 import zlib
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Generator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import BinaryIO, Final, NamedTuple
+from typing import BinaryIO, Final, NamedTuple, cast
 
-from protocols.crl import crl_times
+from protocols.crl_reader import crl_times
 from protocols.errors import ProtocolError
 
 CHECK_S: Final = 0.25  # how long a file is served before it is looked at again
 MAX_FILE_BYTES: Final = 256 << 20  # a CRL of 5 million entries; a larger one must be sharded
-INLINE_BYTES: Final = 1 << 20  # so much is read and hashed in a millisecond; more is done in a thread
+SLICE_BYTES: Final = 1 << 18  # read and hashed at a time: some 0.3 ms, in which no other request is answered
 _GZIP_TRAILER: Final = 8  # CRC-32 and length of what was compressed (RFC 1952 §2.3.1)
 
 
@@ -39,7 +39,7 @@ class Mark(NamedTuple):
 class Representation:
     """The octets of one form, and the strong validator of just these (RFC 9110 §8.8.3.3)."""
 
-    body: bytes
+    body: memoryview
     entity_tag: bytes
 
 
@@ -81,7 +81,6 @@ class PublicFiles:
         self._monotonic = monotonic
         self._kept: dict[bytes, _Kept] = {}  # bounded by the files there are
         self._loading: dict[bytes, asyncio.Future[PublicFile | None]] = {}
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="public-files")
 
     def current(self, name: bytes) -> PublicFile | asyncio.Future[PublicFile | None] | None:
         """Return a file as it is now, or was at most `CHECK_S` and a reading ago; None where there is none.
@@ -109,8 +108,8 @@ class PublicFiles:
                 return None
             if kept is not None and kept.file.marks == opened.marks:
                 return kept.file
-            if sum(mark.size for mark in opened.marks if mark is not None) <= INLINE_BYTES:
-                return self._keep(name, _read(opened))
+            if sum(mark.size for mark in opened.marks if mark is not None) <= SLICE_BYTES:
+                return self._keep(name, _at_once(_read(opened)))
             loading = asyncio.ensure_future(self._load(name, opened, closing.pop_all()))
             self._loading[name] = loading
             return kept.file if kept is not None else loading
@@ -118,8 +117,7 @@ class PublicFiles:
     async def _load(self, name: bytes, opened: _Opened, closing: ExitStack) -> PublicFile | None:
         try:
             with closing:
-                loop = asyncio.get_running_loop()
-                return self._keep(name, await loop.run_in_executor(self._thread, _read, opened))
+                return self._keep(name, await _by_and_by(_read(opened)))
         finally:
             del self._loading[name]
 
@@ -164,33 +162,81 @@ def _mark(file: BinaryIO) -> Mark | None:
     return Mark(found.st_ino, found.st_mtime_ns, found.st_size)
 
 
-def _read(opened: _Opened) -> PublicFile | None:
-    """Read and hash; None where that cannot be done now. Most of it runs without the interpreter's lock."""
+_Steps = Generator[None, None, PublicFile | None]
+
+
+def _at_once(steps: _Steps) -> PublicFile | None:
+    """Take all steps, and return what they come to."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return end.value  # type: ignore[no-any-return]  # as a generator returns it
+
+
+async def _by_and_by(steps: _Steps) -> PublicFile | None:
+    """Take all steps, with other work between them."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return end.value  # type: ignore[no-any-return]  # as a generator returns it
+        await asyncio.sleep(0)
+
+
+def _read(opened: _Opened) -> _Steps:
+    """Read and hash, a slice a step; None where a file cannot be read, or is not as long as it was."""
+    mark, gzip_mark = opened.marks
+    checksum = _Checksum()
     try:
-        plain = _representation(opened.plain)
-        gzip = None if opened.gzip is None else _representation(opened.gzip)
+        plain = yield from _representation(opened.plain, mark.size, checksum)
+        gzip = None
+        if opened.gzip is not None and gzip_mark is not None:
+            gzip = yield from _representation(opened.gzip, gzip_mark.size, _Checksum())
     except OSError:
         return None
-    if gzip is not None and not _is_gzip_of(gzip.body, plain.body):
+    if gzip is not None and not checksum.is_compressed_in(gzip.body):
         gzip = None
-    modified_s = opened.marks[0].modified_ns // 1_000_000_000
     next_update = _next_update(plain.body) if opened.is_crl else None
+    modified_s = mark.modified_ns // 1_000_000_000
     return PublicFile(opened.marks, datetime.fromtimestamp(modified_s, UTC), plain, gzip, next_update)
 
 
-def _representation(file: BinaryIO) -> Representation:
-    body = file.read()
-    return Representation(body, b'"%b"' % hashlib.sha256(body).hexdigest().encode("ascii"))
+def _representation(
+    file: BinaryIO, size: int, checksum: "_Checksum"
+) -> Generator[None, None, Representation]:
+    body = memoryview(bytearray(size))
+    digest = hashlib.sha256()
+    for start in range(0, size, SLICE_BYTES):
+        piece = body[start : start + SLICE_BYTES]
+        if file.readinto(piece) != len(piece):  # type: ignore[attr-defined]  # it is a FileIO
+            raise OSError("the file was cut short while it was read")
+        digest.update(piece)
+        checksum.update(piece)
+        yield
+    return Representation(body.toreadonly(), b'"%b"' % digest.hexdigest().encode("ascii"))
 
 
-def _is_gzip_of(compressed: bytes, plain: bytes) -> bool:
-    """Tell, by CRC-32 and length, whether these octets were compressed: times may be equal by chance."""
-    trailer = zlib.crc32(plain).to_bytes(4, "little") + (len(plain) & 0xFFFFFFFF).to_bytes(4, "little")
-    return compressed.startswith(b"\x1f\x8b\x08") and compressed[-_GZIP_TRAILER:] == trailer
+class _Checksum:
+    """The CRC-32 and the length of octets, as they stand at the end of their compressed form."""
+
+    def __init__(self) -> None:
+        self._crc = 0
+        self._size = 0
+
+    def update(self, piece: memoryview) -> None:
+        self._crc = zlib.crc32(piece, self._crc)
+        self._size += len(piece)
+
+    def is_compressed_in(self, gzip: memoryview) -> bool:
+        """Tell whether these octets were compressed to those: times may be equal by chance."""
+        trailer = self._crc.to_bytes(4, "little") + (self._size & 0xFFFFFFFF).to_bytes(4, "little")
+        return bytes(gzip[:3]) == b"\x1f\x8b\x08" and bytes(gzip[-_GZIP_TRAILER:]) == trailer
 
 
-def _next_update(crl: bytes) -> datetime | None:
+def _next_update(crl: memoryview) -> datetime | None:
     try:
-        return crl_times(crl).next_update
+        # A bytearray is read just as bytes are; to copy 40 MB would hold every other answer up.
+        return crl_times(cast(bytes, crl.obj)).next_update
     except ProtocolError:
         return None

@@ -205,6 +205,6 @@ class _Form:
         head = b"Content-Range: bytes %d-%d/%d\r\nContent-Length: %d\r\n" % (
             part.start, part.stop - 1, size, len(part),
         )  # fmt: skip
-        body = memoryview(self._of.body)[part.start : part.stop]  # no copy: it may be 40 MB
+        body = self._of.body[part.start : part.stop]  # no copy: it may be 40 MB
         fields = self._content + head + self._unmodified.fields
         return HTTPReply(b"206 Partial Content", fields, body, "static_partial")

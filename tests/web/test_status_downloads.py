@@ -10,6 +10,7 @@ import uvloop
 from public_folder import NOW, Folder, crl_until
 from test_status_http import PATIENT_S, Client, Server, serving, until
 
+from pkiserver.web.http1 import HTTPConnection
 from pkiserver.web.http_limits import HTTPLimits
 from pkiserver.web.public_files import CHECK_S
 
@@ -97,6 +98,45 @@ def resident_mib() -> int:
     """Return the memory of this process, in MiB."""
     status = Path("/proc/self/status").read_text()
     return int(status.partition("VmRSS:")[2].split()[0]) >> 10
+
+
+def test_a_client_that_takes_a_little_now_and_then_is_cut_too(tmp_path: Path) -> None:
+    """And one that takes it at its leisure, but at the least rate, is not."""
+
+    async def run() -> None:
+        async with serving_files(tmp_path, HTTPLimits(write_rate=1 << 20)) as (_, server, client):
+            hold(client)
+            client.send(GET)
+            await until(lambda: server.outcomes().get("static", 0) == 1)
+            (connection,) = server.service.connections
+            start = server.service.loop.time()
+            connection.check_time(start)
+            unsent = connection._writer.unsent
+            for elapsed in (10, 19):  # `write_s` is free
+                connection.check_time(start + elapsed)
+                assert not connection._transport.is_closing()
+            release(client)
+            await until(lambda: unsent - connection._writer.unsent > 0)
+            hold(client)
+            await until_still(connection)
+            taken = unsent - connection._writer.unsent
+            assert taken > 0
+            connection.check_time(start + 20 + taken / (1 << 20) - 0.5)
+            assert not connection._transport.is_closing()
+            connection.check_time(start + 20 + taken / (1 << 20) + 0.5)
+            assert connection._transport.is_closing()
+
+    uvloop.run(run())
+
+
+async def until_still(connection: HTTPConnection) -> None:
+    """Wait until nothing more is taken."""
+    async with asyncio.timeout(PATIENT_S):
+        while True:
+            unsent = connection._writer.unsent
+            await asyncio.sleep(0.1)
+            if connection._writer.unsent == unsent:
+                return
 
 
 def test_a_client_that_reads_nothing_of_a_large_file_is_cut(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from public_folder import FOREVER, NOW, Folder, crl_until, lines
 
-from pkiserver.web.public_files import CHECK_S, INLINE_BYTES
+from pkiserver.web.public_files import CHECK_S, SLICE_BYTES
 
 
 @pytest.fixture
@@ -182,8 +182,8 @@ def test_last_modified_is_never_after_the_date(folder: Folder) -> None:
 
 # ---- Large files
 
-LARGE = crl_until(NOW + timedelta(days=1), bytes(INLINE_BYTES))
-NEWER = crl_until(NOW + timedelta(days=2), bytes(INLINE_BYTES))
+LARGE = crl_until(NOW + timedelta(days=1), bytes(8 * SLICE_BYTES))
+NEWER = crl_until(NOW + timedelta(days=2), bytes(8 * SLICE_BYTES))
 
 
 async def test_a_large_file_is_promised_and_known_from_then_on(folder: Folder) -> None:
@@ -195,6 +195,27 @@ async def test_a_large_file_is_promised_and_known_from_then_on(folder: Folder) -
     assert bodies == [LARGE, LARGE]
     assert bodies[0] is bodies[1] is folder.ask(b"/crl/a.crl").body
     assert lines(folder.ask(b"/crl/a.crl"))["Cache-Control"].startswith("max-age=60, ")
+
+
+async def test_others_are_answered_while_a_large_file_is_read(folder: Folder) -> None:
+    folder.write("crl/a.crl", LARGE)
+    folder.write("crl/b.crl", b"small")
+    promised = folder.answer(b"/crl/a.crl")
+    assert isinstance(promised, asyncio.Future)
+    answered = 0
+    while not promised.done():
+        assert folder.ask(b"/crl/b.crl").body == b"small"
+        answered += 1
+        await asyncio.sleep(0)
+    assert answered >= len(LARGE) // SLICE_BYTES
+
+
+async def test_a_large_file_cut_short_while_it_is_read_is_not_served(folder: Folder) -> None:
+    folder.write("crl/a.crl", LARGE)
+    promised = folder.answer(b"/crl/a.crl")
+    assert isinstance(promised, asyncio.Future)
+    os.truncate(folder.path / "crl" / "a.crl", SLICE_BYTES + 1)
+    assert (await promised).status == b"404 Not Found"
 
 
 async def test_a_large_file_replaced_is_served_as_it_was_while_the_new_one_is_read(folder: Folder) -> None:
