@@ -33,7 +33,7 @@ from protocols.errors import ErrorKind, ProtocolError
 from protocols.x509.certificate import serial_text
 from protocols.x509.names import subject_text
 from store import audit as audit_chain
-from store import certificates, status_events
+from store import certificates, crl_entries, status_events
 from store import credentials as credential_rows
 from store.database import Transaction
 from store.records import CertificateRecord
@@ -205,7 +205,7 @@ class Commands:
         record = await self._certificate(serial, ca)
         named = (record.authority, record.serial)
         events = await self._storage.read(lambda tx: status_events.of_certificate(tx, *named))
-        revocation = await self._storage.read(lambda tx: status_events.revocation(tx, *named))
+        revocation = await self._storage.read(lambda tx: crl_entries.current(tx, *named))
         certificate = x509.load_der_x509_certificate(record.certificate)
         return self._summary(record) | {
             "revoked_at": revocation.revoked_at.isoformat() if revocation else None,

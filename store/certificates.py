@@ -6,7 +6,9 @@ from typing import Any
 from store.database import Transaction, Value
 from store.records import CertificateRecord, StatusRecord, from_unix, serial_to_blob, to_unix
 
-_COLUMNS = "authority, serial, profile, subject, spki_sha256, not_before, not_after, state, certificate"
+_COLUMNS = (
+    "authority, serial, profile, subject, spki_sha256, not_before, not_after, state, certificate, crl_shard"
+)
 
 _STATE_AT = "CASE WHEN state != 'revoked' AND not_after < ? THEN 'expired' ELSE state END"
 
@@ -22,13 +24,14 @@ def _record(row: tuple[Any, ...]) -> CertificateRecord:
         not_after=from_unix(row[6]),
         state=row[7],
         certificate=row[8],
+        crl_shard=row[9],
     )
 
 
 def add(tx: Transaction, record: CertificateRecord) -> None:
     """Record an issued certificate."""
     tx.execute(
-        f"INSERT INTO certificates ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        f"INSERT INTO certificates ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             record.authority,
             serial_to_blob(record.serial),
@@ -39,6 +42,7 @@ def add(tx: Transaction, record: CertificateRecord) -> None:
             to_unix(record.not_after),
             record.state,
             record.certificate,
+            record.crl_shard,
         ),
     )
 
@@ -90,7 +94,7 @@ def count_since(tx: Transaction, profile: str, subject: str, since: datetime) ->
 
 _STATUS = (
     "SELECT c.authority, c.serial, r.revoked_at, r.reason FROM certificates c"
-    " LEFT JOIN revocations r ON r.authority = c.authority AND r.serial = c.serial"
+    " LEFT JOIN crl_entries r ON r.authority = c.authority AND r.serial = c.serial AND r.until IS NULL"
 )
 
 

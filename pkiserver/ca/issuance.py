@@ -45,7 +45,7 @@ from protocols.asn1.ocsp import CRLReason
 from protocols.x509.certificate import TBSCertificate, assemble_certificate, serial_text
 from protocols.x509.names import subject_text
 from store import audit as audit_chain
-from store import certificates, credentials, issuances, status_events
+from store import certificates, credentials, crl_entries, issuances, status_events
 from store.database import Transaction
 from store.records import AuthorityRecord, CertificateRecord, IssuanceRecord
 
@@ -250,6 +250,7 @@ class Issuance:
                 tbs_sha256=hashlib.sha256(tbs).digest(),
                 requested_by=request.requested_by,
                 credential=request.credential,
+                crl_shard=0,
                 now=now,
             )
             _audit(tx, now, intent, "certificate.prepare", personal={"subject": subject})
@@ -327,6 +328,7 @@ class Issuance:
             not_after=certificate.not_valid_after_utc,
             state="active",
             certificate=der,
+            crl_shard=intent.crl_shard,
         )
 
         def transaction(tx: Transaction) -> int:
@@ -388,7 +390,7 @@ def require_entitled(tx: Transaction, held: CertificateRecord, now: datetime) ->
 
 def _is_compromised(tx: Transaction, spki_sha256: bytes) -> bool:
     revocations = (
-        status_events.revocation(tx, certificate.authority, certificate.serial)
+        crl_entries.current(tx, certificate.authority, certificate.serial)
         for certificate in certificates.with_key(tx, spki_sha256)
     )
     return any(found is not None and found.reason in COMPROMISED for found in revocations)
