@@ -22,7 +22,7 @@ def _record(row: tuple[Any, ...]) -> CRLEntryRecord:
 
 
 def begin(tx: Transaction, record: CRLEntryRecord) -> None:
-    """Have CRLs say this from event `since` on, in place of what they said; the same again changes nothing."""
+    """Have CRLs say this from event `since` on, in place of what they said; not where it is the same."""
     told = current(tx, record.authority, record.serial)
     if told is not None and told.entry == record.entry:
         return

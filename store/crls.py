@@ -18,7 +18,8 @@ _COLUMNS = (
 def _record(row: tuple[Any, ...]) -> CRLRecord:
     this_update, next_update = from_unix(row[5]), from_unix(row[6])
     not_expired_at = None if row[8] is None else from_unix(row[8])
-    return CRLRecord(*row[:5], this_update, next_update, row[7], not_expired_at, *row[9:])
+    scope = (row[0], row[1], row[2], row[3], row[4])
+    return CRLRecord(*scope, this_update, next_update, row[7], not_expired_at, *row[9:])
 
 
 def add(tx: Transaction, record: CRLRecord) -> None:

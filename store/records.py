@@ -143,8 +143,9 @@ class CRLRecord:
     """A published CRL, without its entries: those are the ones in force at event `events_to`.
 
     `scope` 0 is all certificates of the authority, a higher one a shard; `kind` is full or delta, and a delta
-    builds upon the full CRL `base_number`. A full one leaves out entries of certificates that had ended before
-    `not_expired_at`. `head` and `tail` are what TBSCertList holds before and after revokedCertificates (DER).
+    builds upon the full CRL `base_number`. A full one leaves out the entries of certificates that had ended
+    before `not_expired_at`. `head` and `tail` are what TBSCertList holds before and after revokedCertificates,
+    in DER.
     """
 
     authority: int

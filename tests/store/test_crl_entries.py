@@ -1,4 +1,4 @@
-"""Rows of CRLs: entries from one event till another, chunks, changes between two events, published CRLs, shards."""
+"""Rows of CRLs: entries from one event till another, in chunks, their changes; published CRLs; shards."""
 
 import asyncio
 import tempfile
