@@ -144,8 +144,8 @@ class CRLRecord:
 
     `scope` 0 is all certificates of the authority, a higher one a shard; `kind` is full or delta, and a delta
     builds upon the full CRL `base_number`. A full one leaves out the entries of certificates that had ended
-    before `not_expired_at`. `head` and `tail` are what TBSCertList holds before and after revokedCertificates,
-    in DER.
+    before `not_expired_at`. `head` and `tail` are what TBSCertList holds before revokedCertificates and
+    after it, in DER.
     """
 
     authority: int
