@@ -18,7 +18,8 @@ from benchmarks.status_table import AUTHORITY, RESPONDER, Issuer
 from pkiserver.web.workers import StatusWorkers
 from protocols.asn1 import der
 from protocols.asn1.ocsp import Good
-from store.responses import ResponseEntry, ResponseTableWriter, response_key
+from store.response_entries import ResponseEntry, response_key
+from store.response_writer import ResponseTableWriter
 
 REWRITTEN_A_SECOND: Final = 1_000
 PAUSE_S: Final = 0.1  # between two batches, as the presigner makes them

@@ -22,7 +22,7 @@ from pkiserver.status.presigner import Presigner
 from store import certificates
 from store.database import Transaction
 from store.records import CertificateRecord
-from store.responses import ResponseTableWriter
+from store.response_writer import ResponseTableWriter
 
 ROWS_A_TRANSACTION: Final = 5_000
 BARE_SIGNATURES: Final = 20_000

@@ -19,7 +19,8 @@ from protocols.asn1.ocsp import Good
 from protocols.ocsp.request import issuer_parts
 from protocols.ocsp.response import ResponseTemplate
 from protocols.x509.certificate import subject_public_key_bits
-from store.responses import ResponderParts, ResponseEntry, ResponseTableWriter, response_key
+from store.response_entries import ResponderParts, ResponseEntry, response_key
+from store.response_writer import ResponseTableWriter
 
 AUTHORITY: Final = 1
 RESPONDER: Final = 1

@@ -36,7 +36,7 @@ from pkiserver.web.tls import TLSSettings, tls_context
 from pkiserver.web.workers import StatusWorkers, StatusWorkersSettings
 from pkiserver.worker_readings import register_workers
 from protocols.errors import ProtocolError
-from store.responses import ResponseTableWriter
+from store.response_writer import ResponseTableWriter
 
 UPKEEP_S: Final = 1.0
 MAINTENANCE: Final = timedelta(hours=1)  # how often responders and server certificates are looked at

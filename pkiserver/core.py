@@ -20,7 +20,8 @@ from pkiserver.ca.own_certificates import CAServices
 from pkiserver.ca.server_certificates import ServerCertificates
 from pkiserver.ca.weak_keys import load_weak_keys
 from pkiserver.clock import Clock
-from pkiserver.commands import Commands, CommandServices
+from pkiserver.commands import Commands
+from pkiserver.commands.services import CommandServices
 from pkiserver.errors import ConflictError
 from pkiserver.home import Home
 from pkiserver.ra.credentials import Credentials

@@ -11,7 +11,8 @@ import lmdb
 
 from store.errors import DamagedExportError, StorageError, StorageFullError
 from store.generations import FOLDER_MODE, Generations
-from store.responses import FORMAT_RECORD, MAP_SIZE, MAX_READERS, check_record, exported_record
+from store.response_entries import FORMAT_RECORD, check_record, exported_record
+from store.response_environments import MAP_SIZE, MAX_READERS
 
 BATCH: Final = 10_000  # records a transaction
 ROOM: Final = 2  # LMDB's pages are half full at worst

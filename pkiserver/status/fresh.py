@@ -16,7 +16,7 @@ from pkiserver.clock import Clock
 from pkiserver.errors import UnavailableError
 from pkiserver.signer.algorithms import signature_algorithm_for
 from pkiserver.signer.client import Signer
-from pkiserver.status.presigner import cert_status
+from pkiserver.status.signing_batches import cert_status
 from pkiserver.storage import Storage
 from protocols import oid
 from protocols.asn1 import der

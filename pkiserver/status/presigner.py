@@ -1,56 +1,38 @@
 """Signs OCSP responses beforehand and keeps the table of them: follows status events, refreshes in a cycle.
 
-A certificate's place in the cycle follows from its serial (random, so evenly spread): each slot of the
-cycle is a range of serials, and SQL keeps no row per response. One task does both kinds of work one
-after the other, so that a refresh never overwrites the answer to a later event.
+What is due in the cycle is in `refresh_cycle`, how entries are made in `signing_batches`. One task does both
+kinds of work one after the other, so that a refresh never overwrites the answer to a later event.
 """
 
 import asyncio
-import hashlib
-from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Final
 
 import structlog
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
 
-from pkiserver.ca.authorities import Authorities, Authority, Responder, public_key_bits
-from pkiserver.ca.issuance import SERIAL_BITS
+from pkiserver.ca.authorities import Authorities
 from pkiserver.clock import Clock
 from pkiserver.errors import PKIServerError, UnavailableError
-from pkiserver.signer.algorithms import signature_algorithm_for
 from pkiserver.signer.client import Signer
+from pkiserver.status.refresh_cycle import EVERY_SERIAL, SLOT_STARTS, RefreshCycle
+from pkiserver.status.signing_batches import SigningBatches
 from pkiserver.storage import Storage
-from protocols.asn1.der import integer_content
-from protocols.asn1.ocsp import CertStatus, CRLReason, Good, RevokedInfo
-from protocols.ocsp.request import CERT_ID_HASHES, DEFAULT_HASHES, issuer_parts
-from protocols.ocsp.response import ResponseTemplate
+from protocols.ocsp.request import DEFAULT_HASHES
 from store import certificates, facts, status_events
 from store.database import Transaction
 from store.errors import StorageError
-from store.records import StatusEventRecord, StatusRecord, to_unix
-from store.responses import ResponderParts, ResponseEntry, ResponseTableWriter, response_key
+from store.records import StatusEventRecord, StatusRecord
+from store.response_entries import ResponseEntry, response_key
+from store.response_writer import ResponseTableWriter
 
-SLOTS: Final = 1440  # of the refresh cycle: at 12 hours one every 30 seconds
 BATCH: Final = 1024  # responses signed and committed in one go; an event waits for one batch, 50 ms
 PATIENCE_S: Final = 1.0  # what an acknowledgement waits at most for its status to be served
 POLL_S: Final = 1.0  # looks for due work at least this often
-GOOD: Final = Good()
 _SLOT_FACT: Final = "presigner-slot"
 _HASHES_FACT: Final = "presigner-hashes"
 _log = structlog.get_logger("pkiserver.presigner")
-
-
-@dataclass(frozen=True, slots=True)
-class _Voice:
-    """Who speaks for an authority, as the table was told; the template names the same responder."""
-
-    responder: Responder
-    template: ResponseTemplate
 
 
 class Presigner:
@@ -69,18 +51,17 @@ class Presigner:
         hashes: Sequence[str] = DEFAULT_HASHES,
     ) -> None:
         self._storage = storage
-        self._signer = signer
         self._clock = clock
         self._authorities = authorities
         self._table = table
         self._validity = validity
         self._hashes = tuple(hashes)
-        self._slot_s = refresh.total_seconds() / SLOTS
-        # Slots count from the epoch in their own length: after a change of it all is signed anew.
-        self._slot_fact = f"{_SLOT_FACT}-{self._slot_s:g}"
+        self._cycle = RefreshCycle(refresh)
+        self._slot_fact = f"{_SLOT_FACT}-{self._cycle.slot_s:g}"
+        self._batches = SigningBatches(
+            signer=signer, authorities=authorities, table=table, validity=validity, hashes=hashes
+        )
         self._wake = asyncio.Event()
-        self._voices: dict[int, _Voice] = {}
-        self._to_fill: set[int] = set()  # authorities of which answers may be missing from the table
         self._filling = False
         self._slot = 0  # the last slot, counted from the epoch, whose responses were signed anew
         self._prepared = False
@@ -106,12 +87,12 @@ class Presigner:
         One that a clock ahead signed counts as one that has run out: nobody can use it.
         """
         found = self._table.oldest_and_newest(
-            response_key(authority.id, serial) for authority in self._authorities for serial in _SLOT_STARTS
+            response_key(authority.id, serial) for authority in self._authorities for serial in SLOT_STARTS
         )
         if found is None:
             return 0.0
         now = self._clock.now().timestamp()
-        ahead = found[1] > now + self._slot_s
+        ahead = found[1] > now + self._cycle.slot_s
         return max(now - found[0], self._validity.total_seconds() if ahead else 0.0)
 
     def oldest_next_update_s(self) -> float:
@@ -122,7 +103,7 @@ class Presigner:
     async def prepare(self) -> None:
         """Tell the table of issuers and responders and find where the work stopped."""
         for authority in self._authorities:
-            self._voice(authority.id, self._clock.now())
+            self._batches.voice(authority.id, self._clock.now())
         self.position = self._table.position()
         head = await self._storage.read(status_events.head)
         slot = await self._storage.read(lambda tx: facts.get(tx, self._slot_fact))
@@ -168,50 +149,23 @@ class Presigner:
         await self._refresh()
         if self._replaced:
             self._replaced = not await asyncio.to_thread(self._table.sweep)
-        if self._to_fill:
-            names = ", ".join(sorted(self._authorities.with_id(one).name for one in self._to_fill))
+        if self._batches.silent:
+            names = ", ".join(sorted(self._authorities.with_id(one).name for one in self._batches.silent))
             raise UnavailableError(f"the OCSP signer of {names} is missing or has expired")
 
     def introduce(self) -> None:
         """Say that authorities or responders changed."""
         self._wake.set()
 
-    def _voice(self, authority: int, now: datetime) -> _Voice | None:
-        """Return who speaks for an authority now, None while nobody can; tells the table of a new one."""
-        responder = self._authorities.responder_at(authority, now)
-        if responder is None:
-            if self._authorities.with_id(authority).key_label is not None:
-                self._to_fill.add(authority)
-            return None
-        voice = self._voices.get(authority)
-        if voice is None or voice.responder.id != responder.id:
-            voice = self._introduced(self._authorities.with_id(authority), responder)
-            self._voices[authority] = voice
-        return voice
-
-    def _introduced(self, authority: Authority, responder: Responder) -> _Voice:
-        name = authority.certificate.subject.public_bytes()
-        issuer_bits = public_key_bits(authority.certificate)
-        responder_der = responder.certificate.public_bytes(Encoding.DER)
-        key_hash = hashlib.sha1(public_key_bits(responder.certificate), usedforsecurity=False).digest()
-        algorithm = signature_algorithm_for(responder.certificate.public_key()).der
-        self._table.put_responder(ResponderParts(responder.id, algorithm, responder_der))
-        parts = issuer_parts(name, issuer_bits, self._hashes)
-        for part in parts:
-            self._table.put_issuer(part, authority.id)
-        for part in set(issuer_parts(name, issuer_bits, tuple(CERT_ID_HASHES))).difference(parts):
-            self._table.remove_issuer(part)
-        return _Voice(responder, ResponseTemplate(key_hash, name, issuer_bits, self._hashes))
-
     async def _fill(self) -> None:
         """Sign everything of the authorities that nobody could speak for some time ago."""
-        for authority in sorted(self._to_fill):
-            self._to_fill.discard(authority)
-            if self._voice(authority, self._clock.now()) is not None:
+        for authority in sorted(self._batches.silent):
+            self._batches.silent.discard(authority)
+            if self._batches.voice(authority, self._clock.now()) is not None:
                 try:
-                    await self._sign_range(authority, 0, 1 << SERIAL_BITS)
+                    await self._sign_range(authority, *EVERY_SERIAL)
                 except BaseException:
-                    self._to_fill.add(authority)
+                    self._batches.silent.add(authority)
                     raise
 
     async def _start_anew(self, head: int) -> None:
@@ -222,12 +176,12 @@ class Presigner:
         tell = _log.warning if self._table.count() else _log.info
         tell("response-table-filled-anew", table_position=self.position, store_head=head)
         self.position = head
-        current = self._current_slot()
+        current = self._cycle.slot_at(self._clock.now())
         self._filling = True  # a table that was filled in part only must not look like a whole one
         self._table.build()
         try:
             for authority in list(self._authorities):
-                await self._sign_range(authority.id, 0, 1 << SERIAL_BITS)
+                await self._sign_range(authority.id, *EVERY_SERIAL)
             self._table.swap(position=self.position)
         except BaseException:
             self._table.abandon()
@@ -244,14 +198,12 @@ class Presigner:
                 self._followed.notify_all()
 
     async def _refresh(self) -> None:
-        current = self._current_slot()
-        if current < self._slot - 1:  # the clock was ahead: nothing that was signed then can be used
-            _log.warning("responses-from-the-future", slots_ahead=self._slot - current)
-            ranges = slot_ranges(current + 1 - SLOTS, current)
-        elif current <= self._slot:
+        current = self._cycle.slot_at(self._clock.now())
+        ranges = self._cycle.due(self._slot, current)
+        if not ranges:
             return
-        else:
-            ranges = slot_ranges(self._slot + 1, current)
+        if self._cycle.from_the_future(self._slot, current):
+            _log.warning("responses-from-the-future", slots_ahead=self._slot - current)
         for low, high in ranges:
             for authority in list(self._authorities):
                 await self._sign_range(authority.id, low, high)
@@ -260,15 +212,12 @@ class Presigner:
     async def _end_cycle(self, slot: int) -> None:
         """Note that everything up to this slot is signed anew."""
         self._slot = slot
-        if not self._to_fill:
+        if not self._batches.silent:
             await self._storage.write(lambda tx: self._put_facts(tx, slot))
 
     def _put_facts(self, tx: Transaction, slot: int) -> None:
         facts.put(tx, self._slot_fact, str(slot))
         facts.put(tx, _HASHES_FACT, ",".join(self._hashes))
-
-    def _current_slot(self) -> int:
-        return int(self._clock.now().timestamp() / self._slot_s)
 
     async def _sign_range(self, authority: int, low: int, high: int) -> None:
         start = low
@@ -292,16 +241,8 @@ class Presigner:
 
     async def _sign(self, statuses: Sequence[StatusRecord], *, position: int | None) -> None:
         """Sign a batch and put it into the table in one transaction, with the position it brings."""
-        by_authority: dict[int, list[StatusRecord]] = defaultdict(list)
-        for status in statuses:
-            by_authority[status.authority].append(status)
-        entries: list[tuple[bytes, ResponseEntry]] = []
         now = self._clock.now()  # once: what speaks now must not have expired a moment later
-        for authority, batch in by_authority.items():
-            voice = self._voice(authority, now)
-            if voice is not None:  # an authority whose key is outside has none
-                entries += await self._entries(voice, batch, now)
-        await self._put(entries, position)
+        await self._put(await self._batches.entries(statuses, now), position)
 
     async def _put(self, entries: Sequence[tuple[bytes, ResponseEntry]], position: int | None) -> None:
         """Store entries; where this is cancelled, only once the table is at rest and may be closed."""
@@ -311,50 +252,3 @@ class Presigner:
         except asyncio.CancelledError:
             await asyncio.wait((putting,))
             raise
-
-    async def _entries(
-        self, voice: _Voice, batch: Sequence[StatusRecord], now: datetime
-    ) -> list[tuple[bytes, ResponseEntry]]:
-        responder = voice.responder
-        next_update = self._next_update(responder.certificate, now)
-        data = [
-            voice.template.response_data(item.serial, cert_status(item), now, now, next_update)
-            for item in batch
-        ]
-        signatures = await self._signer.sign_many(responder.key_label, data)
-        this_unix, next_unix = to_unix(now), to_unix(next_update)
-        return [
-            (
-                response_key(responder.authority, integer_content(item.serial)),
-                ResponseEntry(responder.id, this_unix, next_unix, response_data, signature),
-            )
-            for item, response_data, signature in zip(batch, data, signatures, strict=True)
-        ]
-
-    def _next_update(self, responder: x509.Certificate, now: datetime) -> datetime:
-        """Return nextUpdate; a response does not outlive its signer's certificate."""
-        return min(now + self._validity, responder.not_valid_after_utc)
-
-
-def slot_ranges(first: int, last: int) -> list[tuple[int, int]]:
-    """Return the ranges of serials (low, high exclusive) of these slots, which count from the epoch."""
-    if last - first + 1 >= SLOTS:
-        return [(0, 1 << SERIAL_BITS)]
-    low, high = first % SLOTS, last % SLOTS
-    if low <= high:
-        return [(_slot_start(low), _slot_start(high + 1))]
-    return [(_slot_start(low), 1 << SERIAL_BITS), (0, _slot_start(high + 1))]
-
-
-def _slot_start(slot: int) -> int:
-    return (slot << SERIAL_BITS) // SLOTS
-
-
-_SLOT_STARTS: Final = [integer_content(_slot_start(slot)) for slot in range(SLOTS)]
-
-
-def cert_status(record: StatusRecord) -> CertStatus:
-    """Return the certStatus of RFC 6960 §4.2.1 for what the store says."""
-    if record.revoked_at is None or record.reason is None:
-        return GOOD
-    return RevokedInfo(record.revoked_at, CRLReason(record.reason))

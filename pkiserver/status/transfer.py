@@ -21,6 +21,7 @@ from pkiserver.errors import ConflictError, UnavailableError
 from pkiserver.home import PUBLIC_FILE_MODE, Home
 from pkiserver.progress import Progress
 from store.errors import DamagedExportError, TableMissingError
+from store.response_entries import is_response
 from store.response_import import TableImport
 from store.response_stream import (
     FILE,
@@ -31,7 +32,7 @@ from store.response_stream import (
     StreamReader,
     StreamWriter,
 )
-from store.responses import ResponseTableReader, is_response
+from store.responses import ResponseTableReader
 
 MAX_FILE_OCTETS: Final = 256 << 20  # pkiserver.web.static serves no larger one
 CLOCK_TOLERANCE: Final = timedelta(hours=1)  # how far the exporting machine's clock may be ahead

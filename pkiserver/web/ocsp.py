@@ -33,7 +33,7 @@ from protocols.ocsp.http import (
 )
 from protocols.ocsp.request import scan
 from protocols.ocsp.response import ResponseWrapper, error_response
-from store.responses import ResponderParts, ResponseEntry, response_key
+from store.response_entries import ResponderParts, ResponseEntry, response_key
 
 PATH: Final = b"/ocsp"
 _PREFIX: Final = PATH + b"/"

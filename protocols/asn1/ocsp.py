@@ -1,4 +1,4 @@
-"""The types of OCSP in the order of RFC 6960 §4.1.1 and §4.2.1, parsed from DER and encoded to it.
+"""The types of OCSP in the order of RFC 6960 §4.1.1, §4.2.1 and §4.4, parsed from DER and encoded to it.
 
 Every `parse` takes a `Reader` that stands before the value, and raises `MalformedError` or `TooLargeError`.
 Since only DER is read, `encode` gives back the bytes that were parsed. What a request may ask for is
@@ -14,7 +14,13 @@ from typing import Final, Self, TypeVar
 from protocols import oid
 from protocols.asn1 import der
 from protocols.asn1.der import Reader, context, explicit
-from protocols.asn1.pkix import AlgorithmIdentifier, Extension, encode_extensions, parse_extensions
+from protocols.asn1.pkix import (
+    AlgorithmIdentifier,
+    Extension,
+    encode_extensions,
+    find_extension,
+    parse_extensions,
+)
 from protocols.errors import MalformedError
 
 _CONTEXT_CLASS: Final = 0xC0
@@ -406,6 +412,20 @@ class SingleResponse:
             explicit(0, der.generalized_time(next_update)) if next_update is not None else b"",
             _explicit_extensions(1, self.single_extensions),
         )
+
+
+# ---- Extensions (§4.4)
+
+
+def archive_cutoff_extension(moment: datetime) -> Extension:
+    """Return the archiveCutoff of a SingleResponse (§4.4.4), in whole seconds, uncritical."""
+    return Extension(oid.OCSP_ARCHIVE_CUTOFF, False, der.generalized_time(moment))
+
+
+def archive_cutoff(response: SingleResponse) -> datetime | None:
+    """Return the archiveCutoff (§4.4.4), None where there is none; `MalformedError` where it is no time."""
+    extension = find_extension(response.single_extensions, oid.OCSP_ARCHIVE_CUTOFF)
+    return None if extension is None else whole(extension.value, Reader.generalized_time)
 
 
 # ---- Shared by both

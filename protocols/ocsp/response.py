@@ -12,8 +12,16 @@ from typing import Final
 from protocols import oid
 from protocols.asn1 import der
 from protocols.asn1.der import explicit
-from protocols.asn1.ocsp import ByKey, CertStatus, CRLReason, Good, OCSPResponseStatus, RevokedInfo
-from protocols.asn1.pkix import NULL_PARAMETERS
+from protocols.asn1.ocsp import (
+    ByKey,
+    CertStatus,
+    CRLReason,
+    Good,
+    OCSPResponseStatus,
+    RevokedInfo,
+    archive_cutoff_extension,
+)
+from protocols.asn1.pkix import NULL_PARAMETERS, encode_extensions
 from protocols.ocsp.request import DEFAULT_HASHES, hashed_issuer_part
 
 SHA1_BYTES: Final = 20
@@ -52,7 +60,9 @@ class ResponseTemplate:
         """
         if len(responder_key_hash) != SHA1_BYTES:
             raise ValueError("a responder's key hash has 20 octets")
-        self._patterns: dict[tuple[int, datetime, datetime, datetime], tuple[bytes, ...]] = {}
+        self._patterns: dict[
+            tuple[int, datetime, datetime, datetime, datetime | None], tuple[bytes, ...]
+        ] = {}
         self._responder_id = ByKey(responder_key_hash).encode()
         # NULL parameters, as in the example of RFC 9919; clients compare the algorithm, or these bytes.
         self._issuer_parts = tuple(
@@ -67,9 +77,11 @@ class ResponseTemplate:
         produced_at: datetime,
         this_update: datetime,
         next_update: datetime,
+        archive_cutoff: datetime | None = None,
     ) -> bytes:
         """Return the DER of the ResponseData to sign; times are aware, and written in whole seconds.
 
+        `archive_cutoff` is that of RFC 6960 §4.4.4, for a certificate that has expired; None leaves it out.
         The reason unspecified is left out (RFC 5280 §5.3.1). `ValueError` where nextUpdate is not after
         thisUpdate, or for the reason removeFromCRL, which only a delta CRL may give.
         """
@@ -77,8 +89,8 @@ class ResponseTemplate:
             raise ValueError("nextUpdate is not after thisUpdate")
         serial_number = der.integer(serial)
         if not isinstance(status, Good):
-            return self._whole(serial_number, status, produced_at, this_update, next_update)
-        key = (len(serial_number), produced_at, this_update, next_update)
+            return self._whole(serial_number, status, produced_at, this_update, next_update, archive_cutoff)
+        key = (len(serial_number), produced_at, this_update, next_update, archive_cutoff)
         return serial_number.join(self._patterns.get(key) or self._pattern(*key))
 
     def _whole(
@@ -88,9 +100,12 @@ class ResponseTemplate:
         produced_at: datetime,
         this_update: datetime,
         next_update: datetime,
+        archive_cutoff: datetime | None,
     ) -> bytes:
         encode = der.encode
         rest = _status(status) + _time(this_update) + explicit(0, _time(next_update))
+        if archive_cutoff is not None:
+            rest += explicit(1, encode_extensions([archive_cutoff_extension(archive_cutoff)]))
         singles = [
             encode(der.SEQUENCE, encode(der.SEQUENCE, issuer_part + serial_number) + rest)
             for issuer_part in self._issuer_parts
@@ -99,13 +114,18 @@ class ResponseTemplate:
         return encode(der.SEQUENCE, self._responder_id + _time(produced_at) + responses)
 
     def _pattern(
-        self, length: int, produced_at: datetime, this_update: datetime, next_update: datetime
+        self,
+        length: int,
+        produced_at: datetime,
+        this_update: datetime,
+        next_update: datetime,
+        archive_cutoff: datetime | None,
     ) -> tuple[bytes, ...]:
         """Return what stands before, between and after the serial numbers of a good certificate.
 
         It is the same for all serial numbers whose encoding has `length` octets.
         """
-        whole = self._whole(bytes(length), Good(), produced_at, this_update, next_update)
+        whole = self._whole(bytes(length), Good(), produced_at, this_update, next_update, archive_cutoff)
         pieces, start = [], 0
         for issuer_part in self._issuer_parts:
             end = whole.index(issuer_part, start) + len(issuer_part)
@@ -114,7 +134,7 @@ class ResponseTemplate:
         pattern = (*pieces, whole[start:])
         if len(self._patterns) >= _BATCH_TIMES:
             self._patterns.clear()
-        self._patterns[length, produced_at, this_update, next_update] = pattern
+        self._patterns[length, produced_at, this_update, next_update, archive_cutoff] = pattern
         return pattern
 
 

@@ -22,6 +22,7 @@ from protocols.asn1.ocsp import (
     RevokedInfo,
     whole,
 )
+from protocols.asn1.pkix import Extension
 from protocols.errors import MalformedError, ProtocolError, TooLargeError
 from protocols.ocsp.http import ERROR_CACHE_HEADERS, cache_headers, etag, request_from_path
 from protocols.ocsp.request import CriticalExtensionError, nonce, parse_request, scan
@@ -33,6 +34,7 @@ ABOUT_REQUESTS = {path.stem for path in VECTORS.glob("*.der")} - {
     "rfc9919_examples_end_entity",
     "rfc9919_examples_responder",
     "rfc9919_examples_response",
+    "rfc6960_4_4_4_archive_cutoff",
 }
 
 
@@ -141,6 +143,11 @@ def data(status: Good | RevokedInfo = HOLD) -> ResponseData:
     return whole(TEMPLATE.response_data(7, status, PRODUCED, START, END), ResponseData.parse)
 
 
+def expired() -> ResponseData:
+    cutoff = START.replace(year=2019)
+    return whole(TEMPLATE.response_data(7, Good(), PRODUCED, START, END, cutoff), ResponseData.parse)
+
+
 def answered(certificates: bytes) -> OCSPResponse:
     encoded = TEMPLATE.response_data(7, Good(), PRODUCED, START, END)
     return whole(encode_response(encoded, b"signature", ALGORITHM, certificates), OCSPResponse.parse)
@@ -197,6 +204,17 @@ RULES: list[tuple[str, Callable[[], object]]] = [
         lambda: (
             [response.cert_id.hash_algorithm.oid for response in data().responses] == [oid.SHA1, oid.SHA256]
         ),
+    ),
+    (
+        "RFC 6960 §4.4.4 archiveCutoff is a GeneralizedTime among singleExtensions",
+        lambda: (
+            [response.single_extensions for response in expired().responses]
+            == [(Extension("1.3.6.1.5.5.7.48.1.6", False, b"\x18\x0f20191121220000Z"),)] * 2
+        ),
+    ),
+    (
+        "RFC 6960 §4.4.4 archiveCutoff is not given of a certificate that has not expired",
+        lambda: {response.single_extensions for response in data().responses} == {()},
     ),
     ("RFC 9919 §3.2.1 no responseExtensions", lambda: data().response_extensions == ()),
     ("RFC 9919 §3.2.2 MUST use byKey", lambda: data().responder_id == ByKey(bytes(20))),

@@ -2,7 +2,7 @@
 
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -30,10 +30,11 @@ from protocols.asn1.ocsp import (
     ResponseData,
     RevokedInfo,
     Unknown,
+    archive_cutoff,
     whole,
 )
 from protocols.asn1.pkix import AlgorithmIdentifier
-from protocols.ocsp.request import issuer_parts, parse_request, scan, table_key
+from protocols.ocsp.request import DEFAULT_HASHES, issuer_parts, parse_request, scan, table_key
 from protocols.ocsp.response import ResponseTemplate, ResponseWrapper, encode_response, error_response
 
 ECDSA_SHA256 = AlgorithmIdentifier(oid.ECDSA_WITH_SHA256)
@@ -52,12 +53,24 @@ STATUSES = st.one_of(
 )
 
 
-@given(SERIALS, STATUSES, MOMENTS, MOMENTS, st.timedeltas(timedelta(seconds=1), timedelta(days=30)))
+@given(
+    SERIALS,
+    STATUSES,
+    MOMENTS,
+    MOMENTS,
+    st.timedeltas(timedelta(seconds=1), timedelta(days=30)),
+    st.none() | MOMENTS,
+)
 def test_response_data_is_what_the_types_read(
-    serial: int, status: CertStatus, produced_at: datetime, this_update: datetime, validity: timedelta
+    serial: int,
+    status: CertStatus,
+    produced_at: datetime,
+    this_update: datetime,
+    validity: timedelta,
+    cutoff: datetime | None,
 ) -> None:
     next_update = this_update + timedelta(seconds=int(validity.total_seconds()))
-    encoded = TEMPLATE.response_data(serial, status, produced_at, this_update, next_update)
+    encoded = TEMPLATE.response_data(serial, status, produced_at, this_update, next_update, cutoff)
     data = whole(encoded, ResponseData.parse)
     assert data.encode() == encoded
     assert data.responder_id == ByKey(bytes(range(20)))
@@ -68,7 +81,8 @@ def test_response_data_is_what_the_types_read(
         assert table_key(response.cert_id) == (part, der.integer_content(serial))
         assert response.cert_status == status
         assert (response.this_update, response.next_update) == (this_update, next_update)
-        assert response.single_extensions == ()
+        assert len(response.single_extensions) == (cutoff is not None)
+        assert archive_cutoff(response) == cutoff
 
 
 def test_the_two_hash_algorithms_in_order() -> None:
@@ -145,11 +159,18 @@ class Authority:
     responder_key: ec.EllipticCurvePrivateKey
     now: datetime
 
-    def respond(self, status: CertStatus, serial: int | None = None) -> bytes:
+    def respond(
+        self,
+        status: CertStatus,
+        serial: int | None = None,
+        cutoff: datetime | None = None,
+        hash_names: Sequence[str] = DEFAULT_HASHES,
+    ) -> bytes:
         ca_key = x509.SubjectKeyIdentifier.from_public_key(self.responder.public_key()).digest
-        template = ResponseTemplate(ca_key, self.ca.subject.public_bytes(), point(self.ca))
+        template = ResponseTemplate(ca_key, self.ca.subject.public_bytes(), point(self.ca), hash_names)
         serial = self.end_entity.serial_number if serial is None else serial
-        data = template.response_data(serial, status, self.now, self.now, self.now + timedelta(hours=1))
+        next_update = self.now + timedelta(hours=1)
+        data = template.response_data(serial, status, self.now, self.now, next_update, cutoff)
         signature = self.responder_key.sign(data, ec.ECDSA(hashes.SHA256()))
         wrapper = ResponseWrapper(ECDSA_SHA256.encode(), self.responder.public_bytes(Encoding.DER))
         return wrapper.wrap(data, signature)
@@ -259,6 +280,31 @@ def test_openssl_accepts_it(
         assert words in got
 
 
+@pytest.mark.parametrize("status", [Good(), HOLD], ids=["good", "hold"])
+def test_cryptography_reads_the_archive_cutoff(authority: Authority, status: CertStatus) -> None:
+    """It has no type of its own for it: what it gives are the identifier and the octets."""
+    response = load_der_ocsp_response(authority.respond(status, cutoff=START, hash_names=["sha1"]))
+    (extension,) = response.single_extensions
+    assert extension.oid.dotted_string == oid.OCSP_ARCHIVE_CUTOFF
+    assert not extension.critical
+    assert isinstance(extension.value, x509.UnrecognizedExtension)
+    assert extension.value.value == der.generalized_time(START)
+
+
+@pytest.mark.interop
+@pytest.mark.parametrize("status", [Good(), HOLD], ids=["good", "hold"])
+def test_openssl_reads_the_archive_cutoff(
+    authority: Authority, openssl: Callable[..., str], tmp_path: Path, status: CertStatus
+) -> None:
+    (tmp_path / "response.der").write_bytes(authority.respond(status, cutoff=START))
+    got = openssl(
+        "-cert", "ee.pem", "-no_nonce", "-CAfile", "ca.pem", "-respin", "response.der", "-resp_text"
+    )
+    assert "Response verify OK" in got
+    assert [line.strip() for line in got.splitlines()].count("OCSP Archive Cutoff:") == 2
+    assert got.count("Nov 21 22:00:00 2026 GMT") == (4 if isinstance(status, RevokedInfo) else 2)
+
+
 @pytest.mark.interop
 def test_openssl_refuses_an_answer_about_another(
     authority: Authority, openssl: Callable[..., str], tmp_path: Path
@@ -284,10 +330,13 @@ def test_openssl_asks_for_an_issuer_part_we_have(
 
 
 @pytest.mark.interop
+@pytest.mark.parametrize("cutoff", [None, START], ids=["as it is", "archiveCutoff"])
 @pytest.mark.parametrize("status", [Good(), HOLD], ids=["good", "hold"])
-def test_pkilint_finds_nothing(authority: Authority, tmp_path: Path, status: CertStatus) -> None:
+def test_pkilint_finds_nothing(
+    authority: Authority, tmp_path: Path, status: CertStatus, cutoff: datetime | None
+) -> None:
     path = tmp_path / "response.der"
-    path.write_bytes(authority.respond(status))
+    path.write_bytes(authority.respond(status, cutoff=cutoff))
     command = [sys.executable, "-m", "pkilint.bin.lint_ocsp_response", "lint", "-s", "NOTICE", str(path)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert (done.returncode, done.stdout.strip(), done.stderr) == (0, "", "")

@@ -1,6 +1,7 @@
 """`protocols.asn1.ocsp` and `.pkix`: one table both ways, and cryptography's reading of the same bytes."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -32,6 +33,8 @@ from protocols.asn1.ocsp import (
     SingleResponse,
     TBSRequest,
     Unknown,
+    archive_cutoff,
+    archive_cutoff_extension,
     parse_cert_status,
     parse_responder_id,
     whole,
@@ -167,6 +170,34 @@ def test_full_response_data_both_ways() -> None:
     single = SingleResponse(EXAMPLE_CERT_ID, Unknown(), NOW, None, (crl,))
     data = ResponseData(ByName(der.sequence()), NOW, (single, single), (nonce,))
     assert whole(data.encode(), ResponseData.parse) == data
+
+
+def test_archive_cutoff_both_ways() -> None:
+    """The vector is asn1crypto's."""
+    example = EXAMPLE_RESPONSE_DATA.responses[0]
+    cutoff = datetime(2019, 11, 21, 22, 0, 0, tzinfo=UTC)
+    want = replace(example, single_extensions=(archive_cutoff_extension(cutoff),))
+    assert whole(vector("rfc6960_4_4_4_archive_cutoff"), SingleResponse.parse) == want
+    assert want.encode() == vector("rfc6960_4_4_4_archive_cutoff")
+    assert archive_cutoff(want) == cutoff
+    assert archive_cutoff(example) is None
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        pytest.param(b"", id="empty"),
+        pytest.param(der.time(NOW), id="a UTCTime"),
+        pytest.param(der.encode(der.GENERALIZED_TIME, b"20191121220000.5Z"), id="fractions of a second"),
+        pytest.param(der.encode(der.GENERALIZED_TIME, b"20191321220000Z"), id="no month"),
+        pytest.param(der.generalized_time(NOW) + b"\x05\x00", id="something after it"),
+        pytest.param(der.octet_string(der.generalized_time(NOW)), id="wrapped"),
+    ],
+)
+def test_no_archive_cutoff(value: bytes) -> None:
+    extension = Extension(oid.OCSP_ARCHIVE_CUTOFF, False, value)
+    with pytest.raises(MalformedError):
+        archive_cutoff(SingleResponse(EXAMPLE_CERT_ID, Good(), NOW, None, (extension,)))
 
 
 def test_single_request_extensions_both_ways() -> None:

@@ -17,8 +17,9 @@ import pytest
 import structlog
 from click.testing import CliRunner, Result
 
-from pkiserver import cli
+import pkiserver.cli.init as cli_init
 from pkiserver.beginnings import recorded_authorities, unfinished
+from pkiserver.cli import main
 from pkiserver.control import CommandFailedError, call
 from pkiserver.home import Home, HomeLock
 from pkiserver.printing import error_text
@@ -44,7 +45,7 @@ def new(tmp_path: Path) -> Home:
 
 
 def run(home: Home, *words: str, typed: str | None = None) -> Result:
-    return CliRunner().invoke(cli.main, ["--home", str(home.path), *words], input=typed)
+    return CliRunner().invoke(main, ["--home", str(home.path), *words], input=typed)
 
 
 def url_of(home: Home) -> str:
@@ -79,7 +80,7 @@ class TestPublicURL:
         assert tomllib.loads(new.configuration.read_text()) == wanted
 
     def test_is_asked_for_until_it_is_one(self, new: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(cli, "is_terminal", lambda: True)
+        monkeypatch.setattr(cli_init, "is_terminal", lambda: True)
         result = run(new, "init", typed=f"https://pki.example.mn\n{URL}\n")
         assert result.exit_code == 0
         assert "plain HTTP" in result.output

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from cryptography import x509
 
-from pkiserver.commands import MAX_LIST, parse_serial
+from pkiserver.bounds import MAX_LIST
+from pkiserver.commands.services import parse_serial
 from pkiserver.core import Core
 from pkiserver.errors import ConflictError, NotFoundError, PKIServerError, RefusedError
 from pkiserver.progress import silent
@@ -53,8 +54,8 @@ class TestTable:
             ("ca.show", {"name": None}),
             ("ca.show", {"name": "root", "more": 1}),
             ("ca.show", {"caller": {}, "name": "root"}),
-            ("ca.show", {"self": {}, "name": "root"}),
-            ("ca.list", {"_": {}}),
+            ("ca.show", {"services": {}, "name": "root"}),
+            ("ca.list", {"_caller": {}}),
             ("certificate.list", {"ca": None, "state": None, "limit": "7"}),
             ("certificate.list", {"ca": None, "state": None, "limit": True}),
             ("credential.create", CREDENTIAL | {"san": "dns:www.example.mn"}),

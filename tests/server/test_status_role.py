@@ -25,7 +25,7 @@ from pkiserver.clock import Clock
 from pkiserver.core import open_core
 from pkiserver.home import Home
 from pkiserver.status.presigner import Presigner
-from store.responses import ResponseTableWriter
+from store.response_writer import ResponseTableWriter
 
 PATIENT_S = 60.0  # what a test waits for what must come; the machine may be busy
 CONFIGURATION = '[listen]\nhttp = ["127.0.0.1:0"]\nhttps = ["127.0.0.1:0"]\nmetrics = ["127.0.0.1:0"]\n'

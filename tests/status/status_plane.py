@@ -23,7 +23,7 @@ from pkiserver.web.ocsp import OCSPResponder
 from protocols.ocsp.request import DEFAULT_HASHES
 from store import status_events
 from store.records import CertificateRecord
-from store.responses import ResponseTableWriter
+from store.response_writer import ResponseTableWriter
 
 SHA1 = hashes.SHA1()  # noqa: S303 - what most clients name issuers by (RFC 6960 §4.3)
 VALIDITY = timedelta(hours=48)

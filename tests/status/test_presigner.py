@@ -21,9 +21,9 @@ from pkiserver.core import Core
 from pkiserver.errors import UnavailableError
 from pkiserver.signer.errors import SignerUnavailableError
 from pkiserver.status import presigner as module
-from pkiserver.status.presigner import SLOTS, slot_ranges
+from pkiserver.status.refresh_cycle import SLOTS, slot_ranges
 from protocols.asn1.der import integer_content
-from store.responses import ResponseEntry, response_key
+from store.response_entries import ResponseEntry, response_key
 
 if TYPE_CHECKING:
     from tests.conftest import FakeClock, Issue

@@ -11,8 +11,9 @@ from pkiserver.status import watch as module
 from pkiserver.status.watch import StatusWatch
 from protocols.asn1 import der
 from protocols.crl import assemble_crl, build_tbs_cert_list
+from store.response_entries import FORMAT_RECORD, ResponseEntry, response_key
 from store.response_import import TableImport
-from store.responses import FORMAT_RECORD, ResponseEntry, ResponseTableReader, response_key
+from store.responses import ResponseTableReader
 
 NOW = datetime(2026, 8, 1, 12, tzinfo=UTC)
 NOW_S = int(NOW.timestamp())

@@ -28,15 +28,10 @@ from store.errors import (
     TableLockedError,
     TableMissingError,
 )
+from store.response_entries import FORMAT_RECORD, ResponderParts, ResponseEntry, response_key
 from store.response_stream import FILE, TABLE, StreamHeader, StreamWriter
-from store.responses import (
-    FORMAT_RECORD,
-    ResponderParts,
-    ResponseEntry,
-    ResponseTableReader,
-    ResponseTableWriter,
-    response_key,
-)
+from store.response_writer import ResponseTableWriter
+from store.responses import ResponseTableReader
 
 NOW = datetime(2026, 8, 1, 12, tzinfo=UTC)
 FILES = {
@@ -161,7 +156,9 @@ class TestWhole:
         """Written while it is read: either all of a batch is in it or nothing."""
         out = io.BytesIO()
         program = (
-            "import sys\nfrom pathlib import Path\nfrom store.responses import *\n"
+            "import sys\nfrom pathlib import Path\n"
+            "from store.response_entries import ResponseEntry\n"
+            "from store.response_writer import ResponseTableWriter\n"
             "table = ResponseTableWriter(Path(sys.argv[1]))\n"
             "keys = list(table.keys(1))\n"
             "for number in range(30):\n"

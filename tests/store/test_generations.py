@@ -12,13 +12,9 @@ import pytest
 
 from store.errors import StorageError, TableLockedError, TableMissingError
 from store.generations import Generations, current_number, lease_current
-from store.responses import (
-    ResponderParts,
-    ResponseEntry,
-    ResponseTableReader,
-    ResponseTableWriter,
-    response_key,
-)
+from store.response_entries import ResponderParts, ResponseEntry, response_key
+from store.response_writer import ResponseTableWriter
+from store.responses import ResponseTableReader
 
 OLD = ResponseEntry(7, 1_790_000_000, 1_790_086_400, b"old", b"signature")
 NEW = ResponseEntry(7, 1_790_000_001, 1_790_086_401, b"new", b"signature")
@@ -142,7 +138,9 @@ class TestTable:
 
     def test_a_kill_while_building_leaves_what_was_served(self, folder: Path) -> None:
         program = (
-            "import os, signal, sys\nfrom pathlib import Path\nfrom store.responses import *\n"
+            "import os, signal, sys\nfrom pathlib import Path\n"
+            "from store.response_entries import ResponseEntry\n"
+            "from store.response_writer import ResponseTableWriter\n"
             "entry = ResponseEntry(7, 1, 2, b'x', b'y')\n"
             "table = ResponseTableWriter(Path(sys.argv[1]))\n"
             "table.put([(b'\\0\\1\\1', entry)], position=5)\n"

@@ -11,15 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from store.errors import StorageError, TableLockedError, TableMissingError
-from store.responses import (
-    MAX_AUTHORITY,
-    MAX_KEY_OCTETS,
-    ResponderParts,
-    ResponseEntry,
-    ResponseTableReader,
-    ResponseTableWriter,
-    response_key,
-)
+from store.response_entries import MAX_AUTHORITY, MAX_KEY_OCTETS, ResponderParts, ResponseEntry, response_key
+from store.response_writer import ResponseTableWriter
+from store.responses import ResponseTableReader
 
 ENTRY = ResponseEntry(7, 1_790_000_000, 1_790_086_400, b"response data", b"signature")
 UINT16 = st.integers(0, 0xFFFF)

@@ -15,7 +15,8 @@ from protocols.asn1 import der
 from protocols.asn1.ocsp import CertStatus, CRLReason, Good, RevokedInfo
 from protocols.ocsp.request import issuer_parts
 from protocols.ocsp.response import ResponseTemplate
-from store.responses import ResponderParts, ResponseEntry, ResponseTableWriter, response_key
+from store.response_entries import ResponderParts, ResponseEntry, response_key
+from store.response_writer import ResponseTableWriter
 
 AUTHORITY = 3
 RESPONDER = 9

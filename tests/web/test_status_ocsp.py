@@ -26,7 +26,8 @@ from pkiserver.web.http_messages import HTTPReply, HTTPRequest
 from pkiserver.web.ocsp import OCSPResponder
 from protocols.asn1 import der
 from protocols.asn1.ocsp import OCSPResponseStatus
-from store.responses import ResponderParts, ResponseTableWriter
+from store.response_entries import ResponderParts
+from store.response_writer import ResponseTableWriter
 
 MAX_AGE = timedelta(seconds=60)
 TYPE = {b"content-type": b"application/ocsp-request"}

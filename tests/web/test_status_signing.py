@@ -19,7 +19,7 @@ from pkiserver.web.status_worker import SigningSettings, WorkerSettings
 from pkiserver.web.workers import StatusWorkers, StatusWorkersSettings
 from protocols.asn1.ocsp import OCSPResponse, OCSPResponseStatus, whole
 from protocols.ocsp.request import MAX_REQUEST_BYTES
-from store.responses import ResponseTableWriter
+from store.response_writer import ResponseTableWriter
 
 PATIENT_S = 30.0
 

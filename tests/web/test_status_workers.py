@@ -20,7 +20,7 @@ from pkiserver.web.http1 import HTTPLimits
 from pkiserver.web.status_counters import StatusCounters
 from pkiserver.web.status_worker import WorkerSettings
 from pkiserver.web.workers import StatusWorkers, StatusWorkersSettings, _pause_s
-from store.responses import ResponseTableWriter
+from store.response_writer import ResponseTableWriter
 
 PATIENT_S = 30.0  # what a test waits for what must come; the machine may be busy
 # What would bring keys, SQL or a second HTTP server into the status plane.

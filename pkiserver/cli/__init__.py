@@ -1,0 +1,67 @@
+"""The command line: parses words, finds who does the work (a running server, or this process), prints.
+
+One module a command or group of commands. What issues is imported where it is called: `serve --role status`
+and the commands of the response table run on machines, and in processes, that must hold neither keys nor a
+database.
+"""
+
+import os
+import shlex
+from pathlib import Path
+
+import click
+from click.core import ParameterSource
+
+from pkiserver.cli.audit import audit_group
+from pkiserver.cli.ca import ca_group
+from pkiserver.cli.certificate import certificate_group
+from pkiserver.cli.clock import clock_group
+from pkiserver.cli.context import HOME_VARIABLE, CommandGroup, Context
+from pkiserver.cli.credential import credential_group
+from pkiserver.cli.crl import crl_group
+from pkiserver.cli.doctor import doctor_command
+from pkiserver.cli.init import init_command
+from pkiserver.cli.responses import responses_group
+from pkiserver.cli.serve import serve_command
+from pkiserver.home import Home
+
+
+@click.group(
+    cls=CommandGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
+@click.version_option(package_name="pkiserver")
+@click.option(
+    "--home",
+    type=click.Path(file_okay=False, path_type=Path),
+    envvar=HOME_VARIABLE,
+    default=Path("var"),
+    show_default=True,
+    help=f"The home folder of the installation; also from {HOME_VARIABLE}.",
+)
+@click.pass_context
+def main(ctx: click.Context, home: Path) -> None:
+    """The server of a certification authority: EST enrolment, OCSP, CRLs.
+
+    \b
+    Begin with:   pkiserver init --defaults
+                  pkiserver serve
+    """
+    umask = os.umask(0o077)  # what is to be read by others says so itself
+    ctx.call_on_close(lambda: os.umask(umask))
+    given = ctx.get_parameter_source("home") is ParameterSource.COMMANDLINE
+    ctx.obj = Context(Home(home), f"pkiserver --home {shlex.quote(str(home))}" if given else "pkiserver")
+
+
+for _command in (
+    init_command,
+    serve_command,
+    credential_group,
+    certificate_group,
+    ca_group,
+    crl_group,
+    responses_group,
+    audit_group,
+    clock_group,
+    doctor_command,
+):
+    main.add_command(_command)

@@ -1,0 +1,85 @@
+"""`pkiserver ca`: the authorities."""
+
+import ssl
+import sys
+from pathlib import Path
+
+import click
+
+from pkiserver.cli.context import CommandGroup, Context
+from pkiserver.cli.options import JSON_OPTION
+from pkiserver.control import MAX_LINE_BYTES
+from pkiserver.printing import show, show_rows
+
+
+@click.group("ca", cls=CommandGroup)
+def ca_group() -> None:
+    """The authorities of this installation."""
+
+
+@ca_group.command("list")
+@JSON_OPTION
+@click.pass_obj
+def ca_list(context: Context, as_json: bool) -> None:
+    """List the authorities."""
+    show_rows(context.command("ca.list"), ("name", "state", "parent", "not_after", "subject"), as_json)
+
+
+@ca_group.command("show")
+@click.argument("name")
+@JSON_OPTION
+@click.pass_obj
+def ca_show(context: Context, name: str, as_json: bool) -> None:
+    """Show an authority, its OCSP signer and its CRL."""
+    show(context.command("ca.show", name=name), as_json)
+
+
+@ca_group.command("export")
+@click.argument("name")
+@click.option("--chain", is_flag=True, help="Also the certificates above it, the root last.")
+@click.option("--der", is_flag=True, help="DER instead of PEM; one certificate only.")
+@JSON_OPTION
+@click.pass_obj
+def ca_export(context: Context, name: str, chain: bool, der: bool, as_json: bool) -> None:
+    """Write an authority's certificate to standard output.
+
+    \b
+    Example:  pkiserver ca export citizen --chain > citizen-chain.pem
+    """
+    if der and (chain or as_json):
+        raise click.UsageError("--der writes one certificate: leave --chain and --json away")
+    result = context.command("ca.export", name=name, chain=chain)
+    certificates = result["certificates"]
+    if as_json:
+        show(result, as_json)
+    elif der:
+        sys.stdout.buffer.write(ssl.PEM_cert_to_DER_cert(certificates[0]))
+        sys.stdout.buffer.flush()  # a closed pipe shows here, and not when the interpreter ends
+    else:
+        click.echo("".join(certificates), nl=False)
+
+
+@ca_group.command("csr")
+@click.argument("name")
+@JSON_OPTION
+@click.pass_obj
+def ca_csr(context: Context, name: str, as_json: bool) -> None:
+    """Write the request of an authority (PKCS #10, PEM) for an outside root to sign."""
+    show(context.command("ca.csr", name=name), as_json)
+
+
+@ca_group.command("import")
+@click.argument("name")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@JSON_OPTION
+@click.pass_obj
+def ca_import(context: Context, name: str, file: Path, as_json: bool) -> None:
+    """Take the certificate that an outside root gave an authority (PEM); first the root's own.
+
+    \b
+    Example:  pkiserver ca import root outside-root.pem
+              pkiserver ca import citizen citizen.pem
+    """
+    if file.stat().st_size > MAX_LINE_BYTES // 2:
+        raise click.UsageError(f"{file} is too large for a certificate")
+    show(context.command("ca.import", name=name, pem=file.read_text("ascii", "replace")), as_json)

@@ -1,0 +1,86 @@
+"""`pkiserver certificate`: issued certificates and their status."""
+
+import click
+
+from pkiserver.cli.context import CommandGroup, Context
+from pkiserver.cli.options import CA_OPTION, JSON_OPTION, LIMIT_OPTION, SERIAL_ARGUMENT
+from pkiserver.printing import show, show_rows
+from pkiserver.ra.lifecycle import REVOCATION_REASONS
+
+_BY = click.option(
+    "--by",
+    type=click.Choice(["holder", "authority"]),
+    default="holder",
+    show_default=True,
+    help="Whose hold it is: one side's hold is not lifted by the other.",
+)
+
+
+@click.group("certificate", cls=CommandGroup)
+def certificate_group() -> None:
+    """Issued certificates: look at them, suspend, restore, revoke. SERIAL is hexadecimal."""
+
+
+@certificate_group.command("list")
+@click.option("--ca", metavar="NAME", help="Only those of this authority.")
+@click.option(
+    "--status",
+    type=click.Choice(["active", "suspended", "revoked", "expired"]),
+    help="Only those that are so now.",
+)
+@LIMIT_OPTION
+@JSON_OPTION
+@click.pass_obj
+def certificate_list(context: Context, ca: str | None, status: str | None, limit: int, as_json: bool) -> None:
+    """List certificates, the newest first."""
+    rows = context.command("certificate.list", ca=ca, state=status, limit=limit)
+    show_rows(rows, ("ca", "serial", "status", "profile", "not_after", "subject"), as_json)
+
+
+@certificate_group.command("show")
+@SERIAL_ARGUMENT
+@CA_OPTION
+@JSON_OPTION
+@click.pass_obj
+def certificate_show(context: Context, serial: str, ca: str | None, as_json: bool) -> None:
+    """Show a certificate and what happened to it."""
+    show(context.command("certificate.show", serial=serial, ca=ca), as_json)
+
+
+@certificate_group.command("suspend")
+@SERIAL_ARGUMENT
+@CA_OPTION
+@_BY
+@JSON_OPTION
+@click.pass_obj
+def certificate_suspend(context: Context, serial: str, ca: str | None, by: str, as_json: bool) -> None:
+    """Put a certificate on hold: OCSP and CRL say certificateHold until it is restored."""
+    show(context.command("certificate.suspend", serial=serial, ca=ca, by=by), as_json)
+
+
+@certificate_group.command("restore")
+@SERIAL_ARGUMENT
+@CA_OPTION
+@_BY
+@JSON_OPTION
+@click.pass_obj
+def certificate_restore(context: Context, serial: str, ca: str | None, by: str, as_json: bool) -> None:
+    """Lift a hold; the certificate is good again when no other hold is open."""
+    show(context.command("certificate.restore", serial=serial, ca=ca, by=by), as_json)
+
+
+@certificate_group.command("revoke")
+@SERIAL_ARGUMENT
+@CA_OPTION
+@click.option(
+    "--reason",
+    type=click.Choice(list(REVOCATION_REASONS)),
+    default="unspecified",
+    show_default=True,
+    help="Why, in the words of RFC 5280 §5.3.1; CRL and OCSP say it.",
+)
+@JSON_OPTION
+@click.pass_obj
+def certificate_revoke(context: Context, serial: str, ca: str | None, reason: str, as_json: bool) -> None:
+    """Revoke a certificate for ever."""
+    show(context.command("certificate.revoke", serial=serial, ca=ca, reason=reason), as_json)

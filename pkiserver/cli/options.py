@@ -1,0 +1,16 @@
+"""Options and arguments that several commands have."""
+
+import click
+
+from pkiserver.bounds import MAX_LIST
+
+JSON_OPTION = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
+CA_OPTION = click.option("--ca", metavar="NAME", help="The authority, where a serial alone is not enough.")
+SERIAL_ARGUMENT = click.argument("serial")
+LIMIT_OPTION = click.option(
+    "--limit",
+    type=click.IntRange(1, MAX_LIST),
+    default=100,
+    show_default=True,
+    help="How many at most.",
+)

@@ -1,0 +1,85 @@
+"""Commands on the authorities."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from cryptography import x509
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from pkiserver.ca.authorities import Authority
+from pkiserver.commands.services import Caller, CommandEntry, CommandServices
+from pkiserver.errors import RefusedError
+from protocols.x509.certificate import serial_text
+from protocols.x509.names import subject_text
+
+
+async def list_authorities(services: CommandServices, _caller: Caller, /) -> list[dict[str, Any]]:
+    return [
+        _authority(services.authorities.get(record.name))
+        if record.certificate
+        else {"name": record.name, "state": "waits for its certificate"}
+        for record in services.authorities.records
+    ]
+
+
+async def show_authority(services: CommandServices, _caller: Caller, /, *, name: str) -> dict[str, Any]:
+    authority = services.authorities.get(name)
+    responder = services.authorities.responder(authority.id)
+    crl = services.crl_publisher.latest.get(name)
+    return _authority(authority) | {
+        "serial": serial_text(authority.certificate.serial_number),
+        "sha256": authority.certificate.fingerprint(SHA256()).hex(),
+        "responder_not_after": responder.certificate.not_valid_after_utc.isoformat() if responder else None,
+        "crl_number": crl.number if crl else None,
+        "crl_this_update": crl.this_update.isoformat() if crl else None,
+        "crl_next_update": crl.next_update.isoformat() if crl else None,
+        "pem": authority.certificate.public_bytes(Encoding.PEM).decode(),
+    }
+
+
+async def export_authority(
+    services: CommandServices, _caller: Caller, /, *, name: str, chain: bool
+) -> dict[str, Any]:
+    found = services.authorities.chain(name) if chain else [services.authorities.get(name)]
+    return {"certificates": [a.certificate.public_bytes(Encoding.PEM).decode() for a in found]}
+
+
+async def authority_csr(services: CommandServices, caller: Caller, /, *, name: str) -> dict[str, Any]:
+    request = x509.load_der_x509_csr(await services.outside_root.csr(name, caller.actor))
+    return {"pem": request.public_bytes(Encoding.PEM).decode()}
+
+
+async def import_authority(
+    services: CommandServices, caller: Caller, /, *, name: str, pem: str
+) -> dict[str, Any]:
+    try:
+        certificate = x509.load_pem_x509_certificate(pem.encode())
+    except ValueError as error:
+        raise RefusedError("the file holds no certificate in PEM") from error
+    await services.outside_root.import_certificate(name, certificate, caller.actor)
+    await services.hierarchy.maintain(caller.progress)
+    await services.server_certificates.maintain(caller.progress)
+    await services.crl_publisher.restore_files()  # its certificate, where AIA points
+    services.on_authorities_changed()
+    return _authority(services.authorities.get(name))
+
+
+def _authority(authority: Authority) -> dict[str, Any]:
+    certificate = authority.certificate
+    return {
+        "name": authority.name,
+        "state": "ready" if authority.key_label is not None else "kept outside",
+        "subject": subject_text(certificate.subject),
+        "parent": authority.parent,
+        "not_after": certificate.not_valid_after_utc.isoformat(),
+    }
+
+
+COMMANDS: Final[Mapping[str, CommandEntry]] = {
+    "ca.list": CommandEntry(list_authorities, reading=True),
+    "ca.show": CommandEntry(show_authority, reading=True),
+    "ca.export": CommandEntry(export_authority, reading=True),
+    "ca.csr": CommandEntry(authority_csr),
+    "ca.import": CommandEntry(import_authority),
+}

@@ -1,0 +1,86 @@
+"""What the commands work with and how one is described; the certificate that a caller means."""
+
+import re
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from pkiserver.ca.authorities import Authorities
+from pkiserver.ca.hierarchy import Hierarchy
+from pkiserver.ca.outside_root import OutsideRoot
+from pkiserver.ca.server_certificates import ServerCertificates
+from pkiserver.clock import Clock
+from pkiserver.errors import ConflictError, NotFoundError, RefusedError
+from pkiserver.progress import Progress
+from pkiserver.ra.credentials import Credentials
+from pkiserver.ra.status_changes import StatusChanges
+from pkiserver.readiness import ClockGuard
+from pkiserver.status.crl_publisher import CRLPublisher
+from pkiserver.storage import Storage
+from protocols.x509.certificate import serial_text
+from store import certificates
+from store.records import CertificateRecord
+
+_HEXADECIMAL: Final = re.compile(r"[0-9A-Fa-f]{1,64}")
+
+
+@dataclass(frozen=True, slots=True)
+class CommandServices:
+    """What the commands work with."""
+
+    storage: Storage
+    clock: Clock
+    authorities: Authorities
+    credentials: Credentials
+    status_changes: StatusChanges
+    crl_publisher: CRLPublisher
+    hierarchy: Hierarchy
+    outside_root: OutsideRoot
+    server_certificates: ServerCertificates
+    clock_guard: ClockGuard
+    on_authorities_changed: Callable[[], None]
+
+
+class Caller:
+    """Who gave a command, and how to tell them how far it is."""
+
+    __slots__ = ("actor", "progress")
+
+    def __init__(self, actor: str, progress: Progress) -> None:
+        self.actor = actor
+        self.progress = progress
+
+
+@dataclass(frozen=True, slots=True)
+class CommandEntry:
+    """A command: an async function of (services, caller, /, *, its arguments) that returns JSON values."""
+
+    run: Callable[..., Awaitable[Any]]
+    reading: bool = False  # it changes nothing; the refusals of all others are audited
+
+
+async def certificate_of(services: CommandServices, serial: str, ca: str | None) -> CertificateRecord:
+    """Return the certificate with this serial; `ConflictError` where `ca` must say which."""
+    number = parse_serial(serial)
+    found = await services.storage.read(lambda tx: certificates.with_serial(tx, number))
+    if ca is not None:
+        authority = services.authorities.record(ca).id
+        found = [record for record in found if record.authority == authority]
+    if not found:
+        raise NotFoundError(
+            f"no certificate with serial {serial_text(number)}; see `pkiserver certificate list`"
+        )
+    if len(found) > 1:
+        raise ConflictError(f"several authorities issued serial {serial_text(number)}: say which with --ca")
+    return found[0]
+
+
+def parse_serial(text: str) -> int:
+    """Return a serial typed in hexadecimal, colons allowed; `RefusedError` for anything else."""
+    digits = text.replace(":", "")
+    if _HEXADECIMAL.fullmatch(digits) is None:
+        raise RefusedError(f"{text[:60]!r} is no serial number in hexadecimal")
+    serial = int(digits, 16)
+    if not 0 < serial < 1 << 127:
+        raise NotFoundError(f"no certificate with serial {text[:60]!r}: it is out of range")
+    return serial

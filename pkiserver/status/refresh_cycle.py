@@ -1,0 +1,60 @@
+"""The refresh cycle: when which serials are due. Pure: times and slots in, ranges of serials out.
+
+A certificate's place in the cycle follows from its serial (random, so evenly spread): each slot of the
+cycle is a range of serials, and SQL keeps no row per response. Slots count from the epoch in their own
+length: after a change of it all is signed anew.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from pkiserver.ca.issuance import SERIAL_BITS
+from protocols.asn1.der import integer_content
+
+SLOTS: Final = 1440  # of a cycle: at 12 hours one every 30 seconds
+EVERY_SERIAL: Final = (0, 1 << SERIAL_BITS)  # the range of all
+
+
+@dataclass(frozen=True, slots=True)
+class RefreshCycle:
+    """A cycle that comes round once in `period`."""
+
+    period: timedelta
+
+    @property
+    def slot_s(self) -> float:
+        """The length of a slot in seconds."""
+        return self.period.total_seconds() / SLOTS
+
+    def slot_at(self, now: datetime) -> int:
+        """Return the slot of a moment, counted from the epoch."""
+        return int(now.timestamp() / self.slot_s)
+
+    def due(self, signed: int, current: int) -> list[tuple[int, int]]:
+        """Return the ranges of serials to be signed anew, where all up to the slot `signed` was."""
+        if self.from_the_future(signed, current):
+            return slot_ranges(current + 1 - SLOTS, current)
+        return slot_ranges(signed + 1, current) if current > signed else []
+
+    @staticmethod
+    def from_the_future(signed: int, current: int) -> bool:
+        """Tell whether the clock was ahead: nothing that was signed then can be used."""
+        return current < signed - 1
+
+
+def slot_ranges(first: int, last: int) -> list[tuple[int, int]]:
+    """Return the ranges of serials (low, high exclusive) of these slots, which count from the epoch."""
+    if last - first + 1 >= SLOTS:
+        return [EVERY_SERIAL]
+    low, high = first % SLOTS, last % SLOTS
+    if low <= high:
+        return [(_slot_start(low), _slot_start(high + 1))]
+    return [(_slot_start(low), 1 << SERIAL_BITS), (0, _slot_start(high + 1))]
+
+
+def _slot_start(slot: int) -> int:
+    return (slot << SERIAL_BITS) // SLOTS
+
+
+SLOT_STARTS: Final = tuple(integer_content(_slot_start(slot)) for slot in range(SLOTS))
