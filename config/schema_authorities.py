@@ -3,12 +3,12 @@
 from collections.abc import Mapping
 from typing import Annotated, Final, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, StrictInt
 
 from config.base import Section, option
 from config.errors import RuleError, refuse
 from config.hierarchy import check_hierarchy
-from config.units import CertificateLifetime, PositiveDuration, SigningKey
+from config.units import CertificateLifetime, Duration, PositiveDuration, SigningKey
 
 
 def _subject(value: str) -> str:
@@ -45,6 +45,20 @@ class Authority(Section):
         description="Time to mend what hinders publication: nextUpdate is thisUpdate + crl_period + "
         "crl_overlap. The sum is how long a relying party may go on using a CRL; the defaults keep it at "
         "24 hours.",
+    )
+    crl_delta_period: Duration = option(
+        "0s",
+        description="With deltas, a change is told by a delta CRL at once, which is published this often at "
+        "least, and full CRLs come every crl_period; certificates and full CRLs name the delta "
+        "(freshestCRL). 0s: no deltas.",
+    )
+    crl_shards: StrictInt = option(
+        1,
+        ge=1,
+        le=256,
+        description="Into how many CRLs the certificates are divided, each given one at random when it is "
+        "issued. Their CRLs bear a critical issuingDistributionPoint, which some clients refuse (NSS). 1: "
+        "certificates name the CRL of all. Certificates keep the CRL they were issued with.",
     )
     responder_key: SigningKey = option("ec:P-256", description="Key of its OCSP responder.")
     responder_lifetime: CertificateLifetime = option(

@@ -1,5 +1,6 @@
 """Issued certificates and their state."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -136,6 +137,16 @@ def newest(
     )
     found = (get(tx, key[0], int.from_bytes(key[1], "big")) for key in keys)
     return [record for record in found if record is not None]
+
+
+def any_in_use(tx: Transaction, authority: int, now: datetime, besides: Sequence[str]) -> bool:
+    """Return whether some certificate is neither revoked nor expired; those of profiles `besides` aside."""
+    row = tx.one(
+        "SELECT 1 FROM certificates WHERE authority = ? AND state IN ('active', 'suspended')"
+        f" AND not_after >= ? AND profile NOT IN ({', '.join('?' * len(besides))}) LIMIT 1",
+        (authority, to_unix(now), *besides),
+    )
+    return row is not None
 
 
 def set_state(tx: Transaction, authority: int, serial: int, state: str) -> None:

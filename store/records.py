@@ -24,13 +24,17 @@ def serial_to_blob(serial: int) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class AuthorityRecord:
-    """A certification authority of this installation; `key_label` None: its key is kept outside."""
+    """A certification authority of this installation; `key_label` None: its key is kept outside.
+
+    After `ended_at` it issues nothing more; None: it has not ended.
+    """
 
     id: int
     name: str
     parent: str | None
     key_label: str | None
     certificate: bytes | None
+    ended_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

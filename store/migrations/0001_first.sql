@@ -5,7 +5,8 @@ CREATE TABLE authorities (
     name        TEXT NOT NULL UNIQUE,
     parent      TEXT,               -- NULL: self-signed, or signed outside
     key_label   TEXT UNIQUE,        -- NULL: the key is kept outside
-    certificate BLOB                -- DER; NULL until issued or imported
+    certificate BLOB,               -- DER; NULL until issued or imported
+    ended_at    INTEGER             -- since when it issues nothing more; NULL: it does
 );
 
 CREATE TABLE credentials (
