@@ -71,43 +71,13 @@ def parse_entry(entry: bytes) -> RevokedEntry:
     fields = outer.enter()
     outer.finish()
     serial = fields.integer()
-    revocation_date = _read_time(fields)
+    revocation_date = read_time(fields)
     extensions = () if fields.at_end else parse_extensions(fields)
     fields.finish()
     reason, invalidity_date = _reason(extensions), _invalidity_date(extensions)
     if revoked_entry(serial, revocation_date, reason, invalidity_date) != entry:
         raise MalformedError("CRL entry is not one of ours")
     return RevokedEntry(serial, revocation_date, reason, invalidity_date)
-
-
-@dataclass(frozen=True, slots=True)
-class CRLTimes:
-    """When a CRL was made, by when there is another, its number; None for what it does not say."""
-
-    this_update: datetime
-    next_update: datetime | None
-    number: int | None
-
-
-def crl_times(crl: bytes) -> CRLTimes:
-    """Return the times and the number of a DER CertificateList (RFC 5280 §5.1), its signature unseen.
-
-    `MalformedError` where it is none, as far as it is read: the entries are passed over.
-    """
-    fields = der.Reader(crl).enter().enter()
-    if fields.peek() == der.INTEGER:
-        fields.integer()
-    fields.enter()  # signature
-    fields.enter()  # issuer
-    this_update = _read_time(fields)
-    next_update = _read_time(fields) if fields.peek() in (der.UTC_TIME, der.GENERALIZED_TIME) else None
-    if fields.peek() == der.SEQUENCE:
-        fields.enter()  # revokedCertificates
-    if fields.peek() != der.context(0):
-        return CRLTimes(this_update, next_update, None)
-    extension = find_extension(parse_extensions(fields.enter(der.context(0))), oid.CRL_NUMBER)
-    number = None if extension is None else der.Reader(extension.value).integer()
-    return CRLTimes(this_update, next_update, number)
 
 
 def _reason(extensions: Iterable[Extension]) -> int | None:
@@ -130,7 +100,7 @@ def _invalidity_date(extensions: Iterable[Extension]) -> datetime | None:
     return moment
 
 
-def _read_time(reader: der.Reader) -> datetime:
+def read_time(reader: der.Reader) -> datetime:
     """Read a Time (RFC 5280 §4.1.2.5): UTCTime through 2049, GeneralizedTime after."""
     if reader.peek() == der.GENERALIZED_TIME:
         return reader.generalized_time()

@@ -59,6 +59,11 @@ class Reader:
         self._depth = depth
 
     @property
+    def position(self) -> int:
+        """Where in the data the next value begins."""
+        return self._position
+
+    @property
     def at_end(self) -> bool:
         """True when nothing is left to read."""
         return self._position >= self._end
