@@ -84,6 +84,4 @@ def _crl_periods(authorities: Mapping[str, AuthorityRules]) -> Iterator[Broken]:
     for name, authority in authorities.items():
         if authority.crl_delta_period >= authority.crl_period:
             rule, needs = "crl_delta_period < crl_period", (f"{name}.crl_period",)
-            yield Broken(
-                f"{authority.crl_delta_period} is too long", rule, f"{name}.crl_delta_period", needs
-            )
+            yield Broken(f"{authority.crl_delta_period} is too long", rule, f"{name}.crl_delta_period", needs)

@@ -1,6 +1,7 @@
 """Authorities and their delegated OCSP signers."""
 
 from datetime import datetime
+from typing import Any
 
 from store.database import Transaction
 from store.records import AuthorityRecord, ResponderRecord, from_unix, to_unix
@@ -24,7 +25,12 @@ def set_certificate(tx: Transaction, name: str, certificate: bytes) -> None:
 def all_authorities(tx: Transaction) -> list[AuthorityRecord]:
     """Return every authority, parents before children as they were added."""
     rows = tx.all(f"SELECT {_AUTHORITY} FROM authorities ORDER BY id")
-    return [AuthorityRecord(*row[:5], None if row[5] is None else from_unix(row[5])) for row in rows]
+    return [_authority(row) for row in rows]
+
+
+def _authority(row: tuple[Any, ...]) -> AuthorityRecord:
+    ended_at = None if row[5] is None else from_unix(row[5])
+    return AuthorityRecord(row[0], row[1], row[2], row[3], row[4], ended_at)
 
 
 def end(tx: Transaction, authority: int, now: datetime) -> None:

@@ -137,7 +137,7 @@ def changes(
     """Return how the entries in force at event `position` differ from those of `base`, in serial order.
 
     `base` is the event up to which a full CRL tells, and `base_not_expired_at` what it left out: no entry is
-    removed that it had not. At most `limit` are returned; `revoked_at` is that of the entry told of.
+    removed that it had not. At most `limit` are returned, all for -1; `revoked_at` is of the entry told of.
     """
     of_scope, shard = _of_scope(scope)
     # Sorted here: to have them in order, the engine would walk through all entries by serial.
@@ -156,7 +156,8 @@ def changes(
             *(position, position, limit),
         ),
     )
-    rows = sorted([*begun, *ended], key=lambda row: row[0])[:limit]
+    rows = sorted([*begun, *ended], key=lambda row: row[0])
+    rows = rows[:limit] if limit >= 0 else rows
     return [EntryChange(int.from_bytes(row[0], "big"), from_unix(row[1]), row[2]) for row in rows]
 
 

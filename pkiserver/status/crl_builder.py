@@ -28,7 +28,7 @@ from store.crls import FULL
 from store.records import CRLRecord
 
 CHUNK: Final = 20_000  # entries a read: 20 ms, after which others get the reader and the interpreter
-_EVERY: Final = -1  # as SQL has it: no limit
+_EVERY: Final = -1  # of LIMIT in SQL
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +39,13 @@ class Entries:
     count: int
 
 
-async def read_entries(storage: Storage, plan: CRLPlan, limit: int = _EVERY) -> Entries | None:
+async def read_entries(storage: Storage, plan: CRLPlan, limit: int) -> Entries | None:
     """Return the entries of a planned CRL; None for a delta of more than `limit`."""
     scope = (plan.scope.authority, plan.scope.shard)
     if plan.base is None:
         return await _full(storage, *scope, plan.events_to, plan.not_expired_at)
-    return await _delta(storage, *scope, plan.base, plan.events_to, limit)
+    delta = await _delta(storage, *scope, plan.base, plan.events_to, limit + 1)
+    return delta if delta.count <= limit else None
 
 
 async def rebuilt(storage: Storage, record: CRLRecord) -> list[bytes]:
@@ -60,7 +61,7 @@ async def rebuilt(storage: Storage, record: CRLRecord) -> list[bytes]:
         base = await storage.read(lambda tx: crls.get(tx, *scope, FULL, number))
         if base is None:
             raise ConflictError(f"the base of delta CRL {record.number} is not on record")
-        entries = await _delta(storage, *scope, base, record.events_to, _EVERY)
+        entries = await _delta(storage, *scope, base, record.events_to)
     pieces = crl_pieces(CRLFrame(record.head, record.tail), entries.chunks, record.signature)
     if await asyncio.to_thread(sha256_of, pieces) != record.sha256:
         raise ConflictError(f"CRL {record.number} cannot be made again as it was published")
@@ -85,16 +86,13 @@ async def _full(
 
 
 async def _delta(
-    storage: Storage, authority: int, shard: int, base: CRLRecord, position: int, limit: int
-) -> Entries | None:
-    bound = limit if limit == _EVERY else limit + 1
+    storage: Storage, authority: int, shard: int, base: CRLRecord, position: int, limit: int = _EVERY
+) -> Entries:
     changes = await storage.read(
         lambda tx: crl_entries.changes(
-            tx, authority, shard, base.events_to, base.not_expired_at, position, bound
+            tx, authority, shard, base.events_to, base.not_expired_at, position, limit
         )
     )
-    if limit != _EVERY and len(changes) > limit:
-        return None
     joined = b"".join(map(_delta_entry, changes))
     return Entries((joined,) if joined else (), len(changes))
 
@@ -116,7 +114,7 @@ def frame_of(plan: CRLPlan, authority: Authority) -> CRLFrame:
         entries=b"",
         authority_key_identifier=authority.key_identifier,
         crl_number=plan.number,
-        extensions=plan.extensions,
+        extensions=plan.extensions(),
     )
     return split_frame(empty)
 

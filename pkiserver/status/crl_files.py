@@ -19,6 +19,7 @@ from protocols.x509.certs_only import certs_only
 
 MIN_COMPRESSED: Final = 2048  # octets; below it nothing is won
 _LEVEL: Final = 1  # serials are random: more work makes it hardly smaller
+_BLOCK: Final = 1 << 20
 _GZIP: Final = 16 + zlib.MAX_WBITS  # RFC 1952, as zlib is told
 
 
@@ -38,19 +39,26 @@ def write_certificates(folder: Path, authorities: Iterable[Authority]) -> None:
 
 
 def write_crl(path: Path, pieces: Sequence[bytes]) -> None:
-    """Put a CRL where it is served, in all its forms."""
+    """Put a CRL where it is served."""
     with replaced_file(path, PUBLIC_FILE_MODE) as file:
         file.writelines(pieces)
+
+
+def compress_crl(path: Path) -> None:
+    """Put the compressed form beside a CRL, where it is worth it."""
     compressed = _compressed_form(path)
-    if sum(map(len, pieces)) < MIN_COMPRESSED:
-        compressed.unlink(missing_ok=True)
-        return
-    with replaced_file(compressed, PUBLIC_FILE_MODE) as file:
-        compressor = zlib.compressobj(_LEVEL, wbits=_GZIP)
-        file.writelines(map(compressor.compress, pieces))
-        file.write(compressor.flush())
-    changed_ns = path.stat().st_mtime_ns
-    os.utime(compressed, ns=(changed_ns, changed_ns))
+    with path.open("rb") as crl:
+        found = os.fstat(crl.fileno())
+        if found.st_size < MIN_COMPRESSED:
+            compressed.unlink(missing_ok=True)
+            return
+        with replaced_file(compressed, PUBLIC_FILE_MODE) as file:
+            compressor = zlib.compressobj(_LEVEL, wbits=_GZIP)
+            while block := crl.read(_BLOCK):
+                file.write(compressor.compress(block))
+            file.write(compressor.flush())
+            file.flush()
+            os.utime(file.fileno(), ns=(found.st_atime_ns, found.st_mtime_ns))
 
 
 def remove_crl(path: Path) -> None:

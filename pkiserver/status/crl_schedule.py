@@ -51,13 +51,19 @@ def due(
         return Due(full=True)
     changed = not resting and last_change > full.events_to
     if _over(full, _until_next(scope, policy.period), now):
-        return Due(full=True, delta=policy.has_deltas and full.next_update > now)
+        return Due(full=True, delta=can_have_delta(policy, published, now))
     if not policy.has_deltas:
         return Due(full=changed)
     delta = published.delta
     if delta is None or _over(delta, _until_next(scope, policy.delta_period), now):
         return Due(delta=True)
     return Due(delta=not resting and last_change > delta.events_to)
+
+
+def can_have_delta(policy: CRLPolicy, published: Published, now: datetime) -> bool:
+    """Return whether there are to be deltas, and a full CRL that one can build upon now."""
+    full = published.full
+    return policy.has_deltas and full is not None and full.this_update <= now < full.next_update
 
 
 def rest_s(cost_s: float) -> float:

@@ -51,6 +51,9 @@ class CRLScope:
         name = crl_file_name(self.name, self.shard)
         return delta_of(name) if kind == DELTA else name
 
+    def __str__(self) -> str:
+        return self.name if not self.shard else f"{self.name}-{self.shard}"
+
 
 @dataclass(frozen=True, slots=True)
 class Published:
@@ -62,7 +65,13 @@ class Published:
     @property
     def next_number(self) -> int:
         """The next of the one sequence that full and delta share (RFC 5280 §5.2.3)."""
-        return max((record.number for record in (self.full, self.delta) if record), default=0) + 1
+        return (self.newest.number if self.newest is not None else 0) + 1
+
+    @property
+    def newest(self) -> CRLRecord | None:
+        """The one with the highest number; the full one where they share it."""
+        found = [record for record in (self.full, self.delta) if record is not None]
+        return max(found, key=lambda record: record.number, default=None)
 
     @property
     def ended(self) -> bool:
@@ -80,17 +89,44 @@ class Issuer:
 
 @dataclass(frozen=True, slots=True)
 class CRLPlan:
-    """One CRL about to be made: all that it says but its entries, which are those at event `events_to`."""
+    """One CRL about to be made: all that it says but its entries, which are those at event `events_to`.
+
+    `base` is that of a delta. Certificates that had ended before `not_expired_at` are left out (None: none
+    are); revoked ones that expired after `expired_since` are all there (None: that is not said). `delta_url`:
+    where deltas to it are, None where there are none.
+    """
 
     scope: CRLScope
     kind: str
     number: int
-    base: CRLRecord | None
     this_update: datetime
     next_update: datetime
     events_to: int
-    not_expired_at: datetime | None
-    extensions: tuple[bytes, ...]
+    base: CRLRecord | None = None
+    not_expired_at: datetime | None = None
+    expired_since: datetime | None = None
+    delta_url: str | None = None
+
+    @property
+    def shard_url(self) -> str | None:
+        """The address in the certificates of its shard; None where it is of all certificates."""
+        return self.scope.url if self.scope.shard else None
+
+    @property
+    def is_last(self) -> bool:
+        """Whether it has no successor."""
+        return self.next_update == NO_FURTHER_UPDATE
+
+    def extensions(self) -> list[bytes]:
+        """Return the DER extensions besides authorityKeyIdentifier and cRLNumber."""
+        found = [] if self.base is None else [delta_crl_indicator(self.base.number)]
+        if self.shard_url is not None:
+            found.append(issuing_distribution_point(self.shard_url))
+        if self.delta_url is not None:
+            found.append(freshest_crl([self.delta_url]))
+        if self.expired_since is not None:
+            found.append(expired_certs_on_crl(self.expired_since))
+        return found
 
 
 def plan_full(
@@ -109,16 +145,12 @@ def plan_full(
         scope=scope,
         kind=FULL,
         number=published.next_number,
-        base=None,
         this_update=now,
         next_update=NO_FURTHER_UPDATE if last else next_update,
         events_to=events_to,
         not_expired_at=_not_expired_at(policy, published.full, now),
-        extensions=(
-            *_distribution_point(scope),
-            *((freshest_crl([delta_of(scope.url)]),) if policy.has_deltas and not last else ()),
-            *_expired(policy, issuer, now),
-        ),
+        expired_since=_expired_since(policy, issuer, now),
+        delta_url=delta_of(scope.url) if policy.has_deltas and not last else None,
     )
 
 
@@ -138,8 +170,8 @@ def plan_delta(
     It is good for one more period of its own, or the overlap of full CRLs where that is shorter.
     """
     base = published.full
-    if base is None or base.next_update <= now:
-        raise ConflictError("a delta CRL needs a published full CRL that is still valid (RFC 5280 §5.2.4)")
+    if base is None or not base.this_update <= now < base.next_update:
+        raise ConflictError("a delta CRL needs a published full CRL that is valid now (RFC 5280 §5.2.4)")
     end = now + policy.delta_period + min(policy.overlap, policy.delta_period)
     return CRLPlan(
         scope=scope,
@@ -149,14 +181,7 @@ def plan_delta(
         this_update=now,
         next_update=min(end, issuer.not_after),
         events_to=events_to if with_full is None else with_full.events_to,
-        not_expired_at=None,
-        # A delta bears no freshestCRL (§5.2.6), and the scope of its base.
-        extensions=(delta_crl_indicator(base.number), *_distribution_point(scope)),
     )
-
-
-def _distribution_point(scope: CRLScope) -> tuple[bytes, ...]:
-    return (issuing_distribution_point(scope.url),) if scope.shard else ()
 
 
 def _not_expired_at(policy: CRLPolicy, former: CRLRecord | None, now: datetime) -> datetime | None:
@@ -170,10 +195,8 @@ def _not_expired_at(policy: CRLPolicy, former: CRLRecord | None, now: datetime) 
     return min(former.this_update, now) - policy.retention
 
 
-def _expired(policy: CRLPolicy, issuer: Issuer, now: datetime) -> tuple[bytes, ...]:
-    """Return ExpiredCertsOnCRL (X.509) where expired certificates are told of: from when on they all are."""
+def _expired_since(policy: CRLPolicy, issuer: Issuer, now: datetime) -> datetime | None:
+    """Return the value of ExpiredCertsOnCRL (X.509), None where expired certificates are told of no more."""
     if policy.retention is None:
-        return (expired_certs_on_crl(issuer.not_before),)
-    if policy.retention > timedelta(0):
-        return (expired_certs_on_crl(max(issuer.not_before, now - policy.retention)),)
-    return ()
+        return issuer.not_before
+    return max(issuer.not_before, now - policy.retention) if policy.retention > timedelta(0) else None
