@@ -9,7 +9,7 @@ from store.records import CRLRecord
 
 
 async def publish_crls(
-    services: CommandServices, caller: Caller, /, *, ca: str | None, last: bool
+    services: CommandServices, caller: Caller, /, *, ca: str | None, last: bool = False
 ) -> list[dict[str, Any]]:
     publisher = services.crl_publisher
     if last:
