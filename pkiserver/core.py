@@ -182,7 +182,7 @@ async def _compose(
         clock=clock,
         authorities=authorities,
         policies={
-            name: CRLPolicy(one.crl_period, one.crl_overlap, one.crl_delta_period)
+            name: CRLPolicy(one.crl_period, one.crl_overlap, one.crl_delta_period, one.status.retention)
             for name, one in settings.authorities.items()
         },
         public_url=settings.public_url,
