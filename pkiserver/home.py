@@ -16,6 +16,7 @@ PRIVATE_FOLDER_MODE: Final = 0o700
 PUBLIC_FOLDER_MODE: Final = 0o755
 PRIVATE_FILE_MODE: Final = 0o600
 PUBLIC_FILE_MODE: Final = 0o644
+PUBLIC_FOLDERS: Final = ("ca", "crl", "register")  # within `public`
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,7 @@ class Home:
 
     @property
     def public(self) -> Path:
-        """What the status plane serves as files: `crl/` and `ca/`."""
+        """What the status plane serves as files: `crl/`, `ca/` and `register/`."""
         return self.path / "public"
 
     @property
@@ -94,7 +95,7 @@ class Home:
 
     def make_public(self) -> None:
         """Make the folders of `public` where they are missing, open to all."""
-        for folder in (self.public, self.public / "crl", self.public / "ca"):
+        for folder in (self.public, *(self.public / name for name in PUBLIC_FOLDERS)):
             _make_folder(folder, PUBLIC_FOLDER_MODE)
 
 
