@@ -8,6 +8,7 @@ from unittest.mock import AsyncMock
 
 import pytest
 from cryptography import x509
+from served_crls import HOUR, NAMES, configure, entries, number, published, served
 from status_plane import change
 
 from pkiserver.core import Core, open_core
@@ -17,37 +18,14 @@ from pkiserver.signer.errors import BadSignatureError, SignerUnavailableError
 from pkiserver.status import crl_files
 from pkiserver.status import crl_publisher as module
 from store import crls
-from store.records import CRLRecord
 
 if TYPE_CHECKING:
     from tests.conftest import FakeClock, Issue
 
-NAMES = ("root", "citizen", "government", "infrastructure")
-HOUR = timedelta(hours=1)
 
-
-def served(core: Core, name: str = "infrastructure") -> x509.CertificateRevocationList:
-    return x509.load_der_x509_crl((core.home.public / "crl" / f"{name}.crl").read_bytes())
-
-
-def published(core: Core) -> dict[str, CRLRecord]:
-    return dict(core.crl_publisher.published())
-
-
-def number(crl: x509.CertificateRevocationList) -> int:
-    return crl.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number
-
-
-def entries(crl: x509.CertificateRevocationList) -> dict[int, str | None]:
-    """The reason of each serial, None for unspecified."""
-    found: dict[int, str | None] = {}
-    for entry in crl:
-        try:
-            reason = entry.extensions.get_extension_for_class(x509.CRLReason).value.reason.value
-        except x509.ExtensionNotFound:
-            reason = None
-        found[entry.serial_number] = reason
-    return found
+@pytest.fixture
+def drops_expired(home: Home) -> None:
+    configure(home, status_policy='"web-pki"')
 
 
 async def fail(*_: Any) -> Any:
@@ -109,7 +87,7 @@ async def test_only_the_authority_that_changed_publishes(core: Core, issue: "Iss
 
 
 async def test_an_entry_stays_until_one_crl_after_expiry_had_it(
-    core: Core, clock: "FakeClock", issue: "Issue"
+    drops_expired: None, core: Core, clock: "FakeClock", issue: "Issue"
 ) -> None:
     """RFC 5280 §3.3."""
     record = await issue(core)
@@ -129,7 +107,7 @@ async def test_an_entry_stays_until_one_crl_after_expiry_had_it(
 
 
 async def test_revoked_in_the_last_second_it_appears_once(
-    core: Core, clock: "FakeClock", issue: "Issue"
+    drops_expired: None, core: Core, clock: "FakeClock", issue: "Issue"
 ) -> None:
     record = await issue(core)
     clock.moment = record.not_after
@@ -314,7 +292,9 @@ def test_times_are_whole_seconds(core: Core) -> None:
     assert [moment.microsecond for moment in moments] == [0, 0]
 
 
-async def test_a_clock_that_was_ahead_loses_no_entry(core: Core, clock: "FakeClock", issue: "Issue") -> None:
+async def test_a_clock_that_was_ahead_loses_no_entry(
+    drops_expired: None, core: Core, clock: "FakeClock", issue: "Issue"
+) -> None:
     """CRLs dated past a certificate's end drop its entry; once the clock is right, the next has it again."""
     record = await issue(core)
     await change(core, "revoke", record)
