@@ -9,13 +9,12 @@ from pkiserver.clock import Clock
 from pkiserver.errors import NotFoundError
 from pkiserver.ra.lifecycle import Change, Command, Hold, HoldOwner, Standing, State, decide
 from pkiserver.storage import Storage
-from protocols.asn1.ocsp import CRLReason
 from protocols.crl import revoked_entry
 from protocols.x509.certificate import serial_text
 from store import audit as audit_chain
-from store import certificates, status_events
+from store import certificates, crl_entries, status_events
 from store.database import Transaction
-from store.records import CertificateRecord, RevocationRecord
+from store.records import CertificateRecord, CRLEntryRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +68,7 @@ def _apply(
         to=change.to_state.value,
         by=command.owner.value,
         reason=change.reason.name if change.reason is not None else None,
+        **({"invalid_since": change.invalid_since.isoformat()} if change.invalid_since else {}),
     )
     audit_chain.append(tx, done)
     return Changed(sequence, certificate, change)
@@ -76,7 +76,7 @@ def _apply(
 
 def _standing(tx: Transaction, certificate: CertificateRecord) -> Standing:
     holds = status_events.open_holds(tx, certificate.authority, certificate.serial)
-    told = status_events.revocation(tx, certificate.authority, certificate.serial)
+    told = crl_entries.current(tx, certificate.authority, certificate.serial)
     return Standing(
         State(certificate.state),
         certificate.not_after,
@@ -97,12 +97,8 @@ def _store(
         status_events.close_hold(tx, *named, owner.value, now)
     if change.opens is not None:
         status_events.open_hold(tx, *named, change.opens.value, now)
-    if change.revoked_at is None or change.reason is None:
-        status_events.clear_revocation(tx, *named)
-    else:
-        status_events.set_revocation(tx, _revocation(certificate, change.revoked_at, change.reason))
     certificates.set_state(tx, *named, change.to_state.value)
-    return status_events.append(
+    sequence = status_events.append(
         tx,
         authority=certificate.authority,
         serial=certificate.serial,
@@ -112,14 +108,24 @@ def _store(
         effective_at=now,
         actor=actor,
     )
-
-
-def _revocation(certificate: CertificateRecord, revoked_at: datetime, reason: CRLReason) -> RevocationRecord:
-    return RevocationRecord(
-        authority=certificate.authority,
-        serial=certificate.serial,
-        revoked_at=revoked_at,
-        reason=reason.value,
-        not_after=certificate.not_after,
-        entry=revoked_entry(certificate.serial, revoked_at, reason.value),
-    )
+    if change.revoked_at is None or change.reason is None:
+        crl_entries.end(tx, *named, sequence)
+    else:
+        entry = revoked_entry(
+            certificate.serial, change.revoked_at, change.reason.value, change.invalid_since
+        )
+        crl_entries.begin(
+            tx,
+            CRLEntryRecord(
+                authority=certificate.authority,
+                serial=certificate.serial,
+                since=sequence,
+                until=None,
+                shard=certificate.crl_shard,
+                revoked_at=change.revoked_at,
+                reason=change.reason.value,
+                not_after=certificate.not_after,
+                entry=entry,
+            ),
+        )
+    return sequence

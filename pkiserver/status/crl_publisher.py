@@ -1,54 +1,42 @@
-"""Builds, signs and publishes full CRLs: on change, on schedule and on request (RFC 5280 §5)."""
+"""Publishes the CRLs of every authority whose key is here: on change, on schedule, on request (RFC 5280 §5).
+
+One that cannot be made leaves the others, and the last one served; it is tried again every second.
+"""
 
 import asyncio
-import hashlib
-from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+import time
+from collections.abc import Iterator, Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 
 import structlog
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
 
 from pkiserver import audit
 from pkiserver.ca.authorities import Authorities, Authority
+from pkiserver.ca.hierarchy import RESPONDER_PROFILE, ROOT_PROFILE
 from pkiserver.clock import Clock
 from pkiserver.errors import ConflictError, PKIServerError, UnavailableError
-from pkiserver.home import PUBLIC_FILE_MODE, write_file
-from pkiserver.signer.algorithms import signature_algorithm_for, verify
 from pkiserver.signer.client import Signer
+from pkiserver.status.crl_builder import read_entries
+from pkiserver.status.crl_publications import CRLPublications
+from pkiserver.status.crl_release import CRLReleases
+from pkiserver.status.crl_schedule import COALESCE_S, Due, can_have_delta, due, rest_s
+from pkiserver.status.crl_scopes import CRLPlan, CRLPolicy, CRLScope, Issuer, plan_delta, plan_full
 from pkiserver.storage import Storage
-from protocols.crl import assemble_crl, build_tbs_cert_list
 from store import audit as audit_chain
-from store import crls, status_events
+from store import authorities as authority_rows
+from store import certificates, crl_entries, issuances, status_events
 from store.database import Transaction
 from store.records import CRLRecord
 
-POLL_S: Final = 1.0  # also the shortest time between two CRLs of an authority: changes within it share one
+POLL_S: Final = 1.0
+MAX_DELTA_ENTRIES: Final = 50_000  # 2.5 MB: with more, a new full CRL serves better than a delta
 _log = structlog.get_logger("pkiserver.crl")
 
 
-@dataclass(frozen=True, slots=True)
-class CRLSchedule:
-    """How often an authority publishes at least, and how long a CRL is good beyond that."""
-
-    period: timedelta
-    overlap: timedelta
-
-
-@dataclass(frozen=True, slots=True)
-class _Scope:
-    """What one CRL is to hold, read in one snapshot."""
-
-    number: int
-    entries: list[bytes]
-    events_to: int
-
-
 class CRLPublisher:
-    """Publishes the CRLs of every authority whose key is here."""
+    """The one that publishes CRLs, and knows what is published."""
 
     def __init__(
         self,
@@ -57,34 +45,56 @@ class CRLPublisher:
         signer: Signer,
         clock: Clock,
         authorities: Authorities,
-        schedules: Mapping[str, CRLSchedule],
+        policies: Mapping[str, CRLPolicy],
+        public_url: str,
         folder: Path,
     ) -> None:
         self._storage = storage
-        self._signer = signer
         self._clock = clock
         self._authorities = authorities
-        self._schedules = schedules
-        self._folder = folder
+        self._policies = policies
+        self._releases = CRLReleases(storage, signer, clock)
+        self._publications = CRLPublications(
+            storage=storage,
+            clock=clock,
+            authorities=authorities,
+            policies=policies,
+            public_url=public_url,
+            folder=folder,
+        )
         self._wake = asyncio.Event()
         self._publishing = asyncio.Lock()
-        self._unwritten: set[str] = set()  # authorities whose latest CRL is not where it is served
-        self._restored = True  # False while other files of `restore_files` could not be written
-        self.latest: dict[str, CRLRecord] = {}
+        self._seen: dict[int, int] = {}  # by authority: the event up to which its changes are taken up
         self.failure: str | None = None
 
     def notify(self) -> None:
         """Say that there are new events."""
         self._wake.set()
 
+    def published(self) -> Iterator[tuple[str, CRLRecord]]:
+        """Yield the newest CRL of each scope and kind that is served, with its file's name without `.crl`."""
+        for scope, record in self._publications.served():
+            yield scope.file_name(record.kind).removesuffix(".crl"), record
+
+    def latest(self, name: str) -> CRLRecord | None:
+        """Return the newest full CRL of all certificates of an authority, None before the first."""
+        return next((record for stem, record in self.published() if stem == name), None)
+
+    async def restore_files(self) -> None:
+        """Put the newest CRLs and the certificates where they are served, the CRLs made again if need be.
+
+        What cannot be written now is tried again by `work`: a full disk must not keep status from answering.
+        """
+        await self._publications.restore()
+
     async def run(self) -> None:
         """Publish what is due until cancelled; what fails stays served as it is and is tried again."""
         while True:
             self._wake.clear()
             await self.attempt()
-            await asyncio.sleep(POLL_S)
+            await asyncio.sleep(COALESCE_S)
             try:
-                await asyncio.wait_for(self._wake.wait(), POLL_S)
+                await asyncio.wait_for(self._wake.wait(), POLL_S - COALESCE_S)
             except TimeoutError:
                 continue
 
@@ -102,164 +112,160 @@ class CRLPublisher:
             self.failure = None
 
     async def work(self) -> None:
-        """Publish the CRL of each authority that has something new to say or whose time has come.
+        """Publish each CRL that has something new to say or whose time has come.
 
         One that cannot does not hold up the others; `UnavailableError` names all that could not.
         """
         failures: list[str] = []
-        if not self._restored:
-            try:
-                self._write_all()
-            except OSError as error:
-                failures.append(str(error))
         for authority in list(self._authorities):
-            try:
-                await self._publish_due(authority)
-            except (PKIServerError, OSError) as error:
-                failures.append(f"{authority.name}: {error}")
+            for scope in await self._publications.scopes(authority):
+                try:
+                    await self._work_on(authority, scope)
+                except (PKIServerError, OSError) as error:
+                    failures.append(f"{scope}: {error}")
+        try:
+            await self._publications.show()
+        except OSError as error:
+            failures.append(str(error))
         if failures:
             raise UnavailableError("; ".join(failures))
 
-    async def _publish_due(self, authority: Authority) -> None:
-        if authority.name in self._unwritten:
-            await self._write(authority.name)
-        if _can_publish(authority, self._clock.now()) and await self._due(authority):
-            await self.publish(authority.name, "system")
+    async def publish(self, name: str, actor: str) -> list[CRLRecord]:
+        """Publish new full CRLs of one authority now, and deltas where it makes them.
 
-    async def publish(self, name: str, actor: str) -> CRLRecord:
-        """Publish a new CRL of one authority now; raises `PKIServerError` where it cannot be signed."""
-        async with self._publishing:
-            authority = self._authorities.get(name)
-            key_label = authority.signing_key()
-            now = self._clock.now()
-            if not _can_publish(authority, now):
-                raise ConflictError(f"authority {name} has expired: it signs no CRL any more")
-            scope = await self._storage.read(lambda tx: _scope(tx, authority.id, now))
-            tbs = self._tbs(authority, scope, now)
-            await self._audit(actor, "crl.sign", authority, scope)
-            signature = await self._signer.sign(key_label, tbs)
-            return await self._record(authority, scope, tbs, signature, actor)
-
-    async def restore_files(self) -> None:
-        """Put the newest CRL and the CA certificate of each authority where they are served.
-
-        Beside `NAME.cer` lie `NAME.pem` and all of them in `chain.pem`, for people and their tools. What
-        cannot be written now is tried again by `work`: a full disk must not keep status from answering.
+        Raises `PKIServerError` where one cannot be signed.
         """
-        for authority in self._authorities:
-            record = await self._storage.read(lambda tx, known=authority.id: crls.latest(tx, known))  # type: ignore[misc]
-            if record is not None and record.crl is not None:
-                self.latest[authority.name] = record
-        try:
-            self._write_all()
-        except OSError as error:
-            _log.error("public-files-not-written", reason=str(error))
+        authority = self._authorities.get(name)
+        authority.signing_key()
+        if self._clock.now() >= authority.certificate.not_valid_after_utc:
+            raise ConflictError(f"authority {name} has expired: it signs no CRL any more")
+        if authority.ended:
+            raise ConflictError(f"authority {name} has issued its last CRL: there is no further one")
+        made: list[CRLRecord] = []
+        for scope in await self._publications.scopes(authority):
+            made += await self._publish(authority, scope, actor)
+        return made
 
-    def _write_all(self) -> None:
-        self._restored = False
-        chain = b""
-        for authority in self._authorities:
-            pem = authority.certificate.public_bytes(Encoding.PEM)
-            chain += pem
-            _replace(self._folder / "ca" / f"{authority.name}.cer", authority.der)
-            _replace(self._folder / "ca" / f"{authority.name}.pem", pem)
-            record = self.latest.get(authority.name)
-            if record is not None and record.crl is not None:
-                _replace(self._folder / "crl" / f"{authority.name}.crl", record.crl)
-        _replace(self._folder / "ca" / "chain.pem", chain)
-        self._restored = True
+    async def publish_last(self, name: str, actor: str) -> list[CRLRecord]:
+        """End an authority with CRLs that have no successors; again where that was cut short.
 
-    async def _due(self, authority: Authority) -> bool:
-        latest = self.latest.get(authority.name)
-        if latest is None:
-            return True
-        age = self._clock.now() - latest.this_update
-        if not timedelta(0) <= age < self._schedules[authority.name].period:  # below: the clock was ahead
-            return True
-        changed = await self._storage.read(lambda tx: status_events.last_change(tx, authority.id))
-        return changed > latest.events_to
+        `ConflictError` while it has a certificate that is neither expired nor revoked, its own and its OCSP
+        responders' aside, or one is being issued.
+        """
+        authority = self._authorities.get(name)
+        authority.signing_key()
+        now = self._clock.now()
+        await self._storage.write(lambda tx: _end(tx, authority, now, actor))
+        await self._authorities.reload(self._storage)
+        authority = self._authorities.get(name)
+        made: list[CRLRecord] = []
+        for scope in await self._publications.scopes(authority):
+            if not self._publications.states[scope].published.ended:
+                made += await self._publish(authority, scope, actor)
+        return made
 
-    def _tbs(self, authority: Authority, scope: _Scope, now: datetime) -> bytes:
-        schedule = self._schedules[authority.name]
-        return build_tbs_cert_list(
-            signature_algorithm=signature_algorithm_for(authority.certificate.public_key()).der,
-            issuer_der=authority.certificate.subject.public_bytes(),
-            this_update=now,
-            next_update=min(
-                now + schedule.period + schedule.overlap, authority.certificate.not_valid_after_utc
-            ),
-            entries=scope.entries,
-            authority_key_identifier=authority.key_identifier,
-            crl_number=scope.number,
+    async def _work_on(self, authority: Authority, scope: CRLScope) -> None:
+        if self._publications.states[scope].unwritten:
+            await self._publications.write_again(scope)
+        if authority.key_label is None or self._clock.now() >= authority.certificate.not_valid_after_utc:
+            return
+        if wanted := await self._due(authority, scope):
+            await self._publish(authority, scope, "system", wanted)
+
+    async def _due(self, authority: Authority, scope: CRLScope) -> Due:
+        await self._see_changes(authority)
+        state = self._publications.states[scope]
+        if state.lost:
+            return Due(full=True)
+        return due(
+            scope,
+            self._policies[authority.name],
+            state.published,
+            last_change=state.last_change,
+            now=self._clock.now(),
+            resting=time.monotonic() < state.resting_until_s,
+            ending=authority.ended,
         )
 
-    async def _record(
-        self, authority: Authority, scope: _Scope, tbs: bytes, signature: bytes, actor: str
-    ) -> CRLRecord:
-        public_key = authority.certificate.public_key()
-        verify(public_key, signature, tbs)
-        crl = assemble_crl(tbs, signature_algorithm_for(public_key).der, signature)
-        parsed = x509.load_der_x509_crl(crl)
-        record = CRLRecord(
-            authority=authority.id,
-            number=scope.number,
-            this_update=parsed.last_update_utc,
-            next_update=parsed.next_update_utc or parsed.last_update_utc,
-            events_to=scope.events_to,
-            sha256=hashlib.sha256(crl).digest(),
-            crl=crl,
-        )
-        entry = audit.entry(
-            self._clock.now(),
-            actor,
-            "crl.publish",
-            authority=authority.id,
-            number=scope.number,
-            entries=len(scope.entries),
-            sha256=record.sha256.hex(),
-        )
+    async def _see_changes(self, authority: Authority) -> None:
+        """Take up which scopes of an authority changed since the last look."""
+        states = {
+            scope.shard: state
+            for scope, state in self._publications.states.items()
+            if scope.authority == authority.id
+        }
+        seen = self._seen.get(authority.id)
+        if seen is None:
+            known = [state.published.full for state in states.values()]
+            seen = min(record.events_to if record else 0 for record in known)
 
-        def transaction(tx: Transaction) -> None:
-            crls.add(tx, record)
-            audit_chain.append(tx, entry)
+        def read(tx: Transaction) -> tuple[int, dict[int, int]]:
+            head = status_events.head(tx)
+            return head, crl_entries.last_changes(tx, authority.id, seen) if head > seen else {}
 
-        await self._storage.write(transaction)
-        self.latest[authority.name] = record
-        self._unwritten.add(authority.name)
-        await self._write(authority.name)
-        return record
+        head, changes = await self._storage.read(read)
+        for shard, position in changes.items():
+            if shard in states:
+                states[shard].last_change = max(states[shard].last_change, position)
+        self._seen[authority.id] = head
 
-    async def _write(self, name: str) -> None:
-        """Put the latest CRL where it is served; what fails is tried again by `work`."""
-        crl = self.latest[name].crl
-        if crl is not None:
-            await asyncio.to_thread(_replace, self._folder / "crl" / f"{name}.crl", crl)
-        self._unwritten.discard(name)
+    async def _publish(
+        self, authority: Authority, scope: CRLScope, actor: str, wanted: Due | None = None
+    ) -> list[CRLRecord]:
+        """Make, record and serve what is wanted of one scope: unless said, all that is to be there."""
+        async with self._publishing:
+            started_s = time.process_time()
+            try:
+                made = await self._make(authority, scope, actor, wanted)
+            finally:
+                rest = rest_s(time.process_time() - started_s)
+                self._publications.states[scope].resting_until_s = time.monotonic() + rest
+        await self._publications.finish(scope, made)
+        return made
 
-    async def _audit(self, actor: str, action: str, authority: Authority, scope: _Scope) -> None:
-        entry = audit.entry(
-            self._clock.now(),
-            actor,
-            action,
-            authority=authority.id,
-            number=scope.number,
-            entries=len(scope.entries),
-        )
-        await self._storage.write(lambda tx: audit_chain.append(tx, entry))
+    async def _make(
+        self, authority: Authority, scope: CRLScope, actor: str, wanted: Due | None
+    ) -> list[CRLRecord]:
+        policy, former = self._policies[authority.name], self._publications.states[scope].published
+        issuer = Issuer(authority.certificate.not_valid_before_utc, authority.certificate.not_valid_after_utc)
+        now = self._clock.now()
+        head = await self._storage.read(status_events.head)
+        if wanted is None:
+            delta = can_have_delta(policy, former, now) and not authority.ended
+            wanted = Due(full=True, delta=delta)
+        full: CRLPlan | None = None
+        plans: list[CRLPlan] = []
+        if wanted.full:
+            full = plan_full(scope, policy, issuer, former, events_to=head, now=now, last=authority.ended)
+            plans.append(full)
+        if wanted.delta:
+            plans.append(plan_delta(scope, policy, issuer, former, events_to=head, now=now, with_full=full))
+        made: list[CRLRecord] = []
+        for plan in plans:
+            entries = await read_entries(self._storage, plan, MAX_DELTA_ENTRIES)
+            if entries is not None:
+                released = await self._releases.release(
+                    plan,
+                    entries,
+                    authority,
+                    previous=former.newest,
+                    together=made[0] if made else None,
+                    actor=actor,
+                )
+                await self._publications.adopt(scope, released)
+                made.append(released.record)
+            elif full is None:
+                return await self._make(authority, scope, actor, Due(full=True))
+        return made
 
 
-def _scope(tx: Transaction, authority: int, now: datetime) -> _Scope:
-    """Read what the next CRL holds. An entry stays until one CRL after its certificate's expiry had it
-    (RFC 5280 §3.3). No CRL that a clock ahead dated into the future drops what has not expired."""
-    latest = crls.latest(tx, authority)
-    entries = status_events.crl_entries(tx, authority, min(latest.this_update, now) if latest else None)
-    return _Scope(latest.number + 1 if latest else 1, entries, status_events.head(tx))
-
-
-def _can_publish(authority: Authority, now: datetime) -> bool:
-    return authority.key_label is not None and now < authority.certificate.not_valid_after_utc
-
-
-def _replace(path: Path, content: bytes) -> None:
-    if not path.exists() or path.read_bytes() != content:
-        write_file(path, content, PUBLIC_FILE_MODE)
+def _end(tx: Transaction, authority: Authority, now: datetime, actor: str) -> None:
+    """Note that an authority issues nothing more; `ConflictError` while something of it is in use."""
+    name = authority.name
+    if certificates.any_in_use(tx, authority.id, now, (ROOT_PROFILE, RESPONDER_PROFILE)):
+        raise ConflictError(f"authority {name} has certificates in use: revoke them, or wait for their end")
+    if any(intent.authority == authority.id for intent in issuances.unfinished(tx)):
+        raise ConflictError(f"authority {name} is about to issue a certificate: try again")
+    if not authority_rows.has_ended(tx, authority.id):
+        authority_rows.end(tx, authority.id, now)
+        audit_chain.append(tx, audit.entry(now, actor, "authority.end", authority=name))

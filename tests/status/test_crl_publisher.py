@@ -1,47 +1,34 @@
 """The CRL publisher: numbers, entries, times, and what is served when something fails."""
 
 import asyncio
+import gzip
 import shutil
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from unittest.mock import AsyncMock
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import pkcs7
+from served_crls import HOUR, NAMES, configure, entries, number, published, served
 from status_plane import change
 
 from pkiserver.core import Core, open_core
-from pkiserver.errors import ConflictError, NotFoundError, UnavailableError
+from pkiserver.errors import ConflictError, NotFoundError, RefusedError, UnavailableError
 from pkiserver.home import Home
 from pkiserver.signer.errors import BadSignatureError, SignerUnavailableError
+from pkiserver.status import crl_files
 from pkiserver.status import crl_publisher as module
+from protocols.crl_reader import parse_crl
 from store import crls
 
 if TYPE_CHECKING:
     from tests.conftest import FakeClock, Issue
 
-NAMES = ("root", "citizen", "government", "infrastructure")
-HOUR = timedelta(hours=1)
 
-
-def served(core: Core, name: str = "infrastructure") -> x509.CertificateRevocationList:
-    return x509.load_der_x509_crl((core.home.public / "crl" / f"{name}.crl").read_bytes())
-
-
-def number(crl: x509.CertificateRevocationList) -> int:
-    return crl.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number
-
-
-def entries(crl: x509.CertificateRevocationList) -> dict[int, str | None]:
-    """The reason of each serial, None for unspecified."""
-    found: dict[int, str | None] = {}
-    for entry in crl:
-        try:
-            reason = entry.extensions.get_extension_for_class(x509.CRLReason).value.reason.value
-        except x509.ExtensionNotFound:
-            reason = None
-        found[entry.serial_number] = reason
-    return found
+@pytest.fixture
+def drops_expired(home: Home) -> None:
+    configure(home, status_policy='"web-pki"')
 
 
 async def fail(*_: Any) -> Any:
@@ -103,7 +90,7 @@ async def test_only_the_authority_that_changed_publishes(core: Core, issue: "Iss
 
 
 async def test_an_entry_stays_until_one_crl_after_expiry_had_it(
-    core: Core, clock: "FakeClock", issue: "Issue"
+    drops_expired: None, core: Core, clock: "FakeClock", issue: "Issue"
 ) -> None:
     """RFC 5280 §3.3."""
     record = await issue(core)
@@ -123,7 +110,7 @@ async def test_an_entry_stays_until_one_crl_after_expiry_had_it(
 
 
 async def test_revoked_in_the_last_second_it_appears_once(
-    core: Core, clock: "FakeClock", issue: "Issue"
+    drops_expired: None, core: Core, clock: "FakeClock", issue: "Issue"
 ) -> None:
     record = await issue(core)
     clock.moment = record.not_after
@@ -140,9 +127,9 @@ async def test_revoked_in_the_last_second_it_appears_once(
 async def test_the_schedule(core: Core, clock: "FakeClock") -> None:
     start = served(core).last_update_utc
     assert served(core).next_update_utc == start + 24 * HOUR
-    clock.moment = start + 12 * HOUR - timedelta(seconds=1)
+    clock.moment = start + 12 * HOUR * 9 / 10 - timedelta(seconds=1)
     await core.crl_publisher.work()
-    assert number(served(core)) == 1
+    assert {number(served(core, name)) for name in NAMES} == {1}
     clock.moment = start + 12 * HOUR
     await core.crl_publisher.work()
     assert {number(served(core, name)) for name in NAMES} == {2}
@@ -155,6 +142,7 @@ async def test_changes_close_together_share_a_crl(
     core: Core, issue: "Issue", monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "POLL_S", 0.2)
+    monkeypatch.setattr(module, "COALESCE_S", 0.1)
     records = [await issue(core, f"host-{n}.example.mn") for n in range(6)]
     core.listeners.append(AsyncMock(side_effect=lambda _: core.crl_publisher.notify()))
     await change(core, "revoke", records[0])
@@ -177,15 +165,8 @@ async def test_numbers_increase_whoever_publishes(core: Core, clock: "FakeClock"
     records = await asyncio.gather(
         *(core.crl_publisher.publish("citizen", "test") for _ in range(5)), core.crl_publisher.work()
     )
-    assert sorted(record.number for record in records if record) == [2, 3, 4, 5, 6]
-    assert number(served(core, "citizen")) == core.crl_publisher.latest["citizen"].number == 6
-    rows = await core.storage.read(
-        lambda tx: tx.all(
-            "SELECT number, crl IS NOT NULL FROM crls WHERE authority = ? ORDER BY number",
-            (core.authorities.get("citizen").id,),
-        )
-    )
-    assert rows == [(1, 0), (2, 0), (3, 0), (4, 0), (5, 0), (6, 1)]
+    assert sorted(record.number for made in records if made for record in made) == [2, 3, 4, 5, 6]
+    assert number(served(core, "citizen")) == published(core)["citizen"].number == 6
 
 
 async def test_next_update_does_not_outlive_the_issuer(core: Core, clock: "FakeClock") -> None:
@@ -214,7 +195,7 @@ async def test_a_failure_keeps_the_last_crl_and_is_tried_again(
     await change(core, "revoke", record)
     before = (core.home.public / "crl" / "infrastructure.crl").read_bytes()
     with monkeypatch.context() as patch:
-        patch.setattr(core.signer, "sign", fail)
+        patch.setattr(core.signer, "sign_digest", fail)
         await core.crl_publisher.attempt()
         assert core.crl_publisher.failure == "infrastructure: the signer process hangs"
         assert (core.home.public / "crl" / "infrastructure.crl").read_bytes() == before
@@ -228,12 +209,12 @@ async def test_a_failure_keeps_the_last_crl_and_is_tried_again(
 async def test_one_that_fails_does_not_hold_up_the_others(
     core: Core, clock: "FakeClock", monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sign = core.signer.sign
+    sign = core.signer.sign_digest
 
     async def failing_for_root(label: str, data: bytes) -> bytes:
         return await (fail() if label == "ca-root" else sign(label, data))
 
-    monkeypatch.setattr(core.signer, "sign", failing_for_root)
+    monkeypatch.setattr(core.signer, "sign_digest", failing_for_root)
     clock.advance(13 * HOUR)
     await core.crl_publisher.attempt()
     assert core.crl_publisher.failure == "root: the signer process hangs"
@@ -247,7 +228,7 @@ async def test_a_file_that_cannot_be_written_is_tried_again_under_the_same_numbe
     await change(core, "revoke", record)
 
     with monkeypatch.context() as patch:
-        patch.setattr(module, "write_file", full)
+        patch.setattr(crl_files, "replaced_file", full)
         for _ in range(3):
             await core.crl_publisher.attempt()
             assert core.crl_publisher.failure is not None
@@ -259,16 +240,18 @@ async def test_a_file_that_cannot_be_written_is_tried_again_under_the_same_numbe
 
 
 async def test_a_bad_signature_is_not_published(core: Core, monkeypatch: pytest.MonkeyPatch) -> None:
-    sign = core.signer.sign
+    sign = core.signer.sign_digest
 
     async def with_another_key(_label: str, data: bytes) -> bytes:
         return await sign("ca-government", data)
 
-    monkeypatch.setattr(core.signer, "sign", with_another_key)
+    monkeypatch.setattr(core.signer, "sign_digest", with_another_key)
     with pytest.raises(BadSignatureError):
         await core.crl_publisher.publish("citizen", "test")
     assert number(served(core, "citizen")) == 1
-    latest = await core.storage.read(lambda tx: crls.latest(tx, core.authorities.get("citizen").id))
+    latest = await core.storage.read(
+        lambda tx: crls.latest(tx, core.authorities.get("citizen").id, 0, crls.FULL)
+    )
     assert latest is not None
     assert latest.number == 1
 
@@ -287,13 +270,13 @@ async def test_files_are_put_back_at_the_start(core: Core, clock: "FakeClock", i
         assert number(served(again, "root")) == 1
         citizen = x509.load_der_x509_certificate((copy.public / "ca" / "citizen.cer").read_bytes())
         assert citizen == again.authorities.get("citizen").certificate
-        assert again.crl_publisher.latest["infrastructure"].number == number(before)
+        assert published(again)["infrastructure"].number == number(before)
         await again.crl_publisher.work()
         assert served(again) == before
 
 
 async def test_audited_before_and_after(core: Core, audited: Any) -> None:
-    record = await core.crl_publisher.publish("citizen", "user:operator")
+    (record,) = await core.crl_publisher.publish("citizen", "user:operator")
     last = (await audited(core))[-2:]
     assert [(one.action, one.actor) for one in last] == [
         ("crl.sign", "user:operator"),
@@ -312,7 +295,9 @@ def test_times_are_whole_seconds(core: Core) -> None:
     assert [moment.microsecond for moment in moments] == [0, 0]
 
 
-async def test_a_clock_that_was_ahead_loses_no_entry(core: Core, clock: "FakeClock", issue: "Issue") -> None:
+async def test_a_clock_that_was_ahead_loses_no_entry(
+    drops_expired: None, core: Core, clock: "FakeClock", issue: "Issue"
+) -> None:
     """CRLs dated past a certificate's end drop its entry; once the clock is right, the next has it again."""
     record = await issue(core)
     await change(core, "revoke", record)
@@ -339,14 +324,71 @@ async def test_a_full_disk_does_not_stop_the_start(
     """What is served already stays, and what is missing is written when there is room."""
     (core.home.public / "crl" / "root.crl").unlink()
     (core.home.public / "ca" / "citizen.cer").unlink()
-    core.crl_publisher.latest.clear()
+    (core.home.public / "crl" / "citizen.crl").write_bytes(b"damaged")
     with monkeypatch.context() as patch:
-        patch.setattr(module, "write_file", full)
+        patch.setattr(crl_files, "replaced_file", full)
         await core.crl_publisher.restore_files()
-        assert set(core.crl_publisher.latest) == set(NAMES)
+        assert set(published(core)) == set(NAMES)
         await core.crl_publisher.attempt()
         assert core.crl_publisher.failure is not None
     await core.crl_publisher.attempt()
     assert core.crl_publisher.failure is None
     assert {number(served(core, name)) for name in NAMES} == {1}
     assert (core.home.public / "ca" / "citizen.cer").read_bytes() == core.authorities.get("citizen").der
+
+
+async def test_an_invalidity_date_is_in_the_entry(core: Core, clock: "FakeClock", issue: "Issue") -> None:
+    """RFC 5280 §5.3.2; with another zone, and one that nobody may give."""
+    record = await issue(core)
+    for wrong, message in [("soon", "is no time"), ("9999-12-31T23:59:59Z", "in the future")]:
+        with pytest.raises((RefusedError, ConflictError), match=message):
+            await change(core, "revoke", record, invalidity_date=wrong)
+    await change(core, "revoke", record, reason="keyCompromise", invalidity_date="2026-01-31T20:00:00+08:00")
+    await core.crl_publisher.work()
+    (entry,) = served(core)
+    found = entry.extensions.get_extension_for_class(x509.InvalidityDate)
+    assert found.value.invalidity_date_utc == datetime(2026, 1, 31, 12, tzinfo=UTC)
+    assert not found.critical
+    assert entries(served(core)) == {record.serial: "keyCompromise"}
+
+
+async def test_a_crl_on_which_all_expired_certificates_stay_says_so(core: Core) -> None:
+    """X.509 ExpiredCertsOnCRL, under the policy etsi."""
+    crl = parse_crl((core.home.public / "crl" / "citizen.crl").read_bytes())
+    began = core.authorities.get("citizen").certificate.not_valid_before_utc
+    assert crl.extensions.expired_certs_on_crl == began
+
+
+async def test_a_crl_from_which_the_expired_are_dropped_does_not(drops_expired: None, core: Core) -> None:
+    await core.crl_publisher.publish("citizen", "test")
+    crl = parse_crl((core.home.public / "crl" / "citizen.crl").read_bytes())
+    assert crl.extensions.expired_certs_on_crl is None
+
+
+async def test_ca_certificates_as_certs_only_messages(core: Core) -> None:
+    """RFC 5280 §4.2.2.1."""
+    for name in NAMES:
+        (found,) = pkcs7.load_der_pkcs7_certificates((core.home.public / "ca" / f"{name}.p7c").read_bytes())
+        assert found == core.authorities.get(name).certificate
+
+
+async def test_a_large_crl_has_a_compressed_form_beside_it(core: Core, issue: "Issue") -> None:
+    path = core.home.public / "crl" / "infrastructure.crl"
+    beside = path.with_name("infrastructure.crl.gz")
+    assert not beside.exists()
+    for index in range(40):
+        await change(core, "revoke", await issue(core, f"host-{index}.example.mn"))
+    await core.crl_publisher.work()
+    assert gzip.decompress(beside.read_bytes()) == path.read_bytes()
+    assert beside.stat().st_mtime_ns == path.stat().st_mtime_ns
+
+
+async def test_what_cannot_be_made_again_is_published_anew(core: Core, clock: "FakeClock") -> None:
+    """Such as when the store lost entries: no other octets are served under a number."""
+    await core.storage.write(lambda tx: tx.execute("UPDATE crls SET signature = zeroblob(70)"))
+    (core.home.public / "crl" / "citizen.crl").unlink()
+    async with open_core(core.home, clock) as again:
+        assert not (core.home.public / "crl" / "citizen.crl").exists()
+        await again.crl_publisher.work()
+        assert number(served(again, "citizen")) == 2
+        assert number(served(again, "root")) == 1
