@@ -13,7 +13,7 @@ from protocols.asn1.ocsp import CRLReason
 from protocols.crl import revoked_entry
 from protocols.x509.certificate import serial_text
 from store import audit as audit_chain
-from store import certificates, status_events
+from store import certificates, status_events, status_history
 from store.database import Transaction
 from store.records import CertificateRecord, RevocationRecord
 
@@ -70,7 +70,7 @@ def _apply(
         by=command.owner.value,
         reason=change.reason.name if change.reason is not None else None,
     )
-    audit_chain.append(tx, done)
+    status_history.set_audit_record(tx, sequence, audit_chain.append(tx, done).sequence)
     return Changed(sequence, certificate, change)
 
 
