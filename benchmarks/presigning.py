@@ -74,10 +74,9 @@ async def _measure(folder: Path, count: int) -> tuple[float, float]:
         async with open_core(home, Clock()) as core:
             await _fill_store(core, count)
             table = ResponseTableWriter(folder / "table")
-            settings = core.settings.ocsp
             presigner = Presigner(
                 storage=core.storage, signer=core.signer, clock=core.clock, authorities=core.authorities,
-                table=table, validity=settings.validity, refresh=settings.refresh,
+                table=table, policies=core.settings.status_policies,
             )  # fmt: skip
             pids = [pid for pid in (core.signer.pid,) if pid is not None]
             ours, theirs = time.process_time(), cpu_s(pids)

@@ -9,7 +9,7 @@ class Finding:
     """One thing that is wrong: where, what, and the rule it breaks."""
 
     file: str
-    key: str  # dotted, as in `ocsp.refresh`; empty where the whole file is meant
+    key: str  # dotted, as in `ocsp.max_age`; empty where the whole file is meant
     problem: str
     rule: str
 

@@ -14,6 +14,7 @@ from config.base import Section, option
 from config.errors import Broken, RuleError, refuse
 from config.schema_authorities import DEFAULT_AUTHORITIES, Authorities
 from config.schema_keys import KeyPolicy, Keys
+from config.status_policy import StatusPolicy
 from config.units import (
     DNS_NAME,
     Duration,
@@ -93,12 +94,10 @@ class OCSP(Section):
     """Answers about the status of certificates (RFC 6960, RFC 9919)."""
 
     workers: StrictInt = option(1, ge=1, le=256, description="Processes that share the HTTP port.")
-    validity: PositiveDuration = option("48h", description="From thisUpdate to nextUpdate of a response.")
-    refresh: PositiveDuration = option(
-        "12h", description="A response is signed anew after this time; less than validity."
-    )
     max_age: Duration = option(
-        "60s", description="How long HTTP caches may keep a response (max-age); validity - refresh at most."
+        "60s",
+        description="How long HTTP caches may keep a response (max-age); at most ocsp_validity - "
+        "ocsp_refresh of each authority.",
     )
     nonce: Literal["ignore", "sign"] = option(
         "ignore",
@@ -120,20 +119,6 @@ class OCSP(Section):
         description="Answers signed on request that may be under way; one more is told to try later. Keep it "
         "well below keys.queue: the same signer issues certificates.",
     )
-
-    @model_validator(mode="after")
-    def _times_fit(self) -> "OCSP":
-        broken = []
-        if self.refresh >= self.validity:
-            broken.append(
-                Broken(f"{self.refresh} is too long", "refresh < validity", "refresh", ("validity",))
-            )
-        elif self.max_age > self.validity - self.refresh:
-            rule = "max_age <= validity - refresh"
-            broken.append(Broken(f"{self.max_age} is too long", rule, "max_age", ("validity", "refresh")))
-        if broken:
-            raise RuleError(*broken)
-        return self
 
 
 def _enrolment_size(value: int) -> int:
@@ -218,6 +203,11 @@ class Settings(Section):
     log: Log = option({}, description="The log.")
     key_policy: KeyPolicy = option({}, description="Refused keys.")
 
+    @property
+    def status_policies(self) -> Mapping[str, StatusPolicy]:
+        """How the status of each authority is told, by its name."""
+        return {name: authority.status for name, authority in self.authorities.items()}
+
     def with_listen(self, listen: Mapping[str, list[str]]) -> Self:
         """Return these settings with other addresses to listen on; `ConfigError` for one that is none."""
         if not listen:
@@ -232,17 +222,15 @@ class Settings(Section):
         return value
 
     @model_validator(mode="after")
-    def _responders_outlive_their_answers(self) -> "Settings":
-        broken = [
-            Broken(
-                "shorter than ocsp.validity",
-                "responder_lifetime > ocsp.validity",
-                f"authorities.{name}.responder_lifetime",
-            )
-            for name, authority in self.authorities.items()
-            if not authority.responder_lifetime.years
-            and authority.responder_lifetime.span <= self.ocsp.validity
+    def _caches_keep_no_old_response(self) -> "Settings":
+        short = [
+            name
+            for name, policy in self.status_policies.items()
+            if self.ocsp.max_age > policy.validity - policy.refresh
         ]
-        if broken:
-            raise RuleError(*broken)
+        if short:
+            problem = f"{self.ocsp.max_age} is too long for {', '.join(short)}"
+            compared = ("status_policy", "ocsp_validity", "ocsp_refresh")
+            needs = tuple(f"authorities.{name}.{key}" for name in short for key in compared)
+            raise RuleError(Broken(problem, "max_age <= ocsp_validity - ocsp_refresh", "ocsp.max_age", needs))
         return self

@@ -8,7 +8,15 @@ from pydantic import AfterValidator, Field
 from config.base import Section, option
 from config.errors import RuleError, refuse
 from config.hierarchy import check_hierarchy
-from config.units import CertificateLifetime, PositiveDuration, SigningKey
+from config.status_policy import PresetName, StatusPolicy, check_status, resolve
+from config.units import (
+    PRESET,
+    CertificateLifetime,
+    PositiveDuration,
+    PresetDuration,
+    PresetRetention,
+    SigningKey,
+)
 
 
 def _subject(value: str) -> str:
@@ -50,11 +58,40 @@ class Authority(Section):
     responder_lifetime: CertificateLifetime = option(
         "90d", description="Validity of its OCSP responder's certificate."
     )
-    ocsp_unknown: Literal["unauthorized", "unknown", "revoked"] = option(
-        "unauthorized",
+    status_policy: PresetName = option(
+        "etsi",
+        description="The preset by which its status is told. etsi: responses valid for 24h, serials that "
+        "were not issued unauthorized, the status of expired certificates told forever. web-pki: the same, "
+        "but the status of expired certificates told no more (0s). Each refuses what its rules forbid.",
+    )
+    ocsp_validity: PresetDuration = option(
+        PRESET,
+        description="From thisUpdate to nextUpdate of an OCSP response; preset: as status_policy says.",
+    )
+    ocsp_refresh: PresetDuration = option(
+        PRESET, description="A response is signed anew after this time; preset: half of its validity."
+    )
+    ocsp_unknown: Literal["preset", "unauthorized", "unknown", "revoked"] = option(
+        PRESET,
         description="What OCSP says of a serial that was not issued: unauthorized, without a signature "
         "(RFC 9919); unknown, signed; or revoked, signed, as a hold since 1970 (RFC 6960 §2.2).",
     )
+    ocsp_retention: PresetRetention = option(
+        PRESET,
+        description="How long past its expiry the status of a certificate is told: forever, 0s, 3650d, 7y (a "
+        "year has 366 days here). Afterwards it is as if it had not been issued.",
+    )
+
+    @property
+    def status(self) -> StatusPolicy:
+        """How its status is told: the preset, and what is set otherwise."""
+        return resolve(
+            self.status_policy,
+            validity=self.ocsp_validity,
+            refresh=self.ocsp_refresh,
+            unknown=None if self.ocsp_unknown == "preset" else self.ocsp_unknown,
+            retention=self.ocsp_retention,
+        )
 
 
 _O: Final = "O=National Certification Authority,C=MN"
@@ -67,7 +104,7 @@ DEFAULT_AUTHORITIES: Final[Mapping[str, Mapping[str, str]]] = {
 
 
 def _sound(value: Mapping[str, Authority]) -> Mapping[str, Authority]:
-    broken = check_hierarchy(value)
+    broken = [*check_hierarchy(value), *check_status(value)]
     if broken:
         raise RuleError(*broken)
     return value

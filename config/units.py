@@ -2,17 +2,19 @@
 
 import ipaddress
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Any, Final, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import BeforeValidator, PlainValidator
 
-from config.errors import refuse
+from config.errors import RuleError, refuse
 
 _SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _DURATION: Final = re.compile(r"([0-9]{1,9})([smhd])")
+_YEARS: Final = re.compile(r"([0-9]{1,3})y")
 _LIFETIME: Final = re.compile(r"([0-9]{1,5})([hdy])")
 _SIZE: Final = re.compile(r"([0-9]{1,9})(B|KiB|MiB|GiB)")
 _BYTES: Final = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
@@ -21,6 +23,8 @@ _LABEL: Final = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 DNS_NAME: Final = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")  # RFC 1034 §3.5, RFC 1123 §2.1; no wildcard
 
 _MAX_PORT: Final = 65535
+_LEAP_YEAR: Final = timedelta(days=366)  # what is kept for years is never kept too short
+_MAX_RETENTION: Final = 100 * _LEAP_YEAR  # what is longer is meant for ever
 _MAX_YEARS: Final = 50  # beyond any CA's life, and far from the end of GeneralizedTime
 EC_CURVES: Final = ("P-256", "P-384", "P-521")
 RSA_MIN_BITS: Final = 2048  # NIST SP 800-57 part 1, table 2: 112 bits of security
@@ -28,6 +32,9 @@ RSA_MAX_BITS: Final = 8192  # larger ones only cost time
 SIGNING_RSA_BITS: Final = (2048, 3072, 4096)  # sizes that key stores and HSMs make alike
 
 DURATION_RULE: Final = "a whole number and a unit s, m, h or d, such as 30s, 5m or 24h"
+RETENTION_RULE: Final = (
+    "forever, or a whole number and a unit s, m, h, d or y, such as 0s, 3650d or 7y, 100 years at most"
+)
 LIFETIME_RULE: Final = f"a whole number and a unit h, d or y, such as 90d or 5y, {_MAX_YEARS} years at most"
 SIZE_RULE: Final = "a whole number and a unit B, KiB, MiB or GiB, such as 64MiB"
 ADDRESS_RULE: Final = (
@@ -49,6 +56,20 @@ def parse_duration(value: Any) -> timedelta:
     if match is None:
         raise refuse(f"{_shown(value)} is no duration", DURATION_RULE)
     return timedelta(seconds=int(match[1]) * _SECONDS[match[2]])
+
+
+def parse_retention(value: Any) -> timedelta | Literal["forever"]:
+    """Return how long something is kept, `forever` as it stands; `RuleError` for anything else."""
+    if value == "forever":
+        return "forever"
+    years = _YEARS.fullmatch(value) if isinstance(value, str) else None
+    try:
+        kept = int(years[1]) * _LEAP_YEAR if years else parse_duration(value)
+    except RuleError as error:
+        raise refuse(f"{_shown(value)} is no time to keep something", RETENTION_RULE) from error
+    if kept > _MAX_RETENTION:
+        raise refuse(f"{_shown(value)} is too long", RETENTION_RULE)
+    return kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +191,18 @@ def _optional_path(value: Any) -> Any:
     return None if value == "" else value
 
 
+PRESET: Final = "preset"  # written for a value that the status policy's preset has
+
+
+def _or_preset(parse: Callable[[Any], Any]) -> PlainValidator:
+    """Return what reads a value by `parse`, or `PRESET` as None."""
+    return PlainValidator(lambda value: None if value == PRESET else parse(value))
+
+
+def _parse_positive(value: Any) -> timedelta:
+    return _positive(parse_duration(value))
+
+
 def _positive(value: timedelta) -> timedelta:
     if value <= timedelta(0):
         raise refuse("0 is not allowed here", "more than nothing")
@@ -177,7 +210,9 @@ def _positive(value: timedelta) -> timedelta:
 
 
 Duration = Annotated[timedelta, PlainValidator(parse_duration)]
-PositiveDuration = Annotated[timedelta, PlainValidator(lambda value: _positive(parse_duration(value)))]
+PositiveDuration = Annotated[timedelta, PlainValidator(_parse_positive)]
+PresetDuration = Annotated[timedelta | None, _or_preset(_parse_positive)]
+PresetRetention = Annotated[timedelta | Literal["forever"] | None, _or_preset(parse_retention)]
 CertificateLifetime = Annotated[Lifetime, PlainValidator(Lifetime.parse)]
 Size = Annotated[int, PlainValidator(parse_size)]
 ListenAddress = Annotated[Address, PlainValidator(Address.parse)]

@@ -98,26 +98,31 @@ def _model_in(annotation: Any) -> tuple[type[BaseModel] | None, bool]:
 def validate(model: type[Model], content: Mapping[str, Any], file: str) -> Model:
     """Return the content as the model; `ConfigError` with every finding.
 
-    Rules between keys run on whole models only, so what is wrong by itself is taken out for a second look.
+    Rules between keys run where these are sound, so what is wrong, a value or a table that breaks a rule of
+    its own, is taken out for another look, until nothing new is found.
     """
     try:
         return model.model_validate(content)
     except ValidationError as error:
-        bad = {detail["loc"] for detail in error.errors() if not _is_rule(detail)}
-        findings = _findings(error, file, model, frozenset())
-        findings += _second_look(model, content, file, frozenset(bad)) if bad else []
-        raise ConfigError(dict.fromkeys(findings)) from error
+        raise ConfigError(dict.fromkeys(_every_finding(model, content, file, error))) from error
 
 
-def _second_look(
-    model: type[BaseModel], content: Mapping[str, Any], file: str, bad: frozenset[Location]
-) -> list[Finding]:
-    """Return the broken rules between those keys that are sound by themselves."""
-    try:
-        model.model_validate(_without(content, bad, ()))
-    except ValidationError as error:
-        return _findings(error, file, model, bad)
-    return []
+def _every_finding(
+    model: type[BaseModel], content: Mapping[str, Any], file: str, error: ValidationError
+) -> Iterator[Finding]:
+    bad: frozenset[Location] = frozenset()
+    while True:
+        yield from _findings(error, file, model, bad)
+        found = bad.union(detail["loc"] for detail in error.errors())
+        if found == bad:
+            return
+        bad = found
+        try:
+            model.model_validate(_without(content, bad, ()))
+        except ValidationError as another:
+            error = another
+        else:
+            return
 
 
 def _without(value: Any, bad: frozenset[Location], location: Location) -> Any:
@@ -149,5 +154,11 @@ def _findings(
         for detail in error.errors(include_url=False)
         if not bad or _is_rule(detail)
         for broken in _broken(detail, model)
-        if not any((*detail["loc"], key) in bad for key in (broken.key, *broken.needs))
+        if not any(
+            _leads_through((*detail["loc"], *key.split(".")), bad) for key in (broken.key, *broken.needs)
+        )
     ]
+
+
+def _leads_through(location: Location, bad: frozenset[Location]) -> bool:
+    return any(location[:depth] in bad for depth in range(1, len(location) + 1))

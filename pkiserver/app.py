@@ -62,8 +62,7 @@ class Server:
             clock=core.clock,
             authorities=core.authorities,
             table=self.table,
-            validity=settings.ocsp.validity,
-            refresh=settings.ocsp.refresh,
+            policies=settings.status_policies,
             hashes=settings.ocsp.hashes,
         )
         self.workers = StatusWorkers(
@@ -94,15 +93,14 @@ class Server:
             signer=core.signer,
             clock=core.clock,
             authorities=core.authorities,
-            validity=ocsp.validity,
+            policies=core.settings.status_policies,
             echo_nonce=ocsp.nonce == "sign",
-            unknown={name: one.ocsp_unknown for name, one in core.settings.authorities.items()},
             hashes=ocsp.hashes,
         )
 
     def _signing_settings(self) -> SigningSettings:
         settings = self.core.settings
-        signed = {name for name, one in settings.authorities.items() if one.ocsp_unknown != "unauthorized"}
+        signed = {name for name, one in settings.status_policies.items() if one.unknown != "unauthorized"}
         return SigningSettings(
             limit=settings.ocsp.queue,
             echo_nonce=settings.ocsp.nonce == "sign",

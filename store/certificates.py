@@ -89,14 +89,14 @@ def count_since(tx: Transaction, profile: str, subject: str, since: datetime) ->
 
 
 _STATUS = (
-    "SELECT c.authority, c.serial, r.revoked_at, r.reason FROM certificates c"
+    "SELECT c.authority, c.serial, r.revoked_at, r.reason, c.not_after FROM certificates c"
     " LEFT JOIN revocations r ON r.authority = c.authority AND r.serial = c.serial"
 )
 
 
 def _status(row: tuple[Any, ...]) -> StatusRecord:
     revoked_at = None if row[2] is None else from_unix(row[2])
-    return StatusRecord(row[0], int.from_bytes(row[1], "big"), revoked_at, row[3])
+    return StatusRecord(row[0], int.from_bytes(row[1], "big"), revoked_at, row[3], row[4])
 
 
 def status(tx: Transaction, authority: int, serial: int) -> StatusRecord | None:

@@ -86,13 +86,14 @@ class CertificateRecord:
 class StatusRecord(NamedTuple):
     """What OCSP is to say of a certificate; `revoked_at` and `reason` are None when it is good.
 
-    A named tuple: a million of them are made in a refresh.
+    `not_after_s` is its notAfter in Unix seconds. A named tuple: a million of them are made in a refresh.
     """
 
     authority: int
     serial: int
     revoked_at: datetime | None
     reason: int | None
+    not_after_s: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -123,13 +123,14 @@ class ResponseTable:
             start = found[-1] + b"\x00"
 
     def oldest_and_newest(self, keys: Iterable[bytes]) -> tuple[int, int] | None:
-        """Return the least and the greatest thisUpdate among the responses that stand at or next after
-        these keys (in order, so a sample of the table), as Unix seconds; None where there is none."""
+        """Return the least and the greatest thisUpdate among the responses that stand at these keys or next
+        after them, of the same authority (so a sample of the table), as Unix seconds; None where there is
+        none."""
         with translated(self._path), self._environment.begin() as tx, tx.cursor() as cursor:
             found = [
                 int(ENTRY_HEADER.unpack_from(cursor.value())[1])
                 for key in keys
-                if cursor.set_range(key) and not cursor.key().startswith(SHARED)
+                if cursor.set_range(key) and cursor.key()[:2] == key[:2]
             ]
         return (min(found), max(found)) if found else None
 

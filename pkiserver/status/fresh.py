@@ -7,16 +7,18 @@ and how many at once, is for the caller to bound.
 import hashlib
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Final, Literal
+from typing import Final
 
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from config.status_policy import StatusPolicy
 from pkiserver.ca.authorities import Authorities, Authority, Responder, public_key_bits
 from pkiserver.clock import Clock
 from pkiserver.errors import UnavailableError
 from pkiserver.signer.algorithms import signature_algorithm_for
 from pkiserver.signer.client import Signer
-from pkiserver.status.signing_batches import cert_status
+from pkiserver.status.retention import archive_cutoff, told_from_s
+from pkiserver.status.signing_batches import cert_status, next_update_of
 from pkiserver.storage import Storage
 from protocols import oid
 from protocols.asn1 import der
@@ -31,6 +33,7 @@ from protocols.asn1.ocsp import (
     RevokedInfo,
     SingleResponse,
     Unknown,
+    archive_cutoff_extension,
 )
 from protocols.asn1.pkix import Extension
 from protocols.errors import ProtocolError
@@ -38,9 +41,7 @@ from protocols.ocsp.request import DEFAULT_HASHES, issuer_parts, nonce, parse_re
 from protocols.ocsp.response import encode_response, error_response
 from store import certificates
 from store.database import Transaction
-from store.records import SERIAL_OCTETS
-
-UnknownPolicy = Literal["unauthorized", "unknown", "revoked"]
+from store.records import SERIAL_OCTETS, StatusRecord, to_unix
 
 UNKNOWN_VALIDITY: Final = timedelta(minutes=5)  # what was not issued may be issued any moment
 _SERIALS: Final = range(1 << 8 * SERIAL_OCTETS)  # the store has room for no other
@@ -65,22 +66,17 @@ class FreshResponses:
         signer: Signer,
         clock: Clock,
         authorities: Authorities,
-        validity: timedelta,
+        policies: Mapping[str, StatusPolicy],
         echo_nonce: bool,
-        unknown: Mapping[str, UnknownPolicy],
         hashes: Sequence[str] = DEFAULT_HASHES,
     ) -> None:
-        """Take what responses are made of; `unknown` is what an authority says of serials it never gave.
-
-        An authority that is not named there has the policy `unauthorized`.
-        """
+        """Take what responses are made of; `policies` says by name how the status of an authority is told."""
         self._storage = storage
         self._signer = signer
         self._clock = clock
         self._authorities = authorities
-        self._validity = validity
+        self._policies = policies
         self._echo_nonce = echo_nonce
-        self._unknown = unknown
         self._hashes = hashes
         self._issuer_parts: dict[bytes, tuple[bytes, ...]] = {}  # by the authority's certificate
 
@@ -119,13 +115,16 @@ class FreshResponses:
         responder: Responder,
         now: datetime,
     ) -> bytes:
-        statuses = await self._statuses(authority.id, [cert_id.serial_number for cert_id in cert_ids])
-        said_of_unknown = _SAID_OF_UNKNOWN[self._unknown.get(authority.name, "unauthorized")]
+        policy = self._policies[authority.name]
+        serials = [cert_id.serial_number for cert_id in cert_ids]
+        statuses = await self._statuses(authority.id, serials, told_from_s(policy, now))
+        said_of_unknown = _SAID_OF_UNKNOWN[policy.unknown]
         if said_of_unknown is None and None in statuses:
             return error_response(OCSPResponseStatus.UNAUTHORIZED)
         end = responder.certificate.not_valid_after_utc
+        cutoff = archive_cutoff(policy, authority.certificate.not_valid_before_utc, now)
         singles = tuple(
-            SingleResponse(cert_id, status, now, min(now + self._validity, end))
+            _single(cert_id, status, now, next_update_of(responder, policy, now), cutoff)
             if status is not None
             else SingleResponse(cert_id, said_of_unknown or Unknown(), now, min(now + UNKNOWN_VALIDITY, end))
             for cert_id, status in zip(cert_ids, statuses, strict=True)
@@ -166,14 +165,24 @@ class FreshResponses:
             self._issuer_parts[key] = parts
         return parts
 
-    async def _statuses(self, authority: int, serials: Sequence[int]) -> list[CertStatus | None]:
-        def read(tx: Transaction) -> list[CertStatus | None]:
-            return [_status(tx, authority, serial) for serial in serials]
+    async def _statuses(
+        self, authority: int, serials: Sequence[int], told_from: int
+    ) -> list[StatusRecord | None]:
+        def read(tx: Transaction) -> list[StatusRecord | None]:
+            return [_status(tx, authority, serial, told_from) for serial in serials]
 
         return await self._storage.read(read)
 
 
-def _status(tx: Transaction, authority: int, serial: int) -> CertStatus | None:
-    """Return what the presigner would say of this certificate now, None where it was not issued."""
+def _status(tx: Transaction, authority: int, serial: int, told_from: int) -> StatusRecord | None:
+    """Return what the presigner would look at now; None where none was issued, or it is told of no more."""
     record = certificates.status(tx, authority, serial) if serial in _SERIALS else None
-    return None if record is None else cert_status(record)
+    return None if record is None or record.not_after_s < told_from else record
+
+
+def _single(
+    cert_id: CertID, record: StatusRecord, now: datetime, next_update: datetime, cutoff: datetime
+) -> SingleResponse:
+    expired = record.not_after_s < to_unix(now)
+    extensions = (archive_cutoff_extension(cutoff),) if expired else ()
+    return SingleResponse(cert_id, cert_status(record), now, next_update, extensions)

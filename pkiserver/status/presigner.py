@@ -5,20 +5,22 @@ kinds of work one after the other, so that a refresh never overwrites the answer
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from datetime import timedelta
 from typing import Final
 
 import structlog
 
-from pkiserver.ca.authorities import Authorities
+from config.status_policy import StatusPolicy
+from pkiserver.ca.authorities import Authorities, Authority
 from pkiserver.clock import Clock
 from pkiserver.errors import PKIServerError, UnavailableError
 from pkiserver.signer.client import Signer
 from pkiserver.status.refresh_cycle import EVERY_SERIAL, SLOT_STARTS, RefreshCycle
+from pkiserver.status.retention import told_from_s
 from pkiserver.status.signing_batches import SigningBatches
 from pkiserver.storage import Storage
+from protocols.asn1.der import integer_content
 from protocols.ocsp.request import DEFAULT_HASHES
 from store import certificates, facts, status_events
 from store.database import Transaction
@@ -30,8 +32,7 @@ from store.response_writer import ResponseTableWriter
 BATCH: Final = 1024  # responses signed and committed in one go; an event waits for one batch, 50 ms
 PATIENCE_S: Final = 1.0  # what an acknowledgement waits at most for its status to be served
 POLL_S: Final = 1.0  # looks for due work at least this often
-_SLOT_FACT: Final = "presigner-slot"
-_HASHES_FACT: Final = "presigner-hashes"
+_MARK_FACT: Final = "presigner-mark"  # of each authority, by its number
 _log = structlog.get_logger("pkiserver.presigner")
 
 
@@ -46,24 +47,22 @@ class Presigner:
         clock: Clock,
         authorities: Authorities,
         table: ResponseTableWriter,
-        validity: timedelta,
-        refresh: timedelta,
+        policies: Mapping[str, StatusPolicy],
         hashes: Sequence[str] = DEFAULT_HASHES,
     ) -> None:
+        """Take what it works with; `policies` says by name how the status of an authority is told."""
         self._storage = storage
         self._clock = clock
         self._authorities = authorities
         self._table = table
-        self._validity = validity
+        self._policies = policies
         self._hashes = tuple(hashes)
-        self._cycle = RefreshCycle(refresh)
-        self._slot_fact = f"{_SLOT_FACT}-{self._cycle.slot_s:g}"
         self._batches = SigningBatches(
-            signer=signer, authorities=authorities, table=table, validity=validity, hashes=hashes
+            signer=signer, authorities=authorities, table=table, policies=policies, hashes=hashes
         )
         self._wake = asyncio.Event()
         self._filling = False
-        self._slot = 0  # the last slot, counted from the epoch, whose responses were signed anew
+        self._slots: dict[int, int] = {}  # of each authority the last one whose responses were signed anew
         self._prepared = False
         self._replaced = False  # a former generation of the table may still be there
         self.position = 0  # the last event that the table shows
@@ -86,19 +85,28 @@ class Presigner:
 
         One that a clock ahead signed counts as one that has run out: nobody can use it.
         """
-        found = self._table.oldest_and_newest(
-            response_key(authority.id, serial) for authority in self._authorities for serial in SLOT_STARTS
-        )
-        if found is None:
-            return 0.0
-        now = self._clock.now().timestamp()
-        ahead = found[1] > now + self._cycle.slot_s
-        return max(now - found[0], self._validity.total_seconds() if ahead else 0.0)
+        return max((age for age, _ in self._ages_s()), default=0.0)
 
     def oldest_next_update_s(self) -> float:
-        """Return when the first responses end, by the cycle, as Unix time: until then all are answered."""
-        oldest = self._clock.now().timestamp() - self.oldest_response_age_s()
-        return oldest + self._validity.total_seconds()
+        """Return when the first responses end, by the cycles, as Unix time: until then all are answered."""
+        left = min((validity - age for age, validity in self._ages_s()), default=0.0)
+        return self._clock.now().timestamp() + left
+
+    def _ages_s(self) -> Iterator[tuple[float, float]]:
+        """Yield of each authority the age of its oldest response, and how long one is valid."""
+        now = self._clock.now().timestamp()
+        for authority in self._authorities:
+            validity = self._policy(authority).validity.total_seconds()
+            found = self._table.oldest_and_newest(response_key(authority.id, one) for one in SLOT_STARTS)
+            oldest, newest = found or (now, now)
+            ahead = newest > now + self._cycle(authority).slot_s
+            yield max(now - oldest, validity if ahead else 0.0), validity
+
+    def _policy(self, authority: Authority) -> StatusPolicy:
+        return self._policies[authority.name]
+
+    def _cycle(self, authority: Authority) -> RefreshCycle:
+        return RefreshCycle(self._policy(authority).refresh)
 
     async def prepare(self) -> None:
         """Tell the table of issuers and responders and find where the work stopped."""
@@ -106,10 +114,7 @@ class Presigner:
             self._batches.voice(authority.id, self._clock.now())
         self.position = self._table.position()
         head = await self._storage.read(status_events.head)
-        slot = await self._storage.read(lambda tx: facts.get(tx, self._slot_fact))
-        hashes = await self._storage.read(lambda tx: facts.get(tx, _HASHES_FACT))
-        same = (hashes or ",".join(DEFAULT_HASHES)) == ",".join(self._hashes)
-        self._slot = int(slot or 0) if same else 0  # with others than before, all is signed anew
+        self._slots = await self._storage.read(self._marked_slots)
         if self.position > head or (self.position == 0 and head > 0):
             await self._start_anew(head)
         self._prepared = True
@@ -176,7 +181,7 @@ class Presigner:
         tell = _log.warning if self._table.count() else _log.info
         tell("response-table-filled-anew", table_position=self.position, store_head=head)
         self.position = head
-        current = self._cycle.slot_at(self._clock.now())
+        now = self._clock.now()
         self._filling = True  # a table that was filled in part only must not look like a whole one
         self._table.build()
         try:
@@ -187,7 +192,8 @@ class Presigner:
             self._table.abandon()
             raise
         self._filling, self._replaced = False, True
-        await self._end_cycle(current)
+        self._slots = {one.id: self._cycle(one).slot_at(now) for one in self._authorities}
+        await self._storage.write(self._put_marks)
 
     async def _follow(self) -> None:
         while events := await self._storage.read(lambda tx: status_events.after(tx, self.position, BATCH)):
@@ -198,26 +204,36 @@ class Presigner:
                 self._followed.notify_all()
 
     async def _refresh(self) -> None:
-        current = self._cycle.slot_at(self._clock.now())
-        ranges = self._cycle.due(self._slot, current)
-        if not ranges:
-            return
-        if self._cycle.from_the_future(self._slot, current):
-            _log.warning("responses-from-the-future", slots_ahead=self._slot - current)
+        before = dict(self._slots)
+        for authority in list(self._authorities):
+            await self._refresh_of(authority)
+        if self._slots != before:
+            await self._storage.write(self._put_marks)
+
+    async def _refresh_of(self, authority: Authority) -> None:
+        """Sign what is due of one authority; each has a cycle of its own."""
+        cycle, signed = self._cycle(authority), self._slots.get(authority.id, 0)
+        current = cycle.slot_at(self._clock.now())
+        ranges = cycle.due(signed, current)
+        if ranges and cycle.from_the_future(signed, current):
+            _log.warning("responses-from-the-future", ca=authority.name, slots_ahead=signed - current)
         for low, high in ranges:
-            for authority in list(self._authorities):
-                await self._sign_range(authority.id, low, high)
-        await self._end_cycle(current)
+            await self._sign_range(authority.id, low, high)
+        if ranges:
+            self._slots[authority.id] = current
 
-    async def _end_cycle(self, slot: int) -> None:
-        """Note that everything up to this slot is signed anew."""
-        self._slot = slot
-        if not self._batches.silent:
-            await self._storage.write(lambda tx: self._put_facts(tx, slot))
+    def _marked_slots(self, tx: Transaction) -> dict[int, int]:
+        return {
+            one.id: self._cycle(one).slot_of(facts.get(tx, f"{_MARK_FACT}-{one.id}"), self._hashes)
+            for one in self._authorities
+        }
 
-    def _put_facts(self, tx: Transaction, slot: int) -> None:
-        facts.put(tx, self._slot_fact, str(slot))
-        facts.put(tx, _HASHES_FACT, ",".join(self._hashes))
+    def _put_marks(self, tx: Transaction) -> None:
+        """Note how far each authority is; not of those with answers missing, which begin again."""
+        for authority in self._authorities:
+            if authority.id in self._slots and authority.id not in self._batches.silent:
+                mark = self._cycle(authority).mark(self._slots[authority.id], self._hashes)
+                facts.put(tx, f"{_MARK_FACT}-{authority.id}", mark)
 
     async def _sign_range(self, authority: int, low: int, high: int) -> None:
         start = low
@@ -240,13 +256,29 @@ class Presigner:
         return await self._storage.read(read)
 
     async def _sign(self, statuses: Sequence[StatusRecord], *, position: int | None) -> None:
-        """Sign a batch and put it into the table in one transaction, with the position it brings."""
+        """Sign a batch and put it into the table, with its position; what is told no more leaves it."""
         now = self._clock.now()  # once: what speaks now must not have expired a moment later
-        await self._put(await self._batches.entries(statuses, now), position)
+        from_s = {one.id: told_from_s(self._policy(one), now) for one in self._authorities}
+        gone = [one for one in statuses if one.not_after_s < from_s[one.authority]]
+        if gone:
+            statuses = [one for one in statuses if one.not_after_s >= from_s[one.authority]]
+        await self._put(await self._batches.entries(statuses, now), gone, position)
 
-    async def _put(self, entries: Sequence[tuple[bytes, ResponseEntry]], position: int | None) -> None:
+    async def _put(
+        self,
+        entries: Sequence[tuple[bytes, ResponseEntry]],
+        gone: Iterable[StatusRecord],
+        position: int | None,
+    ) -> None:
         """Store entries; where this is cancelled, only once the table is at rest and may be closed."""
-        putting = asyncio.ensure_future(asyncio.to_thread(self._table.put, entries, position=position))
+        keys = [response_key(one.authority, integer_content(one.serial)) for one in gone]
+
+        def store() -> None:
+            if keys:
+                self._table.delete(keys)
+            self._table.put(entries, position=position)
+
+        putting = asyncio.ensure_future(asyncio.to_thread(store))
         try:
             await asyncio.shield(putting)
         except asyncio.CancelledError:

@@ -2,9 +2,10 @@
 
 A certificate's place in the cycle follows from its serial (random, so evenly spread): each slot of the
 cycle is a range of serials, and SQL keeps no row per response. Slots count from the epoch in their own
-length: after a change of it all is signed anew.
+length: after a change of it, or of the hashes, all is signed anew.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -30,6 +31,15 @@ class RefreshCycle:
     def slot_at(self, now: datetime) -> int:
         """Return the slot of a moment, counted from the epoch."""
         return int(now.timestamp() / self.slot_s)
+
+    def mark(self, slot: int, hashes: Sequence[str]) -> str:
+        """Return what the store keeps of the work: all up to this slot was signed anew, with these hashes."""
+        return f"{self.slot_s:g} {','.join(hashes)} {slot}"
+
+    def slot_of(self, mark: str | None, hashes: Sequence[str]) -> int:
+        """Return the slot of a mark; 0, so that all is due, where there is none or it is of another cycle."""
+        kind, _, slot = (mark or "").rpartition(" ")
+        return int(slot) if kind and self.mark(0, hashes).rpartition(" ")[0] == kind else 0
 
     def due(self, signed: int, current: int) -> list[tuple[int, int]]:
         """Return the ranges of serials to be signed anew, where all up to the slot `signed` was."""

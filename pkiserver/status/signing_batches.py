@@ -6,17 +6,18 @@ entries go, is the business of `presigner`.
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final
 
-from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from config.status_policy import StatusPolicy
 from pkiserver.ca.authorities import Authorities, Authority, Responder, public_key_bits
 from pkiserver.signer.algorithms import signature_algorithm_for
 from pkiserver.signer.client import Signer
+from pkiserver.status.retention import archive_cutoff
 from protocols.asn1.der import integer_content
 from protocols.asn1.ocsp import CertStatus, CRLReason, Good, RevokedInfo
 from protocols.ocsp.request import CERT_ID_HASHES, DEFAULT_HASHES, issuer_parts
@@ -34,6 +35,8 @@ class Voice:
 
     responder: Responder
     template: ResponseTemplate
+    policy: StatusPolicy
+    ca_not_before: datetime
 
 
 class SigningBatches:
@@ -45,13 +48,13 @@ class SigningBatches:
         signer: Signer,
         authorities: Authorities,
         table: ResponseTableWriter,
-        validity: timedelta,
+        policies: Mapping[str, StatusPolicy],
         hashes: Sequence[str] = DEFAULT_HASHES,
     ) -> None:
         self._signer = signer
         self._authorities = authorities
         self._table = table
-        self._validity = validity
+        self._policies = policies
         self._hashes = tuple(hashes)
         self._voices: dict[int, Voice] = {}
         self.silent: set[int] = set()
@@ -82,7 +85,12 @@ class SigningBatches:
             self._table.put_issuer(part, authority.id)
         for part in set(issuer_parts(name, issuer_bits, tuple(CERT_ID_HASHES))).difference(parts):
             self._table.remove_issuer(part)
-        return Voice(responder, ResponseTemplate(key_hash, name, issuer_bits, self._hashes))
+        return Voice(
+            responder,
+            ResponseTemplate(key_hash, name, issuer_bits, self._hashes),
+            self._policies[authority.name],
+            authority.certificate.not_valid_before_utc,
+        )
 
     async def entries(
         self, statuses: Sequence[StatusRecord], now: datetime
@@ -102,13 +110,21 @@ class SigningBatches:
         self, voice: Voice, batch: Sequence[StatusRecord], now: datetime
     ) -> list[tuple[bytes, ResponseEntry]]:
         responder = voice.responder
-        next_update = self._next_update(responder.certificate, now)
+        next_update = next_update_of(responder, voice.policy, now)
+        this_unix, next_unix = to_unix(now), to_unix(next_update)
+        cutoff = archive_cutoff(voice.policy, voice.ca_not_before, now)
         data = [
-            voice.template.response_data(item.serial, cert_status(item), now, now, next_update)
+            voice.template.response_data(
+                item.serial,
+                cert_status(item),
+                now,
+                now,
+                next_update,
+                cutoff if item.not_after_s < this_unix else None,
+            )
             for item in batch
         ]
         signatures = await self._signer.sign_many(responder.key_label, data)
-        this_unix, next_unix = to_unix(now), to_unix(next_update)
         return [
             (
                 response_key(responder.authority, integer_content(item.serial)),
@@ -117,9 +133,10 @@ class SigningBatches:
             for item, response_data, signature in zip(batch, data, signatures, strict=True)
         ]
 
-    def _next_update(self, responder: x509.Certificate, now: datetime) -> datetime:
-        """Return nextUpdate; a response does not outlive its signer's certificate."""
-        return min(now + self._validity, responder.not_valid_after_utc)
+
+def next_update_of(responder: Responder, policy: StatusPolicy, now: datetime) -> datetime:
+    """Return nextUpdate; a response does not outlive its signer's certificate."""
+    return min(now + policy.validity, responder.certificate.not_valid_after_utc)
 
 
 def cert_status(record: StatusRecord) -> CertStatus:

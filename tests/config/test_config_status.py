@@ -32,7 +32,7 @@ def test_the_file_of_an_issuing_machine_will_do(tmp_path: Path) -> None:
     http = ["0.0.0.0:80"]
     [ocsp]
     workers = 4
-    validity = "900d"
+    max_age = "900d"
     [keys]
     store = "no such store"
     [authorities.root]

@@ -301,8 +301,7 @@ def test_openssl_reads_the_archive_cutoff(
         "-cert", "ee.pem", "-no_nonce", "-CAfile", "ca.pem", "-respin", "response.der", "-resp_text"
     )
     assert "Response verify OK" in got
-    assert [line.strip() for line in got.splitlines()].count("OCSP Archive Cutoff:") == 2
-    assert got.count("Nov 21 22:00:00 2026 GMT") == (4 if isinstance(status, RevokedInfo) else 2)
+    assert got.count("OCSP Archive Cutoff: \n                Nov 21 22:00:00 2026 GMT") == 2
 
 
 @pytest.mark.interop

@@ -320,11 +320,11 @@ class TestErrors:
 
     def test_a_bad_configuration_says_everything(self, home: Home) -> None:
         text = home.configuration.read_text()
-        home.configuration.write_text(text.replace('refresh = "12h"', 'refresh = "banana"\nwhat = 1'))
+        home.configuration.write_text(text.replace('max_age = "60s"', 'max_age = "banana"\nwhat = 1'))
         for words in (("ca", "list"), ("serve",)):
             result = run(home, *words)
             assert result.exit_code == 1
-            assert "ocsp.refresh" in result.stderr
+            assert "ocsp.max_age" in result.stderr
             assert "ocsp.what" in result.stderr
 
     def test_init_again_keeps_the_url(self, home: Home) -> None:

@@ -39,7 +39,7 @@ async def test_what_is_configured_is_done(home: Home, tmp_path: Path) -> None:
         home,
         ('nonce = "ignore"', 'nonce = "sign"'),
         ('hashes = ["sha1", "sha256"]', 'hashes = ["sha1", "sha384"]'),
-        ('ocsp_unknown = "unauthorized"', 'ocsp_unknown = "revoked"'),
+        ('ocsp_unknown = "preset"', 'ocsp_unknown = "revoked"'),
     )
     async with running_server(home, Clock(), LISTEN) as server:
         [(_, port)] = server.addresses.http

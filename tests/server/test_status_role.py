@@ -135,8 +135,7 @@ async def presigned(issuing: Home) -> Home:
             clock=core.clock,
             authorities=core.authorities,
             table=table,
-            validity=core.settings.ocsp.validity,
-            refresh=core.settings.ocsp.refresh,
+            policies=core.settings.status_policies,
         )
         await presigner.prepare()
         await presigner.work()

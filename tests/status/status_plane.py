@@ -1,8 +1,9 @@
 """Presigner, table and hot module together on an open core, asked as a client would ask them."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -14,8 +15,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509 import ocsp
 
+from config.status_policy import PRESETS, StatusPolicy, UnknownPolicy
 from pkiserver.core import Core
-from pkiserver.status.fresh import FreshResponses, UnknownPolicy
+from pkiserver.status.fresh import FreshResponses
 from pkiserver.status.presigner import Presigner
 from pkiserver.status.slow_path import keyless_answer, signing_answer
 from pkiserver.web.http_messages import HTTPReply, HTTPRequest
@@ -26,8 +28,7 @@ from store.records import CertificateRecord
 from store.response_writer import ResponseTableWriter
 
 SHA1 = hashes.SHA1()  # noqa: S303 - what most clients name issuers by (RFC 6960 §4.3)
-VALIDITY = timedelta(hours=48)
-REFRESH = timedelta(hours=12)
+POLICY = PRESETS["etsi"]
 
 
 class StatusPlane:
@@ -37,10 +38,11 @@ class StatusPlane:
         self,
         core: Core,
         folder: Path,
-        refresh: timedelta = REFRESH,
+        policies: Mapping[str, StatusPolicy] | None = None,
         hash_names: Sequence[str] = DEFAULT_HASHES,
     ) -> None:
         self.core = core
+        self.policies = {authority.name: POLICY for authority in core.authorities} | dict(policies or {})
         self.hash_names = hash_names
         self.table = ResponseTableWriter(folder)
         self.presigner = Presigner(
@@ -49,21 +51,19 @@ class StatusPlane:
             clock=core.clock,
             authorities=core.authorities,
             table=self.table,
-            validity=VALIDITY,
-            refresh=refresh,
+            policies=self.policies,
             hashes=hash_names,
         )
 
     def fresh(self, *, echo_nonce: bool = True, unknown: UnknownPolicy = "unauthorized") -> FreshResponses:
-        """Who signs on request, with one policy for all authorities."""
+        """Who signs on request, and says the same of unknown serials for all authorities."""
         return FreshResponses(
             storage=self.core.storage,
             signer=self.core.signer,
             clock=self.core.clock,
             authorities=self.core.authorities,
-            validity=VALIDITY,
+            policies={name: replace(policy, unknown=unknown) for name, policy in self.policies.items()},
             echo_nonce=echo_nonce,
-            unknown={authority.name: unknown for authority in self.core.authorities},
             hashes=self.hash_names,
         )
 
@@ -157,11 +157,14 @@ def verify(core: Core, response: ocsp.OCSPResponse, authority: str = "infrastruc
 async def status_plane(
     core: Core,
     folder: Path | None = None,
-    refresh: timedelta = REFRESH,
+    policies: Mapping[str, StatusPolicy] | None = None,
     hash_names: Sequence[str] = DEFAULT_HASHES,
 ) -> AsyncIterator[StatusPlane]:
-    """Open the table of a core, or one in another folder; nothing is presigned yet."""
-    plane = StatusPlane(core, folder or core.home.responses, refresh, hash_names)
+    """Open the table of a core, or one in another folder; nothing is presigned yet.
+
+    An authority that `policies` does not name has the policy `POLICY`.
+    """
+    plane = StatusPlane(core, folder or core.home.responses, policies, hash_names)
     try:
         yield plane
     finally:

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from cryptography.hazmat.primitives import hashes
 from cryptography.x509 import ocsp
-from status_plane import SHA1, VALIDITY, StatusPlane, issuer_hashes, status_plane, verify
+from status_plane import POLICY, SHA1, StatusPlane, issuer_hashes, status_plane, verify
 
+from config.status_policy import UnknownPolicy
 from pkiserver.core import Core
 from pkiserver.errors import UnavailableError
 from pkiserver.signer.errors import SignerUnavailableError
-from pkiserver.status.fresh import UNKNOWN_VALIDITY, UnknownPolicy
+from pkiserver.status.fresh import UNKNOWN_VALIDITY
 from protocols import oid
 from protocols.asn1 import der
 from protocols.asn1.ocsp import (
@@ -271,7 +272,7 @@ async def test_answer(plane: Plane, clock: "FakeClock", rule: str) -> None:
         issued = single.cert_id.serial_number in {
             one.serial for one in (plane.good, plane.held, plane.revoked)
         }
-        validity = VALIDITY if issued else UNKNOWN_VALIDITY
+        validity = POLICY.validity if issued else UNKNOWN_VALIDITY
         assert (single.this_update, single.next_update) == (clock.now(), clock.now() + validity)
         if not issued and isinstance(single.cert_status, RevokedInfo):
             assert single.cert_status == NEVER_ISSUED_1970

@@ -262,7 +262,7 @@ def prepared(
     for old, new in (
         ('\nnonce = "ignore"\n', '\nnonce = "sign"\n'),
         ("\nworkers = 1\n", "\nworkers = 2\n"),
-        ('\nocsp_unknown = "unauthorized"\n', '\nocsp_unknown = "unknown"\n'),
+        ('\nocsp_unknown = "preset"\n', '\nocsp_unknown = "unknown"\n'),
     ):
         assert old in text
         text = text.replace(old, new)

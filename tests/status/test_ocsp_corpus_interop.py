@@ -17,11 +17,11 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from pkilint.bin import lint_ocsp_response
 from status_plane import status_plane
 
+from config.status_policy import UnknownPolicy
 from pkiserver.clock import Clock
 from pkiserver.core import Core, open_core
 from pkiserver.home import Home
 from pkiserver.ra.lifecycle import REVOCATION_REASONS
-from pkiserver.status.fresh import UnknownPolicy
 
 if TYPE_CHECKING:
     from tests.conftest import Issue

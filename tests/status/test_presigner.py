@@ -4,6 +4,7 @@ import asyncio
 import subprocess
 import threading
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,14 +15,15 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 from hypothesis import given
 from hypothesis import strategies as st
-from status_plane import SHA1, StatusPlane, status_plane, verify
+from status_plane import POLICY, SHA1, StatusPlane, status_plane, verify
 
+from config.status_policy import StatusPolicy
 from pkiserver.ca.issuance import SERIAL_BITS
 from pkiserver.core import Core
 from pkiserver.errors import UnavailableError
 from pkiserver.signer.errors import SignerUnavailableError
 from pkiserver.status import presigner as module
-from pkiserver.status.refresh_cycle import SLOTS, slot_ranges
+from pkiserver.status.refresh_cycle import SLOTS, RefreshCycle, slot_ranges
 from protocols.asn1.der import integer_content
 from store.response_entries import ResponseEntry, response_key
 
@@ -37,6 +39,11 @@ async def plane(core: Core) -> AsyncIterator[StatusPlane]:
         await opened.presigner.prepare()
         await opened.presigner.work()
         yield opened
+
+
+def every(core: Core, **changes: Any) -> dict[str, StatusPolicy]:
+    """The policy of every authority, changed in one way."""
+    return {authority.name: replace(POLICY, **changes) for authority in core.authorities}
 
 
 def entry(plane: StatusPlane, serial: int, authority: str = "infrastructure") -> ResponseEntry:
@@ -67,6 +74,15 @@ class TestSlots:
     @given(st.integers(0, 10**10), st.integers(0, 10**6))
     def test_more_than_a_period_is_everything_once(self, first: int, more: int) -> None:
         assert slot_ranges(first, first + SLOTS - 1 + more) == [(0, 1 << SERIAL_BITS)]
+
+    @given(st.integers(0, 10**10), st.timedeltas(timedelta(minutes=1), timedelta(days=10)))
+    def test_a_mark_is_of_its_cycle_and_hashes_only(self, slot: int, period: timedelta) -> None:
+        cycle, names = RefreshCycle(period), ("sha1", "sha256")
+        mark = cycle.mark(slot, names)
+        assert cycle.slot_of(mark, names) == slot
+        assert cycle.slot_of(mark, ("sha1",)) == 0
+        assert RefreshCycle(period * 2).slot_of(mark, names) == 0
+        assert cycle.slot_of(None, names) == 0
 
     def test_all_slots_are_of_like_size(self) -> None:
         sizes = [high - low for slot in range(SLOTS) for low, high in slot_ranges(slot, slot)]
@@ -348,12 +364,14 @@ class TestRefreshing:
     async def test_another_period_begins_with_all(
         self, plane: StatusPlane, issue: "Issue", clock: "FakeClock", hours: int
     ) -> None:
-        """The operator changed `ocsp.refresh`: slots of another length count otherwise."""
+        """The operator changed `ocsp_refresh`: slots of another length count otherwise."""
         record = await issue(plane.core)
         await plane.presigner.work()
         plane.table.close()
         clock.advance(timedelta(hours=1))
-        changed = StatusPlane(plane.core, plane.core.home.responses, timedelta(hours=hours))
+        changed = StatusPlane(
+            plane.core, plane.core.home.responses, every(plane.core, refresh=timedelta(hours=hours))
+        )
         plane.table = changed.table
         await changed.presigner.prepare()
         await changed.presigner.work()
@@ -430,7 +448,7 @@ class TestRefreshing:
         with monkeypatch.context() as patch:
             patch.setattr(plane.core.signer, "sign_many", fail)
             assert not await plane.presigner.attempt()
-        assert plane.presigner.oldest_response_age_s() > 18 * 3600  # as the alert OCSPResponsesOld has it
+        assert plane.presigner.oldest_response_age_s() > 14 * 3600  # as the alert OCSPResponsesOld has it
         assert await plane.presigner.attempt()
         assert entry(plane, record.serial).this_update == int(clock.now().timestamp())
         assert plane.presigner.oldest_response_age_s() == 0
@@ -466,7 +484,7 @@ class TestResponses:
         for single in singles.values():
             assert single.serial_number == record.serial
             assert single.this_update_utc == clock.now()
-            assert single.next_update_utc == clock.now() + timedelta(hours=48)
+            assert single.next_update_utc == clock.now() + POLICY.validity
         assert response.produced_at_utc == clock.now()
 
     @pytest.mark.interop

@@ -1,0 +1,23 @@
+"""How long past its expiry the status of a certificate is told, and how responses say so (RFC 6960 §4.4.4).
+
+Pure; the presigner and what is signed on request decide by it alike.
+"""
+
+from datetime import datetime
+
+from config.status_policy import StatusPolicy
+from store.records import to_unix
+
+
+def told_from_s(policy: StatusPolicy, now: datetime) -> int:
+    """Return the notAfter, in Unix seconds, from which on certificates have their status told now."""
+    return 0 if policy.retention is None else to_unix(now - policy.retention)
+
+
+def archive_cutoff(policy: StatusPolicy, ca_not_before: datetime, now: datetime) -> datetime:
+    """Return the archiveCutoff of a response about an expired certificate, signed now.
+
+    Where status is told for ever it is since the CA began, as EN 319 411-2 §6.3.10 has it; otherwise the time
+    of retention before producedAt, as RFC 6960 §4.4.4 has it, and not before there was a CA.
+    """
+    return ca_not_before if policy.retention is None else max(now - policy.retention, ca_not_before)
