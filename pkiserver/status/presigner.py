@@ -16,6 +16,7 @@ from pkiserver.ca.authorities import Authorities, Authority
 from pkiserver.clock import Clock
 from pkiserver.errors import PKIServerError, UnavailableError
 from pkiserver.signer.client import Signer
+from pkiserver.status.ocsp_archive import OCSPArchive
 from pkiserver.status.refresh_cycle import EVERY_SERIAL, SLOT_STARTS, RefreshCycle
 from pkiserver.status.retention import told_from_s
 from pkiserver.status.signing_batches import SigningBatches
@@ -60,6 +61,7 @@ class Presigner:
         self._batches = SigningBatches(
             signer=signer, authorities=authorities, table=table, policies=policies, hashes=hashes
         )
+        self._archive = OCSPArchive(storage, table.get)
         self._wake = asyncio.Event()
         self._filling = False
         self._slots: dict[int, int] = {}  # of each authority the last one whose responses were signed anew
@@ -198,7 +200,7 @@ class Presigner:
     async def _follow(self) -> None:
         while events := await self._storage.read(lambda tx: status_events.after(tx, self.position, BATCH)):
             position = None if self._filling else events[-1].sequence
-            await self._sign(await self._statuses_of(events), position=position)
+            await self._sign(await self._statuses_of(events), position=position, events=events)
             self.position = events[-1].sequence
             async with self._followed:
                 self._followed.notify_all()
@@ -255,14 +257,22 @@ class Presigner:
 
         return await self._storage.read(read)
 
-    async def _sign(self, statuses: Sequence[StatusRecord], *, position: int | None) -> None:
+    async def _sign(
+        self,
+        statuses: Sequence[StatusRecord],
+        *,
+        position: int | None,
+        events: Sequence[StatusEventRecord] = (),
+    ) -> None:
         """Sign a batch and put it into the table, with its position; what is told no more leaves it."""
         now = self._clock.now()  # once: what speaks now must not have expired a moment later
         from_s = {one.id: told_from_s(self._policy(one), now) for one in self._authorities}
         gone = [one for one in statuses if one.not_after_s < from_s[one.authority]]
         if gone:
             statuses = [one for one in statuses if one.not_after_s >= from_s[one.authority]]
-        await self._put(await self._batches.entries(statuses, now), gone, position)
+        entries = await self._batches.entries(statuses, now)
+        await self._archive.keep(events, entries)
+        await self._put(entries, gone, position)
 
     async def _put(
         self,
