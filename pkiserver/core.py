@@ -31,6 +31,7 @@ from pkiserver.readiness import ClockGuard, Readiness, StorageGuard, latest_reco
 from pkiserver.signer.client import Signer
 from pkiserver.signer.settings import SignerSettings
 from pkiserver.status.crl_publisher import CRLPublisher, CRLSchedule
+from pkiserver.status.evidence import Evidence, ServedResponses
 from pkiserver.storage import Storage
 from store.database import Database
 
@@ -54,6 +55,7 @@ class Core:
     enrollment: Enrollment
     crl_publisher: CRLPublisher
     commands: Commands
+    served_responses: ServedResponses
     listeners: list[OnEvent]  # awaited after each commit of a status event
     authority_listeners: list[Callable[[], None]]  # called when authorities or responders changed
 
@@ -179,6 +181,7 @@ async def _compose(
         },
         folder=home.public,
     )
+    served_responses = ServedResponses(home.responses)
     commands = Commands(
         CommandServices(
             storage=storage,
@@ -191,6 +194,7 @@ async def _compose(
             outside_root=OutsideRoot(services, hierarchy),
             server_certificates=server_certificates,
             clock_guard=clock_guard,
+            evidence=Evidence(storage, authorities, served_responses),
             on_authorities_changed=on_authorities_changed,
         )
     )
@@ -218,6 +222,7 @@ async def _compose(
         ),
         crl_publisher=crl_publisher,
         commands=commands,
+        served_responses=served_responses,
         listeners=listeners,
         authority_listeners=authority_listeners,
     )

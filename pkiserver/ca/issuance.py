@@ -349,6 +349,7 @@ class Issuance:
                 intent,
                 "certificate.issue",
                 sequence=sequence,
+                effective_at=now.isoformat(),
                 sha256=hashlib.sha256(der).hexdigest(),
             )
             status_history.set_audit_record(tx, sequence, audited)

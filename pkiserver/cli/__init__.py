@@ -23,6 +23,7 @@ from pkiserver.cli.doctor import doctor_command
 from pkiserver.cli.init import init_command
 from pkiserver.cli.responses import responses_group
 from pkiserver.cli.serve import serve_command
+from pkiserver.cli.status import status_group
 from pkiserver.home import Home
 
 
@@ -59,6 +60,7 @@ for _command in (
     certificate_group,
     ca_group,
     crl_group,
+    status_group,
     responses_group,
     audit_group,
     clock_group,

@@ -66,6 +66,7 @@ def _apply(
         authority=authority,
         serial=serial_text(serial),
         sequence=sequence,
+        effective_at=now.isoformat(),
         to=change.to_state.value,
         by=command.owner.value,
         reason=change.reason.name if change.reason is not None else None,
