@@ -15,7 +15,7 @@ from benchmarks.load import get_load, post_load, write_bodies
 from benchmarks.processes import SERVER_CPU, cpu_s, pin, private_mib
 from benchmarks.status_table import Issuer, fill, make_issuer, request, request_path, serials
 from benchmarks.yardsticks import aiohttp_application, nginx
-from pkiserver.web.http1 import HTTPLimits
+from pkiserver.web.http_limits import HTTPLimits
 from pkiserver.web.workers import StatusWorkers, StatusWorkersSettings
 
 REQUESTED: Final = 200_000  # different certificates asked for, in random order
@@ -92,7 +92,7 @@ def run(folder: Path, certificates: int, seconds: int) -> list[Figure]:
     size = 1000  # of one whole response, body only, as served below
     one = uvloop.run(_with_workers(bench, 1))
     port = free_port()
-    with nginx(folder / "nginx", port, size) as pid:
+    with nginx(folder / "nginx", port, bytes(size)) as pid:
         paths = folder / "file-path"
         paths.write_text("/file\n")
         nginx_us = cost_us(lambda: [pid], lambda: get_load(f"http://127.0.0.1:{port}", paths, seconds))

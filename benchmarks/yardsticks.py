@@ -40,10 +40,10 @@ def _wait(url: str) -> None:
 
 
 @contextmanager
-def nginx(folder: Path, port: int, size: int) -> Iterator[int]:
-    """Run nginx on a static file `/file` of this size, one worker; give its pid."""
+def nginx(folder: Path, port: int, content: bytes) -> Iterator[int]:
+    """Run nginx on a static file `/file` of this content, one worker; give its pid."""
     (folder / "www").mkdir(parents=True)
-    (folder / "www" / "file").write_bytes(bytes(size))
+    (folder / "www" / "file").write_bytes(content)
     folder.chmod(0o755)
     configuration = folder / "nginx.conf"
     configuration.write_text(_NGINX.format(folder=folder, port=port))

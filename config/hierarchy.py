@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final, Protocol
 
 from config.errors import Broken
@@ -24,11 +24,16 @@ class AuthorityRules(Protocol):
     def lifetime(self) -> Lifetime: ...
     @property
     def responder_lifetime(self) -> Lifetime: ...
+    @property
+    def crl_period(self) -> timedelta: ...
+    @property
+    def crl_delta_period(self) -> timedelta: ...
 
 
 def check_hierarchy(authorities: Mapping[str, AuthorityRules]) -> list[Broken]:
-    """Return every rule that the authorities break: names, one root, parents, subjects, lifetimes."""
-    return [*_names(authorities), *_parents(authorities), *_subjects(authorities), *_lifetimes(authorities)]
+    """Return every rule that the authorities break: names, one root, parents, subjects, times."""
+    rules = (_names, _parents, _subjects, _lifetimes, _crl_periods)
+    return [broken for rule in rules for broken in rule(authorities)]
 
 
 def _names(authorities: Mapping[str, AuthorityRules]) -> Iterator[Broken]:
@@ -36,6 +41,9 @@ def _names(authorities: Mapping[str, AuthorityRules]) -> Iterator[Broken]:
         if _NAME.fullmatch(name) is None:
             rule = "lower-case letters, digits and hyphens, a letter first, 32 at most"
             yield Broken(f"{name[:40]!r} is no name of an authority", rule)
+        stem, _, number = name.rpartition("-")
+        if stem in authorities and number.isdigit():
+            yield Broken(f"{name!r} is the name of a CRL", f"the shards of {stem} are named {stem}-NUMBER")
     if INFRASTRUCTURE not in authorities:
         yield Broken("missing", "the server's own certificates need this authority", INFRASTRUCTURE)
 
@@ -70,3 +78,10 @@ def _lifetimes(authorities: Mapping[str, AuthorityRules]) -> Iterator[Broken]:
             yield Broken(
                 f"outlives {name}", "a certificate ends within its issuer's", f"{name}.responder_lifetime"
             )
+
+
+def _crl_periods(authorities: Mapping[str, AuthorityRules]) -> Iterator[Broken]:
+    for name, authority in authorities.items():
+        if authority.crl_delta_period >= authority.crl_period:
+            rule, needs = "crl_delta_period < crl_period", (f"{name}.crl_period",)
+            yield Broken(f"{authority.crl_delta_period} is too long", rule, f"{name}.crl_delta_period", needs)

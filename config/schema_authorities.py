@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Annotated, Final, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, StrictInt
 
 from config.base import Section, option
 from config.errors import RuleError, refuse
@@ -12,6 +12,7 @@ from config.status_policy import PresetName, StatusPolicy, check_status, resolve
 from config.units import (
     PRESET,
     CertificateLifetime,
+    Duration,
     PositiveDuration,
     PresetDuration,
     PresetRetention,
@@ -53,6 +54,20 @@ class Authority(Section):
         description="Time to mend what hinders publication: nextUpdate is thisUpdate + crl_period + "
         "crl_overlap. The sum is how long a relying party may go on using a CRL; the defaults keep it at "
         "24 hours.",
+    )
+    crl_delta_period: Duration = option(
+        "0s",
+        description="With deltas, a change is told by a delta CRL at once, which is published this often at "
+        "least, and full CRLs come every crl_period; certificates and full CRLs name the delta "
+        "(freshestCRL). 0s: no deltas.",
+    )
+    crl_shards: StrictInt = option(
+        1,
+        ge=1,
+        le=256,
+        description="Into how many CRLs the certificates are divided, each given one at random when it is "
+        "issued. Their CRLs bear a critical issuingDistributionPoint, which some clients refuse (NSS). 1: "
+        "certificates name the CRL of all. Certificates keep the CRL they were issued with.",
     )
     responder_key: SigningKey = option("ec:P-256", description="Key of its OCSP responder.")
     responder_lifetime: CertificateLifetime = option(

@@ -291,8 +291,8 @@ class Server:
 
     def _crl_cause(self) -> Cause:
         now = self.core.clock.now()
-        stale = [name for name, crl in self.core.crl_publisher.latest.items() if crl.next_update <= now]
-        detail = f"the CRL of {', '.join(stale)} is past its nextUpdate" if stale else ""
+        stale = [name for name, crl in self.core.crl_publisher.published() if crl.next_update <= now]
+        detail = f"the CRL {', '.join(stale)} is past its nextUpdate" if stale else ""
         return Cause("crl", ok=not stale, detail=detail or self.core.crl_publisher.failure or "")
 
     def _signer_cause(self) -> Cause:

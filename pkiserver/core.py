@@ -13,6 +13,7 @@ from config.profile import SHIPPED_PROFILES, Profile, check_issuers, load_profil
 from config.schema import Settings
 from config.schema_keys import Keys
 from pkiserver.ca.authorities import Authorities
+from pkiserver.ca.distribution_points import DistributionPoints
 from pkiserver.ca.hierarchy import Hierarchy
 from pkiserver.ca.issuance import Issuance, OnEvent
 from pkiserver.ca.outside_root import OutsideRoot
@@ -30,7 +31,8 @@ from pkiserver.ra.status_changes import StatusChanges
 from pkiserver.readiness import ClockGuard, Readiness, StorageGuard, latest_record_time
 from pkiserver.signer.client import Signer
 from pkiserver.signer.settings import SignerSettings
-from pkiserver.status.crl_publisher import CRLPublisher, CRLSchedule
+from pkiserver.status.crl_publisher import CRLPublisher
+from pkiserver.status.crl_scopes import CRLPolicy
 from pkiserver.status.evidence import Evidence, ServedResponses
 from pkiserver.storage import Storage
 from store.database import Database
@@ -157,6 +159,12 @@ async def _compose(
         authorities=authorities,
         weak_keys=load_weak_keys([home.path / path for path in settings.key_policy.blocklists]),
         public_url=settings.public_url,
+        distribution_points=DistributionPoints(
+            storage,
+            settings.public_url,
+            shards={name: one.crl_shards for name, one in settings.authorities.items()},
+            with_deltas=[name for name, one in settings.authorities.items() if one.crl_delta_period],
+        ),
         gate=readiness.gate,
         on_event=on_event,
     )
@@ -175,10 +183,11 @@ async def _compose(
         signer=signer,
         clock=clock,
         authorities=authorities,
-        schedules={
-            name: CRLSchedule(authority.crl_period, authority.crl_overlap)
-            for name, authority in settings.authorities.items()
+        policies={
+            name: CRLPolicy(one.crl_period, one.crl_overlap, one.crl_delta_period, one.status.retention)
+            for name, one in settings.authorities.items()
         },
+        public_url=settings.public_url,
         folder=home.public,
     )
     served_responses = ServedResponses(home.responses)

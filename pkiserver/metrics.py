@@ -84,12 +84,12 @@ class Reading(Enum):
         ("role", "name"),
     )
     CRL_THIS_UPDATE = _Family(
-        "pkiserver_crl_this_update_timestamp_seconds", "thisUpdate of the CRL published", ("ca",)
+        "pkiserver_crl_this_update_timestamp_seconds", "thisUpdate of the CRL published", ("crl",)
     )
     CRL_NEXT_UPDATE = _Family(
-        "pkiserver_crl_next_update_timestamp_seconds", "nextUpdate of the CRL published", ("ca",)
+        "pkiserver_crl_next_update_timestamp_seconds", "nextUpdate of the CRL published", ("crl",)
     )
-    CRL_NUMBER = _Family("pkiserver_crl_number", "cRLNumber of the CRL published", ("ca",))
+    CRL_NUMBER = _Family("pkiserver_crl_number", "cRLNumber of the CRL published", ("crl",))
     READY = _Family("pkiserver_ready", "1 where the condition of readiness holds, else 0", ("cause",))
     AUDIT_SEQUENCE = _Family("pkiserver_audit_sequence", "Sequence number of the last audit record")
     CONNECTIONS = _Family("pkiserver_connections", "Connections open, by listener", ("listener",))

@@ -80,13 +80,13 @@ class Readings:
             yield Sample(certificate.not_valid_after_utc.timestamp(), ("tls", "https"))
 
     def _crl_this_update(self) -> Iterator[Sample]:
-        for name, crl in self._core.crl_publisher.latest.items():
+        for name, crl in self._core.crl_publisher.published():
             yield Sample(crl.this_update.timestamp(), (name,))
 
     def _crl_next_update(self) -> Iterator[Sample]:
-        for name, crl in self._core.crl_publisher.latest.items():
+        for name, crl in self._core.crl_publisher.published():
             yield Sample(crl.next_update.timestamp(), (name,))
 
     def _crl_number(self) -> Iterator[Sample]:
-        for name, crl in self._core.crl_publisher.latest.items():
+        for name, crl in self._core.crl_publisher.published():
             yield Sample(crl.number, (name,))

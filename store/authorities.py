@@ -1,11 +1,12 @@
 """Authorities and their delegated OCSP signers."""
 
 from datetime import datetime
+from typing import Any
 
 from store.database import Transaction
 from store.records import AuthorityRecord, ResponderRecord, from_unix, to_unix
 
-_AUTHORITY = "id, name, parent, key_label, certificate"
+_AUTHORITY = "id, name, parent, key_label, certificate, ended_at"
 _RESPONDER = "id, authority, key_label, certificate, not_after"
 
 
@@ -23,7 +24,25 @@ def set_certificate(tx: Transaction, name: str, certificate: bytes) -> None:
 
 def all_authorities(tx: Transaction) -> list[AuthorityRecord]:
     """Return every authority, parents before children as they were added."""
-    return [AuthorityRecord(*row) for row in tx.all(f"SELECT {_AUTHORITY} FROM authorities ORDER BY id")]
+    rows = tx.all(f"SELECT {_AUTHORITY} FROM authorities ORDER BY id")
+    return [_authority(row) for row in rows]
+
+
+def _authority(row: tuple[Any, ...]) -> AuthorityRecord:
+    ended_at = None if row[5] is None else from_unix(row[5])
+    return AuthorityRecord(row[0], row[1], row[2], row[3], row[4], ended_at)
+
+
+def end(tx: Transaction, authority: int, now: datetime) -> None:
+    """Note that an authority issues nothing more; the first time counts."""
+    tx.execute(
+        "UPDATE authorities SET ended_at = ? WHERE id = ? AND ended_at IS NULL", (to_unix(now), authority)
+    )
+
+
+def has_ended(tx: Transaction, authority: int) -> bool:
+    """Return whether an authority issues nothing more."""
+    return tx.one("SELECT 1 FROM authorities WHERE id = ? AND ended_at IS NOT NULL", (authority,)) is not None
 
 
 def add_responder(

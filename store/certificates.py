@@ -1,12 +1,15 @@
 """Issued certificates and their state."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
 from store.database import Transaction, Value
 from store.records import CertificateRecord, StatusRecord, from_unix, serial_to_blob, to_unix
 
-_COLUMNS = "authority, serial, profile, subject, spki_sha256, not_before, not_after, state, certificate"
+_COLUMNS = (
+    "authority, serial, profile, subject, spki_sha256, not_before, not_after, state, certificate, crl_shard"
+)
 
 _STATE_AT = "CASE WHEN state != 'revoked' AND not_after < ? THEN 'expired' ELSE state END"
 
@@ -22,13 +25,14 @@ def _record(row: tuple[Any, ...]) -> CertificateRecord:
         not_after=from_unix(row[6]),
         state=row[7],
         certificate=row[8],
+        crl_shard=row[9],
     )
 
 
 def add(tx: Transaction, record: CertificateRecord) -> None:
     """Record an issued certificate."""
     tx.execute(
-        f"INSERT INTO certificates ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        f"INSERT INTO certificates ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             record.authority,
             serial_to_blob(record.serial),
@@ -39,6 +43,7 @@ def add(tx: Transaction, record: CertificateRecord) -> None:
             to_unix(record.not_after),
             record.state,
             record.certificate,
+            record.crl_shard,
         ),
     )
 
@@ -90,7 +95,7 @@ def count_since(tx: Transaction, profile: str, subject: str, since: datetime) ->
 
 _STATUS = (
     "SELECT c.authority, c.serial, r.revoked_at, r.reason, c.not_after FROM certificates c"
-    " LEFT JOIN revocations r ON r.authority = c.authority AND r.serial = c.serial"
+    " LEFT JOIN crl_entries r ON r.authority = c.authority AND r.serial = c.serial AND r.until IS NULL"
 )
 
 
@@ -132,6 +137,16 @@ def newest(
     )
     found = (get(tx, key[0], int.from_bytes(key[1], "big")) for key in keys)
     return [record for record in found if record is not None]
+
+
+def any_in_use(tx: Transaction, authority: int, now: datetime, besides: Sequence[str]) -> bool:
+    """Return whether some certificate is neither revoked nor expired; those of profiles `besides` aside."""
+    row = tx.one(
+        "SELECT 1 FROM certificates WHERE authority = ? AND state IN ('active', 'suspended')"
+        f" AND not_after >= ? AND profile NOT IN ({', '.join('?' * len(besides))}) LIMIT 1",
+        (authority, to_unix(now), *besides),
+    )
+    return row is not None
 
 
 def set_state(tx: Transaction, authority: int, serial: int, state: str) -> None:

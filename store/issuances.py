@@ -7,7 +7,8 @@ from store.database import Transaction
 from store.records import IssuanceRecord, serial_to_blob, to_unix
 
 _COLUMNS = (
-    "id, authority, serial, profile, subject, spki_sha256, tbs, tbs_sha256, requested_by, credential, state"
+    "id, authority, serial, profile, subject, spki_sha256, tbs, tbs_sha256, requested_by, credential,"
+    " crl_shard, state"
 )
 
 
@@ -27,13 +28,14 @@ def reserve(
     tbs_sha256: bytes,
     requested_by: str,
     credential: int | None,
+    crl_shard: int,
     now: datetime,
 ) -> IssuanceRecord:
     """Reserve the serial and store the intent; a serial used before breaks a constraint."""
     row = tx.one(
         "INSERT INTO issuances (authority, serial, profile, subject, spki_sha256, tbs, tbs_sha256,"
-        " requested_by, credential, state, prepared_at)"
-        f" VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 'prepared', ?) RETURNING {_COLUMNS}",
+        " requested_by, credential, crl_shard, state, prepared_at)"
+        f" VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'prepared', ?) RETURNING {_COLUMNS}",
         (
             authority,
             serial_to_blob(serial),
@@ -44,6 +46,7 @@ def reserve(
             tbs_sha256,
             requested_by,
             credential,
+            crl_shard,
             to_unix(now),
         ),
     )

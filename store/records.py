@@ -24,13 +24,17 @@ def serial_to_blob(serial: int) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class AuthorityRecord:
-    """A certification authority of this installation; `key_label` None: its key is kept outside."""
+    """A certification authority of this installation; `key_label` None: its key is kept outside.
+
+    After `ended_at` it issues nothing more; None: it has not ended.
+    """
 
     id: int
     name: str
     parent: str | None
     key_label: str | None
     certificate: bytes | None
+    ended_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +57,7 @@ class CredentialRecord:
 
 @dataclass(frozen=True, slots=True)
 class IssuanceRecord:
-    """One intent to issue, from the reserved serial to its end: issued or voided."""
+    """One intent to issue, from the reserved serial to its end: issued or voided; `crl_shard` 0: none."""
 
     id: int
     authority: int
@@ -65,12 +69,13 @@ class IssuanceRecord:
     tbs_sha256: bytes
     requested_by: str
     credential: int | None
+    crl_shard: int
     state: str
 
 
 @dataclass(frozen=True, slots=True)
 class CertificateRecord:
-    """An issued certificate and its stored state (active, suspended, revoked)."""
+    """An issued certificate and its stored state (active, suspended, revoked); `crl_shard` 0: none."""
 
     authority: int
     serial: int
@@ -81,6 +86,7 @@ class CertificateRecord:
     not_after: datetime
     state: str
     certificate: bytes
+    crl_shard: int = 0
 
 
 class StatusRecord(NamedTuple):
@@ -151,11 +157,18 @@ class HoldRecord:
 
 
 @dataclass(frozen=True, slots=True)
-class RevocationRecord:
-    """What CRL and OCSP say of a certificate that is on hold or revoked; `entry` is DER."""
+class CRLEntryRecord:
+    """What CRL and OCSP say of a certificate that is on hold or revoked; `entry` is DER.
+
+    They say it from status event `since` on, until event `until` (exclusive); None: they still do. `shard` is
+    the certificate's, 0 where it has none.
+    """
 
     authority: int
     serial: int
+    since: int
+    until: int | None
+    shard: int
     revoked_at: datetime
     reason: int
     not_after: datetime
@@ -164,15 +177,38 @@ class RevocationRecord:
 
 @dataclass(frozen=True, slots=True)
 class CRLRecord:
-    """A published CRL; `crl` is kept for the newest number only."""
+    """A published CRL, without its entries: those are the ones in force at event `events_to`.
+
+    `scope` 0 is all certificates of the authority, a higher one a shard; `kind` is full or delta, and a delta
+    builds upon the full CRL `base_number`. A full one leaves out the entries of certificates that had ended
+    before `not_expired_at`. `head` and `tail` are what TBSCertList holds before revokedCertificates and
+    after it, in DER.
+    """
 
     authority: int
+    scope: int
+    kind: str
     number: int
+    base_number: int | None
     this_update: datetime
     next_update: datetime
     events_to: int
+    not_expired_at: datetime | None
+    entries: int
+    octets: int
     sha256: bytes
-    crl: bytes | None
+    head: bytes
+    tail: bytes
+    signature: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class CRLShardRecord:
+    """One part of an authority's certificates, and where the CRL of it is found."""
+
+    authority: int
+    shard: int
+    url: str
 
 
 @dataclass(frozen=True, slots=True)

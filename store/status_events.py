@@ -1,4 +1,4 @@
-"""Status events in commit order, holds, and what a CRL says now."""
+"""Status events in commit order, and holds."""
 
 from datetime import datetime
 from typing import Any
@@ -6,7 +6,6 @@ from typing import Any
 from store.database import Transaction
 from store.records import (
     HoldRecord,
-    RevocationRecord,
     StatusEventRecord,
     from_unix,
     serial_to_blob,
@@ -14,17 +13,11 @@ from store.records import (
 )
 
 _EVENT = "sequence, authority, serial, from_state, to_state, reason, effective_at, actor"
-_REVOCATION = "authority, serial, revoked_at, reason, not_after, entry"
 
 
 def _event(row: tuple[Any, ...]) -> StatusEventRecord:
     serial, effective_at = int.from_bytes(row[2], "big"), from_unix(row[6])
     return StatusEventRecord(row[0], row[1], serial, row[3], row[4], row[5], effective_at, row[7])
-
-
-def _revocation(row: tuple[Any, ...]) -> RevocationRecord:
-    serial = int.from_bytes(row[1], "big")
-    return RevocationRecord(row[0], serial, from_unix(row[2]), row[3], from_unix(row[4]), row[5])
 
 
 def append(
@@ -104,54 +97,3 @@ def open_holds(tx: Transaction, authority: int, serial: int) -> list[HoldRecord]
         (authority, serial_to_blob(serial)),
     )
     return [HoldRecord(row[0], from_unix(row[1])) for row in rows]
-
-
-def set_revocation(tx: Transaction, record: RevocationRecord) -> None:
-    """Store what CRL and OCSP say of this certificate from now on."""
-    tx.execute(
-        f"INSERT INTO revocations ({_REVOCATION}) VALUES (?, ?, ?, ?, ?, ?)"
-        " ON CONFLICT (authority, serial) DO UPDATE SET revoked_at = excluded.revoked_at,"
-        " reason = excluded.reason, not_after = excluded.not_after, entry = excluded.entry",
-        (
-            record.authority,
-            serial_to_blob(record.serial),
-            to_unix(record.revoked_at),
-            record.reason,
-            to_unix(record.not_after),
-            record.entry,
-        ),
-    )
-
-
-def clear_revocation(tx: Transaction, authority: int, serial: int) -> None:
-    """Take a restored certificate off the next CRL."""
-    tx.execute(
-        "DELETE FROM revocations WHERE authority = ? AND serial = ?", (authority, serial_to_blob(serial))
-    )
-
-
-def revocation(tx: Transaction, authority: int, serial: int) -> RevocationRecord | None:
-    """Return what CRL and OCSP say of this certificate, or None when it is good."""
-    row = tx.one(
-        f"SELECT {_REVOCATION} FROM revocations WHERE authority = ? AND serial = ?",
-        (authority, serial_to_blob(serial)),
-    )
-    return _revocation(row) if row else None
-
-
-def crl_entries(tx: Transaction, authority: int, not_expired_at: datetime | None) -> list[bytes]:
-    """Return the DER entries of an authority in serial order; those expired at that time are left out."""
-    floor = to_unix(not_expired_at) if not_expired_at else 0
-    rows = tx.all(
-        "SELECT entry FROM revocations WHERE authority = ? AND not_after >= ? ORDER BY serial",
-        (authority, floor),
-    )
-    return [row[0] for row in rows]
-
-
-def last_change(tx: Transaction, authority: int) -> int:
-    """Return the sequence number of an authority's last change after issuance, 0 when there is none."""
-    row = tx.one(
-        "SELECT max(sequence) FROM status_events WHERE authority = ? AND from_state IS NOT NULL", (authority,)
-    )
-    return row[0] or 0 if row else 0

@@ -34,6 +34,7 @@ class Authority:
     parent: str | None
     key_label: str | None
     certificate: x509.Certificate
+    ended: bool = False  # it issues nothing more
 
     @property
     def der(self) -> bytes:
@@ -157,7 +158,12 @@ def public_key_bits(certificate: x509.Certificate) -> bytes:
 
 def _authority(record: AuthorityRecord, certificate: bytes) -> Authority:
     return Authority(
-        record.id, record.name, record.parent, record.key_label, x509.load_der_x509_certificate(certificate)
+        record.id,
+        record.name,
+        record.parent,
+        record.key_label,
+        x509.load_der_x509_certificate(certificate),
+        record.ended_at is not None,
     )
 
 

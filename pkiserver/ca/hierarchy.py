@@ -115,7 +115,7 @@ class Hierarchy:
 
     def _responder_due(self, authority: Authority) -> bool:
         now = self._services.clock.now()
-        if now > authority.certificate.not_valid_after_utc:
+        if authority.ended or now > authority.certificate.not_valid_after_utc:
             return False  # an authority that has ended makes no responder any more
         responder = self._authorities.responder(authority.id)
         return responder is None or renewal_due(responder.certificate, authority.certificate, now)

@@ -23,6 +23,7 @@ from config.profile import Profile
 from config.units import Lifetime
 from pkiserver import audit
 from pkiserver.ca.authorities import Authorities
+from pkiserver.ca.distribution_points import CRLAddress, DistributionPoints
 from pkiserver.ca.extensions import Addresses
 from pkiserver.ca.identity import Identity
 from pkiserver.ca.key_policy import check_key
@@ -45,7 +46,8 @@ from protocols.asn1.ocsp import CRLReason
 from protocols.x509.certificate import TBSCertificate, assemble_certificate, serial_text
 from protocols.x509.names import subject_text
 from store import audit as audit_chain
-from store import certificates, credentials, issuances, status_events, status_history
+from store import authorities as authority_rows
+from store import certificates, credentials, crl_entries, issuances, status_events, status_history
 from store.database import Transaction
 from store.records import AuthorityRecord, CertificateRecord, IssuanceRecord
 
@@ -100,6 +102,7 @@ class Issuance:
         authorities: Authorities,
         weak_keys: WeakKeyList,
         public_url: str,
+        distribution_points: DistributionPoints,
         gate: Callable[[], None],
         on_event: OnEvent,
     ) -> None:
@@ -109,6 +112,7 @@ class Issuance:
         self._authorities = authorities
         self._weak_keys = weak_keys
         self._public_url = public_url
+        self._distribution_points = distribution_points
         self._gate = gate
         self._on_event = on_event
         self._under_way: set[int] = set()  # serials that `recover` leaves alone
@@ -124,10 +128,11 @@ class Issuance:
         check_key(request.public_key, request.profile.keys, self._weak_keys)
         now = self._clock.now()
         serial = _random_serial()
-        tbs = self._tbs(request, serial, now)
+        crl = await self._distribution_points.choose(self._authorities.record(request.authority))
+        tbs = self._tbs(request, serial, crl, now)
         self._under_way.add(serial)
         try:
-            intent = await self._reserve(request, serial, tbs, now)
+            intent = await self._reserve(request, serial, crl, tbs, now)
             return PreparedCertificate(intent, request.entitled_by)
         except BaseException:  # cancelled too: then the intent may be stored nevertheless
             self._under_way.discard(serial)
@@ -190,7 +195,7 @@ class Issuance:
             return
         await self._record(intent, der)
 
-    def _tbs(self, request: AuthorizedRequest, serial: int, now: datetime) -> bytes:
+    def _tbs(self, request: AuthorizedRequest, serial: int, crl: CRLAddress, now: datetime) -> bytes:
         profile = request.profile
         if request.lifetime is not None:
             profile = profile.with_lifetime(request.lifetime)
@@ -200,7 +205,7 @@ class Issuance:
             request.identity,
             request.public_key,
             issuer,
-            self._addresses(request.authority),
+            self._addresses(request.authority, crl),
             serial,
             *validity(profile, now, issuer.not_after, cut=request.until_issuer_ends),
         )
@@ -208,9 +213,9 @@ class Issuance:
         check_tbs(tbs, lint_facts(contents))
         return tbs
 
-    def _addresses(self, authority: str) -> Addresses:
+    def _addresses(self, authority: str, crl: CRLAddress) -> Addresses:
         url = self._public_url
-        return Addresses(f"{url}/ocsp", f"{url}/ca/{authority}.cer", f"{url}/crl/{authority}.crl")
+        return Addresses(f"{url}/ocsp", f"{url}/ca/{authority}.cer", crl.url, crl.delta)
 
     def _issuer(self, request: AuthorizedRequest) -> IssuerFacts:
         """Return what the certificate says of its issuer; a root that has none yet issues itself."""
@@ -225,7 +230,7 @@ class Issuance:
         return x509.load_der_x509_certificate(record.certificate).public_key()
 
     async def _reserve(
-        self, request: AuthorizedRequest, serial: int, tbs: bytes, now: datetime
+        self, request: AuthorizedRequest, serial: int, crl: CRLAddress, tbs: bytes, now: datetime
     ) -> IssuanceRecord:
         authority = self._authorities.record(request.authority)
         subject = subject_text(request.identity.subject)
@@ -250,6 +255,7 @@ class Issuance:
                 tbs_sha256=hashlib.sha256(tbs).digest(),
                 requested_by=request.requested_by,
                 credential=request.credential,
+                crl_shard=crl.shard if request.profile.crl_distribution_points else 0,
                 now=now,
             )
             _audit(tx, now, intent, "certificate.prepare", personal={"subject": subject})
@@ -258,7 +264,9 @@ class Issuance:
         return await self._storage.write(transaction)
 
     def _require_good_issuer(self, tx: Transaction, issuer: AuthorityRecord) -> None:
-        """An authority whose own certificate was suspended or revoked issues nothing more."""
+        """An authority that has ended, or whose own certificate is suspended or revoked, issues nothing."""
+        if authority_rows.has_ended(tx, issuer.id):
+            raise ConflictError(f"authority {issuer.name} has issued its last CRL: it has ended")
         if issuer.certificate is None:
             return  # a root about to certify itself
         above = self._authorities.record(issuer.parent or issuer.name)
@@ -327,6 +335,7 @@ class Issuance:
             not_after=certificate.not_valid_after_utc,
             state="active",
             certificate=der,
+            crl_shard=intent.crl_shard,
         )
 
         def transaction(tx: Transaction) -> int:
@@ -397,7 +406,7 @@ def require_entitled(tx: Transaction, held: CertificateRecord, now: datetime) ->
 
 def _is_compromised(tx: Transaction, spki_sha256: bytes) -> bool:
     revocations = (
-        status_events.revocation(tx, certificate.authority, certificate.serial)
+        crl_entries.current(tx, certificate.authority, certificate.serial)
         for certificate in certificates.with_key(tx, spki_sha256)
     )
     return any(found is not None and found.reason in COMPROMISED for found in revocations)

@@ -26,7 +26,7 @@ async def list_authorities(services: CommandServices, _caller: Caller, /) -> lis
 async def show_authority(services: CommandServices, _caller: Caller, /, *, name: str) -> dict[str, Any]:
     authority = services.authorities.get(name)
     responder = services.authorities.responder(authority.id)
-    crl = services.crl_publisher.latest.get(name)
+    crl = services.crl_publisher.latest(name)
     return _authority(authority) | {
         "serial": serial_text(authority.certificate.serial_number),
         "sha256": authority.certificate.fingerprint(SHA256()).hex(),

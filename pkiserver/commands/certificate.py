@@ -13,7 +13,7 @@ from pkiserver.errors import RefusedError
 from pkiserver.ra.lifecycle import REVOCATION_REASONS, Action, Command, HoldOwner, Standing, State
 from protocols.asn1.ocsp import CRLReason
 from protocols.x509.certificate import serial_text
-from store import certificates, status_events
+from store import certificates, crl_entries, status_events
 from store.records import CertificateRecord
 
 
@@ -34,7 +34,7 @@ async def show_certificate(
     record = await certificate_of(services, serial, ca)
     named = (record.authority, record.serial)
     events = await services.storage.read(lambda tx: status_events.of_certificate(tx, *named))
-    revocation = await services.storage.read(lambda tx: status_events.revocation(tx, *named))
+    revocation = await services.storage.read(lambda tx: crl_entries.current(tx, *named))
     certificate = x509.load_der_x509_certificate(record.certificate)
     return _summary(services, record) | {
         "revoked_at": revocation.revoked_at.isoformat() if revocation else None,

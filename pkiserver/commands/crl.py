@@ -4,27 +4,50 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from pkiserver.commands.services import Caller, CommandEntry, CommandServices
+from pkiserver.errors import RefusedError
+from store.records import CRLRecord
 
 
 async def publish_crls(
-    services: CommandServices, caller: Caller, /, *, ca: str | None
+    services: CommandServices, caller: Caller, /, *, ca: str | None, last: bool = False
 ) -> list[dict[str, Any]]:
-    names = [ca] if ca is not None else [a.name for a in services.authorities if a.key_label is not None]
+    publisher = services.crl_publisher
+    if last:
+        if ca is None:
+            raise RefusedError("say with --ca which authority is to end")
+        return [_row(ca, record) for record in await publisher.publish_last(ca, caller.actor)]
+    names = (
+        [ca]
+        if ca is not None
+        else [one.name for one in services.authorities if one.key_label is not None and not one.ended]
+    )
     published = []
     for done, name in enumerate(names):
         caller.progress(f"CRL of {name}", done, len(names))
-        record = await services.crl_publisher.publish(name, caller.actor)
-        published.append(
-            {
-                "ca": name,
-                "number": record.number,
-                "this_update": record.this_update.isoformat(),
-                "next_update": record.next_update.isoformat(),
-            }
-        )
+        published += [_row(name, record) for record in await publisher.publish(name, caller.actor)]
     return published
 
 
+async def list_crls(services: CommandServices, _caller: Caller, /) -> list[dict[str, Any]]:
+    return [
+        _row(services.authorities.record_with_id(record.authority).name, record)
+        | {"file": f"{stem}.crl", "entries": record.entries, "octets": record.octets}
+        for stem, record in services.crl_publisher.published()
+    ]
+
+
+def _row(ca: str, record: CRLRecord) -> dict[str, Any]:
+    return {
+        "ca": ca,
+        "shard": record.scope,
+        "kind": record.kind,
+        "number": record.number,
+        "this_update": record.this_update.isoformat(),
+        "next_update": record.next_update.isoformat(),
+    }
+
+
 COMMANDS: Final[Mapping[str, CommandEntry]] = {
+    "crl.list": CommandEntry(list_crls, reading=True),
     "crl.publish": CommandEntry(publish_crls),
 }

@@ -13,9 +13,9 @@ from protocols.asn1.ocsp import CRLReason
 from protocols.crl import revoked_entry
 from protocols.x509.certificate import serial_text
 from store import audit as audit_chain
-from store import certificates, status_events, status_history
+from store import certificates, crl_entries, status_events, status_history
 from store.database import Transaction
-from store.records import CertificateRecord, RevocationRecord
+from store.records import CertificateRecord, CRLEntryRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,7 @@ def _apply(
 
 def _standing(tx: Transaction, certificate: CertificateRecord) -> Standing:
     holds = status_events.open_holds(tx, certificate.authority, certificate.serial)
-    told = status_events.revocation(tx, certificate.authority, certificate.serial)
+    told = crl_entries.current(tx, certificate.authority, certificate.serial)
     return Standing(
         State(certificate.state),
         certificate.not_after,
@@ -98,12 +98,8 @@ def _store(
         status_events.close_hold(tx, *named, owner.value, now)
     if change.opens is not None:
         status_events.open_hold(tx, *named, change.opens.value, now)
-    if change.revoked_at is None or change.reason is None:
-        status_events.clear_revocation(tx, *named)
-    else:
-        status_events.set_revocation(tx, _revocation(certificate, change.revoked_at, change.reason))
     certificates.set_state(tx, *named, change.to_state.value)
-    return status_events.append(
+    sequence = status_events.append(
         tx,
         authority=certificate.authority,
         serial=certificate.serial,
@@ -113,12 +109,22 @@ def _store(
         effective_at=now,
         actor=actor,
     )
+    if change.revoked_at is None or change.reason is None:
+        crl_entries.end(tx, *named, sequence)
+    else:
+        crl_entries.begin(tx, _entry(certificate, sequence, change.revoked_at, change.reason))
+    return sequence
 
 
-def _revocation(certificate: CertificateRecord, revoked_at: datetime, reason: CRLReason) -> RevocationRecord:
-    return RevocationRecord(
+def _entry(
+    certificate: CertificateRecord, since: int, revoked_at: datetime, reason: CRLReason
+) -> CRLEntryRecord:
+    return CRLEntryRecord(
         authority=certificate.authority,
         serial=certificate.serial,
+        since=since,
+        until=None,
+        shard=certificate.crl_shard,
         revoked_at=revoked_at,
         reason=reason.value,
         not_after=certificate.not_after,

@@ -10,6 +10,7 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
+from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 
 from pkiserver.signer.errors import BadSignatureError, UnsupportedKeyError
 from protocols.asn1 import der
@@ -109,6 +110,40 @@ def verify(public_key: PublicKeyTypes, signature: bytes, data: bytes) -> None:
             public_key.verify(signature, data, ec.ECDSA(algorithm.hash))
     except InvalidSignature as error:
         raise BadSignatureError("the signature does not verify") from error
+
+
+def verify_digest(public_key: PublicKeyTypes, signature: bytes, hashed: bytes) -> None:
+    """Return when `signature` verifies over what hashes to `hashed`, else `BadSignatureError`.
+
+    `UnsupportedKeyError` for a key whose algorithm hashes by itself (Ed25519).
+    """
+    algorithm = prehashed(public_key)
+    try:
+        if isinstance(public_key, rsa.RSAPublicKey):
+            public_key.verify(signature, hashed, padding.PKCS1v15(), algorithm)
+        elif isinstance(public_key, ec.EllipticCurvePublicKey):
+            public_key.verify(signature, hashed, ec.ECDSA(algorithm))
+    except InvalidSignature as error:
+        raise BadSignatureError("the signature does not verify") from error
+
+
+def prehashed(public_key: PublicKeyTypes) -> Prehashed:
+    """Return the key's algorithm for data hashed elsewhere; `UnsupportedKeyError` where it hashes itself."""
+    return Prehashed(hash_of(public_key))
+
+
+def hash_of(public_key: PublicKeyTypes) -> hashes.HashAlgorithm:
+    """Return the hash of the key's algorithm; `UnsupportedKeyError` where it hashes by itself."""
+    algorithm = signature_algorithm_for(public_key)
+    if algorithm.hash is None:
+        raise UnsupportedKeyError(f"{algorithm.name} takes no hash")
+    return algorithm.hash
+
+
+def check_digest(public_key: PublicKeyTypes, hashed: bytes) -> None:
+    """Raise `UnsupportedKeyError` unless `hashed` is as long as the hash that this key signs."""
+    if len(hashed) != hash_of(public_key).digest_size:
+        raise UnsupportedKeyError("the digest is not of the hash that the key signs with")
 
 
 def load_public_key(spki: bytes) -> SigningPublicKey:

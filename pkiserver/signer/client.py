@@ -160,6 +160,16 @@ class Signer:
         (signature,) = await self.sign_many(label, (data,))
         return signature
 
+    async def sign_digest(self, label: str, hashed: bytes) -> bytes:
+        """Return the signature over what hashes to `hashed`, where that is too much to be sent to a worker.
+
+        The hash is that of the key's algorithm; `UnsupportedKeyError` for one that hashes by itself.
+        """
+        check_label(label)
+        (signature,) = await self._ask(Operation.SIGN_DIGEST, label, (hashed,))
+        self._signatures += 1
+        return signature
+
     async def sign_many(self, label: str, data: Sequence[bytes]) -> list[bytes]:
         """Return one signature for each of `data`, in order; all or an error.
 

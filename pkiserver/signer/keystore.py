@@ -38,6 +38,12 @@ class KeyStore(Protocol):
     def sign_many(self, label: str, data: Sequence[bytes]) -> list[bytes]:
         """Return one signature for each of `data`, in order; all or none."""
 
+    def sign_digest(self, label: str, hashed: bytes) -> bytes:
+        """Return the signature over what hashes to `hashed` by the hash of the key's algorithm.
+
+        `UnsupportedKeyError` where the algorithm hashes by itself or the length is not that of its hash.
+        """
+
     def labels(self) -> list[str]:
         """Return the labels of all keys, sorted."""
 

@@ -20,9 +20,11 @@ from pkcs11 import exceptions as p11
 from pkiserver.signer.algorithms import (
     KeySpec,
     SigningPublicKey,
+    check_digest,
     digest,
     signature_algorithm_for,
     verify,
+    verify_digest,
 )
 from pkiserver.signer.errors import (
     BadSignatureError,
@@ -115,6 +117,20 @@ class Pkcs11KeyStore:
     def sign_many(self, label: str, data: Sequence[bytes]) -> list[bytes]:
         """See `KeyStore.sign_many`."""
         return [self.sign(label, one) for one in data]
+
+    def sign_digest(self, label: str, hashed: bytes) -> bytes:
+        """See `KeyStore.sign_digest`; verified as in `sign`."""
+        private, public_key = self._key(label)
+        check_digest(public_key, hashed)
+        with _token_errors("sign"):
+            signature = _sign_digest(private, public_key, hashed)
+        try:
+            verify_digest(public_key, signature, hashed)
+        except BadSignatureError as error:
+            raise BadSignatureError(
+                f"the token made a signature that the key {label} does not verify"
+            ) from error
+        return signature
 
     def labels(self) -> list[str]:
         """See `KeyStore.labels`; keys whose label is not of our form are none of ours."""
@@ -232,7 +248,10 @@ def _sign(private: Any, public_key: SigningPublicKey, data: bytes) -> bytes:
     algorithm = signature_algorithm_for(public_key)
     if algorithm.hash is None:
         return bytes(private.sign(data, mechanism=Mechanism.EDDSA))
-    hashed = digest(algorithm.hash, data)
+    return _sign_digest(private, public_key, digest(algorithm.hash, data))
+
+
+def _sign_digest(private: Any, public_key: SigningPublicKey, hashed: bytes) -> bytes:
     if isinstance(public_key, rsa.RSAPublicKey):
         digest_info = der.sequence(_SHA256_IDENTIFIER, der.octet_string(hashed))  # RFC 8017 §9.2
         return bytes(private.sign(digest_info, mechanism=Mechanism.RSA_PKCS))

@@ -13,7 +13,14 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 
-from pkiserver.signer.algorithms import CURVES, KeySpec, SigningPublicKey, signature_algorithm_for
+from pkiserver.signer.algorithms import (
+    CURVES,
+    KeySpec,
+    SigningPublicKey,
+    check_digest,
+    prehashed,
+    signature_algorithm_for,
+)
 from pkiserver.signer.errors import (
     KeyExistsError,
     KeyNotFoundError,
@@ -83,6 +90,16 @@ class SoftwareKeyStore:
         """See `KeyStore.sign_many`."""
         sign = self._signing(label)
         return [sign(one) for one in data]
+
+    def sign_digest(self, label: str, hashed: bytes) -> bytes:
+        """See `KeyStore.sign_digest`."""
+        key = self._key(label)
+        check_digest(key.public_key(), hashed)
+        if isinstance(key, rsa.RSAPrivateKey):
+            return key.sign(hashed, padding.PKCS1v15(), prehashed(key.public_key()))
+        if isinstance(key, ec.EllipticCurvePrivateKey):
+            return key.sign(hashed, ec.ECDSA(prehashed(key.public_key())))
+        raise UnsupportedKeyError("the key's algorithm takes no hash")
 
     def labels(self) -> list[str]:
         """See `KeyStore.labels`."""

@@ -20,7 +20,7 @@ from typing import Final
 
 from pkiserver.signer.errors import FAILURES, SignerError, WireError, failure_code
 
-MAX_FRAME_BYTES: Final = 64 << 20  # the TBS of a CRL of a million entries has about 40 MB
+MAX_FRAME_BYTES: Final = 64 << 20  # a CRL of a million entries has 50 MB; Ed25519 must see it all
 MAX_PARTS: Final = 4096  # what one frame may hold the worker up with
 MAX_MESSAGE_BYTES: Final = 1024  # of an error
 
@@ -42,6 +42,7 @@ class Operation(IntEnum):
     GENERATE = 2  # one part: the text of a KeySpec
     PUBLIC_KEY = 3
     LABELS = 4  # label empty
+    SIGN_DIGEST = 5  # one part: the hash of what is to be signed
 
 
 @dataclass(frozen=True, slots=True)

@@ -97,6 +97,8 @@ def perform(store: KeyStore, request: Request) -> tuple[bytes, ...]:
     match request.operation:
         case Operation.SIGN:
             return tuple(store.sign_many(request.label, request.parts))
+        case Operation.SIGN_DIGEST:
+            return (store.sign_digest(request.label, _only(request.parts)),)
         case Operation.GENERATE:
             return (public_key_der(store.generate(request.label, _spec(request.parts))),)
         case Operation.PUBLIC_KEY:
@@ -106,9 +108,13 @@ def perform(store: KeyStore, request: Request) -> tuple[bytes, ...]:
 
 
 def _spec(parts: tuple[bytes, ...]) -> KeySpec:
+    return KeySpec.parse(_only(parts).decode(errors="replace"))
+
+
+def _only(parts: tuple[bytes, ...]) -> bytes:
     if len(parts) != 1:
-        raise WireError("a kind of key is asked for in one part")
-    return KeySpec.parse(parts[0].decode(errors="replace"))
+        raise WireError("this is asked for in one part")
+    return parts[0]
 
 
 def _read_frame(connection: socket.socket) -> bytes | None:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from pkiserver.errors import ConflictError, UnavailableError
-from pkiserver.home import PUBLIC_FILE_MODE, Home
+from pkiserver.home import PUBLIC_FILE_MODE, PUBLIC_FOLDERS, Home
 from pkiserver.progress import Progress
 from store.errors import DamagedExportError, TableMissingError
 from store.response_entries import is_response
@@ -37,8 +37,9 @@ from store.responses import ResponseTableReader
 MAX_FILE_OCTETS: Final = 256 << 20  # pkiserver.web.static serves no larger one
 CLOCK_TOLERANCE: Final = timedelta(hours=1)  # how far the exporting machine's clock may be ahead
 FOLLOW_S: Final = 10.0  # for workers to leave a former generation; an idle one looks once a second
-_FOLDERS: Final = ("ca", "crl")
-_NAME: Final = re.compile(r"(?:crl|ca)/[A-Za-z0-9][A-Za-z0-9._-]{0,99}\.(?:crl|cer|p7c|pem)", re.ASCII)
+_NAME: Final = re.compile(
+    r"(?:crl|ca|register)/[A-Za-z0-9][A-Za-z0-9._-]{0,99}\.(?:crl|cer|p7c|pem|csv|gz|html)", re.ASCII
+)
 _STAGING: Final = ".import"  # in the public folder; nothing in it is served
 _TELL_EVERY: Final = 10_000  # records
 
@@ -93,7 +94,7 @@ def _public_files(public: Path, stack: ExitStack) -> list[tuple[str, BinaryIO, i
     They are replaced by renaming others over them: what is open stays as it is.
     """
     found: list[tuple[str, BinaryIO, int]] = []
-    paths = (path for folder in _FOLDERS for path in (public / folder).glob("*"))
+    paths = (path for folder in PUBLIC_FOLDERS for path in (public / folder).glob("*"))
     for name in sorted(path.relative_to(public).as_posix() for path in paths):
         if not _NAME.fullmatch(name):
             continue
@@ -201,7 +202,7 @@ class _StagedFiles:
         shutil.rmtree(self._folder, ignore_errors=True)  # of an import that was killed
         if shutil.disk_usage(public).free < octets:
             raise UnavailableError(f"the disk of {public} has no room for the files: {octets >> 20} MiB")
-        for folder in _FOLDERS:
+        for folder in PUBLIC_FOLDERS:
             (self._folder / folder).mkdir(parents=True)
 
     def add(self, key: bytes, piece: bytes) -> None:
@@ -224,10 +225,15 @@ class _StagedFiles:
         self._close_file()
 
     def commit(self) -> None:
-        """Put every file in place of the one of its name."""
+        """Put every file in place of the one of its name.
+
+        All have the same time: by that a compressed form is known to be of the file beside it.
+        """
+        together_ns = self._folder.stat().st_mtime_ns
         for name in self._names:
+            os.utime(self._folder / name, ns=(together_ns, together_ns))
             (self._folder / name).replace(self._public / name)
-        for folder in _FOLDERS:
+        for folder in PUBLIC_FOLDERS:
             _sync_folder(self._public / folder)
 
     def close(self) -> None:

@@ -9,7 +9,8 @@ from typing import Final, NamedTuple
 
 # The fields that are looked at; all others are skipped unread.
 FIELDS: Final = frozenset(
-    b"host content-type content-length transfer-encoding expect if-none-match if-modified-since".split()
+    b"host content-type content-length transfer-encoding expect accept-encoding "
+    b"if-match if-unmodified-since if-none-match if-modified-since if-range range".split()
 )
 
 
@@ -33,7 +34,7 @@ class HTTPReply(NamedTuple):
 
     status: bytes
     fields: bytes
-    body: bytes
+    body: bytes | memoryview
     outcome: str
 
 

@@ -21,8 +21,8 @@ _TARGET: Final = re.compile(rb"/[A-Za-z0-9+/=%._~-]*")
 _LENGTH: Final = re.compile(rb"[0-9]{1,4}")
 # What changes how a message is framed, answered or kept.
 _UNUSUAL: Final = frozenset(
-    b"transfer-encoding te trailer upgrade expect if-none-match if-modified-since if-match "
-    b"if-unmodified-since if-range range proxy-connection keep-alive http2-settings".split()
+    b"transfer-encoding te trailer upgrade expect if-match if-unmodified-since if-range range "
+    b"proxy-connection keep-alive http2-settings".split()
 )
 
 

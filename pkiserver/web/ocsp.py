@@ -6,13 +6,14 @@ answers that have to be signed first.
 """
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from http import HTTPStatus
 from typing import Final, Protocol
 
 from pkiserver.status.slow_path import Sought, Unprepared
+from pkiserver.web.http_conditions import is_unmodified
 from pkiserver.web.http_messages import (
     NOT_FOUND,
     Answer,
@@ -40,7 +41,6 @@ _PREFIX: Final = PATH + b"/"
 _PREFIX_OCTETS: Final = len(_PREFIX)
 _POST_PATHS: Final = frozenset({PATH, _PREFIX})
 _READ_METHODS: Final = frozenset({b"GET", b"HEAD"})
-_MAX_DATE_OCTETS: Final = 40  # the longest of the three forms, `Wednesday, 09-Nov-94 08:49:37 GMT`, has 33
 _REQUEST_TYPE: Final = REQUEST_MEDIA_TYPE.encode("ascii")
 _RESPONSE_TYPE: Final = RESPONSE_MEDIA_TYPE.encode("ascii")
 _CONDITIONAL: Final = frozenset({b"if-none-match", b"if-modified-since"})
@@ -51,8 +51,6 @@ _WRONG_TYPE: Final = plain_reply(
     f"the Content-Type must be {REQUEST_MEDIA_TYPE}",
     fields=b"Accept-Post: %b\r\n" % _REQUEST_TYPE,
 )
-# IMF-fixdate and the two obsolete forms that must be understood (RFC 9110 §5.6.7).
-_DATE_FORMATS: Final = ("%a, %d %b %Y %H:%M:%S GMT", "%A, %d-%b-%y %H:%M:%S GMT", "%a %b %d %H:%M:%S %Y")
 
 
 @lru_cache(maxsize=1024)  # responses have a few dozen different lengths
@@ -277,33 +275,3 @@ class OCSPResponder:
 def _is_request_type(content_type: bytes) -> bool:
     """Tell whether a Content-Type is that of an OCSP request, whatever its parameters."""
     return content_type == _REQUEST_TYPE or content_type.partition(b";")[0].strip().lower() == _REQUEST_TYPE
-
-
-def is_unmodified(fields: dict[bytes, bytes], entity_tag: bytes, last_modified: datetime) -> bool:
-    """Tell whether a GET or HEAD is to be answered with 304 (RFC 9110 §13.2.2).
-
-    If-None-Match is compared weakly; If-Modified-Since counts only without it, and only as a valid date.
-    """
-    if_none_match = fields.get(b"if-none-match")
-    if if_none_match is not None:
-        return if_none_match.strip() == b"*" or entity_tag in _entity_tags(if_none_match)
-    since = _http_date(fields.get(b"if-modified-since", b""))
-    return since is not None and last_modified <= since
-
-
-def _entity_tags(listed: bytes) -> Iterator[bytes]:
-    """Yield the entity tags of a list, without the marks of weakness; ours hold no comma."""
-    for entity_tag in listed.split(b","):
-        yield entity_tag.strip().removeprefix(b"W/")
-
-
-def _http_date(text: bytes) -> datetime | None:
-    """Return the moment of an HTTP date in any of its forms, or None."""
-    if not text or len(text) > _MAX_DATE_OCTETS:
-        return None
-    for form in _DATE_FORMATS:
-        try:
-            return datetime.strptime(text.decode("latin-1"), form).replace(tzinfo=UTC)
-        except ValueError:
-            continue
-    return None

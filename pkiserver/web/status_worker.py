@@ -30,8 +30,10 @@ import uvloop
 from pkiserver.clock import Clock
 from pkiserver.status.slow_path import keyless_answer, signing_answer
 from pkiserver.web import ocsp
-from pkiserver.web.http1 import HTTPLimits, HTTPService
+from pkiserver.web.http1 import HTTPConnection
+from pkiserver.web.http_limits import HTTPLimits
 from pkiserver.web.http_messages import Answer, HTTPRequest, method_not_allowed, plain_reply
+from pkiserver.web.http_service import HTTPService
 from pkiserver.web.signing_requests import SigningRequests
 from pkiserver.web.static import StaticFiles
 from store.errors import StorageError
@@ -52,8 +54,9 @@ _INDEX: Final = plain_reply(
     HTTPStatus.OK,
     "Certificate status and public files.\n\n"
     "/ocsp             OCSP by POST; by GET with the request in base64 behind /ocsp/ (RFC 6960, RFC 9919)\n"
-    "/crl/NAME.crl     certificate revocation lists (RFC 5280)\n"
-    "/ca/NAME.cer      CA certificates; NAME.p7c for several\n"
+    "/crl/             a page about the certificate revocation lists: /crl/NAME.crl (RFC 5280)\n"
+    "/ca/NAME.cer      CA certificates; NAME.p7c for several, NAME.pem and chain.pem as text\n"
+    "/register/        the public register: YYYY-MM-DD.csv, and .csv.gz\n"
     "/ready            for load balancers",
     outcome="index",
 )
@@ -171,7 +174,7 @@ class StatusWorker:
         """Serve, and return when everything is answered."""
         loop = asyncio.get_running_loop()
         servers = [
-            await loop.create_server(self._service.connect, sock=listener, backlog=BACKLOG)
+            await loop.create_server(partial(HTTPConnection, self._service), sock=listener, backlog=BACKLOG)
             for listener in self._listeners
         ]
         self._send({"serving": os.getpid()})

@@ -16,7 +16,7 @@ import structlog
 
 from pkiserver.child_environment import child_environment
 from pkiserver.errors import UnavailableError
-from pkiserver.web.http1 import HTTPLimits
+from pkiserver.web.http_limits import HTTPLimits
 from pkiserver.web.signing_service import Fresh, SigningService
 from pkiserver.web.status_counters import StatusCounters
 from pkiserver.web.status_worker import BACKLOG, SigningSettings, WorkerSettings

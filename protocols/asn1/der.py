@@ -59,6 +59,11 @@ class Reader:
         self._depth = depth
 
     @property
+    def position(self) -> int:
+        """Where in the data the next value begins."""
+        return self._position
+
+    @property
     def at_end(self) -> bool:
         """True when nothing is left to read."""
         return self._position >= self._end
@@ -197,18 +202,22 @@ def _dotted(content: bytes) -> str:
     return ".".join(map(str, [first, arcs[0] - 40 * first, *arcs[1:]]))
 
 
+def header(tag: int, length: int) -> bytes:
+    """Return identifier and length octets of a DER value with so many octets of content."""
+    if length < _LONG_LENGTH:
+        return bytes((tag, length))
+    octets = (length.bit_length() + 7) // 8
+    return bytes((tag, _LONG_LENGTH | octets)) + length.to_bytes(octets, "big")
+
+
 def encode(tag: int, content: bytes) -> bytes:
     """Return the DER value with this identifier octet and content."""
-    length = len(content)
-    if length < _LONG_LENGTH:
-        return bytes((tag, length)) + content
-    octets = (length.bit_length() + 7) // 8
-    return bytes((tag, _LONG_LENGTH | octets)) + length.to_bytes(octets, "big") + content
+    return header(tag, len(content)) + content
 
 
-def sequence(*parts: bytes) -> bytes:
-    """Return a SEQUENCE of encoded parts."""
-    return encode(SEQUENCE, b"".join(parts))
+def sequence(*parts: bytes | bytearray) -> bytes:
+    """Return a SEQUENCE of encoded parts, each copied once."""
+    return b"".join((header(SEQUENCE, sum(map(len, parts))), *parts))
 
 
 def set_of(parts: Iterable[bytes]) -> bytes:

@@ -5,7 +5,8 @@ CREATE TABLE authorities (
     name        TEXT NOT NULL UNIQUE,
     parent      TEXT,               -- NULL: self-signed, or signed outside
     key_label   TEXT UNIQUE,        -- NULL: the key is kept outside
-    certificate BLOB                -- DER; NULL until issued or imported
+    certificate BLOB,               -- DER; NULL until issued or imported
+    ended_at    INTEGER             -- since when it issues nothing more; NULL: it does
 );
 
 CREATE TABLE credentials (
@@ -34,6 +35,7 @@ CREATE TABLE issuances (
     tbs_sha256   BLOB NOT NULL,
     requested_by TEXT NOT NULL,
     credential   INTEGER REFERENCES credentials (id),
+    crl_shard    INTEGER NOT NULL,      -- 0: none
     state        TEXT NOT NULL CHECK (state IN ('prepared', 'signing', 'issued', 'voided')),
     prepared_at  INTEGER NOT NULL,
     finished_at  INTEGER,
@@ -54,6 +56,7 @@ CREATE TABLE certificates (
     not_after   INTEGER NOT NULL,
     state       TEXT NOT NULL CHECK (state IN ('active', 'suspended', 'revoked')),
     certificate BLOB NOT NULL,
+    crl_shard   INTEGER NOT NULL,       -- 0: none
     PRIMARY KEY (authority, serial)
 ) WITHOUT ROWID;
 CREATE INDEX certificates_by_serial ON certificates (serial);
@@ -76,7 +79,6 @@ CREATE TABLE status_events (
 );
 CREATE INDEX status_events_by_certificate ON status_events (authority, serial);
 CREATE INDEX status_events_by_time ON status_events (effective_at);
-CREATE INDEX status_events_changes ON status_events (authority, sequence) WHERE from_state IS NOT NULL;
 
 CREATE TABLE holds (
     id        INTEGER PRIMARY KEY,
@@ -88,26 +90,51 @@ CREATE TABLE holds (
 );
 CREATE UNIQUE INDEX holds_open ON holds (authority, serial, holder) WHERE closed_at IS NULL;
 
-CREATE TABLE revocations (              -- what a CRL says now: holds and revocations
+CREATE TABLE crl_entries (              -- what CRLs say of holds and revocations, and said
     authority  INTEGER NOT NULL,
-    serial     BLOB NOT NULL,
+    serial     BLOB NOT NULL CHECK (length(serial) = 16),
+    since      INTEGER NOT NULL,        -- the status event from which on they do
+    until      INTEGER CHECK (until > since), -- and from which on no more; NULL: they still do
+    shard      INTEGER NOT NULL,        -- of the certificate; 0: none
     revoked_at INTEGER NOT NULL,
     reason     INTEGER NOT NULL,
     not_after  INTEGER NOT NULL,
     entry      BLOB NOT NULL,           -- DER of the revokedCertificates element
-    PRIMARY KEY (authority, serial)
+    PRIMARY KEY (authority, serial, since)
+) WITHOUT ROWID;
+CREATE UNIQUE INDEX crl_entries_current ON crl_entries (authority, serial) WHERE until IS NULL;
+CREATE INDEX crl_entries_of_shard ON crl_entries (shard, serial) WHERE shard > 0;
+-- What a delta CRL is made of is found at either end of the log, among however many entries.
+CREATE INDEX crl_entries_begun ON crl_entries (authority, since);
+CREATE INDEX crl_entries_ended ON crl_entries (authority, until) WHERE until IS NOT NULL;
+
+CREATE TABLE crl_shards (
+    authority INTEGER NOT NULL REFERENCES authorities (id),
+    shard     INTEGER NOT NULL CHECK (shard > 0),
+    url       TEXT NOT NULL,            -- as certificates and the CRLs of the shard name it
+    PRIMARY KEY (authority, shard),
+    UNIQUE (authority, url)
 ) WITHOUT ROWID;
 
-CREATE TABLE crls (
-    authority   INTEGER NOT NULL REFERENCES authorities (id),
-    number      INTEGER NOT NULL,
-    this_update INTEGER NOT NULL,
-    next_update INTEGER NOT NULL,
-    events_to   INTEGER NOT NULL,       -- the last status event that it tells of
-    sha256      BLOB NOT NULL,
-    crl         BLOB,                   -- DER; kept for the newest only
-    PRIMARY KEY (authority, number)
-);
+CREATE TABLE crls (                     -- all of a published CRL but the entries: it can be made again
+    authority      INTEGER NOT NULL REFERENCES authorities (id),
+    scope          INTEGER NOT NULL,    -- 0: all certificates; else the shard
+    kind           TEXT NOT NULL CHECK (kind IN ('full', 'delta')),
+    number         INTEGER NOT NULL,    -- full and delta of a scope share one sequence
+    base_number    INTEGER CHECK ((kind = 'delta') = (base_number IS NOT NULL)),
+    this_update    INTEGER NOT NULL,
+    next_update    INTEGER NOT NULL,
+    events_to      INTEGER NOT NULL,    -- the last status event that it tells of
+    not_expired_at INTEGER,             -- certificates that had ended before are left out; NULL: none are
+    entries        INTEGER NOT NULL,
+    octets         INTEGER NOT NULL,
+    sha256         BLOB NOT NULL,
+    head           BLOB NOT NULL,       -- of TBSCertList, what stands before revokedCertificates
+    tail           BLOB NOT NULL,       -- and after
+    signature      BLOB NOT NULL,
+    PRIMARY KEY (authority, scope, kind, number)
+) WITHOUT ROWID;
+CREATE INDEX crls_by_time ON crls (authority, scope, kind, this_update, number);
 
 CREATE TABLE responders (
     id          INTEGER PRIMARY KEY,

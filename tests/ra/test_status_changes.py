@@ -17,7 +17,7 @@ from pkiserver.ra.status_changes import Changed, StatusChanges
 from pkiserver.storage import Storage
 from protocols.asn1.ocsp import CRLReason
 from store import audit as audit_chain
-from store import authorities, certificates, status_events
+from store import authorities, certificates, crl_entries, status_events
 from store.database import Database, Transaction
 from store.records import CertificateRecord, HoldRecord, StatusEventRecord
 
@@ -60,7 +60,7 @@ class Setup:
 
     async def told(self) -> dict[str, Any] | None:
         """Return what the next CRL will say of the certificate, decoded from its DER entry."""
-        record = await self.storage.read(lambda tx: status_events.revocation(tx, *NAMED))
+        record = await self.storage.read(lambda tx: crl_entries.current(tx, *NAMED))
         if record is None:
             return None
         entry = RevokedCertificate.load(record.entry, strict=True)

@@ -1,7 +1,9 @@
 """The configuration of OCSP, as a running server and a foreign client see it."""
 
 import asyncio
+import re
 import subprocess
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -33,6 +35,15 @@ async def openssl(home: Home, folder: Path, port: int, *asked: str) -> str:
     return done.stdout + done.stderr
 
 
+def valid_for(said: str) -> timedelta:
+    """From thisUpdate to nextUpdate, as openssl tells them."""
+    this_update, next_update = (
+        datetime.strptime(moment, "%b %d %H:%M:%S %Y GMT")  # noqa: DTZ007 - both are UTC, and are subtracted
+        for moment in re.findall(r"(?:This|Next) Update: (.*)", said)
+    )
+    return next_update - this_update
+
+
 @pytest.mark.interop
 async def test_what_is_configured_is_done(home: Home, tmp_path: Path) -> None:
     configure(
@@ -40,6 +51,7 @@ async def test_what_is_configured_is_done(home: Home, tmp_path: Path) -> None:
         ('nonce = "ignore"', 'nonce = "sign"'),
         ('hashes = ["sha1", "sha256"]', 'hashes = ["sha1", "sha384"]'),
         ('ocsp_unknown = "preset"', 'ocsp_unknown = "revoked"'),
+        ('ocsp_validity = "preset"', 'ocsp_validity = "4h"'),
     )
     async with running_server(home, Clock(), LISTEN) as server:
         [(_, port)] = server.addresses.http
@@ -50,8 +62,10 @@ async def test_what_is_configured_is_done(home: Home, tmp_path: Path) -> None:
             assert "Response verify OK" in said
             assert "citizen.pem: good" in said
             assert "nonce" not in said
+            assert valid_for(said) == timedelta(hours=4)
             said = await openssl(home, tmp_path, port, *options, "-cert", "citizen.pem", "-no_nonce")
             assert "citizen.pem: good" in said
+            assert valid_for(said) == timedelta(hours=4)
         said = await openssl(home, tmp_path, port, "-sha256", "-cert", "citizen.pem", "-no_nonce")
         assert "unauthorized (6)" in said
         said = await openssl(home, tmp_path, port, "-serial", "30583", "-cert", "citizen.pem")

@@ -205,7 +205,7 @@ class TestStatusRole:
         for line in (
             'pkiserver_status_answers_total{outcome="successful"} 1.0',
             'pkiserver_ready{cause="responses"} 1.0',
-            'pkiserver_crl_number{ca="root"} 1.0',
+            'pkiserver_crl_number{crl="root"} 1.0',
             "pkiserver_ocsp_oldest_next_update_timestamp_seconds ",
             "pkiserver_status_answer_duration_seconds_count ",
         ):

@@ -7,14 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from pkiserver.signer.algorithms import KeySpec, load_public_key, verify
+from pkiserver.signer.algorithms import KeySpec, digest, hash_of, load_public_key, verify, verify_digest
 from pkiserver.signer.client import MAX_BATCH, Signer
 from pkiserver.signer.errors import (
     BadLabelError,
+    BadSignatureError,
     KeyExistsError,
     KeyNotFoundError,
     SignerSecretError,
     SignerUnavailableError,
+    UnsupportedKeyError,
 )
 from pkiserver.signer.settings import SignerSettings
 
@@ -35,6 +37,29 @@ async def test_generate_and_sign(signer: Signer, text: str) -> None:
     for data in (b"", b"data", bytes(100_000)):
         verify(public_key, await signer.sign("key", data), data)
     assert signer.signatures == 3
+
+
+@pytest.mark.parametrize("text", ["ec:P-256", "ec:P-384", "ec:P-521", "rsa:2048"])
+async def test_a_digest_signed_is_the_data_signed(signer: Signer, text: str) -> None:
+    public_key = load_public_key(await signer.generate("key", KeySpec.parse(text)))
+    data = bytes(100_000)
+    hashed = digest(hash_of(public_key), data)
+    signature = await signer.sign_digest("key", hashed)
+    verify(public_key, signature, data)
+    verify_digest(public_key, signature, hashed)
+    assert signer.signatures == 1
+    with pytest.raises(BadSignatureError):
+        verify_digest(public_key, signature, digest(hash_of(public_key), b"other"))
+    with pytest.raises(UnsupportedKeyError, match="not of the hash"):
+        await signer.sign_digest("key", hashed[:-1])
+
+
+async def test_a_key_that_hashes_by_itself_signs_no_digest(signer: Signer) -> None:
+    public_key = load_public_key(await signer.generate("key", KeySpec.parse("ed25519")))
+    with pytest.raises(UnsupportedKeyError, match="takes no hash"):
+        await signer.sign_digest("key", bytes(32))
+    with pytest.raises(UnsupportedKeyError, match="takes no hash"):
+        verify_digest(public_key, bytes(64), bytes(32))
 
 
 async def test_sign_many_keeps_the_order(signer: Signer) -> None:

@@ -89,12 +89,12 @@ def test_truncated_or_longer_request_is_refused(encoded: str) -> None:
     "body",
     [
         "00000001 00 00 0000",
-        "00000001 05 00 0000",
+        "00000001 06 00 0000",
         "00000001 04 01 ff 0000",
         "00000001 01 00 ffff",
         "00000001 01 00 0001 ffffffff",
     ],
-    ids=["operation 0", "operation 5", "label not UTF-8", "too many parts", "part past the end"],
+    ids=["operation 0", "operation 6", "label not UTF-8", "too many parts", "part past the end"],
 )
 def test_bad_request_is_refused(body: str) -> None:
     with pytest.raises(WireError):

@@ -12,18 +12,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from store import authorities, certificates, credentials, crls, facts, issuances, status_events
+from store import authorities, certificates, credentials, facts, issuances, status_events
 from store.database import Database, Transaction, Value
 from store.errors import StorageError
 from store.records import (
     AuthorityRecord,
     CertificateRecord,
     CredentialRecord,
-    CRLRecord,
     HoldRecord,
     IssuanceRecord,
     ResponderRecord,
-    RevocationRecord,
     StatusEventRecord,
     from_unix,
     serial_to_blob,
@@ -46,6 +44,7 @@ CERTIFICATE = CertificateRecord(
     not_after=NOW + 365 * DAY,
     state="active",
     certificate=b"certificate",
+    crl_shard=3,
 )
 
 
@@ -223,6 +222,7 @@ async def _reserve(
         tbs_sha256=b"hash",
         requested_by="tests",
         credential=credential,
+        crl_shard=3,
         now=NOW,
     )
 
@@ -231,7 +231,7 @@ async def test_issuances_both_ways(store: Store) -> None:
     number = await _credential(store)
     first = await _reserve(store, MAX_SERIAL, credential=number)
     assert first == IssuanceRecord(
-        1, 1, MAX_SERIAL, "device", "CN=a", KEY, b"tbs", b"hash", "tests", number, "prepared"
+        1, 1, MAX_SERIAL, "device", "CN=a", KEY, b"tbs", b"hash", "tests", number, 3, "prepared"
     )
     second = await _reserve(store, 2)
     assert await store.read(issuances.unfinished) == [first, second]
@@ -440,7 +440,6 @@ def _event(tx: Transaction, **changes: Any) -> int:
 
 async def test_events_both_ways(store: Store) -> None:
     assert await store.read(status_events.head) == 0
-    assert await store.read(status_events.last_change, 1) == 0
     issued: dict[str, Any] = {"from_state": None, "to_state": "active", "reason": None}
     assert await store.write(_event, **issued) == 1
     assert await store.write(_event) == 2
@@ -455,8 +454,6 @@ async def test_events_both_ways(store: Store) -> None:
     assert await store.read(status_events.after, 3, 10) == []
     assert await store.read(status_events.of_certificate, 1, 5) == events[:2]
     assert await store.read(status_events.head) == 3
-    assert await store.read(status_events.last_change, 1) == 2
-    assert await store.read(status_events.last_change, 2) == 0
 
 
 async def test_sequence_numbers_have_no_gaps_and_follow_the_commits(store: Store) -> None:
@@ -495,48 +492,3 @@ async def test_holds(store: Store) -> None:
     assert await store.read(status_events.open_holds, 2, 5) == holds[:1]
     await store.write(status_events.open_hold, 1, 5, "holder", NOW + 3 * DAY)
     assert len(await store.read(status_events.open_holds, 1, 5)) == 2
-
-
-async def test_revocations(store: Store) -> None:
-    assert await store.read(status_events.revocation, 1, 5) is None
-    held = RevocationRecord(1, 5, NOW, 6, NOW + 9 * DAY, b"entry of the hold")
-    await store.write(status_events.set_revocation, held)
-    assert await store.read(status_events.revocation, 1, 5) == held
-    revoked = replace(held, reason=1, entry=b"entry of the revocation")
-    await store.write(status_events.set_revocation, revoked)
-    assert await store.read(status_events.revocation, 1, 5) == revoked
-    assert await store.read(status_events.revocation, 2, 5) is None
-    await store.write(status_events.clear_revocation, 2, 5)
-    assert await store.read(status_events.revocation, 1, 5) == revoked
-    await store.write(status_events.clear_revocation, 1, 5)
-    assert await store.read(status_events.revocation, 1, 5) is None
-
-
-async def test_entries_of_a_crl_in_serial_order_without_the_expired(store: Store) -> None:
-    for authority, serial, days in [(1, 300, 9), (1, 2, 0), (1, MAX_SERIAL, 9), (1, 17, 9), (2, 18, 9)]:
-        record = RevocationRecord(authority, serial, NOW, 1, NOW + days * DAY, f"{serial}".encode())
-        await store.write(status_events.set_revocation, record)
-    last = f"{MAX_SERIAL}".encode()
-    assert await store.read(status_events.crl_entries, 1, None) == [b"2", b"17", b"300", last]
-    assert await store.read(status_events.crl_entries, 1, NOW) == [b"2", b"17", b"300", last]
-    later = NOW + timedelta(seconds=1)
-    assert await store.read(status_events.crl_entries, 1, later) == [b"17", b"300", last]
-
-
-# CRLs
-
-
-async def test_crls_keep_the_bytes_of_the_newest_only(store: Store) -> None:
-    assert await store.read(crls.latest, 1) is None
-    first = CRLRecord(1, 1, NOW, NOW + DAY, 4, b"hash 1", b"crl 1")
-    second = CRLRecord(1, 2, NOW + DAY, NOW + 2 * DAY, 9, b"hash 2", b"crl 2")
-    other = replace(first, authority=2)
-    for record in (first, other, second):
-        await store.write(crls.add, record)
-    assert await store.read(crls.latest, 1) == second
-    assert await store.read(crls.latest, 2) == other
-    kept = "SELECT authority, number FROM crls WHERE crl IS NOT NULL ORDER BY authority"
-    assert await store.database.read(lambda tx: tx.all(kept)) == [(1, 2), (2, 1)]
-    with pytest.raises(StorageError, match="UNIQUE"):
-        await store.write(crls.add, second)
-    assert await store.read(crls.latest, 1) == second

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import wraps
+from functools import partial, wraps
 from http import HTTPStatus
 from typing import ParamSpec
 
@@ -15,16 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from status_support import SetClock
 
-from pkiserver.web.http1 import (
-    MAX_BODY_BYTES,
-    MAX_HEADER_BYTES,
-    MAX_URL_BYTES,
-    Handler,
-    HTTPConnection,
-    HTTPLimits,
-    HTTPService,
-)
+from pkiserver.web.http1 import HTTPConnection
+from pkiserver.web.http_limits import MAX_BODY_BYTES, MAX_HEADER_BYTES, MAX_URL_BYTES, HTTPLimits
 from pkiserver.web.http_messages import HTTPReply, HTTPRequest, plain_reply
+from pkiserver.web.http_service import Handler, HTTPService
 
 P = ParamSpec("P")
 NOW = datetime(2026, 3, 1, 12, 30, 59, tzinfo=UTC)
@@ -104,7 +98,7 @@ class Server:
 
     async def __aenter__(self) -> "Server":
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(self.service.connect, "127.0.0.1", 0)
+        self._server = await loop.create_server(partial(HTTPConnection, self.service), "127.0.0.1", 0)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 
@@ -496,7 +490,7 @@ QUICK = HTTPLimits(request_s=0.0, idle_s=0.0, write_s=0.0, linger_s=0.0)
 async def test_a_slow_request_is_timed_out_with_408() -> None:
     async with serving(replace(HTTPLimits(), request_s=0.0)) as (server, client):
         client.send(GET[:-2])
-        await until(lambda: any(connection._started for connection in server.service.connections))
+        await until(lambda: any(connection._reader.started for connection in server.service.connections))
         server.service.sweep()
         assert (await client.end()).startswith(b"HTTP/1.1 408 ")
 
@@ -522,7 +516,7 @@ async def test_a_connection_that_never_asks_is_closed() -> None:
 async def test_time_left_is_left_alone() -> None:
     async with serving() as (server, client):
         client.send(GET[:-2])
-        await until(lambda: any(connection._started for connection in server.service.connections))
+        await until(lambda: any(connection._reader.started for connection in server.service.connections))
         server.service.sweep()
         assert (await client.ask(GET[-2:])).status == 200
 
@@ -533,7 +527,7 @@ async def test_a_client_that_takes_nothing_is_dropped() -> None:
         client.writer.transport.pause_reading()  # type: ignore[attr-defined] # a read transport in fact
         client.send(b"GET /large HTTP/1.1\r\nHost: h\r\n\r\n" * 3)
         await until(lambda: server.outcomes().get("large", 0) == 3)
-        connections: set[HTTPConnection] = server.service.connections
+        connections = server.service.connections
 
         def gone() -> bool:
             server.service.sweep()
@@ -568,7 +562,7 @@ async def test_draining_answers_what_is_under_way_and_closes_what_is_quiet() -> 
         quiet = await server.client()
         assert (await quiet.ask(GET)).status == 200
         busy.send(GET[:-2])
-        await until(lambda: any(connection._started for connection in server.service.connections))
+        await until(lambda: any(connection._reader.started for connection in server.service.connections))
         draining = asyncio.create_task(server.service.drain(PATIENT_S))
         assert await quiet.end() == b""
         reply = await busy.ask(GET[-2:])
@@ -582,7 +576,7 @@ async def test_draining_answers_what_is_under_way_and_closes_what_is_quiet() -> 
 async def test_draining_drops_what_is_left_at_the_deadline() -> None:
     async with serving() as (server, client):
         client.send(GET[:-2])
-        await until(lambda: any(connection._started for connection in server.service.connections))
+        await until(lambda: any(connection._reader.started for connection in server.service.connections))
         await server.service.drain(0.0)
         assert await client.end() == b""
 

@@ -9,10 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from status_support import SetClock
 
-from pkiserver.web import http1
-from pkiserver.web.http1 import HTTPConnection, HTTPLimits, HTTPService
+from pkiserver.web import http_limits
+from pkiserver.web.http1 import HTTPConnection
+from pkiserver.web.http_limits import HTTPLimits
 from pkiserver.web.http_messages import HTTPReply, HTTPRequest
 from pkiserver.web.http_plain import MAX_BODY_BYTES, MAX_HEADS, MAX_LINE_BYTES, PlainRequests, plain_fields
+from pkiserver.web.http_service import HTTPService
 
 GET = b"GET /ocsp/MFEw%2B== HTTP/1.1\r\nHost: h\r\nAccept: */*\r\n\r\n"
 POST = (
@@ -60,7 +62,10 @@ def answered(data: bytes, plain: PlainRequests) -> tuple[list[HTTPRequest], byte
     return seen, b"".join(written)
 
 
-@pytest.mark.parametrize("data", [GET, POST], ids=["GET", "POST"])
+REVALIDATION = GET.replace(b"Accept: */*", b'If-None-Match: "a", "b"\r\nAccept-Encoding: gzip, br;q=0')
+
+
+@pytest.mark.parametrize("data", [GET, POST, REVALIDATION], ids=["GET", "POST", "revalidation"])
 def test_plain_requests_are_taken(data: bytes) -> None:
     plain = PlainRequests()
     assert plain.request(data) == plain.request(data) is not None
@@ -85,7 +90,8 @@ UNUSUAL = {
     "length with a sign": POST.replace(b"Length: 3", b"Length: +3"),
     "GET with a body": GET.replace(b"Accept: */*", b"Content-Length: 0"),
     "expect": POST.replace(b"Host: h", b"Host: h\r\nExpect: 100-continue"),
-    "conditional": GET.replace(b"Accept: */*", b"If-None-Match: *"),
+    "range": GET.replace(b"Accept: */*", b"Range: bytes=0-1"),
+    "precondition": GET.replace(b"Accept: */*", b"If-Match: *"),
     "upgrade": GET.replace(b"Accept: */*", b"Upgrade: h2c"),
     "query": GET.replace(b"== ", b"==?a "),
     "absolute form": GET.replace(b"/ocsp", b"http://h/ocsp"),
@@ -120,7 +126,7 @@ _TOKENS = st.sampled_from(
 @st.composite
 def mutated(draw: st.DrawFn) -> bytes:
     """A plain request with a few octets changed, dropped or put in."""
-    data = bytearray(draw(st.sampled_from([GET, POST])))
+    data = bytearray(draw(st.sampled_from([GET, POST, REVALIDATION])))
     for _ in range(draw(st.integers(1, 3))):
         at = draw(st.integers(0, len(data)))
         data[at : at + draw(st.integers(0, 2))] = draw(st.binary(max_size=2) | _TOKENS)
@@ -157,6 +163,6 @@ def test_fields_that_nobody_looks_at_are_not_kept() -> None:
 
 
 def test_the_bound_of_a_body_is_the_parsers() -> None:
-    assert MAX_BODY_BYTES == http1.MAX_BODY_BYTES
+    assert MAX_BODY_BYTES == http_limits.MAX_BODY_BYTES
     longest = POST.replace(b"3\r\n\r\nabc", b"%d\r\n\r\n%b" % (MAX_BODY_BYTES, b"a" * MAX_BODY_BYTES))
     assert PlainRequests().request(longest) is not None

@@ -6,7 +6,7 @@ from datetime import datetime
 import pytest
 from test_status_http import GET, LAST, NOW, Client, echo, on_uvloop, serving, until
 
-from pkiserver.web.http1 import HTTPLimits
+from pkiserver.web.http_limits import HTTPLimits
 from pkiserver.web.http_messages import Answer, HTTPReply, HTTPRequest
 
 MANY = 1000

@@ -12,7 +12,7 @@ import pytest
 from status_support import AUTHORITY, GOOD, NEVER_ISSUED, REVOKED, Hierarchy
 
 from pkiserver.status.slow_path import Unprepared, keyless_answer, signing_answer
-from pkiserver.web.http1 import HTTPLimits
+from pkiserver.web.http_limits import HTTPLimits
 from pkiserver.web.signing_requests import TRY_LATER, SigningRequests
 from pkiserver.web.signing_service import INTERNAL_ERROR, Fresh, SigningService
 from pkiserver.web.status_worker import SigningSettings, WorkerSettings

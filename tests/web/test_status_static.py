@@ -1,38 +1,15 @@
 """Public files: names, header fields, conditions, and their replacement while they are served."""
 
+import asyncio
 import hashlib
 import os
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
+from public_folder import FOREVER, NOW, Folder, crl_until, lines
 
-from pkiserver.web.http_messages import HTTPReply, HTTPRequest
-from pkiserver.web.static import CHECK_S, StaticFiles
-
-NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
-WRITTEN = datetime(2026, 2, 28, 23, 59, 59, tzinfo=UTC)
-
-
-class Folder:
-    """A public folder and what serves it, with a clock of its own."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.elapsed = 100.0
-        self.files = StaticFiles(path, max_age=timedelta(seconds=60), monotonic=lambda: self.elapsed)
-
-    def write(self, name: str, content: bytes, written: datetime = WRITTEN) -> None:
-        """Put a file in its place as the publisher does, by renaming."""
-        (self.path / name).parent.mkdir(exist_ok=True)
-        fresh = self.path / f"{name}.new"
-        fresh.write_bytes(content)
-        os.utime(fresh, (written.timestamp(), written.timestamp()))
-        fresh.rename(self.path / name)
-
-    def ask(self, path: bytes, method: bytes = b"GET", **fields: bytes) -> HTTPReply:
-        named = {name.replace("_", "-").encode(): value for name, value in fields.items()}
-        return self.files.handle(HTTPRequest(method, path, named, b""), NOW)
+from pkiserver.web.public_files import CHECK_S, INLINE_BYTES
 
 
 @pytest.fixture
@@ -40,28 +17,89 @@ def folder(tmp_path: Path) -> Folder:
     return Folder(tmp_path)
 
 
+NO_SNIFFING = {"X-Content-Type-Options": "nosniff"}
+VARY = {"Vary": "Accept-Encoding"}
+
+
 @pytest.mark.parametrize(
-    ("name", "media_type"),
+    ("name", "media_type", "kept_s", "further"),
     [
-        ("crl/citizen.crl", "application/pkix-crl"),
-        ("crl/A-1_b.2.crl", "application/pkix-crl"),
-        ("ca/root.cer", "application/pkix-cert"),
-        ("ca/root.p7c", "application/pkcs7-mime"),
+        ("crl/citizen.crl", "application/pkix-crl", 0, VARY),
+        ("crl/citizen-12.delta.crl", "application/pkix-crl", 0, VARY),
+        ("crl/A-1_b.2.crl", "application/pkix-crl", 0, VARY),
+        ("ca/root.cer", "application/pkix-cert", 3600, {}),
+        ("ca/root.p7c", "application/pkcs7-mime", 3600, {}),
+        ("ca/chain.pem", "application/pem-certificate-chain", 3600, NO_SNIFFING),
+        ("register/2026-02-28.csv", "text/csv; charset=utf-8", 60, VARY | NO_SNIFFING),
+        ("register/2026-02-28.csv.gz", "application/gzip", 60, {}),
     ],
 )
-def test_a_file_is_served_with_type_and_validators(folder: Folder, name: str, media_type: str) -> None:
+def test_a_file_is_served_with_type_and_validators(
+    folder: Folder, name: str, media_type: str, kept_s: int, further: dict[str, str]
+) -> None:
     folder.write(name, b"content")
     for method in (b"GET", b"HEAD"):
         reply = folder.ask(b"/" + name.encode(), method)
         assert (reply.status, reply.body) == (b"200 OK", b"content")  # HTTP leaves it out on HEAD
-        assert reply.fields.decode().split("\r\n") == [
-            f"Content-Type: {media_type}",
-            "Content-Length: 7",
-            "Last-Modified: Sat, 28 Feb 2026 23:59:59 GMT",
-            f'ETag: "{hashlib.sha256(b"content").hexdigest()}"',
-            "Cache-Control: max-age=60, public, no-transform, must-revalidate",
-            "",
-        ]
+        kept = f"max-age={kept_s}, public, no-transform, must-revalidate"
+        assert lines(reply) == {
+            "Content-Type": media_type,
+            "Content-Length": "7",
+            "Accept-Ranges": "bytes",
+            "Last-Modified": "Sat, 28 Feb 2026 23:59:59 GMT",
+            "ETag": f'"{hashlib.sha256(b"content").hexdigest()}"',
+            # What is no CRL at all is not kept either: its nextUpdate is not known.
+            "Cache-Control": kept if kept_s else "no-cache, no-transform",
+            "Expires": f"Sun, 01 Mar 2026 {12 + kept_s // 3600}:{kept_s // 60 % 60:02}:00 GMT",
+            **further,
+        }
+
+
+@pytest.mark.parametrize("page", ["crl", "register"])
+def test_a_page_has_nothing_from_elsewhere_and_no_script(folder: Folder, page: str) -> None:
+    folder.write(f"{page}/index.html", b"<!DOCTYPE html>")
+    for path in (f"/{page}/", f"/{page}/index.html"):
+        reply = folder.ask(path.encode())
+        assert reply.body == b"<!DOCTYPE html>"
+        fields = lines(reply)
+        assert fields["Content-Type"] == "text/html; charset=utf-8"
+        assert fields["X-Content-Type-Options"] == "nosniff"
+        assert fields["Content-Security-Policy"].startswith("default-src 'none'; style-src 'unsafe-inline';")
+        assert "frame-ancestors 'none'" in fields["Content-Security-Policy"]
+
+
+@pytest.mark.parametrize(
+    ("next_update", "kept", "expires"),
+    [
+        (NOW + timedelta(days=1), "max-age=60, public, no-transform, must-revalidate", "12:01:00"),
+        (NOW + timedelta(seconds=61), "max-age=60, public, no-transform, must-revalidate", "12:01:00"),
+        (NOW + timedelta(seconds=60), "max-age=59, public, no-transform, must-revalidate", "12:00:59"),
+        (NOW + timedelta(seconds=2), "max-age=1, public, no-transform, must-revalidate", "12:00:01"),
+        (NOW + timedelta(seconds=1), "no-cache, no-transform", "12:00:00"),
+        (NOW, "no-cache, no-transform", "12:00:00"),
+        (NOW - timedelta(hours=1), "no-cache, no-transform", "12:00:00"),
+        (FOREVER, "max-age=60, public, no-transform, must-revalidate", "12:01:00"),
+    ],
+)
+def test_a_crl_is_never_kept_past_its_next_update(
+    folder: Folder, next_update: datetime, kept: str, expires: str
+) -> None:
+    """And is served past it all the same: who may go on with an old one is the relying party's to say."""
+    crl = crl_until(next_update)
+    folder.write("crl/a.crl", crl)
+    fields = lines(folder.ask(b"/crl/a.crl"))
+    assert (fields["Cache-Control"], fields["Expires"]) == (kept, f"Sun, 01 Mar 2026 {expires} GMT")
+    again = folder.ask(b"/crl/a.crl", if_none_match=fields["ETag"].encode())
+    assert again.status == b"304 Not Modified"
+    assert lines(again)["Cache-Control"] == kept
+    assert folder.ask(b"/crl/a.crl").body == crl
+
+
+def test_what_is_said_of_keeping_follows_the_time(folder: Folder) -> None:
+    folder.write("crl/a.crl", crl_until(NOW + timedelta(seconds=30)))
+    for elapsed, kept in ((0, "max-age=29"), (10, "max-age=19"), (40, "no-cache")):
+        reply = folder.ask(b"/crl/a.crl", now=NOW + timedelta(seconds=elapsed))
+        assert lines(reply)["Cache-Control"].startswith(f"{kept}, ")
 
 
 @pytest.mark.parametrize(
@@ -140,3 +178,40 @@ def test_a_file_removed_is_gone_and_one_that_comes_is_found_at_once(folder: Fold
 def test_last_modified_is_never_after_the_date(folder: Folder) -> None:
     folder.write("crl/a.crl", b"first", written=NOW + timedelta(hours=1))
     assert b"Last-Modified: Sun, 01 Mar 2026 12:00:00 GMT\r\n" in folder.ask(b"/crl/a.crl").fields
+
+
+# ---- Large files
+
+LARGE = crl_until(NOW + timedelta(days=1), bytes(INLINE_BYTES))
+NEWER = crl_until(NOW + timedelta(days=2), bytes(INLINE_BYTES))
+
+
+async def test_a_large_file_is_promised_and_known_from_then_on(folder: Folder) -> None:
+    folder.write("crl/a.crl", LARGE)
+    promised = [folder.answer(b"/crl/a.crl") for _ in range(3)]
+    assert all(isinstance(answer, asyncio.Future) for answer in promised)
+    promised[0].cancel()  # one client gives up: the others' answer comes
+    bodies = [(await answer).body for answer in promised[1:]]
+    assert bodies == [LARGE, LARGE]
+    assert bodies[0] is bodies[1] is folder.ask(b"/crl/a.crl").body
+    assert lines(folder.ask(b"/crl/a.crl"))["Cache-Control"].startswith("max-age=60, ")
+
+
+async def test_a_large_file_replaced_is_served_as_it_was_while_the_new_one_is_read(folder: Folder) -> None:
+    folder.write("crl/a.crl", LARGE)
+    await folder.answer(b"/crl/a.crl")
+    folder.write("crl/a.crl", NEWER)
+    folder.elapsed += CHECK_S
+    assert folder.ask(b"/crl/a.crl").body == LARGE
+    async with asyncio.timeout(10):
+        while folder.ask(b"/crl/a.crl").body != NEWER:  # noqa: ASYNC110 - what is waited for has no event
+            await asyncio.sleep(0.01)
+    assert hashlib.sha256(NEWER).hexdigest().encode() in folder.ask(b"/crl/a.crl").fields
+
+
+async def test_a_large_file_that_goes_away_is_gone(folder: Folder) -> None:
+    folder.write("crl/a.crl", LARGE)
+    await folder.answer(b"/crl/a.crl")
+    (folder.path / "crl" / "a.crl").unlink()
+    folder.elapsed += CHECK_S
+    assert folder.ask(b"/crl/a.crl").status == b"404 Not Found"

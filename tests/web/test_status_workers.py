@@ -16,7 +16,7 @@ import pytest
 from status_support import EXPIRED, GOOD, NEVER_ISSUED, REVOKED, Hierarchy
 
 from pkiserver.errors import UnavailableError
-from pkiserver.web.http1 import HTTPLimits
+from pkiserver.web.http_limits import HTTPLimits
 from pkiserver.web.status_counters import StatusCounters
 from pkiserver.web.status_worker import WorkerSettings
 from pkiserver.web.workers import StatusWorkers, StatusWorkersSettings, _pause_s

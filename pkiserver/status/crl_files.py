@@ -1,0 +1,86 @@
+"""The files that the HTTP side serves: CRLs, their compressed forms, certificates of authorities.
+
+Each is replaced atomically. A compressed form belongs to the CRL beside it by the sign that both were changed
+at the same nanosecond; it is made after the CRL is in place, for that is what matters.
+"""
+
+import hashlib
+import os
+import zlib
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Final
+
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from pkiserver.ca.authorities import Authority
+from pkiserver.home import PUBLIC_FILE_MODE, replaced_file
+from protocols.x509.certs_only import certs_only
+
+MIN_COMPRESSED: Final = 2048  # octets; below it nothing is won
+_LEVEL: Final = 1  # serials are random: more work makes it hardly smaller
+_BLOCK: Final = 1 << 20
+_GZIP: Final = 16 + zlib.MAX_WBITS  # RFC 1952, as zlib is told
+
+
+def write_certificates(folder: Path, authorities: Iterable[Authority]) -> None:
+    """Put each authority's certificate where AIA points: DER, certs-only CMS (RFC 5280 §4.2.2.1) and PEM.
+
+    All of them in PEM are in `chain.pem`, for people and their tools.
+    """
+    chain = b""
+    for authority in authorities:
+        pem = authority.certificate.public_bytes(Encoding.PEM)
+        chain += pem
+        _replace(folder / f"{authority.name}.cer", authority.der)
+        _replace(folder / f"{authority.name}.p7c", certs_only([authority.der]))
+        _replace(folder / f"{authority.name}.pem", pem)
+    _replace(folder / "chain.pem", chain)
+
+
+def write_crl(path: Path, pieces: Sequence[bytes]) -> None:
+    """Put a CRL where it is served."""
+    with replaced_file(path, PUBLIC_FILE_MODE) as file:
+        file.writelines(pieces)
+
+
+def compress_crl(path: Path) -> None:
+    """Put the compressed form beside a CRL, where it is worth it."""
+    compressed = _compressed_form(path)
+    with path.open("rb") as crl:
+        found = os.fstat(crl.fileno())
+        if found.st_size < MIN_COMPRESSED:
+            compressed.unlink(missing_ok=True)
+            return
+        with replaced_file(compressed, PUBLIC_FILE_MODE) as file:
+            compressor = zlib.compressobj(_LEVEL, wbits=_GZIP)
+            while block := crl.read(_BLOCK):
+                file.write(compressor.compress(block))
+            file.write(compressor.flush())
+            file.flush()
+            os.utime(file.fileno(), ns=(found.st_atime_ns, found.st_mtime_ns))
+
+
+def remove_crl(path: Path) -> None:
+    """Serve a CRL no more, where it was served."""
+    path.unlink(missing_ok=True)
+    _compressed_form(path).unlink(missing_ok=True)
+
+
+def holds(path: Path, sha256: bytes) -> bool:
+    """Return whether a file is there and has this SHA-256."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").digest() == sha256
+    except FileNotFoundError:
+        return False
+
+
+def _compressed_form(path: Path) -> Path:
+    return path.with_name(f"{path.name}.gz")
+
+
+def _replace(path: Path, content: bytes) -> None:
+    if not path.exists() or path.read_bytes() != content:
+        with replaced_file(path, PUBLIC_FILE_MODE) as file:
+            file.write(content)
