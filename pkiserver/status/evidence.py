@@ -22,6 +22,7 @@ from pkiserver.ca.authorities import Authorities
 from pkiserver.errors import ConflictError, NotFoundError
 from pkiserver.progress import GiveFile, Progress
 from pkiserver.signer.algorithms import signature_algorithm_for
+from pkiserver.status.evidence_crls import crl_content, crls_in_force
 from pkiserver.status.evidence_text import readme
 from pkiserver.status.history import StatusAt, status_at
 from pkiserver.status.register import REASON_NAMES, utc_text
@@ -40,6 +41,7 @@ from store.response_entries import ResponseEntry, response_key
 from store.responses import ResponseTableReader
 
 LINKS_A_PAGE: Final = 2_000
+MAX_PIECE_OCTETS: Final = 1 << 20  # of a file that is given: a line of the control socket is bounded
 NO_RESPONSE: Final = (
     "no OCSP response of that time is kept: those from around changes of status are, and the one served now;"
     " the CRL is the evidence"
@@ -135,10 +137,20 @@ class Evidence:
         await files.give("events.json", _json(events))
         await self._give_certificates(files, history.certificate)
         await self._give_proof(files, history.events, head, progress)
+        crls = await crls_in_force(self._storage, history.certificate, history.moment)
+        for crl in crls:
+            progress(f"CRL {crl.record.number}")
+            await files.begin(crl.file, b"")
+            async for piece in crl_content(self._storage, crl):
+                await files.more(piece)
+            files.end()
         response = await self._response(*named, history.moment)
         if response is not None:
             await files.give("ocsp-response.der", response)
-        answer = self.answer(history) | {"ocsp": _ocsp_text(response) or NO_RESPONSE}
+        answer = self.answer(history) | {
+            "ocsp": _ocsp_text(response) or NO_RESPONSE,
+            "crls": [crl.to_json() for crl in crls],
+        }
         await files.give("status.json", _json(answer))
         await files.give("README.txt", readme(answer, files.names).encode())
         await files.give("SHA256SUMS", files.sums())
@@ -263,7 +275,8 @@ class _Files:
     async def more(self, piece: bytes) -> None:
         name, digest = self._open
         digest.update(piece)
-        await self._give_file(name, piece)
+        for start in range(0, len(piece) or 1, MAX_PIECE_OCTETS):
+            await self._give_file(name, piece[start : start + MAX_PIECE_OCTETS])
 
     def end(self) -> None:
         name, digest = self._open
