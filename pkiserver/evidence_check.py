@@ -5,6 +5,7 @@ Signatures of CRLs and OCSP responses are left to other tools, as the folder's R
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,6 +21,7 @@ from store.records import StatusEventRecord
 
 MAX_EVENTS: Final = 100_000
 MAX_FILE_OCTETS: Final = 64 << 20  # of what is read at once; links are read line by line
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]{0,60}", re.ASCII)
 _PIECE: Final = 1 << 20
 _REASONS: Final = {name: reason.value for reason, name in REASON_NAMES.items()}
 _AUDIT_REASONS: Final = {name: reason.name for reason, name in REASON_NAMES.items()}
@@ -71,8 +73,8 @@ def _check_sums(folder: Path) -> int:
     lines = _read(folder / "SHA256SUMS").splitlines()
     for line in lines:
         digest, _, name = line.partition("  ")
-        if "/" in name or name.startswith("."):
-            raise ConflictError("SHA256SUMS names a file outside of its folder")
+        if _NAME.fullmatch(name) is None:
+            raise ConflictError("SHA256SUMS names what is no file of evidence")
         if _digest(folder / name) != digest:
             raise ConflictError(f"{name} was altered")
     return len(lines)
