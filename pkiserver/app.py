@@ -56,6 +56,7 @@ class Server:
         self.metrics = Metrics()
         settings = core.settings
         self.table = ResponseTableWriter(core.home.responses)
+        core.served_responses.attach(self.table.get)
         self.presigner = core.presigning.make(self.table)
         self.workers = StatusWorkers(
             StatusWorkersSettings(

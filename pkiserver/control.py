@@ -1,11 +1,12 @@
 """The control socket: how the command line talks to a running server, and who may.
 
 A Unix socket in the home; the peer's user is asked of the kernel. One request a connection, as a line
-of JSON: `{"command", "arguments"}`; answers are lines `{"progress": [text, done, total]}` and at last
-`{"result"}` or `{"error"}`.
+of JSON: `{"command", "arguments"}`; answers are lines `{"progress": [text, done, total]}`, pieces of files
+`{"file": [name, Base64]}`, and at last `{"result"}` or `{"error"}`.
 """
 
 import asyncio
+import base64
 import json
 import os
 import pwd
@@ -21,7 +22,7 @@ import structlog
 
 from pkiserver.errors import NotAuthorizedError, PKIServerError, RefusedError, UnavailableError
 from pkiserver.home import PRIVATE_FILE_MODE, Home
-from pkiserver.progress import Progress
+from pkiserver.progress import GiveFile, Progress, no_files
 from protocols.errors import ErrorKind, ProtocolError
 
 MAX_LINE_BYTES: Final = 1 << 20  # of a request; the longest argument is a certificate
@@ -32,7 +33,7 @@ _CREDENTIALS: Final = struct.Struct("3i")  # pid, uid, gid (unix(7), SO_PEERCRED
 _ENDED: Final = "the server ended before it answered; look at its log"
 _log = structlog.get_logger("pkiserver.control")
 
-Run = Callable[[str, dict[str, Any], str, Progress], Awaitable[Any]]
+Run = Callable[[str, dict[str, Any], str, Progress, GiveFile], Awaitable[Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,7 @@ def _socket_path(home: Home) -> _SocketPath:
 
 
 class ControlServer:
-    """Answers the command line; `run(command, arguments, actor, progress)` does the work."""
+    """Answers the command line; `run(command, arguments, actor, progress, give_file)` does the work."""
 
     def __init__(self, home: Home, run: Run) -> None:
         self._path = _socket_path(home)
@@ -92,8 +93,12 @@ class ControlServer:
         def tell(text: str, done: int = 0, total: int = 0) -> None:
             send({"progress": [text, done, total]})
 
+        async def give_file(name: str, piece: bytes) -> None:
+            send({"file": [name, base64.b64encode(piece).decode("ascii")]})
+            await writer.drain()
+
         try:
-            send(await self._answer(reader, writer, tell))
+            send(await self._answer(reader, writer, tell, give_file))
             await writer.drain()
         except ConnectionError:
             _log.info("control-client-gone")
@@ -101,13 +106,17 @@ class ControlServer:
             writer.close()
 
     async def _answer(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, progress: Progress
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        progress: Progress,
+        give_file: GiveFile,
     ) -> dict[str, Any]:
         try:
             actor = _peer(writer.get_extra_info("socket"))
             self._admit()
             command, arguments = await _request(reader)
-            return {"result": await self._run(command, arguments, actor, progress)}
+            return {"result": await self._run(command, arguments, actor, progress, give_file)}
         except (PKIServerError, ProtocolError) as error:
             return {"error": {"kind": error.kind.value, "message": str(error)}}
         except ConnectionError:
@@ -175,10 +184,17 @@ async def _connected(home: Home) -> AsyncIterator[tuple[asyncio.StreamReader, as
         writer.close()
 
 
-async def call(home: Home, command: str, arguments: dict[str, Any], progress: Progress) -> Any | None:
+async def call(
+    home: Home,
+    command: str,
+    arguments: dict[str, Any],
+    progress: Progress,
+    give_file: GiveFile = no_files,
+) -> Any | None:
     """Have the running server carry out a command; return its result in a 1-tuple, None without a server.
 
-    Raises `CommandFailedError` with the server's message.
+    `give_file` gets the pieces of the files that it makes. Raises `CommandFailedError` with the server's
+    message.
     """
     async with _connected(home) as connection:
         if connection is None:
@@ -191,6 +207,9 @@ async def call(home: Home, command: str, arguments: dict[str, Any], progress: Pr
                 message = json.loads(line)
                 if "progress" in message:
                     progress(*message["progress"])
+                elif "file" in message:
+                    name, piece = message["file"]
+                    await give_file(name, base64.b64decode(piece))
                 elif "error" in message:
                     raise CommandFailedError(message["error"]["message"])
                 else:

@@ -33,6 +33,7 @@ from pkiserver.signer.client import Signer
 from pkiserver.signer.settings import SignerSettings
 from pkiserver.status.crl_publisher import CRLPublisher
 from pkiserver.status.crl_scopes import CRLPolicy
+from pkiserver.status.evidence import Evidence, ServedResponses
 from pkiserver.status.presigner import Presigner
 from pkiserver.status.presigning import Presigning
 from pkiserver.storage import Storage
@@ -60,6 +61,7 @@ class Core:
     crl_publisher: CRLPublisher
     presigning: Presigning
     commands: Commands
+    served_responses: ServedResponses
     listeners: list[OnEvent]  # awaited after each commit of a status event
     authority_listeners: list[Callable[[], None]]  # called when authorities or responders changed
 
@@ -205,6 +207,7 @@ async def _compose(
         )
 
     presigning = Presigning(make_presigner, lambda: ResponseTableWriter(home.responses), clock)
+    served_responses = ServedResponses(home.responses)
     commands = Commands(
         CommandServices(
             storage=storage,
@@ -218,6 +221,7 @@ async def _compose(
             outside_root=OutsideRoot(services, hierarchy),
             server_certificates=server_certificates,
             clock_guard=clock_guard,
+            evidence=Evidence(storage, authorities, served_responses),
             on_authorities_changed=on_authorities_changed,
         )
     )
@@ -246,6 +250,7 @@ async def _compose(
         crl_publisher=crl_publisher,
         presigning=presigning,
         commands=commands,
+        served_responses=served_responses,
         listeners=listeners,
         authority_listeners=authority_listeners,
     )

@@ -32,8 +32,8 @@ def personal_hash(salt: bytes, personal: str) -> bytes:
     return hashlib.sha256(salt + personal.encode()).digest()
 
 
-def record_hash(previous: bytes, record: AuditRecord) -> bytes:
-    """Return the hash of a record bound to the hash of the one before (its own `hash` is not read)."""
+def record_text(record: AuditRecord) -> bytes:
+    """Return the octets of a record that its hash is over."""
     text = json.dumps(
         [
             record.sequence,
@@ -47,7 +47,22 @@ def record_hash(previous: bytes, record: AuditRecord) -> bytes:
         ensure_ascii=True,
         separators=(",", ":"),
     )
-    return hashlib.sha256(previous + text.encode("ascii")).digest()
+    return text.encode("ascii")
+
+
+def text_digest(record: AuditRecord) -> bytes:
+    """Return the SHA-256 of a record's text: all that a proof about other records shows of this one."""
+    return hashlib.sha256(record_text(record)).digest()
+
+
+def link(previous: bytes, digest: bytes) -> bytes:
+    """Return the hash of the record whose text has this digest, bound to the hash of the one before."""
+    return hashlib.sha256(previous + digest).digest()
+
+
+def record_hash(previous: bytes, record: AuditRecord) -> bytes:
+    """Return the hash of a record bound to the hash of the one before (its own `hash` is not read)."""
+    return link(previous, text_digest(record))
 
 
 def append(tx: Transaction, entry: AuditEntry) -> AuditRecord:
@@ -60,7 +75,7 @@ def append(tx: Transaction, entry: AuditEntry) -> AuditRecord:
     unbound = AuditRecord(
         sequence, at, entry.actor, entry.action, entry.outcome, entry.detail, salt, entry.personal, bound, b""
     )
-    link = record_hash(last.hash if last else GENESIS, unbound)
+    bound_to = record_hash(last.hash if last else GENESIS, unbound)
     tx.execute(
         f"INSERT INTO audit ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
@@ -73,7 +88,7 @@ def append(tx: Transaction, entry: AuditEntry) -> AuditRecord:
             salt,
             entry.personal,
             bound,
-            link,
+            bound_to,
         ),
     )
     return AuditRecord(
@@ -86,13 +101,19 @@ def append(tx: Transaction, entry: AuditEntry) -> AuditRecord:
         salt,
         entry.personal,
         bound,
-        link,
+        bound_to,
     )
 
 
 def head(tx: Transaction) -> AuditRecord | None:
     """Return the last record, or None when there is none."""
     row = tx.one(f"SELECT {_COLUMNS} FROM audit ORDER BY sequence DESC LIMIT 1")
+    return _record(row) if row else None
+
+
+def get(tx: Transaction, sequence: int) -> AuditRecord | None:
+    """Return one record, or None."""
+    row = tx.one(f"SELECT {_COLUMNS} FROM audit WHERE sequence = ?", (sequence,))
     return _record(row) if row else None
 
 

@@ -13,7 +13,7 @@ import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
@@ -47,7 +47,7 @@ from protocols.x509.certificate import TBSCertificate, assemble_certificate, ser
 from protocols.x509.names import subject_text
 from store import audit as audit_chain
 from store import authorities as authority_rows
-from store import certificates, credentials, crl_entries, issuances, status_events
+from store import certificates, credentials, crl_entries, issuances, status_events, status_history
 from store.database import Transaction
 from store.records import AuthorityRecord, CertificateRecord, IssuanceRecord
 
@@ -352,7 +352,16 @@ class Issuance:
                 effective_at=now,
                 actor=intent.requested_by,
             )
-            _audit(tx, now, intent, "certificate.issue", sha256=hashlib.sha256(der).hexdigest())
+            audited = _audit(
+                tx,
+                now,
+                intent,
+                "certificate.issue",
+                sequence=sequence,
+                effective_at=now.isoformat(),
+                sha256=hashlib.sha256(der).hexdigest(),
+            )
+            status_history.set_audit_record(tx, sequence, audited)
             return sequence
 
         await self._on_event(await self._storage.write(transaction))
@@ -423,8 +432,9 @@ def _audit(
     action: str,
     *,
     personal: dict[str, str] | None = None,
-    **detail: str,
-) -> None:
+    **detail: Any,
+) -> int:
+    """Append the audit record of a step and return its sequence number."""
     entry = audit.entry(
         now,
         intent.requested_by,
@@ -436,4 +446,4 @@ def _audit(
         tbs_sha256=intent.tbs_sha256.hex(),
         **detail,
     )
-    audit_chain.append(tx, entry)
+    return audit_chain.append(tx, entry).sequence

@@ -44,6 +44,38 @@ def audit_verify(context: Context, head: Path | None, as_json: bool) -> None:
     show(context.command("audit.verify", head=text), as_json)
 
 
+@audit_group.command("check-evidence")
+@click.argument("folder", metavar="DIR", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option(
+    "--head",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="The head that the evidence was made with: nobody can have written the records after it was kept.",
+)
+@JSON_OPTION
+def audit_check_evidence(folder: Path, head: Path | None, as_json: bool) -> None:
+    """Check the evidence that `status at --evidence` wrote: its files, audit proof, events and answer.
+
+    Needs no home. Signatures of CRL and OCSP response are for openssl, as the README.txt there shows.
+    """
+    from pkiserver.audit import Head
+    from pkiserver.evidence_check import check_evidence
+
+    kept = Head.parse(head.read_text(errors="replace")) if head is not None else None
+    checked = check_evidence(folder, kept)
+    show(
+        {
+            "serial": checked.serial,
+            "time": checked.time,
+            "status": checked.status,
+            "events": checked.events,
+            "files": checked.files,
+            "audit_record": checked.head.sequence,
+            "audit_hash": checked.head.hash,
+        },
+        as_json,
+    )
+
+
 @audit_group.command("head")
 @click.option("--json", is_flag=True, expose_value=False, help="As always: this command prints JSON.")
 @click.pass_obj

@@ -14,6 +14,7 @@ from pkiserver.errors import ConflictError, NotFoundError, PKIServerError
 from pkiserver.home import Home, HomeLock
 from pkiserver.logs import configure_logs
 from pkiserver.printing import error_text, progress
+from pkiserver.progress import GiveFile, no_files
 from protocols.errors import ProtocolError
 from store.errors import StorageError
 
@@ -78,14 +79,17 @@ class Context:
             raise ConflictError("this home was begun and not finished: run `pkiserver init`")
         return home
 
-    def command(self, command: str, /, **arguments: Any) -> Any:
-        """Have a command carried out by the running server, or here under the home's lock."""
-        return asyncio.run(_carry_out(self.issuing_home(), command, arguments))
+    def command(self, command: str, give_file: GiveFile = no_files, /, **arguments: Any) -> Any:
+        """Have a command carried out by the running server, or here under the home's lock.
+
+        `give_file` gets the files that it makes.
+        """
+        return asyncio.run(_carry_out(self.issuing_home(), command, arguments, give_file))
 
 
-async def _carry_out(home: Home, command: str, arguments: dict[str, Any]) -> Any:
+async def _carry_out(home: Home, command: str, arguments: dict[str, Any], give_file: GiveFile) -> Any:
     with progress() as tell:
-        answer = await call(home, command, arguments, tell)
+        answer = await call(home, command, arguments, tell, give_file)
         if answer is not None:
             return answer[0]
         from pkiserver.core import open_core
@@ -93,4 +97,4 @@ async def _carry_out(home: Home, command: str, arguments: dict[str, Any]) -> Any
         configure_logs(form="console", level="error")
         with HomeLock(home):
             async with open_core(home, Clock()) as core:
-                return await core.commands.run(command, arguments, local_actor(os.getuid()), tell)
+                return await core.commands.run(command, arguments, local_actor(os.getuid()), tell, give_file)

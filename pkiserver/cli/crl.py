@@ -1,10 +1,14 @@
 """`pkiserver crl`: certificate revocation lists."""
 
+from pathlib import Path
+
 import click
 
 from pkiserver.cli.context import CommandGroup, Context
 from pkiserver.cli.options import JSON_OPTION
-from pkiserver.printing import show_rows
+from pkiserver.clock import Clock
+from pkiserver.printing import progress, show, show_rows
+from pkiserver.status.public_export import export_public
 
 
 @click.group("crl", cls=CommandGroup)
@@ -35,3 +39,37 @@ def crl_publish(context: Context, ca: str | None, last: bool, as_json: bool) -> 
     """Publish new CRLs now; the server also does it by itself on change and on schedule."""
     rows = context.command("crl.publish", ca=ca, last=last)
     show_rows(rows, ("ca", "shard", "kind", "number", "this_update", "next_update"), as_json)
+
+
+@crl_group.command("export")
+@click.option(
+    "--dir",
+    "target",
+    required=True,
+    type=click.Path(file_okay=False, path_type=Path),
+    help="The folder of a web server or CDN; made where it is missing.",
+)
+@click.option("--force", is_flag=True, help="Write every file again, older CRLs over later ones too.")
+@JSON_OPTION
+@click.pass_obj
+def crl_export(context: Context, target: Path, force: bool, as_json: bool) -> None:
+    """Write the files that are served (crl, ca, register) to DIR: only what changed, each at once.
+
+    Works beside a running server and without one. Files that are only in DIR are left alone.
+
+    \b
+    Example:  pkiserver crl export --dir /srv/www/pki
+    """
+    home = context.ready_home()
+    with progress() as tell:
+        exported = export_public(home, target, Clock().now(), tell, force=force)
+    show(
+        {
+            "written": len(exported.written),
+            "unchanged": exported.unchanged,
+            "octets": exported.octets,
+            "stale": ", ".join(exported.stale) or None,
+            "files": [{"file": name} for name in exported.written],
+        },
+        as_json,
+    )

@@ -10,10 +10,10 @@ from typing import Any, Final
 from pydantic import ConfigDict, ValidationError, validate_call
 
 from pkiserver import audit as audit_entries
-from pkiserver.commands import audit, authority, certificate, clock, credential, crl, ocsp
+from pkiserver.commands import audit, authority, certificate, clock, credential, crl, ocsp, status
 from pkiserver.commands.services import Caller, CommandEntry, CommandServices
 from pkiserver.errors import NotFoundError, PKIServerError, RefusedError
-from pkiserver.progress import Progress
+from pkiserver.progress import GiveFile, Progress, no_files
 from protocols.errors import ErrorKind, ProtocolError
 from store import audit as audit_chain
 
@@ -23,6 +23,7 @@ COMMANDS: Final[Mapping[str, CommandEntry]] = {
     **authority.COMMANDS,
     **crl.COMMANDS,
     **ocsp.COMMANDS,
+    **status.COMMANDS,
     **audit.COMMANDS,
     **clock.COMMANDS,
 }
@@ -35,13 +36,20 @@ class Commands:
     def __init__(self, services: CommandServices) -> None:
         self._services = services
 
-    async def run(self, command: str, arguments: dict[str, Any], actor: str, progress: Progress) -> Any:
+    async def run(
+        self,
+        command: str,
+        arguments: dict[str, Any],
+        actor: str,
+        progress: Progress,
+        give_file: GiveFile = no_files,
+    ) -> Any:
         """Carry out a command; `NotFoundError`, `RefusedError` for wrong arguments, or the command's own."""
         entry = COMMANDS.get(command)
         if entry is None:
             raise NotFoundError(f"no command {command}: client and server are of different versions")
         try:
-            return await self._checked(entry, command, Caller(actor, progress), arguments)
+            return await self._checked(entry, command, Caller(actor, progress, give_file), arguments)
         except (PKIServerError, ProtocolError) as error:
             if not entry.reading and error.kind is not ErrorKind.UNAVAILABLE:
                 await self._record_refusal(command, actor, error)

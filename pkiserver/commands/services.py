@@ -11,11 +11,12 @@ from pkiserver.ca.outside_root import OutsideRoot
 from pkiserver.ca.server_certificates import ServerCertificates
 from pkiserver.clock import Clock
 from pkiserver.errors import ConflictError, NotFoundError, RefusedError
-from pkiserver.progress import Progress
+from pkiserver.progress import GiveFile, Progress
 from pkiserver.ra.credentials import Credentials
 from pkiserver.ra.status_changes import StatusChanges
 from pkiserver.readiness import ClockGuard
 from pkiserver.status.crl_publisher import CRLPublisher
+from pkiserver.status.evidence import Evidence
 from pkiserver.status.presigning import Presigning
 from pkiserver.storage import Storage
 from protocols.x509.certificate import serial_text
@@ -40,17 +41,19 @@ class CommandServices:
     outside_root: OutsideRoot
     server_certificates: ServerCertificates
     clock_guard: ClockGuard
+    evidence: Evidence
     on_authorities_changed: Callable[[], None]
 
 
 class Caller:
-    """Who gave a command, and how to tell them how far it is."""
+    """Who gave a command, how to tell them how far it is, and how to give them files."""
 
-    __slots__ = ("actor", "progress")
+    __slots__ = ("actor", "give_file", "progress")
 
-    def __init__(self, actor: str, progress: Progress) -> None:
+    def __init__(self, actor: str, progress: Progress, give_file: GiveFile) -> None:
         self.actor = actor
         self.progress = progress
+        self.give_file = give_file
 
 
 @dataclass(frozen=True, slots=True)

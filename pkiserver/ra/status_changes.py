@@ -12,7 +12,7 @@ from pkiserver.storage import Storage
 from protocols.crl import revoked_entry
 from protocols.x509.certificate import serial_text
 from store import audit as audit_chain
-from store import certificates, crl_entries, status_events
+from store import certificates, crl_entries, status_events, status_history
 from store.database import Transaction
 from store.records import CertificateRecord, CRLEntryRecord
 
@@ -65,12 +65,13 @@ def _apply(
         authority=authority,
         serial=serial_text(serial),
         sequence=sequence,
+        effective_at=now.isoformat(),
         to=change.to_state.value,
         by=command.owner.value,
         reason=change.reason.name if change.reason is not None else None,
-        **({"invalid_since": change.invalid_since.isoformat()} if change.invalid_since else {}),
+        invalid_since=change.invalid_since.isoformat() if change.invalid_since is not None else None,
     )
-    audit_chain.append(tx, done)
+    status_history.set_audit_record(tx, sequence, audit_chain.append(tx, done).sequence)
     return Changed(sequence, certificate, change)
 
 

@@ -115,6 +115,7 @@ def _check(
         signature_algorithm=signature_algorithm_for(authority.certificate.public_key()).der,
         number=plan.number,
         this_update=plan.this_update,
+        next_update=plan.next_update,
         previous=published(previous),
         base=published(plan.base),
         together=published(together),

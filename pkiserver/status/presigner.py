@@ -19,6 +19,7 @@ from pkiserver.clock import Clock
 from pkiserver.errors import PKIServerError, UnavailableError
 from pkiserver.progress import Progress
 from pkiserver.signer.client import Signer
+from pkiserver.status.ocsp_archive import OCSPArchive
 from pkiserver.status.refresh_cycle import EVERY_SERIAL, IN_TABLE_ORDER, SLOT_STARTS
 from pkiserver.status.refresh_progress import RefreshProgress
 from pkiserver.status.retention import told_from_s
@@ -69,6 +70,7 @@ class Presigner:
         self._batches = SigningBatches(
             signer=signer, authorities=authorities, table=table, policies=policies, hashes=hashes
         )
+        self._archive = OCSPArchive(storage, table.get)
         self._wake = asyncio.Event()
         self._prepared = False
         self._replaced = False  # a former generation of the table may still be there
@@ -216,7 +218,7 @@ class Presigner:
             for authority in list(self._authorities):
                 await self._sign_all(authority.id, IN_TABLE_ORDER, self._add)
             while events := await self._events_after(since):
-                await self._sign(await self._statuses_of(events), self._add)
+                await self._sign(await self._statuses_of(events), self._add, events)
                 since = events[-1].sequence
             if not self.astray:  # the new table would lack responses that the present one still has
                 self._require_voices()
@@ -235,7 +237,8 @@ class Presigner:
         while events := await self._events_after(self.position):
             # A table that is astray must not look like one that is not.
             position = None if self.astray else events[-1].sequence
-            await self._sign(await self._statuses_of(events), partial(self._replace, position=position))
+            replace = partial(self._replace, position=position)
+            await self._sign(await self._statuses_of(events), replace, events)
             await self._show(events[-1].sequence)
 
     async def _show(self, position: int) -> None:
@@ -290,14 +293,17 @@ class Presigner:
 
         return await self._storage.read(read)
 
-    async def _sign(self, statuses: Sequence[StatusRecord], store: Store) -> None:
-        """Sign a batch and store it; what is told no more is gone."""
+    async def _sign(
+        self, statuses: Sequence[StatusRecord], store: Store, events: Sequence[StatusEventRecord] = ()
+    ) -> None:
+        """Sign a batch and store it; what is told no more is gone. What `events` change is archived first."""
         now = self._clock.now()  # once: what speaks now must not have expired a moment later
         from_s = self._told_from_s(now)
         gone = [one for one in statuses if one.not_after_s < from_s[one.authority]]
         if gone:
             statuses = [one for one in statuses if one.not_after_s >= from_s[one.authority]]
         entries = await self._batches.entries(statuses, now)
+        await self._archive.keep(events, entries)
         keys = [response_key(one.authority, integer_content(one.serial)) for one in gone]
         await self._at_rest(partial(store, entries, keys))
         self.round.count(len(entries))

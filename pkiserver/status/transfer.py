@@ -37,7 +37,7 @@ from store.responses import ResponseTableReader
 MAX_FILE_OCTETS: Final = 256 << 20  # pkiserver.web.static serves no larger one
 CLOCK_TOLERANCE: Final = timedelta(hours=1)  # how far the exporting machine's clock may be ahead
 FOLLOW_S: Final = 10.0  # for workers to leave a former generation; an idle one looks once a second
-_NAME: Final = re.compile(
+SERVED_NAME: Final = re.compile(  # within the public folder
     r"(?:crl|ca|register)/[A-Za-z0-9][A-Za-z0-9._-]{0,99}\.(?:crl|cer|p7c|pem|csv|gz|html)", re.ASCII
 )
 _STAGING: Final = ".import"  # in the public folder; nothing in it is served
@@ -96,7 +96,7 @@ def _public_files(public: Path, stack: ExitStack) -> list[tuple[str, BinaryIO, i
     found: list[tuple[str, BinaryIO, int]] = []
     paths = (path for folder in PUBLIC_FOLDERS for path in (public / folder).glob("*"))
     for name in sorted(path.relative_to(public).as_posix() for path in paths):
-        if not _NAME.fullmatch(name):
+        if not SERVED_NAME.fullmatch(name):
             continue
         file: BinaryIO = os.fdopen(_open_plain(public / name), "rb")
         stack.callback(file.close)
@@ -209,7 +209,7 @@ class _StagedFiles:
         """Take a piece of a file; `DamagedExportError` for a name or size that is not served."""
         name = key.decode("ascii", "replace")
         if not self._names or name != self._names[-1]:
-            if not _NAME.fullmatch(name):
+            if not SERVED_NAME.fullmatch(name):
                 raise DamagedExportError("the export holds a file that is not served")
             self._close_file()
             self._file = os.fdopen(_create_public(self._folder / name), "wb")

@@ -166,7 +166,7 @@ CREATE TABLE audit (
     personal_salt BLOB,                 -- with personal: erasable
     personal      TEXT,                 -- JSON
     personal_hash BLOB,                 -- SHA-256 of salt and personal; stays
-    hash          BLOB NOT NULL         -- SHA-256 over the previous hash and this record
+    hash          BLOB NOT NULL         -- SHA-256 of the previous hash and the SHA-256 of this record
 );
 
 CREATE TABLE facts (                    -- single values about this installation

@@ -29,7 +29,7 @@ from protocols.errors import MalformedError
 Run = Callable[[str, dict[str, Any], str, Any], Any]
 
 
-async def echo(command: str, arguments: dict[str, Any], actor: str, progress: Any) -> Any:
+async def echo(command: str, arguments: dict[str, Any], actor: str, *_: Any) -> Any:
     return {"command": command, "arguments": arguments, "actor": actor}
 
 
@@ -240,7 +240,7 @@ class TestAnswers:
             assert await call(bare, "certificate.list", {}, silent) == (rows,)
 
     async def test_progress(self, bare: Home) -> None:
-        async def run(_command: str, _arguments: Any, _actor: str, progress: Any) -> str:
+        async def run(_command: str, _arguments: Any, _actor: str, progress: Any, _give_file: Any) -> str:
             progress("first")
             progress("second", 1, 2)
             return "done"
@@ -307,7 +307,7 @@ class TestClients:
     async def test_one_that_leaves_does_not_stop_its_command(self, bare: Home) -> None:
         begun, go_on, ended = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
-        async def run(command: str, _arguments: Any, _actor: str, progress: Any) -> str:
+        async def run(command: str, _arguments: Any, _actor: str, progress: Any, _give_file: Any) -> str:
             begun.set()
             await go_on.wait()
             for _ in range(20):
