@@ -146,13 +146,14 @@ def changes(
         f" AND since > ? AND {_IN_FORCE} LIMIT ?",
         (authority, *shard, base, position, position, limit),
     )
+    # Also what began after the base: a delta in between may have told of it (RFC 5280 §5.2.4).
     ended = tx.all(
-        f"SELECT serial, revoked_at, NULL FROM crl_entries AS ended WHERE authority = ?{of_scope}"
-        " AND until > ? AND until <= ? AND since <= ? AND not_after >= ?"
+        f"SELECT serial, max(revoked_at), NULL FROM crl_entries AS ended WHERE authority = ?{of_scope}"
+        " AND until > ? AND until <= ? AND not_after >= ?"
         " AND NOT EXISTS (SELECT 1 FROM crl_entries WHERE authority = ended.authority"
-        f" AND serial = ended.serial AND {_IN_FORCE}) LIMIT ?",
+        f" AND serial = ended.serial AND {_IN_FORCE}) GROUP BY serial LIMIT ?",
         (
-            *(authority, *shard, base, position, base, _floor(base_not_expired_at)),
+            *(authority, *shard, base, position, _floor(base_not_expired_at)),
             *(position, position, limit),
         ),
     )

@@ -25,9 +25,7 @@ class OCSPArchive:
         self._served = served
         self._failing = False
 
-    async def keep(
-        self, events: Iterable[StatusEventRecord], entries: Sequence[tuple[bytes, bytes]]
-    ) -> None:
+    async def keep(self, events: Iterable[StatusEventRecord], entries: Sequence[tuple[bytes, bytes]]) -> None:
         """Keep what the changes among `events` replace and bring, before `entries` (packed) are served.
 
         An issuance changes nothing. What cannot be stored now is logged and lost: a full disk must not keep

@@ -16,7 +16,7 @@ from store import authorities, certificates, crl_entries, crls
 from store.crl_entries import EntryChange
 from store.database import Database, Transaction
 from store.errors import StorageError
-from store.records import CertificateRecord, CRLEntryRecord, CRLRecord, CRLShardRecord, StatusRecord
+from store.records import CertificateRecord, CRLEntryRecord, CRLRecord, CRLShardRecord, StatusRecord, to_unix
 
 Result = TypeVar("Result")
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -141,6 +141,7 @@ async def test_changes_between_two_events(store: Store) -> None:
         EntryChange(2, NOW, None),
         EntryChange(3, NOW, b"revoked"),
         EntryChange(4, NOW, b"entry of 4"),
+        EntryChange(5, NOW, None),  # the base had it not, but a delta after it (RFC 5280 §5.2.4)
     ]
     assert await store.read(crl_entries.changes, 1, 0, 5, NOW, 9, 100) == expected
     assert await store.read(crl_entries.changes, 1, 1, 5, NOW, 9, 100) == expected
@@ -160,12 +161,13 @@ HISTORIES = st.lists(
 
 @settings(deadline=None, max_examples=50)
 @given(HISTORIES, st.integers(0, 12), st.integers(0, 12))
-def test_a_full_crl_and_its_changes_make_the_later_one(
+def test_a_full_crl_or_a_delta_after_it_and_the_changes_make_the_later_one(
     history: list[tuple[int, bytes | None]], one: int, other: int
 ) -> None:
+    """Also who applied a delta in between comes to the state that this one tells of (RFC 5280 §5.2.4)."""
     base, position = sorted((one, other))
 
-    def states(tx: Transaction) -> tuple[dict[int, bytes], dict[int, bytes], list[EntryChange]]:
+    def states(tx: Transaction) -> tuple[list[dict[int, bytes]], list[EntryChange]]:
         for event, (serial, entry) in enumerate(history, start=1):
             if entry is None:
                 crl_entries.end(tx, 1, serial, event)
@@ -174,20 +176,23 @@ def test_a_full_crl_and_its_changes_make_the_later_one(
                 crl_entries.begin(tx, record)
         state = [
             {serial: found.entry for serial in range(1, 5) if (found := crl_entries.at(tx, 1, serial, at))}
-            for at in (base, position)
+            for at in range(base, position + 1)
         ]
-        return state[0], state[1], crl_entries.changes(tx, 1, 0, base, None, position, 100)
+        return state, crl_entries.changes(tx, 1, 0, base, None, position, 100)
 
     with tempfile.TemporaryDirectory() as folder:
         database = Database(Path(folder) / "test.db")
-        before, after, changed = asyncio.run(database.write(states))
+        known, changed = asyncio.run(database.write(states))
         database.close()
-    for change in changed:
-        if change.entry is None:
-            del before[change.serial]
-        else:
-            before[change.serial] = change.entry
-    assert before == after
+    assert len({change.serial for change in changed}) == len(changed)
+    for state in known:
+        updated = dict(state)
+        for change in changed:
+            if change.entry is None:
+                updated.pop(change.serial, None)
+            else:
+                updated[change.serial] = change.entry
+        assert updated == known[-1]
 
 
 async def test_published_crls(store: Store) -> None:
@@ -236,11 +241,13 @@ async def test_ocsp_is_told_of_the_current_entry(store: Store) -> None:
         1, 5, "device", "CN=a", bytes(32), NOW, NOW + DAY, "active", b"certificate", 2
     )
     await store.write(certificates.add, certificate)
-    assert await store.read(certificates.status, 1, 5) == StatusRecord(1, 5, None, None)
+    not_after_s = to_unix(certificate.not_after)
+    good = StatusRecord(1, 5, None, None, not_after_s)
+    assert await store.read(certificates.status, 1, 5) == good
     await store.write(crl_entries.begin, HOLD)
     await store.write(crl_entries.begin, replace(HOLD, since=11, reason=1, entry=b"revoked"))
-    told = StatusRecord(1, 5, NOW, 1)
+    told = StatusRecord(1, 5, NOW, 1, not_after_s)
     assert await store.read(certificates.status, 1, 5) == told
     assert await store.read(certificates.statuses_in_range, 1, 0, MAX_SERIAL, 10) == [told]
     await store.write(crl_entries.end, 1, 5, 12)
-    assert await store.read(certificates.status, 1, 5) == StatusRecord(1, 5, None, None)
+    assert await store.read(certificates.status, 1, 5) == good
