@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from pkiserver import audit
 from pkiserver.ca.issuance import OnEvent
@@ -69,7 +70,7 @@ def _apply(
         to=change.to_state.value,
         by=command.owner.value,
         reason=change.reason.name if change.reason is not None else None,
-        invalid_since=change.invalid_since.isoformat() if change.invalid_since is not None else None,
+        **_told_of_invalidity(change),
     )
     status_history.set_audit_record(tx, sequence, audit_chain.append(tx, done).sequence)
     return Changed(sequence, certificate, change)
@@ -130,3 +131,7 @@ def _store(
             ),
         )
     return sequence
+
+
+def _told_of_invalidity(change: Change) -> dict[str, Any]:
+    return {} if change.invalid_since is None else {"invalid_since": change.invalid_since.isoformat()}
