@@ -7,13 +7,14 @@ from typing import Final
 
 import click
 
-from benchmarks import crl_serving, latency, ocsp, presigning
+from benchmarks import crl, crl_serving, latency, ocsp, presigning
 from benchmarks.figures import Figure, show
 
 BENCHES: Final[dict[str, Callable[[Path, int, int], list[Figure]]]] = {
     "ocsp": ocsp.run,
     "presigning": presigning.run,
     "latency": latency.run,
+    "crl": crl.run,
     "crl-serving": crl_serving.run,
 }
 

@@ -27,12 +27,15 @@ def split_frame(tbs: bytes) -> CRLFrame:
     outer = der.Reader(tbs)
     fields = outer.enter()
     outer.finish()
-    head = [fields.read_raw(der.INTEGER), fields.read_raw(der.SEQUENCE), fields.read_raw(der.SEQUENCE)]
-    for _ in ("thisUpdate", "nextUpdate"):
-        head.append(fields.read_raw(der.UTC_TIME if fields.peek() == der.UTC_TIME else der.GENERALIZED_TIME))
+    named = [fields.read_raw(tag) for tag in (der.INTEGER, der.SEQUENCE, der.SEQUENCE)]
+    times = [_raw_time(fields), _raw_time(fields)]
     tail = fields.read_raw(der.context(0))
     fields.finish()
-    return CRLFrame(b"".join(head), tail)
+    return CRLFrame(b"".join((*named, *times)), tail)
+
+
+def _raw_time(fields: der.Reader) -> bytes:
+    return fields.read_raw(der.UTC_TIME if fields.peek() == der.UTC_TIME else der.GENERALIZED_TIME)
 
 
 def tbs_pieces(frame: CRLFrame, entries: Sequence[bytes]) -> list[bytes]:

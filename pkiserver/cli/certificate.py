@@ -79,8 +79,17 @@ def certificate_restore(context: Context, serial: str, ca: str | None, by: str, 
     show_default=True,
     help="Why, in the words of RFC 5280 §5.3.1; CRL and OCSP say it.",
 )
+@click.option(
+    "--invalidity-date",
+    metavar="TIME",
+    help="Since when it is known or thought to be invalid, such as when its key was compromised: "
+    "2026-01-31T12:00:00Z. CRLs say it (RFC 5280 §5.3.2).",
+)
 @JSON_OPTION
 @click.pass_obj
-def certificate_revoke(context: Context, serial: str, ca: str | None, reason: str, as_json: bool) -> None:
+def certificate_revoke(
+    context: Context, serial: str, ca: str | None, reason: str, invalidity_date: str | None, as_json: bool
+) -> None:
     """Revoke a certificate for ever."""
-    show(context.command("certificate.revoke", serial=serial, ca=ca, reason=reason), as_json)
+    arguments = {"serial": serial, "ca": ca, "reason": reason, "invalidity_date": invalidity_date}
+    show(context.command("certificate.revoke", **arguments), as_json)

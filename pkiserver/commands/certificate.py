@@ -1,6 +1,7 @@
 """Commands on issued certificates: look at them, change their status."""
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from cryptography import x509
@@ -66,13 +67,23 @@ async def restore(
 
 
 async def revoke(
-    services: CommandServices, caller: Caller, /, *, serial: str, ca: str | None, reason: str
+    services: CommandServices,
+    caller: Caller,
+    /,
+    *,
+    serial: str,
+    ca: str | None,
+    reason: str,
+    invalidity_date: str | None = None,
 ) -> dict[str, Any]:
     if reason not in REVOCATION_REASONS:
         raise RefusedError(f"no reason {reason}: there are {', '.join(REVOCATION_REASONS)}")
-    return await _change(
-        services, caller, serial, ca, Command(Action.REVOKE, reason=REVOCATION_REASONS[reason])
+    command = Command(
+        Action.REVOKE,
+        reason=REVOCATION_REASONS[reason],
+        invalid_since=_moment(invalidity_date) if invalidity_date is not None else None,
     )
+    return await _change(services, caller, serial, ca, command)
 
 
 async def _change(
@@ -97,6 +108,14 @@ def _summary(services: CommandServices, record: CertificateRecord) -> dict[str, 
         "not_before": record.not_before.isoformat(),
         "not_after": record.not_after.isoformat(),
     }
+
+
+def _moment(text: str) -> datetime:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise RefusedError(f"{text[:60]!r} is no time: write it as 2026-01-31T12:00:00Z") from error
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC).replace(microsecond=0)
 
 
 def _owner(text: str) -> HoldOwner:

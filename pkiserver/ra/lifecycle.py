@@ -86,22 +86,31 @@ class Standing:
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A command: an action, for holds whose they are, for revocations why."""
+    """A command: an action, for holds whose they are, for revocations why.
+
+    `invalid_since` is when the certificate is known or thought to have become invalid, such as by the
+    compromise of its key; None where nobody said.
+    """
 
     action: Action
     owner: HoldOwner = HoldOwner.HOLDER
     reason: CRLReason = CRLReason.UNSPECIFIED
+    invalid_since: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What a command leads to. `revoked_at` and `reason` are what CRL and OCSP say; None: good."""
+    """What a command leads to. `revoked_at` and `reason` are what CRL and OCSP say; None: good.
+
+    CRLs say `invalid_since` too, as invalidityDate (RFC 5280 §5.3.2).
+    """
 
     to_state: State
     reason: CRLReason | None
     revoked_at: datetime | None
     opens: HoldOwner | None = None
     closes: Sequence[HoldOwner] = ()
+    invalid_since: datetime | None = None
 
 
 def decide(standing: Standing, command: Command, now: datetime) -> Change:
@@ -130,8 +139,16 @@ def _restore(standing: Standing, command: Command, now: datetime) -> Change:
 def _revoke(standing: Standing, command: Command, now: datetime) -> Change:
     if command.reason not in REVOCATION_REASONS.values():
         raise ConflictError(f"{command.reason.name} is no reason to revoke")
+    if command.invalid_since is not None and command.invalid_since > now:
+        raise ConflictError("the certificate cannot have become invalid in the future")
     owners = tuple(hold.owner for hold in standing.holds)
-    return Change(State.REVOKED, command.reason, standing.since(now), closes=owners)
+    return Change(
+        State.REVOKED,
+        command.reason,
+        standing.since(now),
+        closes=owners,
+        invalid_since=command.invalid_since,
+    )
 
 
 def _refuse(message: str) -> Callable[[Standing, Command, datetime], Change]:

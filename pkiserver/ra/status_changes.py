@@ -9,7 +9,6 @@ from pkiserver.clock import Clock
 from pkiserver.errors import NotFoundError
 from pkiserver.ra.lifecycle import Change, Command, Hold, HoldOwner, Standing, State, decide
 from pkiserver.storage import Storage
-from protocols.asn1.ocsp import CRLReason
 from protocols.crl import revoked_entry
 from protocols.x509.certificate import serial_text
 from store import audit as audit_chain
@@ -70,6 +69,7 @@ def _apply(
         to=change.to_state.value,
         by=command.owner.value,
         reason=change.reason.name if change.reason is not None else None,
+        **({"invalid_since": change.invalid_since.isoformat()} if change.invalid_since else {}),
     )
     status_history.set_audit_record(tx, sequence, audit_chain.append(tx, done).sequence)
     return Changed(sequence, certificate, change)
@@ -112,21 +112,21 @@ def _store(
     if change.revoked_at is None or change.reason is None:
         crl_entries.end(tx, *named, sequence)
     else:
-        crl_entries.begin(tx, _entry(certificate, sequence, change.revoked_at, change.reason))
+        entry = revoked_entry(
+            certificate.serial, change.revoked_at, change.reason.value, change.invalid_since
+        )
+        crl_entries.begin(
+            tx,
+            CRLEntryRecord(
+                authority=certificate.authority,
+                serial=certificate.serial,
+                since=sequence,
+                until=None,
+                shard=certificate.crl_shard,
+                revoked_at=change.revoked_at,
+                reason=change.reason.value,
+                not_after=certificate.not_after,
+                entry=entry,
+            ),
+        )
     return sequence
-
-
-def _entry(
-    certificate: CertificateRecord, since: int, revoked_at: datetime, reason: CRLReason
-) -> CRLEntryRecord:
-    return CRLEntryRecord(
-        authority=certificate.authority,
-        serial=certificate.serial,
-        since=since,
-        until=None,
-        shard=certificate.crl_shard,
-        revoked_at=revoked_at,
-        reason=reason.value,
-        not_after=certificate.not_after,
-        entry=revoked_entry(certificate.serial, revoked_at, reason.value),
-    )

@@ -18,6 +18,7 @@ from pkiserver.home import PUBLIC_FILE_MODE, replaced_file
 from protocols.x509.certs_only import certs_only
 
 MIN_COMPRESSED: Final = 2048  # octets; below it nothing is won
+CERTIFICATE_SUFFIXES: Final = (".cer", ".p7c", ".pem")
 _LEVEL: Final = 1  # serials are random: more work makes it hardly smaller
 _BLOCK: Final = 1 << 20
 _GZIP: Final = 16 + zlib.MAX_WBITS  # RFC 1952, as zlib is told
@@ -32,9 +33,9 @@ def write_certificates(folder: Path, authorities: Iterable[Authority]) -> None:
     for authority in authorities:
         pem = authority.certificate.public_bytes(Encoding.PEM)
         chain += pem
-        _replace(folder / f"{authority.name}.cer", authority.der)
-        _replace(folder / f"{authority.name}.p7c", certs_only([authority.der]))
-        _replace(folder / f"{authority.name}.pem", pem)
+        forms = (authority.der, certs_only([authority.der]), pem)
+        for suffix, content in zip(CERTIFICATE_SUFFIXES, forms, strict=True):
+            _replace(folder / f"{authority.name}{suffix}", content)
     _replace(folder / "chain.pem", chain)
 
 
@@ -59,6 +60,11 @@ def compress_crl(path: Path) -> None:
             file.write(compressor.flush())
             file.flush()
             os.utime(file.fileno(), ns=(found.st_atime_ns, found.st_mtime_ns))
+
+
+def write_page(folder: Path, page: str) -> None:
+    """Put the page about CRLs beside them."""
+    _replace(folder / "index.html", page.encode())
 
 
 def remove_crl(path: Path) -> None:

@@ -1,53 +1,34 @@
 """The CRL publisher: numbers, entries, times, and what is served when something fails."""
 
 import asyncio
+import gzip
 import shutil
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from unittest.mock import AsyncMock
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import pkcs7
+from served_crls import HOUR, NAMES, configure, entries, number, published, served
 from status_plane import change
 
 from pkiserver.core import Core, open_core
-from pkiserver.errors import ConflictError, NotFoundError, UnavailableError
+from pkiserver.errors import ConflictError, NotFoundError, RefusedError, UnavailableError
 from pkiserver.home import Home
 from pkiserver.signer.errors import BadSignatureError, SignerUnavailableError
 from pkiserver.status import crl_files
 from pkiserver.status import crl_publisher as module
+from protocols.crl_reader import parse_crl
 from store import crls
-from store.records import CRLRecord
 
 if TYPE_CHECKING:
     from tests.conftest import FakeClock, Issue
 
-NAMES = ("root", "citizen", "government", "infrastructure")
-HOUR = timedelta(hours=1)
 
-
-def served(core: Core, name: str = "infrastructure") -> x509.CertificateRevocationList:
-    return x509.load_der_x509_crl((core.home.public / "crl" / f"{name}.crl").read_bytes())
-
-
-def published(core: Core) -> dict[str, CRLRecord]:
-    return dict(core.crl_publisher.published())
-
-
-def number(crl: x509.CertificateRevocationList) -> int:
-    return crl.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number
-
-
-def entries(crl: x509.CertificateRevocationList) -> dict[int, str | None]:
-    """The reason of each serial, None for unspecified."""
-    found: dict[int, str | None] = {}
-    for entry in crl:
-        try:
-            reason = entry.extensions.get_extension_for_class(x509.CRLReason).value.reason.value
-        except x509.ExtensionNotFound:
-            reason = None
-        found[entry.serial_number] = reason
-    return found
+@pytest.fixture
+def drops_expired(home: Home) -> None:
+    configure(home, status_policy='"web-pki"')
 
 
 async def fail(*_: Any) -> Any:
@@ -109,7 +90,7 @@ async def test_only_the_authority_that_changed_publishes(core: Core, issue: "Iss
 
 
 async def test_an_entry_stays_until_one_crl_after_expiry_had_it(
-    core: Core, clock: "FakeClock", issue: "Issue"
+    drops_expired: None, core: Core, clock: "FakeClock", issue: "Issue"
 ) -> None:
     """RFC 5280 §3.3."""
     record = await issue(core)
@@ -129,7 +110,7 @@ async def test_an_entry_stays_until_one_crl_after_expiry_had_it(
 
 
 async def test_revoked_in_the_last_second_it_appears_once(
-    core: Core, clock: "FakeClock", issue: "Issue"
+    drops_expired: None, core: Core, clock: "FakeClock", issue: "Issue"
 ) -> None:
     record = await issue(core)
     clock.moment = record.not_after
@@ -314,7 +295,9 @@ def test_times_are_whole_seconds(core: Core) -> None:
     assert [moment.microsecond for moment in moments] == [0, 0]
 
 
-async def test_a_clock_that_was_ahead_loses_no_entry(core: Core, clock: "FakeClock", issue: "Issue") -> None:
+async def test_a_clock_that_was_ahead_loses_no_entry(
+    drops_expired: None, core: Core, clock: "FakeClock", issue: "Issue"
+) -> None:
     """CRLs dated past a certificate's end drop its entry; once the clock is right, the next has it again."""
     record = await issue(core)
     await change(core, "revoke", record)
@@ -352,3 +335,60 @@ async def test_a_full_disk_does_not_stop_the_start(
     assert core.crl_publisher.failure is None
     assert {number(served(core, name)) for name in NAMES} == {1}
     assert (core.home.public / "ca" / "citizen.cer").read_bytes() == core.authorities.get("citizen").der
+
+
+async def test_an_invalidity_date_is_in_the_entry(core: Core, clock: "FakeClock", issue: "Issue") -> None:
+    """RFC 5280 §5.3.2; with another zone, and one that nobody may give."""
+    record = await issue(core)
+    for wrong, message in [("soon", "is no time"), ("9999-12-31T23:59:59Z", "in the future")]:
+        with pytest.raises((RefusedError, ConflictError), match=message):
+            await change(core, "revoke", record, invalidity_date=wrong)
+    await change(core, "revoke", record, reason="keyCompromise", invalidity_date="2026-01-31T20:00:00+08:00")
+    await core.crl_publisher.work()
+    (entry,) = served(core)
+    found = entry.extensions.get_extension_for_class(x509.InvalidityDate)
+    assert found.value.invalidity_date_utc == datetime(2026, 1, 31, 12, tzinfo=UTC)
+    assert not found.critical
+    assert entries(served(core)) == {record.serial: "keyCompromise"}
+
+
+async def test_a_crl_on_which_all_expired_certificates_stay_says_so(core: Core) -> None:
+    """X.509 ExpiredCertsOnCRL, under the policy etsi."""
+    crl = parse_crl((core.home.public / "crl" / "citizen.crl").read_bytes())
+    began = core.authorities.get("citizen").certificate.not_valid_before_utc
+    assert crl.extensions.expired_certs_on_crl == began
+
+
+async def test_a_crl_from_which_the_expired_are_dropped_does_not(drops_expired: None, core: Core) -> None:
+    await core.crl_publisher.publish("citizen", "test")
+    crl = parse_crl((core.home.public / "crl" / "citizen.crl").read_bytes())
+    assert crl.extensions.expired_certs_on_crl is None
+
+
+async def test_ca_certificates_as_certs_only_messages(core: Core) -> None:
+    """RFC 5280 §4.2.2.1."""
+    for name in NAMES:
+        (found,) = pkcs7.load_der_pkcs7_certificates((core.home.public / "ca" / f"{name}.p7c").read_bytes())
+        assert found == core.authorities.get(name).certificate
+
+
+async def test_a_large_crl_has_a_compressed_form_beside_it(core: Core, issue: "Issue") -> None:
+    path = core.home.public / "crl" / "infrastructure.crl"
+    beside = path.with_name("infrastructure.crl.gz")
+    assert not beside.exists()
+    for index in range(40):
+        await change(core, "revoke", await issue(core, f"host-{index}.example.mn"))
+    await core.crl_publisher.work()
+    assert gzip.decompress(beside.read_bytes()) == path.read_bytes()
+    assert beside.stat().st_mtime_ns == path.stat().st_mtime_ns
+
+
+async def test_what_cannot_be_made_again_is_published_anew(core: Core, clock: "FakeClock") -> None:
+    """Such as when the store lost entries: no other octets are served under a number."""
+    await core.storage.write(lambda tx: tx.execute("UPDATE crls SET signature = zeroblob(70)"))
+    (core.home.public / "crl" / "citizen.crl").unlink()
+    async with open_core(core.home, clock) as again:
+        assert not (core.home.public / "crl" / "citizen.crl").exists()
+        await again.crl_publisher.work()
+        assert number(served(again, "citizen")) == 2
+        assert number(served(again, "root")) == 1
