@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from pkiserver import audit
 from pkiserver.ca.issuance import OnEvent
@@ -58,6 +59,9 @@ def _apply(
     now = max([now, *(event.effective_at for event in events)])
     change = decide(_standing(tx, certificate), command, now)
     sequence = _store(tx, certificate, change, actor, now)
+    invalid: dict[str, Any] = (
+        {"invalid_since": change.invalid_since.isoformat()} if change.invalid_since else {}
+    )
     done = audit.entry(
         now,
         actor,
@@ -69,7 +73,7 @@ def _apply(
         to=change.to_state.value,
         by=command.owner.value,
         reason=change.reason.name if change.reason is not None else None,
-        **({"invalid_since": change.invalid_since.isoformat()} if change.invalid_since else {}),
+        **invalid,
     )
     status_history.set_audit_record(tx, sequence, audit_chain.append(tx, done).sequence)
     return Changed(sequence, certificate, change)
