@@ -2,7 +2,8 @@
 
 A walk issues, suspends, restores, revokes, lets time pass until certificates expire, publishes and restarts.
 After each step the OCSP answer, the full CRL with its delta, the shard's full CRL with its delta, and the
-model of what should be agree; in the end every CRL that was ever served is made again, octet for octet.
+model of what should be agree; in the end every CRL that was ever served is made again, octet for octet, and
+`status at` says of each step what was so then.
 """
 
 import asyncio
@@ -25,6 +26,7 @@ from pkiserver.core import Core, open_core
 from pkiserver.errors import ConflictError
 from pkiserver.home import Home
 from pkiserver.status.crl_builder import rebuilt
+from pkiserver.status.evidence import Evidence, reason_name
 from store import crls
 from store.records import CertificateRecord
 from tests.conftest import FakeClock
@@ -69,6 +71,7 @@ class Story:
         self.expected: dict[int, Expected] = {}
         self.seen: dict[tuple[str, str, int], bytes] = {}  # every CRL that was served
         self.newest: dict[tuple[str, str], int] = {}
+        self.told_at: dict[datetime, dict[int, tuple[datetime, str | None] | None]] = {}
         self.core: Core
         self.plane: StatusPlane
 
@@ -143,6 +146,7 @@ class Story:
 
     def check(self) -> None:
         self.note_what_is_served()
+        self.told_at[self.clock.now()] = {serial: one.told for serial, one in self.expected.items()}
         everything = {serial: one.told for serial, one in self.expected.items() if one.told is not None}
         self.check_scope(NAME, everything)
         for shard in range(1, SHARDS + 1) if f"{NAME}-1" in published(self.core) else ():
@@ -196,7 +200,19 @@ class Story:
                 )
                 assert record is not None
                 assert b"".join(await rebuilt(core.storage, record)) == crl
+            await self.check_status_at(core)
         assert len(self.seen) > 4
+
+    async def check_status_at(self, core: Core) -> None:
+        """Whatever was so at any step, `status at` still says it, long after CRLs forgot."""
+        evidence = Evidence(core.storage, core.authorities, core.served_responses)
+        for moment, expected in self.told_at.items():
+            for serial, one in self.expected.items():
+                then = (await evidence.history(one.record, moment)).then
+                assert (then.event is None) == (serial not in expected)
+                reason = reason_name(then.reason) if then.reason else None
+                told = (then.revoked_at, reason) if then.revoked_at is not None else None
+                assert told == expected.get(serial)
 
 
 async def walk(
