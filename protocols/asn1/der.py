@@ -5,9 +5,9 @@ long forms of short lengths, indefinite lengths, non-minimal integers, trailing 
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
-from typing import Final, Self
+from typing import Final, Self, TypeVar
 
 from protocols.errors import MalformedError, TooLargeError
 
@@ -33,6 +33,7 @@ MAX_DEPTH: Final = 32  # the deepest message of CMP nests about 20 levels
 _TAG_NUMBER_MASK: Final = 0x1F
 _LONG_LENGTH: Final = 0x80
 _MAX_LENGTH_OCTETS: Final = 4  # no message of ours reaches 4 GiB
+_T = TypeVar("_T")
 _DOTTED: Final = re.compile(r"[0-2](\.(0|[1-9][0-9]*))+", re.ASCII)
 
 
@@ -167,6 +168,34 @@ class Reader:
             return datetime.strptime(text.decode("ascii"), "%Y%m%d%H%M%SZ").replace(tzinfo=UTC)
         except ValueError as error:
             raise MalformedError("GeneralizedTime is no date") from error
+
+
+def whole(encoded: bytes, parse: Callable[[Reader], _T]) -> _T:
+    """Return what `parse` reads from these bytes; `MalformedError` where some are left over."""
+    reader = Reader(encoded)
+    value = parse(reader)
+    reader.finish()
+    return value
+
+
+def optional(reader: Reader, number: int, parse: Callable[[Reader], _T]) -> _T | None:
+    """Return what stands in `[number] EXPLICIT`, or None where the tag is not next."""
+    if reader.peek() != context(number):
+        return None
+    fields = reader.enter(context(number))
+    value = parse(fields)
+    fields.finish()
+    return value
+
+
+def repeated(reader: Reader, parse: Callable[[Reader], _T], *, at_most: int, what: str) -> tuple[_T, ...]:
+    """Return all that `parse` finds to the end of `reader`; `TooLargeError` names `what` over the bound."""
+    values: list[_T] = []
+    while not reader.at_end:
+        if len(values) == at_most:
+            raise TooLargeError(f"more than {at_most} {what}")
+        values.append(parse(reader))
+    return tuple(values)
 
 
 def integer_value(content: bytes) -> int:
