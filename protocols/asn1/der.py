@@ -73,6 +73,10 @@ class Reader:
         """Return the next identifier octet, or None at the end."""
         return self._data[self._position] if self._position < self._end else None
 
+    def look(self) -> Self:
+        """Return another reader that stands where this one does."""
+        return type(self)(self._data, start=self._position, end=self._end, depth=self._depth)
+
     def _header(self) -> tuple[int, int, int]:
         """Return identifier octet, start and end of the content of the next value."""
         data, position, end = self._data, self._position, self._end

@@ -16,7 +16,7 @@ CSR_CONTENT_TYPE: Final = "application/pkcs10"
 CMC_CONTENT_TYPE: Final = "application/pkcs7-mime"
 CMC_SMIME_TYPE: Final = "cmc-request"  # RFC 5273 §3 writes it CMC-request; values of S/MIME ignore case
 MAX_BODY_BYTES: Final = 2 * MAX_CSR_BYTES  # base64 adds a third; the rest is room for line ends and PEM lines
-MAX_CMC_BYTES: Final = 24 * 1024 - 512  # what fills MAX_BODY_BYTES as base64 in lines of 64, or PEM
+MAX_CMC_BYTES: Final = 23 * 1024  # fits in MAX_BODY_BYTES as base64 in lines of 64 and as PEM
 
 _PEM_START: Final = b"-----BEGIN "
 _PEM: Final = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----[ \t]*\r?\n([A-Za-z0-9+/=\s]*?)-----END \1-----")

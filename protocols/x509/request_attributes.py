@@ -19,6 +19,7 @@ MAX_CHALLENGE_PASSWORD_CHARS: Final = 255  # RFC 2985 §5.4.1, ub-challengePassw
 MAX_KEY_IDENTIFIER_BYTES: Final = 256  # hashes and names of keys
 MAX_CAPABILITIES: Final = 64  # OpenSSL lists about 15
 
+_SUBJECT_ALT: Final = der.context(1)
 _T61_STRING: Final = 0x14
 _BMP_STRING: Final = 0x1E
 _STRING_CODECS: Final = {  # DirectoryString, and the IA5String that some clients write in its place
@@ -57,28 +58,30 @@ class ChangeSubjectName:
 
     @classmethod
     def parse(cls, reader: Reader) -> Self:
-        """Read a ChangeSubjectName."""
+        """Read a ChangeSubjectName: subjectAlt without a tag, as published, or [1], as in erratum 3943."""
         fields = reader.enter()
-        subject: x509.Name | None = None
+        subject = None if _starts_general_names(fields) else read_name(fields.read_raw(der.SEQUENCE))
         san: tuple[x509.GeneralName, ...] = ()
-        if not fields.at_end:
-            first = fields.read_raw(der.SEQUENCE)
-            if _is_general_names(first):
-                san = read_general_names(first)
-            else:
-                subject = read_name(first)
-        if not fields.at_end and not san:
+        if fields.peek() == _SUBJECT_ALT:
+            san = read_general_names(der.encode(der.SEQUENCE, fields.read(_SUBJECT_ALT)))
+        elif not fields.at_end:
             san = read_general_names(fields.read_raw(der.SEQUENCE))
         fields.finish()
-        if subject is None and not san:
-            raise MalformedError("ChangeSubjectName holds neither subject nor subjectAlt (RFC 6402 §2.8)")
         return cls(subject, san)
 
 
-def _is_general_names(encoded: bytes) -> bool:
-    """Tell the two untagged, optional SEQUENCEs apart: a Name holds SETs, GeneralNames tagged values."""
-    tag = Reader(encoded).enter().peek()
-    return tag is not None and tag != der.SET
+def _starts_general_names(fields: Reader) -> bool:
+    """Tell two optional SEQUENCEs apart: a Name holds SETs, or nothing; GeneralNames hold tagged values.
+
+    `MalformedError` where neither is there: one must be (RFC 6402 §2.8).
+    """
+    match fields.peek():
+        case None:
+            raise MalformedError("ChangeSubjectName holds neither subject nor subjectAlt (RFC 6402 §2.8)")
+        case tag if tag == _SUBJECT_ALT:
+            return True
+    inside = fields.look().enter().peek()
+    return inside not in (None, der.SET)
 
 
 def parse_key_identifier(reader: Reader) -> bytes:
