@@ -43,6 +43,7 @@ class LintFacts:
     ca_issuers_urls: tuple[str, ...]
     crl_urls: tuple[str, ...]
     policies: tuple[str, ...]
+    freshest_crl_urls: tuple[str, ...] = ()
     cps_uris: tuple[tuple[str, str], ...] = ()  # of the policies that have one: policy and URI
     qc_statements: bytes | None = None
     ocsp_nocheck: bool = False

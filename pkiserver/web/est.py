@@ -20,9 +20,9 @@ from protocols.est.response import (
     CACERTS_CONTENT_TYPE,
     CERTIFICATE_CONTENT_TYPE,
     CONTENT_TRANSFER_ENCODING,
-    certs_only,
     encode_body,
 )
+from protocols.x509.certs_only import certs_only
 
 MAX_AUTHORIZATION_CHARACTERS: Final = 1_024  # references and secrets of ours take under 100
 _LABEL: Final = "{label:[A-Za-z0-9][A-Za-z0-9._-]{0,63}}"

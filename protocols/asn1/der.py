@@ -32,6 +32,7 @@ CONTEXT: Final = 0x80
 MAX_DEPTH: Final = 32  # the deepest message of CMP nests about 20 levels
 _TAG_NUMBER_MASK: Final = 0x1F
 _LONG_LENGTH: Final = 0x80
+_FIRST_UTC_YEAR: Final = 50  # RFC 5280 §4.1.2.5.1: YY from 50 up is 19YY
 _MAX_LENGTH_OCTETS: Final = 4  # no message of ours reaches 4 GiB
 _T = TypeVar("_T")
 _DOTTED: Final = re.compile(r"[0-2](\.(0|[1-9][0-9]*))+", re.ASCII)
@@ -58,6 +59,11 @@ class Reader:
         self._position = start
         self._end = len(data) if end is None else end
         self._depth = depth
+
+    @property
+    def position(self) -> int:
+        """Where in the data the next value begins."""
+        return self._position
 
     @property
     def at_end(self) -> bool:
@@ -168,10 +174,26 @@ class Reader:
         text = self.read(GENERALIZED_TIME)
         if len(text) != 15 or not text[:14].isdigit() or text[14:] != b"Z":
             raise MalformedError("GeneralizedTime is not YYYYMMDDHHMMSSZ")
-        try:
-            return datetime.strptime(text.decode("ascii"), "%Y%m%d%H%M%SZ").replace(tzinfo=UTC)
-        except ValueError as error:
-            raise MalformedError("GeneralizedTime is no date") from error
+        return _moment(int(text[:4]), text[4:14])
+
+    def time(self) -> datetime:
+        """Return a Time (RFC 5280 §4.1.2.5) as aware UTC, whichever of both types it is in."""
+        if self.peek() == GENERALIZED_TIME:
+            return self.generalized_time()
+        text = self.read(UTC_TIME)
+        if len(text) != 13 or not text[:12].isdigit() or text[12:] != b"Z":
+            raise MalformedError("UTCTime is not YYMMDDHHMMSSZ")
+        year = int(text[:2])
+        return _moment(year + (1900 if year >= _FIRST_UTC_YEAR else 2000), text[2:12])
+
+
+def _moment(year: int, rest: bytes) -> datetime:
+    """Return the time of a year and ten digits of month, day, hour, minute, second."""
+    month, day, hour, minute, second = (int(rest[i : i + 2]) for i in range(0, 10, 2))
+    try:
+        return datetime(year, month, day, hour, minute, second, tzinfo=UTC)
+    except ValueError as error:
+        raise MalformedError("time is no date") from error
 
 
 def whole(encoded: bytes, parse: Callable[[Reader], _T]) -> _T:
@@ -230,18 +252,22 @@ def _dotted(content: bytes) -> str:
     return ".".join(map(str, [first, arcs[0] - 40 * first, *arcs[1:]]))
 
 
+def header(tag: int, length: int) -> bytes:
+    """Return identifier and length octets of a DER value with so many octets of content."""
+    if length < _LONG_LENGTH:
+        return bytes((tag, length))
+    octets = (length.bit_length() + 7) // 8
+    return bytes((tag, _LONG_LENGTH | octets)) + length.to_bytes(octets, "big")
+
+
 def encode(tag: int, content: bytes) -> bytes:
     """Return the DER value with this identifier octet and content."""
-    length = len(content)
-    if length < _LONG_LENGTH:
-        return bytes((tag, length)) + content
-    octets = (length.bit_length() + 7) // 8
-    return bytes((tag, _LONG_LENGTH | octets)) + length.to_bytes(octets, "big") + content
+    return header(tag, len(content)) + content
 
 
-def sequence(*parts: bytes) -> bytes:
-    """Return a SEQUENCE of encoded parts."""
-    return encode(SEQUENCE, b"".join(parts))
+def sequence(*parts: bytes | bytearray) -> bytes:
+    """Return a SEQUENCE of encoded parts, each copied once."""
+    return b"".join((header(SEQUENCE, sum(map(len, parts))), *parts))
 
 
 def set_of(parts: Iterable[bytes]) -> bytes:
