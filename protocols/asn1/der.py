@@ -5,9 +5,9 @@ long forms of short lengths, indefinite lengths, non-minimal integers, trailing 
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
-from typing import Final, Self
+from typing import Final, Self, TypeVar
 
 from protocols.errors import MalformedError, TooLargeError
 
@@ -34,6 +34,7 @@ _TAG_NUMBER_MASK: Final = 0x1F
 _LONG_LENGTH: Final = 0x80
 _FIRST_UTC_YEAR: Final = 50  # RFC 5280 §4.1.2.5.1: YY from 50 up is 19YY
 _MAX_LENGTH_OCTETS: Final = 4  # no message of ours reaches 4 GiB
+_T = TypeVar("_T")
 _DOTTED: Final = re.compile(r"[0-2](\.(0|[1-9][0-9]*))+", re.ASCII)
 
 
@@ -77,6 +78,10 @@ class Reader:
     def peek(self) -> int | None:
         """Return the next identifier octet, or None at the end."""
         return self._data[self._position] if self._position < self._end else None
+
+    def look(self) -> Self:
+        """Return another reader that stands where this one does."""
+        return type(self)(self._data, start=self._position, end=self._end, depth=self._depth)
 
     def _header(self) -> tuple[int, int, int]:
         """Return identifier octet, start and end of the content of the next value."""
@@ -189,6 +194,34 @@ def _moment(year: int, rest: bytes) -> datetime:
         return datetime(year, month, day, hour, minute, second, tzinfo=UTC)
     except ValueError as error:
         raise MalformedError("time is no date") from error
+
+
+def whole(encoded: bytes, parse: Callable[[Reader], _T]) -> _T:
+    """Return what `parse` reads from these bytes; `MalformedError` where some are left over."""
+    reader = Reader(encoded)
+    value = parse(reader)
+    reader.finish()
+    return value
+
+
+def optional(reader: Reader, number: int, parse: Callable[[Reader], _T]) -> _T | None:
+    """Return what stands in `[number] EXPLICIT`, or None where the tag is not next."""
+    if reader.peek() != context(number):
+        return None
+    fields = reader.enter(context(number))
+    value = parse(fields)
+    fields.finish()
+    return value
+
+
+def repeated(reader: Reader, parse: Callable[[Reader], _T], *, at_most: int, what: str) -> tuple[_T, ...]:
+    """Return all that `parse` finds to the end of `reader`; `TooLargeError` names `what` over the bound."""
+    values: list[_T] = []
+    while not reader.at_end:
+        if len(values) == at_most:
+            raise TooLargeError(f"more than {at_most} {what}")
+        values.append(parse(reader))
+    return tuple(values)
 
 
 def integer_value(content: bytes) -> int:

@@ -9,6 +9,7 @@ from typing import Final
 
 CACERTS_CONTENT_TYPE: Final = "application/pkcs7-mime"
 CERTIFICATE_CONTENT_TYPE: Final = "application/pkcs7-mime; smime-type=certs-only"
+CMC_RESPONSE_CONTENT_TYPE: Final = "application/pkcs7-mime; smime-type=CMC-response"  # RFC 5273 §3
 CONTENT_TRANSFER_ENCODING: Final = ("Content-Transfer-Encoding", "base64")  # name and value of the header
 
 

@@ -1,13 +1,11 @@
 """Certificates as a certs-only CMS message (RFC 5652 §5): EST answers with it; at AIA it is the file .p7c."""
 
 from collections.abc import Sequence
-from typing import Final
 
 from protocols import oid
 from protocols.asn1 import der
+from protocols.cms.signed_data import SignedData
 from protocols.errors import MalformedError
-
-_CMS_VERSION: Final = 1  # RFC 5652 §5.1: X.509 certificates, id-data and no signer
 
 
 def certs_only(certificates: Sequence[bytes]) -> bytes:
@@ -22,11 +20,4 @@ def certs_only(certificates: Sequence[bytes]) -> bytes:
         reader = der.Reader(certificate)
         reader.read(der.SEQUENCE)
         reader.finish()
-    signed_data = der.sequence(
-        der.integer(_CMS_VERSION),
-        der.set_of(()),  # digestAlgorithms
-        der.sequence(der.oid(oid.PKCS7_DATA)),  # encapContentInfo, without eContent
-        der.encode(der.context(0), b"".join(sorted(certificates))),
-        der.set_of(()),  # signerInfos
-    )
-    return der.sequence(der.oid(oid.PKCS7_SIGNED_DATA), der.explicit(0, signed_data))
+    return SignedData(oid.PKCS7_DATA, None, tuple(certificates)).to_content_info().encode()
