@@ -1,7 +1,8 @@
 """What EST answers with: a certs-only CMS message in one line of base64 (RFC 7030 §4.1.3, §4.2.3).
 
-RFC 8951 §3.1 has the body be base64 always, without line ends; Content-Transfer-Encoding is sent all the
-same, because clients of RFC 7030 look for it.
+RFC 8951 §3.1 has the body be base64 always. It has no line ends, which strongSwan before 5.9.11 does not
+read, save for clients that read nothing else. Content-Transfer-Encoding is sent all the same, because
+clients of RFC 7030 look for it.
 """
 
 import binascii
@@ -16,6 +17,7 @@ CACERTS_CONTENT_TYPE: Final = "application/pkcs7-mime"
 CERTIFICATE_CONTENT_TYPE: Final = "application/pkcs7-mime; smime-type=certs-only"
 CONTENT_TRANSFER_ENCODING: Final = ("Content-Transfer-Encoding", "base64")  # name and value of the header
 
+_LINE: Final = 64
 _CMS_VERSION: Final = 1  # RFC 5652 §5.1: X.509 certificates, id-data and no signer
 
 
@@ -41,6 +43,13 @@ def certs_only(certificates: Sequence[bytes]) -> bytes:
     return der.sequence(der.oid(oid.PKCS7_SIGNED_DATA), der.explicit(0, signed_data))
 
 
-def encode_body(message_der: bytes) -> bytes:
-    """Return the body of a response: base64 in one line without an end (RFC 8951 §3.1)."""
-    return binascii.b2a_base64(message_der, newline=False)
+def encode_body(message_der: bytes, *, wrapped: bool = False) -> bytes:
+    """Return the body of a response: base64 in one line without an end (RFC 8951 §3.1).
+
+    `wrapped` for clients that read only lines of 64 characters, each with its end (RFC 1421 §4.3.2.4).
+    """
+    encoded = binascii.b2a_base64(message_der, newline=False)
+    if not wrapped:
+        return encoded
+    lines = (encoded[start : start + _LINE] for start in range(0, len(encoded), _LINE))
+    return b"".join(line + b"\n" for line in lines)

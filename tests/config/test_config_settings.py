@@ -11,8 +11,9 @@ import config
 from config.errors import ConfigError
 from config.loader import load_settings
 from config.reference import reference
-from config.schema import MAX_EST_BODY_BYTES, Settings
+from config.schema import Settings
 from config.schema_authorities import Authority
+from config.schema_est import MAX_EST_BODY_BYTES
 from config.units import Address
 from pkiserver.web.limits import Limits
 from protocols.est.request import MAX_BODY_BYTES

@@ -30,7 +30,7 @@ async def test_a_failure_leaves_the_rest_maintained(
 
     monkeypatch.setattr(server.core.hierarchy, "maintain", fails)
     monkeypatch.setattr(server.presigner, "introduce", lambda: shown.append("responders"))
-    monkeypatch.setattr(server, "_reload_tls", lambda: shown.append("TLS"))
+    monkeypatch.setattr(server.https, "reload_tls", lambda: shown.append("TLS"))
     (server.core.home.tls / "server.pem").unlink()
     await server._maintain()
     assert server_certificate(server.core.home) is not None
@@ -43,6 +43,6 @@ async def test_a_certificate_that_cannot_be_shown_is_no_end(
     def fails() -> None:
         raise RefusedError("bad")
 
-    monkeypatch.setattr(server, "_reload_tls", fails)
+    monkeypatch.setattr(server.https, "reload_tls", fails)
     (server.core.home.tls / "server.pem").unlink()
     await server._maintain()
