@@ -7,13 +7,14 @@ from typing import Final
 
 import click
 
-from benchmarks import latency, ocsp, presigning
+from benchmarks import est, latency, ocsp, presigning
 from benchmarks.figures import Figure, show
 
 BENCHES: Final[dict[str, Callable[[Path, int, int], list[Figure]]]] = {
     "ocsp": ocsp.run,
     "presigning": presigning.run,
     "latency": latency.run,
+    "est": est.run,
 }
 
 
