@@ -11,6 +11,7 @@ class ErrorKind(Enum):
     TOO_LARGE = "too_large"  # over a bound on bytes, depth or count
     UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type"
     BAD_POP = "bad_pop"  # possession of the key is not proved
+    BAD_MESSAGE_CHECK = "bad_message_check"  # the signature of a message does not verify
     BAD_KEY = "bad_key"  # the key policy refuses the public key
     BAD_REQUEST = "bad_request"  # well formed, but not what the profile or the state allows
     NOT_AUTHENTICATED = "not_authenticated"
@@ -42,6 +43,12 @@ class BadPOPError(ProtocolError):
     """The request does not prove possession of its key (RFC 2986 §3, RFC 4211 §4)."""
 
     kind = ErrorKind.BAD_POP
+
+
+class BadSignatureError(ProtocolError):
+    """The signature of a message does not verify, or is by an algorithm that is too weak or unknown."""
+
+    kind = ErrorKind.BAD_MESSAGE_CHECK
 
 
 class BadKeyError(ProtocolError):

@@ -5,7 +5,7 @@ from typing import Final
 from config.profile import Profile
 from pkiserver.errors import NotLinkedError
 from pkiserver.ra.requester import Channel
-from protocols.est.linking import verify_linking
+from protocols.est.pop_linking import check_channel_binding
 from protocols.x509.csr import ParsedCSR
 
 _DIRECTLY: Final = "connect directly, over TLS 1.2, without resuming a session"
@@ -22,7 +22,7 @@ def require_linking(profile: Profile, csr: ParsedCSR, channel: Channel) -> None:
             raise NotLinkedError(
                 f"the challengePassword cannot be verified over {channel.name}: leave it out, or {_DIRECTLY}"
             )
-        verify_linking(csr.challenge_password, channel.tls_unique)
+        check_channel_binding(csr.challenge_password, channel.tls_unique)
     elif profile.pop_linking == "required":
         advice = f"; {channel.name} cannot give it: {_DIRECTLY}" if channel.tls_unique is None else ""
         raise NotLinkedError(

@@ -21,7 +21,8 @@ from pkiserver.web.http_messages import (
     method_not_allowed,
     plain_reply,
 )
-from protocols.asn1.ocsp import OCSPResponse, OCSPResponseStatus, whole
+from protocols.asn1.der import whole
+from protocols.asn1.ocsp import OCSPResponse, OCSPResponseStatus
 from protocols.errors import ProtocolError
 from protocols.ocsp.http import (
     ERROR_CACHE_HEADERS,

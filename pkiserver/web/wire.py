@@ -32,6 +32,7 @@ WIRE: Final[dict[ErrorKind, Wire]] = {
     ErrorKind.TOO_LARGE: Wire(HTTPStatus.REQUEST_ENTITY_TOO_LARGE),
     ErrorKind.UNSUPPORTED_MEDIA_TYPE: Wire(HTTPStatus.UNSUPPORTED_MEDIA_TYPE),
     ErrorKind.BAD_POP: Wire(HTTPStatus.BAD_REQUEST),
+    ErrorKind.BAD_MESSAGE_CHECK: Wire(HTTPStatus.BAD_REQUEST),
     ErrorKind.BAD_KEY: Wire(HTTPStatus.BAD_REQUEST),
     ErrorKind.BAD_REQUEST: Wire(HTTPStatus.BAD_REQUEST),
     # Empty: Bouncy Castle's EST client fails on a 401 that has a body; nor should a guesser learn a reason.

@@ -5,10 +5,10 @@ long forms of short lengths, indefinite lengths, non-minimal integers, trailing 
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Final, Self
+from typing import Final, Self, TypeVar
 
 from protocols.errors import MalformedError, TooLargeError
 
@@ -35,6 +35,7 @@ _MAX_KNOWN_OID: Final = 32  # octets of one that is remembered: what is kept sta
 _TAG_NUMBER_MASK: Final = 0x1F
 _LONG_LENGTH: Final = 0x80
 _MAX_LENGTH_OCTETS: Final = 4  # no message of ours reaches 4 GiB
+_T = TypeVar("_T")
 _DOTTED: Final = re.compile(r"[0-2](\.(0|[1-9][0-9]*))+", re.ASCII)
 
 
@@ -73,6 +74,10 @@ class Reader:
     def peek(self) -> int | None:
         """Return the next identifier octet, or None at the end."""
         return self._data[self._position] if self._position < self._end else None
+
+    def look(self) -> Self:
+        """Return another reader that stands where this one does."""
+        return type(self)(self._data, start=self._position, end=self._end, depth=self._depth)
 
     def _header(self) -> tuple[int, int, int]:
         """Return identifier octet, start and end of the content of the next value."""
@@ -177,6 +182,34 @@ def moment(text: bytes) -> datetime:
         return datetime(year, month, day, hour, minute, second, tzinfo=UTC)
     except ValueError as error:
         raise MalformedError("the digits of a time are no date") from error
+
+
+def whole(encoded: bytes, parse: Callable[[Reader], _T]) -> _T:
+    """Return what `parse` reads from these bytes; `MalformedError` where some are left over."""
+    reader = Reader(encoded)
+    value = parse(reader)
+    reader.finish()
+    return value
+
+
+def optional(reader: Reader, number: int, parse: Callable[[Reader], _T]) -> _T | None:
+    """Return what stands in `[number] EXPLICIT`, or None where the tag is not next."""
+    if reader.peek() != context(number):
+        return None
+    fields = reader.enter(context(number))
+    value = parse(fields)
+    fields.finish()
+    return value
+
+
+def repeated(reader: Reader, parse: Callable[[Reader], _T], *, at_most: int, what: str) -> tuple[_T, ...]:
+    """Return all that `parse` finds to the end of `reader`; `TooLargeError` names `what` over the bound."""
+    values: list[_T] = []
+    while not reader.at_end:
+        if len(values) == at_most:
+            raise TooLargeError(f"more than {at_most} {what}")
+        values.append(parse(reader))
+    return tuple(values)
 
 
 def integer_value(content: bytes) -> int:

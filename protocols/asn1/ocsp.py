@@ -13,7 +13,7 @@ from typing import Final, Self, TypeVar
 
 from protocols import oid
 from protocols.asn1 import der
-from protocols.asn1.der import Reader, context, explicit
+from protocols.asn1.der import Reader, context, explicit, optional, whole
 from protocols.asn1.pkix import AlgorithmIdentifier, Extension, encode_extensions, parse_extensions
 from protocols.errors import MalformedError
 
@@ -67,7 +67,7 @@ class Request:
         """Read a Request."""
         fields = reader.enter()
         req_cert = CertID.parse(fields)
-        extensions = _optional(fields, 0, parse_extensions)
+        extensions = optional(fields, 0, parse_extensions)
         fields.finish()
         return cls(req_cert, extensions or ())
 
@@ -89,9 +89,9 @@ class TBSRequest:
         """Read a TBSRequest of version 1 (which DER leaves out) with at least one Request."""
         fields = reader.enter()
         _refuse_version(fields)
-        requestor_name = _optional(fields, 1, _parse_general_name)
+        requestor_name = optional(fields, 1, _parse_general_name)
         request_list = _sequence_of(fields, Request.parse)
-        extensions = _optional(fields, 2, parse_extensions)
+        extensions = optional(fields, 2, parse_extensions)
         fields.finish()
         if not request_list:
             raise MalformedError("requestList is empty")
@@ -120,7 +120,7 @@ class Signature:
         fields = reader.enter()
         algorithm = AlgorithmIdentifier.parse(fields)
         signature = fields.bit_string()
-        certs = _optional(fields, 0, _parse_certs)
+        certs = optional(fields, 0, _parse_certs)
         fields.finish()
         return cls(algorithm, signature, certs or ())
 
@@ -143,7 +143,7 @@ class OCSPRequest:
         """Read an OCSPRequest."""
         fields = reader.enter()
         tbs_request = TBSRequest.parse(fields)
-        signature = _optional(fields, 0, Signature.parse)
+        signature = optional(fields, 0, Signature.parse)
         fields.finish()
         return cls(tbs_request, signature)
 
@@ -196,7 +196,7 @@ class OCSPResponse:
         """Read an OCSPResponse; ResponseBytes of another type than id-pkix-ocsp-basic are refused."""
         fields = reader.enter()
         status = _parse_enumerated(fields, OCSPResponseStatus)
-        response = _optional(fields, 0, _parse_response_bytes)
+        response = optional(fields, 0, _parse_response_bytes)
         fields.finish()
         if (response is not None) != (status is OCSPResponseStatus.SUCCESSFUL):
             raise MalformedError("responseBytes do not fit responseStatus")
@@ -228,7 +228,7 @@ class BasicOCSPResponse:
             fields.read_raw(der.SEQUENCE),
             AlgorithmIdentifier.parse(fields),
             fields.bit_string(),
-            _optional(fields, 0, _parse_certs) or (),
+            optional(fields, 0, _parse_certs) or (),
         )
         fields.finish()
         response.response_data()
@@ -304,7 +304,7 @@ class ResponseData:
             parse_responder_id(fields),
             fields.generalized_time(),
             _sequence_of(fields, SingleResponse.parse),
-            _optional(fields, 1, parse_extensions) or (),
+            optional(fields, 1, parse_extensions) or (),
         )
         fields.finish()
         return response_data
@@ -367,7 +367,7 @@ def parse_cert_status(reader: Reader) -> CertStatus:
             return status
     fields = reader.enter(context(1))
     revocation_time = fields.generalized_time()
-    reason = _optional(fields, 0, lambda inner: _parse_enumerated(inner, CRLReason))
+    reason = optional(fields, 0, lambda inner: _parse_enumerated(inner, CRLReason))
     fields.finish()
     return RevokedInfo(revocation_time, reason)
 
@@ -390,8 +390,8 @@ class SingleResponse:
             CertID.parse(fields),
             parse_cert_status(fields),
             fields.generalized_time(),
-            _optional(fields, 0, Reader.generalized_time),
-            _optional(fields, 1, parse_extensions) or (),
+            optional(fields, 0, Reader.generalized_time),
+            optional(fields, 1, parse_extensions) or (),
         )
         fields.finish()
         return response
@@ -411,14 +411,6 @@ class SingleResponse:
 # ---- Shared by both
 
 
-def whole(encoded: bytes, parse: Callable[[Reader], _T]) -> _T:
-    """Return what `parse` reads from these bytes; `MalformedError` where some are left over."""
-    reader = Reader(encoded)
-    value = parse(reader)
-    reader.finish()
-    return value
-
-
 _E = TypeVar("_E", OCSPResponseStatus, CRLReason)
 
 
@@ -427,16 +419,6 @@ def _parse_enumerated(reader: Reader, kind: type[_E]) -> _E:
         return kind(reader.integer(der.ENUMERATED))
     except ValueError as error:
         raise MalformedError(f"no {kind.__name__}") from error
-
-
-def _optional(reader: Reader, number: int, parse: Callable[[Reader], _T]) -> _T | None:
-    """Return what stands in `[number] EXPLICIT`, or None where the tag is not next."""
-    if reader.peek() != context(number):
-        return None
-    fields = reader.enter(context(number))
-    value = parse(fields)
-    fields.finish()
-    return value
 
 
 def _sequence_of(reader: Reader, parse: Callable[[Reader], _T]) -> tuple[_T, ...]:

@@ -1,4 +1,4 @@
-"""The types of RFC 5280 that other standards build on: AlgorithmIdentifier (§4.1.1.2), Extensions (§4.1).
+"""Types of RFC 5280 that others build on: AlgorithmIdentifier (§4.1.1.2), Extensions (§4.1), Attribute (A.1).
 
 Every `parse` takes a `Reader` that stands before the value, and raises `MalformedError` or `TooLargeError`.
 """
@@ -12,6 +12,7 @@ from protocols.asn1.der import Reader
 from protocols.errors import MalformedError, TooLargeError
 
 MAX_EXTENSIONS: Final = 64  # certificates in use carry up to about 20; a bound on the check for repetition
+MAX_ATTRIBUTE_VALUES: Final = 32  # attributes in use have one value, CSR attributes a few OIDs
 NULL_PARAMETERS: Final = der.null()
 
 
@@ -85,3 +86,40 @@ def encode_extensions(extensions: Iterable[Extension]) -> bytes:
 def find_extension(extensions: Iterable[Extension], oid: str) -> Extension | None:
     """Return the extension of this kind, or None."""
     return next((extension for extension in extensions if extension.oid == oid), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Attribute:
+    """An attribute of a request or of a CMS message; `values` holds DER values, and may be empty."""
+
+    attr_type: str
+    values: tuple[bytes, ...]
+
+    @classmethod
+    def parse(cls, reader: Reader) -> Self:
+        """Read an Attribute of at most `MAX_ATTRIBUTE_VALUES` values, in whatever order they stand."""
+        fields = reader.enter()
+        attr_type = fields.oid()
+        values = der.repeated(
+            fields.enter(der.SET),
+            lambda inner: inner.read_any()[1],
+            at_most=MAX_ATTRIBUTE_VALUES,
+            what="values of an attribute",
+        )
+        fields.finish()
+        return cls(attr_type, values)
+
+    def encode(self) -> bytes:
+        """Return the DER, with the values in the order of a SET OF."""
+        return der.sequence(der.oid(self.attr_type), der.set_of(self.values))
+
+    def single_value(self) -> bytes:
+        """Return the one value; `MalformedError` where there is none or several."""
+        if len(self.values) != 1:
+            raise MalformedError(f"attribute {self.attr_type} has {len(self.values)} values, not one")
+        return self.values[0]
+
+
+def find_attribute(attributes: Iterable[Attribute], attr_type: str) -> Attribute | None:
+    """Return the attribute of this type, or None."""
+    return next((attribute for attribute in attributes if attribute.attr_type == attr_type), None)

@@ -11,14 +11,15 @@ from typing import Final
 
 from protocols import oid
 from protocols.asn1 import der
+from protocols.cms.signed_data import SignedData
 from protocols.errors import MalformedError
 
 CACERTS_CONTENT_TYPE: Final = "application/pkcs7-mime"
 CERTIFICATE_CONTENT_TYPE: Final = "application/pkcs7-mime; smime-type=certs-only"
+CMC_RESPONSE_CONTENT_TYPE: Final = "application/pkcs7-mime; smime-type=CMC-response"  # RFC 5273 §3
 CONTENT_TRANSFER_ENCODING: Final = ("Content-Transfer-Encoding", "base64")  # name and value of the header
 
 _LINE: Final = 64
-_CMS_VERSION: Final = 1  # RFC 5652 §5.1: X.509 certificates, id-data and no signer
 
 
 def certs_only(certificates: Sequence[bytes]) -> bytes:
@@ -33,14 +34,7 @@ def certs_only(certificates: Sequence[bytes]) -> bytes:
         reader = der.Reader(certificate)
         reader.read(der.SEQUENCE)
         reader.finish()
-    signed_data = der.sequence(
-        der.integer(_CMS_VERSION),
-        der.set_of(()),  # digestAlgorithms
-        der.sequence(der.oid(oid.PKCS7_DATA)),  # encapContentInfo, without eContent
-        der.encode(der.context(0), b"".join(sorted(certificates))),
-        der.set_of(()),  # signerInfos
-    )
-    return der.sequence(der.oid(oid.PKCS7_SIGNED_DATA), der.explicit(0, signed_data))
+    return SignedData(oid.PKCS7_DATA, None, tuple(certificates)).to_content_info().encode()
 
 
 def encode_body(message_der: bytes, *, wrapped: bool = False) -> bytes:

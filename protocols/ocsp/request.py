@@ -11,8 +11,8 @@ from typing import Final
 
 from protocols import oid
 from protocols.asn1 import der
-from protocols.asn1.der import Reader
-from protocols.asn1.ocsp import CertID, OCSPRequest, whole
+from protocols.asn1.der import Reader, whole
+from protocols.asn1.ocsp import CertID, OCSPRequest
 from protocols.asn1.pkix import NULL_PARAMETERS, AlgorithmIdentifier, Extension, find_extension
 from protocols.errors import MalformedError, ProtocolError, TooLargeError
 

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable
+from contextlib import suppress
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
@@ -13,14 +14,17 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa, x
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pyasn1.codec.der.decoder import decode
+from pyasn1_alt_modules import rfc6402
 
 from protocols import oid
 from protocols.asn1 import der
 from protocols.asn1.pkix import Extension
 from protocols.errors import BadKeyError, BadPOPError, MalformedError, ProtocolError, TooLargeError
 from protocols.x509 import csr as csr_module
-from protocols.x509.csr import MAX_ATTRIBUTES, MAX_CSR_BYTES, ParsedCSR, parse_csr
+from protocols.x509.csr import MAX_ATTRIBUTES, MAX_CSR_BYTES, ParsedCSR, parse_csr, parse_csr_without_key
 from protocols.x509.names import parse_subject
+from protocols.x509.request_attributes import ChangeSubjectName, SMIMECapability
 
 VECTORS = Path(__file__).parent.parent / "vectors" / "x509"
 SUBJECT = "CN=Бат Дорж,givenName=Дорж,SN=Бат,serialNumber=PNOMN-123456789012,O=Жишээ ХХК,C=MN"
@@ -174,6 +178,98 @@ def test_malformed_extension_that_nobody_reads_does_no_harm() -> None:
     assert parsed.san == ()
 
 
+# ---- attributes of EST and CMC
+
+CHANGED = parse_subject("CN=Дорж,C=MN")
+CHANGED_SAN = der.sequence(general_name(2, b"new.example.mn"))
+
+
+def change_subject_name(*parts: bytes) -> bytes:
+    return attribute(oid.CMC_CHANGE_SUBJECT_NAME, der.sequence(*parts))
+
+
+@pytest.mark.parametrize(
+    ("parts", "want"),
+    [
+        ((CHANGED.public_bytes(),), ChangeSubjectName(CHANGED, ())),
+        ((CHANGED_SAN,), ChangeSubjectName(None, (x509.DNSName("new.example.mn"),))),
+        (
+            (CHANGED.public_bytes(), CHANGED_SAN),
+            ChangeSubjectName(CHANGED, (x509.DNSName("new.example.mn"),)),
+        ),
+        (
+            (der.sequence(), CHANGED_SAN),
+            ChangeSubjectName(x509.Name([]), (x509.DNSName("new.example.mn"),)),
+        ),
+    ],
+    ids=["subject", "san", "both", "empty_subject"],
+)
+def test_rfc6402_2_8_change_subject_name(parts: tuple[bytes, ...], want: ChangeSubjectName) -> None:
+    tagged = [part.replace(CHANGED_SAN, b"\xa1" + CHANGED_SAN[1:]) for part in parts]
+
+    assert parse_csr(build(change_subject_name(*parts))).change_subject_name == want
+    assert parse_csr(build(change_subject_name(*tagged))).change_subject_name == want
+    independent, rest = decode(der.sequence(*tagged), asn1Spec=rfc6402.ChangeSubjectName())  # erratum 3943
+    assert not rest
+    assert independent["subject"].isValue == (want.subject is not None)
+    assert independent["subjectAlt"].isValue == bool(want.san)
+
+
+def test_rfc7030_4_4_1_attributes_of_serverkeygen() -> None:
+    capabilities = der.sequence(
+        der.sequence(der.oid(oid.AES256_WRAP)), der.sequence(der.oid(oid.RSA_ENCRYPTION), der.null())
+    )
+    request = build(
+        attribute(oid.AA_DECRYPT_KEY_ID, der.octet_string(b"key 1")),
+        attribute(oid.AA_ASYMM_DECRYPT_KEY_ID, der.octet_string(b"key 2")),
+        attribute(oid.SMIME_CAPABILITIES, capabilities),
+    )
+
+    for parsed in (parse_csr(request), parse_csr_without_key(request)):
+        assert parsed.decrypt_key_identifier == b"key 1"
+        assert parsed.asymmetric_decrypt_key_identifier == b"key 2"
+        assert parsed.smime_capabilities == (
+            SMIMECapability(oid.AES256_WRAP),
+            SMIMECapability(oid.RSA_ENCRYPTION, der.null()),
+        )
+
+
+def test_rfc5272_3_2_subject_key_identifier_is_read() -> None:
+    extension = Extension(oid.SUBJECT_KEY_IDENTIFIER, False, der.octet_string(b"key 3")).encode()
+
+    assert parse_csr(build(extension_request(extension))).subject_key_identifier == b"key 3"
+
+
+def test_request_without_them_has_none() -> None:
+    parsed = parse_csr(build())
+
+    assert parsed.change_subject_name is None
+    assert parsed.decrypt_key_identifier is None
+    assert parsed.asymmetric_decrypt_key_identifier is None
+    assert parsed.subject_key_identifier is None
+    assert parsed.smime_capabilities == ()
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        build(spki=der.sequence(der.sequence(der.oid("1.2.3")), der.bit_string(b""))),
+        vector("rfc3279_2_3_2_dsa_key"),
+        vector("rfc2986_3_md5_signature"),
+        build()[:-4] + bytes(4),
+    ],
+    ids=["key_unknown", "key_of_dsa", "signature_of_md5", "signature_wrong"],
+)
+def test_rfc7030_4_4_1_key_and_signature_are_ignored_where_the_server_makes_the_key(request_: bytes) -> None:
+    with pytest.raises((BadKeyError, BadPOPError)):
+        parse_csr(request_)
+
+    unproven = parse_csr_without_key(request_)
+
+    assert unproven.subject.rdns
+    assert not isinstance(unproven, ParsedCSR)
+
+
 # ---- one row for each rule of structure
 
 MALFORMED: dict[str, Callable[[], bytes]] = {
@@ -196,6 +292,28 @@ MALFORMED: dict[str, Callable[[], bytes]] = {
     "rfc2985_5_4_1_password_no_string": lambda: build(attribute(oid.CHALLENGE_PASSWORD, der.integer(1))),
     "rfc2985_5_4_1_password_not_utf8": lambda: build(
         attribute(oid.CHALLENGE_PASSWORD, der.encode(der.UTF8_STRING, b"\xff"))
+    ),
+    "rfc6402_2_8_neither": lambda: build(change_subject_name()),
+    "rfc6402_2_8_two_names": lambda: build(change_subject_name(SUBJECT_DER, SUBJECT_DER)),
+    "rfc6402_2_8_order": lambda: build(change_subject_name(CHANGED_SAN, SUBJECT_DER)),
+    "rfc6402_2_8_san_twice": lambda: build(change_subject_name(CHANGED_SAN, CHANGED_SAN)),
+    "rfc6402_2_8_third_element": lambda: build(change_subject_name(SUBJECT_DER, CHANGED_SAN, der.null())),
+    "rfc6402_2_8_two_values": lambda: build(
+        attribute(oid.CMC_CHANGE_SUBJECT_NAME, *[der.sequence(SUBJECT_DER)] * 2)
+    ),
+    "rfc4108_2_2_5_no_octet_string": lambda: build(attribute(oid.AA_DECRYPT_KEY_ID, der.null())),
+    "rfc4108_2_2_5_two_values": lambda: build(
+        attribute(oid.AA_DECRYPT_KEY_ID, der.octet_string(b"a"), der.octet_string(b"b"))
+    ),
+    "rfc7030_4_4_1_2_empty": lambda: build(attribute(oid.AA_ASYMM_DECRYPT_KEY_ID, der.octet_string(b""))),
+    "rfc8551_2_5_2_no_sequence": lambda: build(attribute(oid.SMIME_CAPABILITIES, der.null())),
+    "rfc8551_2_5_2_third_element": lambda: build(
+        attribute(
+            oid.SMIME_CAPABILITIES, der.sequence(der.sequence(der.oid("1.2.3"), der.null(), der.null()))
+        )
+    ),
+    "rfc5280_4_2_1_2_key_identifier": lambda: build(
+        extension_request(Extension(oid.SUBJECT_KEY_IDENTIFIER, False, der.null()).encode())
     ),
     "rfc2985_5_4_2_two_extension_requests": lambda: build(
         attribute(oid.EXTENSION_REQUEST, der.sequence(), der.sequence())
@@ -242,6 +360,10 @@ TOO_LARGE: dict[str, Callable[[], bytes]] = {
     "attributes": lambda: build(*(attribute(f"1.2.{n}", der.null()) for n in range(MAX_ATTRIBUTES + 1))),
     "extensions": lambda: build(
         extension_request(*(Extension(f"1.2.{n}", False, b"").encode() for n in range(65)))
+    ),
+    "identifier of a key": lambda: build(attribute(oid.AA_DECRYPT_KEY_ID, der.octet_string(bytes(257)))),
+    "capabilities": lambda: build(
+        attribute(oid.SMIME_CAPABILITIES, der.sequence(*[der.sequence(der.oid("1.2.3"))] * 65))
     ),
     "general names": lambda: build(san_request(*[general_name(2, b"a.mn")] * 129)),
     "rdns": lambda: build(subject=der.sequence(*[der.set_of([der.sequence()])] * 33)),
@@ -445,6 +567,30 @@ def test_altered_request_raises_only_protocol_errors(name: str, at: int, cut: in
         return
     with pytest.raises(ProtocolError):
         parse_csr(altered)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.sampled_from(
+        [
+            oid.CMC_CHANGE_SUBJECT_NAME,
+            oid.AA_DECRYPT_KEY_ID,
+            oid.SMIME_CAPABILITIES,
+            oid.CHALLENGE_PASSWORD,
+            oid.EXTENSION_REQUEST,
+        ]
+    ),
+    st.sampled_from([CHANGED_SAN, SUBJECT_DER, der.octet_string(b"abc"), b""]),
+    st.integers(0, 40),
+    st.binary(max_size=30),
+)
+def test_signed_request_of_any_attribute_raises_only_protocol_errors(
+    kind: str, value: bytes, at: int, put: bytes
+) -> None:
+    value = value[:at] + put + value[at:]
+    for encoded in (value, der.sequence(value)):
+        with suppress(ProtocolError):
+            parse_csr(build(attribute(kind, encoded)))
 
 
 STRINGS = st.sampled_from(

@@ -1,4 +1,4 @@
-"""The Client-Cert field (RFC 9440 §2.2) and the linking of identity and possession (RFC 7030 §3.5)."""
+"""The Client-Cert field (RFC 9440 §2.2)."""
 
 import base64
 import contextlib
@@ -7,9 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocols.errors import BadPOPError, MalformedError, ProtocolError, TooLargeError
+from protocols.errors import MalformedError, ProtocolError, TooLargeError
 from protocols.est.client_cert import MAX_CLIENT_CERT_CHARACTERS, parse_client_cert
-from protocols.est.linking import verify_linking
 
 CERTIFICATE = b"\x30\x03\x02\x01\x07"
 FIELD = f":{base64.b64encode(CERTIFICATE).decode()}:"
@@ -55,10 +54,3 @@ def test_a_long_value_is_refused() -> None:
 def test_only_our_own_errors_escape(values: list[str]) -> None:
     with contextlib.suppress(ProtocolError):
         parse_client_cert(values)
-
-
-def test_rfc7030_3_5_linking() -> None:
-    verify_linking("AAECAwQFBgcICQoL", bytes(range(12)))
-    for wrong in ("AAECAwQFBgcICQoM", "AAECAwQFBgcICQo", "AAECAwQFBgcICQoL\n", "", "ключ", "0" * 255):
-        with pytest.raises(BadPOPError, match="not the tls-unique of this connection"):
-            verify_linking(wrong, bytes(range(12)))

@@ -12,7 +12,15 @@ from hypothesis import strategies as st
 
 from protocols.asn1 import der
 from protocols.errors import BadPOPError, ErrorKind, MalformedError, ProtocolError, TooLargeError
-from protocols.est.request import CSR_CONTENT_TYPE, MAX_BODY_BYTES, UnsupportedMediaTypeError, decode_csr
+from protocols.est.request import (
+    CMC_CONTENT_TYPE,
+    CSR_CONTENT_TYPE,
+    MAX_BODY_BYTES,
+    MAX_CMC_BYTES,
+    UnsupportedMediaTypeError,
+    decode_cmc,
+    decode_csr,
+)
 from protocols.est.response import certs_only, encode_body
 from protocols.x509.csr import MAX_CSR_BYTES, parse_csr
 
@@ -153,6 +161,64 @@ def test_rfc7030_a_3_example_is_read_up_to_its_sha1_signature() -> None:
 
     with pytest.raises(BadPOPError, match="SHA-1"):
         parse_csr(csr_der)
+
+
+CMC_REQUEST = (VECTORS / "cmc" / "openssl_full_request.der").read_bytes()
+CMC_STREAM = (VECTORS / "cmc" / "openssl_full_request_stream.ber").read_bytes()
+
+
+@pytest.mark.parametrize("message", [CMC_REQUEST, CMC_STREAM], ids=["der", "ber"])
+def test_rfc7030_4_3_1_cmc_message_is_decoded_from_every_form(message: bytes) -> None:
+    wrapped = "\n".join(textwrap.wrap(base64.b64encode(message).decode(), 64)).encode()
+
+    for body in (message, encode_body(message), wrapped, pem("CMS", wrapped), pem("PKCS7", wrapped)):
+        assert decode_cmc(body, "application/pkcs7-mime; smime-type=CMC-request") == message
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    [
+        "application/pkcs7-mime",
+        "Application/PKCS7-MIME;smime-type=cmc-request",
+        'application/pkcs7-mime; name=x.p7m; smime-type="CMC-Request"',
+    ],
+)
+def test_rfc5273_3_content_type_is_taken(content_type: str) -> None:
+    assert decode_cmc(CMC_REQUEST, content_type) == CMC_REQUEST
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    [
+        None,
+        "application/pkcs10",
+        "application/pkcs7-mime; smime-type=certs-only",
+        "application/pkcs7-mime; smime-type=CMC-response",
+        "application/pkcs7-mime; smime-type=",
+        "application/pkcs7-mime; smime-type=CMC-request-2",
+    ],
+)
+def test_rfc5273_3_other_content_type_is_refused(content_type: str | None) -> None:
+    with pytest.raises(UnsupportedMediaTypeError):
+        decode_cmc(CMC_REQUEST, content_type)
+
+
+@pytest.mark.parametrize("body", [b"", b"hello", pem("CERTIFICATE REQUEST"), pem("CMS", b"")])
+def test_body_that_is_no_cmc_message_is_refused(body: bytes) -> None:
+    with pytest.raises(MalformedError):
+        decode_cmc(body, CMC_CONTENT_TYPE)
+
+
+def test_cmc_message_is_bounded_and_the_largest_fits_in_lines() -> None:
+    largest = b"0" + bytes(MAX_CMC_BYTES - 1)
+    line = base64.b64encode(largest)
+    wrapped = b"\r\n".join(line[at : at + 64] for at in range(0, len(line), 64))
+
+    assert decode_cmc(pem("CMS", wrapped), CMC_CONTENT_TYPE) == largest
+    with pytest.raises(TooLargeError):
+        decode_cmc(base64.b64encode(largest + b"0"), CMC_CONTENT_TYPE)
+    with pytest.raises(TooLargeError):
+        decode_cmc(largest + b"0", CMC_CONTENT_TYPE)
 
 
 @given(

@@ -351,7 +351,7 @@ async def test_rfc7030_3_5_tls_unique_is_verified_when_present(registration: Reg
     for profile in ("device", "linked"):
         subject = DEVICE if profile == "device" else "serialNumber=A-1,O=Acme"
         credential = await registration.credential(profile, subject, ())
-        with pytest.raises(BadPOPError, match="not the tls-unique of this connection"):
+        with pytest.raises(BadPOPError, match="not the tls-unique value of this TLS session"):
             await registration.enroll(credential, linked_csr(WRONG), channel=BOUND)
         assert await registration.enroll(credential, linked_csr(RIGHT), channel=BOUND)
 

@@ -17,7 +17,8 @@ from pkiserver.web.signing_requests import TRY_LATER, SigningRequests
 from pkiserver.web.signing_service import INTERNAL_ERROR, Fresh, SigningService
 from pkiserver.web.status_worker import SigningSettings, WorkerSettings
 from pkiserver.web.workers import StatusWorkers, StatusWorkersSettings
-from protocols.asn1.ocsp import OCSPResponse, OCSPResponseStatus, whole
+from protocols.asn1.der import whole
+from protocols.asn1.ocsp import OCSPResponse, OCSPResponseStatus
 from protocols.ocsp.request import MAX_REQUEST_BYTES
 from store.responses import ResponseTableWriter
 
