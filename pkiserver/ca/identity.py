@@ -31,7 +31,7 @@ ATTRIBUTE_OIDS: Final = {
     "commonName": oid.COMMON_NAME,
 }
 MAX_LIMIT_MNT: Final = 10**15  # above the country's yearly product; QcLimitValue stays within 64 bits
-_SAN_KINDS: Final[dict[type[x509.GeneralName], str]] = {
+SAN_KINDS: Final[dict[type[x509.GeneralName], str]] = {
     x509.DNSName: "dns",
     x509.IPAddress: "ip",
     x509.RFC822Name: "email",
@@ -171,7 +171,7 @@ def _names(
 ) -> dict[str, tuple[x509.GeneralName, ...]]:
     found: dict[str, tuple[x509.GeneralName, ...]] = {}
     for name in dict.fromkeys(names):
-        kind = _SAN_KINDS.get(type(name))
+        kind = SAN_KINDS.get(type(name))
         if kind is None:
             _add(faults, f"san: {type(name).__name__} has no place in this profile")
         else:

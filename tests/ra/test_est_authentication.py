@@ -11,7 +11,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA224, SHA256
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from test_enrollment import DEVICE, PEER, Registration, csr, new_key
 
@@ -28,6 +28,8 @@ from pkiserver.errors import (
 from pkiserver.home import Home
 from pkiserver.ra.lifecycle import Action
 from pkiserver.ra.requester import Channel
+from protocols import oid
+from protocols.asn1 import der
 from protocols.errors import BadPOPError
 from protocols.x509.names import parse_subject, subject_text
 
@@ -47,6 +49,11 @@ value = "Acme"
 attribute = "serialNumber"
 source = "credential"
 pattern = "A-[0-9]+"
+[[subject]]
+attribute = "commonName"
+source = "request"
+required = false
+pattern = "hall-[0-9]"
 [[policies]]
 oid = "1.3.6.1.4.1.32473.2.1"
 """
@@ -57,6 +64,7 @@ PROFILES = {
     "both": f'est_authentication = ["credential+certificate"]\n{TRUSTS_ACME}',
     "both-own": 'est_authentication = ["credential+certificate"]\n',
     "linked": 'pop_linking = "required"\n',
+    "renaming": "change_subject = true\n",
 }
 NOW = Clock().now()
 LONG = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)  # as IEEE 802.1AR has IDevIDs end
@@ -140,7 +148,7 @@ async def registration(core: Core) -> Registration:
 
 
 def request() -> bytes:
-    return csr(new_key(), "CN=anything", ())
+    return csr(new_key(), "O=anything", ())
 
 
 async def machine(registration: Registration, profile: str) -> Any:
@@ -333,11 +341,11 @@ async def test_an_issuer_that_has_expired_vouches_for_nobody(home: Home, clock: 
             await Registration(core).enroll(None, request(), "idevid", shown=expired.device())
 
 
-def linked_csr(challenge_password: str | None, subject: str = "CN=x") -> bytes:
+def linked_csr(challenge_password: str | None, subject: str = "O=x") -> bytes:
     builder = x509.CertificateSigningRequestBuilder().subject_name(parse_subject(subject))
     if challenge_password is not None:
-        oid = x509.oid.AttributeOID.CHALLENGE_PASSWORD
-        builder = builder.add_attribute(oid, challenge_password.encode())
+        kind = x509.oid.AttributeOID.CHALLENGE_PASSWORD
+        builder = builder.add_attribute(kind, challenge_password.encode())
     return builder.sign(new_key(), SHA256()).public_bytes(Encoding.DER)
 
 
@@ -390,3 +398,40 @@ async def test_re_enrolment_is_linked_too(registration: Registration) -> None:
     with pytest.raises(BadPOPError):
         await registration.reenroll(held, linked_csr(WRONG, identity), channel=BOUND)
     assert await registration.reenroll(held, linked_csr(RIGHT, identity), channel=BOUND)
+
+
+def renaming_csr(new: str, subject: str) -> bytes:
+    """Return a request with a ChangeSubjectName, which cryptography's builder would write as a text."""
+    key = new_key()
+    spki = key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    change = der.sequence(
+        der.oid(oid.CMC_CHANGE_SUBJECT_NAME),
+        der.set_of([der.sequence(parse_subject(new).public_bytes())]),
+    )
+    name = parse_subject(subject).public_bytes()
+    info = der.sequence(der.integer(0), name, spki, der.encode(der.context(0), change))
+    signature = der.bit_string(key.sign(info, ec.ECDSA(SHA256())))
+    return der.sequence(info, der.sequence(der.oid("1.2.840.10045.4.3.2")), signature)
+
+
+async def test_rfc6402_2_8_the_subject_changes_as_far_as_the_profile_leaves_it_to_the_request(
+    registration: Registration,
+) -> None:
+    now, moved = "CN=hall-1,serialNumber=A-5,O=Acme", "CN=hall-2,serialNumber=A-5,O=Acme"
+    credential = await machine(registration, "renaming")
+    held = await registration.enroll(credential, csr(new_key(), "CN=hall-1", ()))
+    renamed = await registration.reenroll(held, renaming_csr(moved, now))
+    assert subject_text(x509.load_der_x509_certificate(renamed).subject) == moved
+    for other in ("CN=hall-2,serialNumber=A-6,O=Acme", "CN=lobby,serialNumber=A-5,O=Acme", "CN=hall-2"):
+        with pytest.raises(RefusedError):
+            await registration.reenroll(held, renaming_csr(other, now))
+    with pytest.raises(RefusedError, match="differ from the certificate"):
+        await registration.reenroll(held, renaming_csr(moved, moved))
+
+
+async def test_the_subject_does_not_change_where_the_profile_does_not_say_so(
+    registration: Registration,
+) -> None:
+    held = await registration.enroll(await registration.credential("device", "CN=gate-1", ()))
+    with pytest.raises(RefusedError, match="lets nobody change the subject"):
+        await registration.reenroll(held, renaming_csr("CN=gate-2", "CN=gate-1"))
