@@ -7,7 +7,7 @@ from typing import Final
 
 import click
 
-from benchmarks import crl, crl_serving, latency, ocsp, presigning
+from benchmarks import crl, crl_serving, est, latency, ocsp, presigning
 from benchmarks.figures import Figure, show
 
 BENCHES: Final[dict[str, Callable[[Path, int, int], list[Figure]]]] = {
@@ -16,6 +16,7 @@ BENCHES: Final[dict[str, Callable[[Path, int, int], list[Figure]]]] = {
     "latency": latency.run,
     "crl": crl.run,
     "crl-serving": crl_serving.run,
+    "est": est.run,
 }
 
 

@@ -36,6 +36,7 @@ SHIPPED_PROFILES: Final = Path(__file__).parent / "profiles"
 _NAME: Final = re.compile(r"[a-z][a-z0-9-]{0,62}")
 
 Kind = Literal["end-entity", "root-ca", "issuing-ca", "ocsp-responder"]
+ESTAuthentication = Literal["credential", "certificate", "credential+certificate"]
 
 
 class Profile(Section):
@@ -60,6 +61,14 @@ class Profile(Section):
     ocsp_nocheck: StrictBool = False
     enroll: StrictBool = False  # whether EST issues it; unless said, true for end entities
     reenroll: tuple[str, ...] = ()  # what its holder may re-enrol over TLS; unless said, see `_defaults`
+    est_authentication: tuple[ESTAuthentication, ...] = Field(
+        ("credential",), min_length=1
+    )  # any one of them
+    trusted_issuers: tuple[
+        str, ...
+    ] = ()  # PEM files, relative to the home: whose certificates may enrol first
+    pop_linking: Literal["optional", "required"] = "optional"  # tls-unique in the request (RFC 7030 §3.5)
+    change_subject: StrictBool = False  # whether re-enrolment may ask for another subject (RFC 6402 §2.8)
 
     @model_validator(mode="before")
     @classmethod
@@ -73,7 +82,9 @@ class Profile(Section):
             filled.setdefault("reenroll", [filled.get("name")])
         return filled
 
-    @field_validator("key_usage", "extended_key_usage", "keys", "reenroll")
+    @field_validator(
+        "key_usage", "extended_key_usage", "keys", "reenroll", "est_authentication", "trusted_issuers"
+    )
     @classmethod
     def _no_repeats(cls, value: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
         if len(set(value)) != len(value):
@@ -105,6 +116,12 @@ class Profile(Section):
             ocsp_nocheck=self.ocsp_nocheck,
             enroll=self.enroll,
             reenroll=self.reenroll,
+            est_authentication=frozenset(self.est_authentication),
+            trusts_issuers=bool(self.trusted_issuers),
+            needs_approval=frozenset(
+                one.attribute for one in self.subject if one.source == "credential" and one.required
+            ),
+            change_subject=self.change_subject,
         )
 
     def with_lifetime(self, lifetime: Lifetime) -> Self:

@@ -45,6 +45,10 @@ class ProfileFacts:
     ocsp_nocheck: bool
     enroll: bool
     reenroll: tuple[str, ...]
+    est_authentication: frozenset[str]
+    trusts_issuers: bool
+    needs_approval: frozenset[str]  # required attributes of the subject that a credential says
+    change_subject: bool
 
     @property
     def is_end_entity(self) -> bool:
@@ -182,6 +186,35 @@ RULES: Final = (
             not facts.reenroll
             or (facts.is_end_entity and authenticates_tls_client(facts.key_usage, facts.extended_key_usage))
         ),
+    ),
+    Rule(
+        "trusted_issuers",
+        "of no use",
+        "only est_authentication with a certificate looks at trusted_issuers",
+        lambda facts: (
+            not facts.trusts_issuers
+            or bool(facts.est_authentication & {"certificate", "credential+certificate"})
+        ),
+    ),
+    Rule(
+        "trusted_issuers",
+        "missing",
+        "est_authentication by certificate alone names whose certificates",
+        lambda facts: "certificate" not in facts.est_authentication or facts.trusts_issuers,
+    ),
+    Rule(
+        "est_authentication",
+        "the certificate does not say all that a credential would",
+        "by certificate alone: of the attributes of source credential, serialNumber is required and no other",
+        lambda facts: (
+            "certificate" not in facts.est_authentication or facts.needs_approval == {"serialNumber"}
+        ),
+    ),
+    Rule(
+        "change_subject",
+        "of no use",
+        "only what is re-enrolled may change its subject",
+        lambda facts: not facts.change_subject or bool(facts.reenroll),
     ),
 )
 

@@ -8,11 +8,12 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, StrictInt, model_validator
+from pydantic import AfterValidator, StrictInt, model_validator
 
 from config.base import Section, option
 from config.errors import Broken, RuleError, refuse
 from config.schema_authorities import DEFAULT_AUTHORITIES, Authorities
+from config.schema_est import EST, HTTPS
 from config.schema_keys import KeyPolicy, Keys
 from config.status_policy import StatusPolicy
 from config.units import (
@@ -20,7 +21,6 @@ from config.units import (
     Duration,
     HostName,
     ListenAddress,
-    PositiveDuration,
     Size,
 )
 from config.validation import validate
@@ -29,7 +29,6 @@ DEFAULT_PUBLIC_URL: Final = "http://127.0.0.1:8080"
 _URL_RULE: Final = (
     "http://, a host and perhaps a port, without path: addresses in certificates are plain HTTP (RFC 5280 §8)"
 )
-MAX_EST_BODY_BYTES: Final = 32 * 1024  # protocols.est.request.MAX_BODY_BYTES: no longer body is read there
 _MAX_URL_LENGTH: Final = 200  # it is repeated three times in every certificate
 
 
@@ -121,37 +120,6 @@ class OCSP(Section):
     )
 
 
-def _enrolment_size(value: int) -> int:
-    if not 0 < value <= MAX_EST_BODY_BYTES:
-        raise refuse(f"{value} bytes are not allowed here", "32KiB at most, and more than nothing")
-    return value
-
-
-EnrolmentSize = Annotated[Size, AfterValidator(_enrolment_size)]
-
-
-class EST(Section):
-    """Enrolment over EST (RFC 7030)."""
-
-    realm: Annotated[str, Field(pattern=r"^[ !#-\[\]-~]{1,64}$")] = option(
-        "pkiserver",
-        description='Realm of HTTP Basic authentication: 1 to 64 ASCII characters, no " and no \\.',
-    )
-    max_attempts: StrictInt = option(
-        10, ge=1, le=1000, description="Wrong secrets until an enrolment credential is locked."
-    )
-    credential_lifetime: PositiveDuration = option(
-        "7d", description="How long an enrolment credential may be used, unless it is made with another time."
-    )
-    max_body: EnrolmentSize = option(
-        "32KiB",
-        description="A larger request is refused, 32KiB at most; a CSR has 1 to 3 KiB.",
-    )
-    request_timeout: PositiveDuration = option(
-        "30s", description="A request must have arrived within this time; slower clients are cut off."
-    )
-
-
 class Storage(Section):
     """The disk under the home folder."""
 
@@ -197,6 +165,7 @@ class Settings(Section):
         "Profiles name their issuer here.",
     )
     ocsp: OCSP = option({}, description="Status answers.")
+    https: HTTPS = option({}, description="What clients may take of the HTTPS port.")
     est: EST = option({}, description="Enrolment.")
     storage: Storage = option({}, description="The disk.")
     clock: ClockSection = option({}, description="The clock.")

@@ -22,6 +22,8 @@ _ADDRESS: Final = re.compile(r"(?:\[(?P<six>[0-9A-Fa-f:.]+)\]|(?P<four>[0-9.]+))
 _LABEL: Final = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 DNS_NAME: Final = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")  # RFC 1034 §3.5, RFC 1123 §2.1; no wildcard
 
+IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
+
 _MAX_PORT: Final = 65535
 _LEAP_YEAR: Final = timedelta(days=366)  # what is kept for years is never kept too short
 _MAX_RETENTION: Final = 100 * _LEAP_YEAR  # what is longer is meant for ever
@@ -40,6 +42,7 @@ SIZE_RULE: Final = "a whole number and a unit B, KiB, MiB or GiB, such as 64MiB"
 ADDRESS_RULE: Final = (
     "an IP address and a port, such as 127.0.0.1:8080 or [::1]:8080; port 0 takes a free one"
 )
+NETWORK_RULE: Final = "an IP address or a network, such as 192.0.2.7, 10.1.0.0/24 or 2001:db8::/48"
 KEY_RULE: Final = f"ec:P-256, ec:P-384, ec:P-521, ed25519, or rsa: and {RSA_MIN_BITS} to {RSA_MAX_BITS} bits"
 
 
@@ -146,6 +149,16 @@ class Address:
         return cls(str(host), int(match["port"]))
 
 
+def parse_network(value: Any) -> IPNetwork:
+    """Return the network that a text such as `10.1.0.0/24` says; `RuleError` for anything else."""
+    if isinstance(value, ipaddress.IPv4Network | ipaddress.IPv6Network):
+        return value
+    try:
+        return ipaddress.ip_network(value if isinstance(value, str) else "")
+    except ValueError as error:
+        raise refuse(f"{_shown(value)} is no network ({error})", NETWORK_RULE) from error
+
+
 def parse_key(value: Any) -> str:
     """Return the text of a kind of key, checked; `RuleError` for anything else."""
     text = value if isinstance(value, str) else ""
@@ -216,6 +229,7 @@ PresetRetention = Annotated[timedelta | Literal["forever"] | None, _or_preset(pa
 CertificateLifetime = Annotated[Lifetime, PlainValidator(Lifetime.parse)]
 Size = Annotated[int, PlainValidator(parse_size)]
 ListenAddress = Annotated[Address, PlainValidator(Address.parse)]
+Network = Annotated[IPNetwork, PlainValidator(parse_network)]
 KeyKind = Annotated[str, PlainValidator(parse_key)]
 SigningKey = Annotated[str, PlainValidator(parse_signing_key)]
 HostName = Annotated[str, PlainValidator(parse_host_name)]

@@ -4,10 +4,8 @@ It issues, whatever else it does; the role that serves status alone is `pkiserve
 """
 
 import asyncio
-import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -20,6 +18,7 @@ from pkiserver.core import Core, open_core
 from pkiserver.errors import PKIServerError, UnavailableError
 from pkiserver.health import Cause
 from pkiserver.home import Home
+from pkiserver.https_side import HTTPSSide
 from pkiserver.metrics import Metrics
 from pkiserver.process_limits import connections_for, prepare_process
 from pkiserver.readings import Readings
@@ -28,14 +27,12 @@ from pkiserver.status.fresh import FreshResponses
 from pkiserver.status.presigner_health import PresignerHealth
 from pkiserver.status.register import Register
 from pkiserver.status.register_files import RegisterFiles
-from pkiserver.web.est import est_routes
 from pkiserver.web.https import Listener
 from pkiserver.web.limits import Limits
 from pkiserver.web.middleware import web_application
 from pkiserver.web.operations import operations_routes
 from pkiserver.web.register import register_routes
 from pkiserver.web.status_worker import SigningSettings
-from pkiserver.web.tls import TLSSettings, tls_context
 from pkiserver.web.workers import StatusWorkers, StatusWorkersSettings
 from pkiserver.worker_readings import register_workers
 from protocols.errors import ProtocolError
@@ -75,7 +72,7 @@ class Server:
         )
         self.presigner_health = PresignerHealth(self.presigner, core.clock)
         self.readings = Readings(core, self.presigner, self.presigner_health)
-        self.https: list[Listener] = []
+        self.https = HTTPSSide(core, register_routes(self.register, core.clock.now))
         self.operations: list[Listener] = []
         self._control = ControlServer(core.home, core.commands.run)
         self._tasks = Tasks()
@@ -107,7 +104,7 @@ class Server:
         """Return where it listens."""
         return Addresses(
             self.workers.addresses if self._serves_status else [],
-            [listener.address for listener in self.https],
+            [listener.address for listener in self.https.listeners],
             [listener.address for listener in self.operations],
         )
 
@@ -150,7 +147,7 @@ class Server:
         self.workers.set_ready(ready=False)
         await asyncio.gather(
             self.workers.drain(DRAIN) if self._serves_status else asyncio.sleep(0),
-            *(listener.drain() for listener in (*self.https, *self.operations)),
+            *(listener.drain() for listener in (*self.https.listeners, *self.operations)),
             self._control.close(),
         )
         await self._tasks.cancel()
@@ -163,7 +160,7 @@ class Server:
 
     def _listen_for_events(self) -> None:
         self.core.listeners.append(self._follow_event)
-        self.core.authority_listeners += [self.presigner.introduce, self._reload_tls]
+        self.core.authority_listeners += [self.presigner.introduce, self.https.reload_tls]
 
     async def _follow_event(self, sequence: int) -> None:
         """Have the status plane tell of an event before its command or enrolment is acknowledged."""
@@ -174,28 +171,6 @@ class Server:
         settings = self.core.settings
         listeners = len(settings.listen.https) + len(settings.listen.metrics)
         operations_limits = Limits(max_connections=connections_for(listeners, Limits().max_connections))
-        limits = replace(
-            operations_limits,
-            max_body_bytes=settings.est.max_body,
-            body_s=settings.est.request_timeout.total_seconds(),
-        )
-        routes = [
-            *est_routes(self.core.enrollment),
-            *register_routes(self.register, self.core.clock.now),
-        ]
-        application = web_application(routes, limits, settings.est.realm)
-        self.https = [
-            Listener(
-                "https",
-                application,
-                host=address.host,
-                port=address.port,
-                metrics=self.metrics,
-                limits=limits,
-                tls=self._tls_context(),
-            )
-            for address in settings.listen.https
-        ]
         operations = web_application(operations_routes(self.metrics, self.causes), operations_limits)
         self.operations = [
             Listener(
@@ -208,16 +183,9 @@ class Server:
             )
             for address in settings.listen.metrics
         ]
-        for listener in (*self.https, *self.operations):
+        for listener in self.operations:
             await listener.start()
-
-    def _tls_context(self) -> ssl.SSLContext:
-        path = self.core.home.tls / "server.pem"
-        client_cas = [authority.der for authority in self.core.authorities]
-        context = tls_context(TLSSettings(path, path, client_cas=client_cas))
-        if self.core.settings.tls.min_version == "1.3":
-            context.minimum_version = ssl.TLSVersion.TLSv1_3
-        return context
+        await self.https.start(self.metrics)
 
     async def _recover(self) -> None:
         try:
@@ -244,6 +212,7 @@ class Server:
             if self._may_issue():
                 await self._recover()
             await self._refresh_readings()
+            await self.https.follow_files()
             if self.core.clock.now() - maintained_at > MAINTENANCE:
                 maintained_at = self.core.clock.now()
                 await self._maintain()
@@ -257,7 +226,7 @@ class Server:
 
     async def _maintain(self) -> None:
         await self._attempt(self.core.hierarchy.maintain, self.presigner.introduce)
-        await self._attempt(self.core.server_certificates.maintain, self._reload_tls)
+        await self._attempt(self.core.server_certificates.maintain, self.https.reload_tls)
 
     async def _attempt(self, maintain: Callable[[], Awaitable[bool]], show: Callable[[], None]) -> None:
         """Have one part make what is due, and show it also where only some of it could be made."""
@@ -271,10 +240,6 @@ class Server:
                 show()
         except (PKIServerError, OSError) as error:
             _log.error("maintenance-not-shown", reason=str(error))
-
-    def _reload_tls(self) -> None:
-        for listener in self.https:
-            listener.reload_tls(self._tls_context())
 
     def _may_issue(self) -> bool:
         try:

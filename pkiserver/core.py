@@ -25,9 +25,11 @@ from pkiserver.commands import Commands
 from pkiserver.commands.services import CommandServices
 from pkiserver.errors import ConflictError
 from pkiserver.home import Home
+from pkiserver.ra.client_certificates import ClientCertificates
 from pkiserver.ra.credentials import Credentials
 from pkiserver.ra.enrollment import Enrollment
 from pkiserver.ra.status_changes import StatusChanges
+from pkiserver.ra.trusted_issuers import TrustedIssuers
 from pkiserver.readiness import ClockGuard, Readiness, StorageGuard, latest_record_time
 from pkiserver.signer.client import Signer
 from pkiserver.signer.settings import SignerSettings
@@ -57,6 +59,7 @@ class Core:
     hierarchy: Hierarchy
     server_certificates: ServerCertificates
     credentials: Credentials
+    trusted_issuers: TrustedIssuers
     enrollment: Enrollment
     crl_publisher: CRLPublisher
     presigning: Presigning
@@ -71,6 +74,7 @@ def load_configuration(home: Home) -> tuple[Settings, dict[str, Profile]]:
     settings = load_settings(home.configuration)
     profiles = load_profiles(SHIPPED_PROFILES, home.profiles)
     check_issuers(profiles, settings.authorities)
+    TrustedIssuers(home.path, profiles).load()
     return settings, profiles
 
 
@@ -182,6 +186,8 @@ async def _compose(
         max_attempts=settings.est.max_attempts,
         lifetime=settings.est.credential_lifetime,
     )
+    trusted_issuers = TrustedIssuers(home.path, profiles)
+    trusted_issuers.load()
     crl_publisher = CRLPublisher(
         storage=storage,
         signer=signer,
@@ -239,12 +245,16 @@ async def _compose(
         hierarchy=hierarchy,
         server_certificates=server_certificates,
         credentials=credentials,
+        trusted_issuers=trusted_issuers,
         enrollment=Enrollment(
             storage=storage,
             clock=clock,
             authorities=authorities,
             profiles=profiles,
             credentials=credentials,
+            client_certificates=ClientCertificates(
+                storage=storage, clock=clock, authorities=authorities, trusted_issuers=trusted_issuers
+            ),
             issuance=issuance,
         ),
         crl_publisher=crl_publisher,

@@ -35,16 +35,32 @@ class KeyRefusedError(PKIServerError):
     kind = ErrorKind.BAD_KEY
 
 
+class NotLinkedError(PKIServerError):
+    """The request is not bound to the connection that it came over (RFC 7030 §3.5)."""
+
+    kind = ErrorKind.BAD_POP
+
+
 class NotAuthenticatedError(PKIServerError):
     """Nobody proved who asks. The message never says which part was wrong."""
 
     kind = ErrorKind.NOT_AUTHENTICATED
 
 
+class ChallengeError(NotAuthenticatedError):
+    """Nobody tried to prove who asks: many clients send a request just to be challenged (RFC 9110 §11.2)."""
+
+
 class NotAuthorizedError(PKIServerError):
     """Who asks is known, and may not."""
 
     kind = ErrorKind.NOT_AUTHORIZED
+
+
+class PendingError(PKIServerError):
+    """The request was taken and waits for a decision; the same request gets the answer later."""
+
+    kind = ErrorKind.PENDING
 
 
 class UnavailableError(PKIServerError):

@@ -92,6 +92,12 @@ class Reading(Enum):
     CRL_NUMBER = _Family("pkiserver_crl_number", "cRLNumber of the CRL published", ("crl",))
     READY = _Family("pkiserver_ready", "1 where the condition of readiness holds, else 0", ("cause",))
     AUDIT_SEQUENCE = _Family("pkiserver_audit_sequence", "Sequence number of the last audit record")
+    CREDENTIAL_FAILURES = _Family(
+        "pkiserver_credential_failures",
+        "Secrets tried in vain, by outcome: wrong, slowed (not even compared), locked",
+        ("outcome",),
+        counter=True,
+    )
     CONNECTIONS = _Family("pkiserver_connections", "Connections open, by listener", ("listener",))
 
 

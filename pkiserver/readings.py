@@ -51,6 +51,7 @@ class Readings:
             (Reading.CRL_THIS_UPDATE, self._crl_this_update),
             (Reading.CRL_NEXT_UPDATE, self._crl_next_update),
             (Reading.CRL_NUMBER, self._crl_number),
+            (Reading.CREDENTIAL_FAILURES, self._credential_failures),
             (Reading.AUDIT_SEQUENCE, lambda: [Sample(self._audit_sequence)]),
             (Reading.SIGNER_QUEUE, lambda: [Sample(self._core.signer.queue_depth)]),
             (Reading.SIGNER_RESTARTS, lambda: [Sample(self._core.signer.restarts)]),
@@ -84,6 +85,10 @@ class Readings:
         certificate = server_certificate(self._core.home)
         if certificate is not None:
             yield Sample(certificate.not_valid_after_utc.timestamp(), ("tls", "https"))
+
+    def _credential_failures(self) -> Iterator[Sample]:
+        for outcome, count in self._core.enrollment.failures.items():
+            yield Sample(count, (outcome,))
 
     def _crl_this_update(self) -> Iterator[Sample]:
         for name, crl in self._core.crl_publisher.published():

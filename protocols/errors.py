@@ -18,6 +18,7 @@ class ErrorKind(Enum):
     NOT_AUTHORIZED = "not_authorized"
     NOT_FOUND = "not_found"
     CONFLICT = "conflict"  # the state of the thing does not allow the command
+    PENDING = "pending"  # taken; the same request gets its answer later
     UNAVAILABLE = "unavailable"  # try again later
     INTERNAL = "internal"
 

@@ -92,12 +92,14 @@ def give_back_use(tx: Transaction, credential: int) -> None:
     tx.execute("UPDATE credentials SET uses_left = uses_left + 1 WHERE id = ?", (credential,))
 
 
-def take_attempt(tx: Transaction, credential: int) -> None:
-    """Count a wrong secret."""
-    tx.execute(
+def take_attempt(tx: Transaction, credential: int) -> bool:
+    """Count a wrong secret; True when it was the one that locks the credential."""
+    taken = tx.execute(
         "UPDATE credentials SET attempts_left = attempts_left - 1 WHERE id = ? AND attempts_left > 0",
         (credential,),
     )
+    locked = "SELECT 1 FROM credentials WHERE id = ? AND attempts_left = 0"
+    return taken == 1 and tx.one(locked, (credential,)) is not None
 
 
 def cancel(tx: Transaction, reference: str, now: datetime) -> bool:

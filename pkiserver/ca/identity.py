@@ -1,7 +1,7 @@
 """Who a certificate is for: what was approved and what was asked for, held to the profile's rules."""
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -31,7 +31,7 @@ ATTRIBUTE_OIDS: Final = {
     "commonName": oid.COMMON_NAME,
 }
 MAX_LIMIT_MNT: Final = 10**15  # above the country's yearly product; QcLimitValue stays within 64 bits
-_SAN_KINDS: Final[dict[type[x509.GeneralName], str]] = {
+SAN_KINDS: Final[dict[type[x509.GeneralName], str]] = {
     x509.DNSName: "dns",
     x509.IPAddress: "ip",
     x509.RFC822Name: "email",
@@ -99,10 +99,11 @@ def approve_identity(
     ]
     faults += _limit_faults(profile, limit_mnt)
     subject = [(rule, value) for rule in profile.subject if (value := _attribute(rule, claims, faults))]
+    name = _written(subject, faults)
     san = _san(profile, claims, faults)
     if faults:
         raise RefusedError(f"profile {profile.name}: {'; '.join(faults)}")
-    return Identity(_name(subject), san, limit_mnt)
+    return Identity(name, san, limit_mnt)
 
 
 def certificate_identity(certificate: x509.Certificate) -> Identity:
@@ -170,7 +171,7 @@ def _names(
 ) -> dict[str, tuple[x509.GeneralName, ...]]:
     found: dict[str, tuple[x509.GeneralName, ...]] = {}
     for name in dict.fromkeys(names):
-        kind = _SAN_KINDS.get(type(name))
+        kind = SAN_KINDS.get(type(name))
         if kind is None:
             _add(faults, f"san: {type(name).__name__} has no place in this profile")
         else:
@@ -203,15 +204,22 @@ def _attribute_faults(rule: Attribute, value: str) -> Iterator[str]:
         yield f"subject: {rule.attribute} is longer than {rule.length_bound} characters"
     elif rule.pattern and re.fullmatch(rule.pattern, value) is None:
         yield f"subject: {rule.attribute} does not match {rule.pattern}"
-    else:
-        yield from _syntax_faults(lambda: _name([(rule, value)]))
 
 
-def _syntax_faults(parse: Callable[[], object]) -> Iterator[str]:
+def _written(subject: Sequence[tuple[Attribute, str]], faults: list[str]) -> x509.Name:
+    """Return the name of these attributes; where it is none, say of each what is wrong with it."""
     try:
-        parse()
+        return _name(subject)
     except ProtocolError as error:
-        yield str(error)
+        before = len(faults)
+        for attribute in subject:
+            try:
+                _name([attribute])
+            except ProtocolError as fault:
+                faults.append(str(fault))
+        if len(faults) == before:
+            faults.append(str(error))
+        return _NO_NAME
 
 
 def _alternative_names(

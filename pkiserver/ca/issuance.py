@@ -70,6 +70,7 @@ class AuthorizedRequest:
     requested_by: str
     credential: int | None = None
     entitled_by: CertificateRecord | None = None  # the current certificate that its holder shows
+    bounded: bool = False  # nobody approved how many: `MAX_RENEWALS_A_DAY` for one subject
     lifetime: Lifetime | None = None  # for the kinds of profile that leave it to the authority
     until_issuer_ends: bool = False  # cut rather than refused where it would outlive its issuer
 
@@ -241,6 +242,7 @@ class Issuance:
             self._require_good_issuer(tx, authority)
             if request.entitled_by is not None:
                 require_entitled(tx, request.entitled_by, now)
+            if request.bounded:
                 _refuse_more_renewals(tx, request.profile.name, subject, now)
             if request.credential is not None and not credentials.take_use(tx, request.credential, now):
                 raise ConflictError("the credential has no use left")

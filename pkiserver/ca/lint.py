@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Final
 
 from pkiserver.ca import lint_rules_extensions, lint_rules_fields, lint_rules_names, lint_rules_usage
-from pkiserver.ca.lint_tbs import Case, LintFacts, Rule, read_tbs, second_reading
+from pkiserver.ca.lint_tbs import Case, LintFacts, Rule, issuer_tbs, read_tbs, second_reading
 from pkiserver.errors import RefusedError
 from protocols.errors import ErrorKind, ProtocolError
 
@@ -54,7 +54,7 @@ def lint_tbs(tbs: bytes, facts: LintFacts) -> list[Finding]:
     """
     try:
         read = read_tbs(tbs)
-        issuer = read if facts.issuer is None else read_tbs(facts.issuer.tbs_certificate_bytes)
+        issuer = read if facts.issuer is None else issuer_tbs(facts.issuer)
         case = Case(read, facts, issuer, second_reading(read))
     except ProtocolError as error:
         return [Finding(STRUCTURE.name, STRUCTURE.citation, str(error))]

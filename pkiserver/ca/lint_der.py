@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from typing import Final
 
 from protocols.asn1 import der
@@ -56,15 +57,20 @@ _PRIMITIVES: Final[dict[int, tuple[str, Callable[[bytes], bool]]]] = {
 }
 
 
+@lru_cache(maxsize=256)
+def extension_faults(value: bytes) -> tuple[str, ...]:
+    """Return what `der_faults` yields for an extension's value; most of a profile's are alike."""
+    return tuple(der_faults(value))
+
+
 def der_faults(data: bytes, depth: int = 0) -> Iterator[str]:
     """Yield a phrase for each value in `data` that is not DER; raises `ProtocolError` for broken framing.
 
     Universal types that no certificate of ours uses are faults too.
     """
     reader = der.Reader(data, depth=depth)
-    while not reader.at_end:
-        tag, raw = reader.read_any()
-        content = der.Reader(raw).read(tag)
+    while (tag := reader.peek()) is not None:
+        content = reader.read(tag)
         if tag & der.CONSTRUCTED:
             yield from _constructed_faults(tag, content, depth)
         elif tag not in _PRIMITIVES:

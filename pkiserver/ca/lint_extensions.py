@@ -5,6 +5,7 @@ where the extension is absent.
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from cryptography.x509.oid import AuthorityInformationAccessOID, ExtensionOID
@@ -43,6 +44,8 @@ _KEY_USAGE_BITS: Final = (
     "encipher_only",
     "decipher_only",
 )
+# Rules ask for the same extension many times, and a profile's certificates have most of them alike.
+_remembered: Final = lru_cache(maxsize=256)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +71,11 @@ def _value(tbs: TBS, oid: str) -> bytes | None:
 def key_usage(tbs: TBS) -> frozenset[str]:
     """Return the names of the bits that are set."""
     value = _value(tbs, KEY_USAGE)
-    if value is None:
-        return frozenset()
+    return frozenset() if value is None else _key_usage(value)
+
+
+@_remembered
+def _key_usage(value: bytes) -> frozenset[str]:
     reader = der.Reader(value)
     content = reader.read(der.BIT_STRING)
     reader.finish()
@@ -86,8 +92,11 @@ def key_usage(tbs: TBS) -> frozenset[str]:
 def extended_key_usage(tbs: TBS) -> tuple[str, ...]:
     """Return the key purposes in their order."""
     value = _value(tbs, EXTENDED_KEY_USAGE)
-    if value is None:
-        return ()
+    return () if value is None else _extended_key_usage(value)
+
+
+@_remembered
+def _extended_key_usage(value: bytes) -> tuple[str, ...]:
     reader, found = _sequence(value), []
     while not reader.at_end:
         found.append(reader.oid())
@@ -97,8 +106,11 @@ def extended_key_usage(tbs: TBS) -> tuple[str, ...]:
 def basic_constraints(tbs: TBS) -> BasicConstraints | None:
     """Return BasicConstraints."""
     value = _value(tbs, BASIC_CONSTRAINTS)
-    if value is None:
-        return None
+    return None if value is None else _basic_constraints(value)
+
+
+@_remembered
+def _basic_constraints(value: bytes) -> BasicConstraints | None:
     reader = _sequence(value)
     is_ca, path_length = False, None
     if reader.peek() == der.BOOLEAN:
@@ -136,8 +148,11 @@ def authority_key_identifier(tbs: TBS) -> bytes | None:
 def access_descriptions(tbs: TBS) -> tuple[tuple[str, str], ...]:
     """Return access method and URI of each description."""
     value = _value(tbs, AIA)
-    if value is None:
-        return ()
+    return () if value is None else _access_descriptions(value)
+
+
+@_remembered
+def _access_descriptions(value: bytes) -> tuple[tuple[str, str], ...]:
     reader, found = _sequence(value), []
     while not reader.at_end:
         one = reader.enter()

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Final
 
-from pkiserver.ca.lint_der import der_faults
+from pkiserver.ca.lint_der import der_faults, extension_faults
 from pkiserver.ca.lint_tbs import Case, Rule, Time
 from protocols.asn1 import der
 
@@ -94,7 +94,7 @@ def _unique_ids(case: Case) -> Iterator[str]:
 def _der(case: Case) -> Iterator[str]:
     yield from der_faults(case.tbs.der)
     for extension in case.tbs.extensions:
-        yield from der_faults(extension.value)
+        yield from extension_faults(extension.value)
         if extension.critical_written and not extension.critical:
             yield f"the extension {extension.oid} spells out that it is not critical, which is the default"
 

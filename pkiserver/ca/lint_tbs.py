@@ -5,7 +5,8 @@ Nothing here was used to build it, so that a fault of the builder, or of a profi
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
+from functools import lru_cache
 from typing import Final
 
 from cryptography import x509
@@ -86,7 +87,10 @@ class TBS:
 
     def extension(self, oid: str) -> Extension | None:
         """Return the first extension of this type, None when it is absent."""
-        return next((found for found in self.extensions if found.oid == oid), None)
+        for found in self.extensions:
+            if found.oid == oid:
+                return found
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +123,12 @@ class Rule:
     name: str
     citation: str
     check: Callable[[Case], Iterable[str]]
+
+
+@lru_cache(maxsize=64)  # of the authorities: each is read again for each certificate that it issues
+def issuer_tbs(issuer: x509.Certificate) -> TBS:
+    """Return the parts of an issuer's TBSCertificate, as `read_tbs` does."""
+    return read_tbs(issuer.tbs_certificate_bytes)
 
 
 def read_tbs(data: bytes) -> TBS:
@@ -161,19 +171,9 @@ def read_tbs(data: bytes) -> TBS:
 
 def _time(reader: der.Reader) -> Time:
     tag, raw = reader.read_any()
-    if tag == der.GENERALIZED_TIME:
-        return Time(tag, raw[2:], der.Reader(raw).generalized_time())
-    if tag != der.UTC_TIME:
+    if tag not in (der.UTC_TIME, der.GENERALIZED_TIME):
         raise MalformedError("a validity date is neither UTCTime nor GeneralizedTime")
-    text = raw[2:]
-    if len(text) != 13 or not text[:12].isdigit() or text[12:] != b"Z":
-        raise MalformedError("UTCTime is not YYMMDDHHMMSSZ")
-    century = b"19" if text[:2] >= b"50" else b"20"
-    try:
-        moment = datetime.strptime((century + text).decode("ascii"), "%Y%m%d%H%M%SZ").replace(tzinfo=UTC)
-    except ValueError as error:
-        raise MalformedError("UTCTime is no date") from error
-    return Time(tag, text, moment)
+    return Time(tag, raw[2:], der.Reader(raw).time())
 
 
 def _extensions(wrapper: der.Reader) -> tuple[Extension, ...]:
@@ -192,8 +192,13 @@ def _extensions(wrapper: der.Reader) -> tuple[Extension, ...]:
     return tuple(found)
 
 
-def attributes(name: bytes) -> Iterator[tuple[str, int, bytes]]:
-    """Yield type, identifier octet and content of each attribute of a DER Name."""
+@lru_cache(maxsize=64)  # a dozen rules ask for the two names of one certificate
+def attributes(name: bytes) -> tuple[tuple[str, int, bytes], ...]:
+    """Return type, identifier octet and content of each attribute of a DER Name."""
+    return tuple(_attributes(name))
+
+
+def _attributes(name: bytes) -> Iterator[tuple[str, int, bytes]]:
     reader = der.Reader(name).enter()
     count = 0
     while not reader.at_end:
@@ -203,9 +208,11 @@ def attributes(name: bytes) -> Iterator[tuple[str, int, bytes]]:
                 raise MalformedError(f"more than {MAX_ATTRIBUTES} attributes in a name")
             pair = rdn.enter()
             oid = pair.oid()
-            tag, raw = pair.read_any()
+            tag = pair.peek()
+            if tag is None:
+                raise MalformedError("an attribute has no value")
+            yield oid, tag, pair.read(tag)
             pair.finish()
-            yield oid, tag, der.Reader(raw).read(tag)
 
 
 def second_reading(tbs: TBS) -> SecondReading | None:

@@ -1,4 +1,4 @@
-"""How often one address may be refused before it has to wait."""
+"""How often one address may be refused, and one credential be guessed at, before they have to wait."""
 
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -11,6 +11,10 @@ from pkiserver.networks import client_network
 WINDOW: Final = timedelta(minutes=1)
 MAX_FAILURES: Final = 30  # a window; each failure costs a durable write, so an address gets few
 MAX_ADDRESSES: Final = 10_000  # remembered at once; the longest unseen is forgotten
+
+FREE_GUESSES: Final = 3  # wrong secrets that cost no time: people mistype
+MAX_DELAY: Final = timedelta(minutes=1)
+MAX_REFERENCES: Final = 10_000  # remembered at once, as above
 
 
 @dataclass(slots=True)
@@ -37,3 +41,47 @@ class AttemptLimiter:
         if failures.count >= MAX_FAILURES:
             raise UnavailableError("too many refused requests from this address; try again in a minute")
         failures.count += 1
+
+
+@dataclass(slots=True)
+class _Guesses:
+    last: datetime
+    count: int = 0
+
+    @property
+    def delay(self) -> timedelta:
+        """After the free ones each wrong secret doubles the wait: 1, 2, 4 seconds and so on."""
+        if self.count < FREE_GUESSES:
+            return timedelta(0)
+        return min(timedelta(seconds=1 << min(self.count - FREE_GUESSES, 8)), MAX_DELAY)
+
+
+class GuessLimiter:
+    """Slows down who tries secrets for one reference; one that does not exist is treated alike.
+
+    What it remembers ends with the process; the lock of a credential, in the store, does not.
+    """
+
+    def __init__(self) -> None:
+        self._references: OrderedDict[str, _Guesses] = OrderedDict()
+
+    def require_patience(self, reference: str, now: datetime) -> None:
+        """Raise `UnavailableError` where the last wrong secret for this reference is too fresh."""
+        guesses = self._references.get(reference)
+        if guesses is not None and abs(now - guesses.last) < guesses.delay:
+            raise UnavailableError(
+                "too many wrong secrets for this reference; try again in"
+                f" {guesses.delay.total_seconds():.0f} seconds"
+            )
+
+    def wrong(self, reference: str, now: datetime) -> None:
+        """Count a wrong secret."""
+        guesses = self._references.setdefault(reference, _Guesses(now))
+        guesses.last, guesses.count = now, guesses.count + 1
+        self._references.move_to_end(reference)
+        if len(self._references) > MAX_REFERENCES:
+            self._references.popitem(last=False)
+
+    def right(self, reference: str) -> None:
+        """Forget the wrong ones."""
+        self._references.pop(reference, None)

@@ -32,7 +32,7 @@ _NOBODY: Final = hashlib.sha256(b"").digest()  # compared with where the referen
 class WrongCredentialError(NotAuthenticatedError):
     """Nobody was authenticated; `credential` is the one whose secret was wrong, where it was that."""
 
-    def __init__(self, message: str, credential: int | None) -> None:
+    def __init__(self, message: str, credential: CredentialRecord | None) -> None:
         super().__init__(message)
         self.credential = credential
 
@@ -79,6 +79,8 @@ class Credentials:
         if not 1 <= uses <= MAX_USES:
             raise RefusedError(f"a credential has 1 to {MAX_USES} uses")
         chosen = enrollable(self._profiles, profile)
+        if set(chosen.est_authentication) == {"certificate"}:
+            raise RefusedError(f"profile {profile} is enrolled with a client certificate alone")
         name, names = parse_subject(subject), tuple(parse_san(text) for text in san)
         check_identity(chosen, Identity(name, names, limit_mnt))
         now = self._clock.now()
@@ -122,7 +124,7 @@ class Credentials:
         record = await self._storage.read(lambda tx: rows.get(tx, reference))
         right = hmac.compare_digest(_hash(secret), record.secret_hash if record else _NOBODY)
         if record is None or not right:
-            raise WrongCredentialError("reference or secret is wrong", record.id if record else None)
+            raise WrongCredentialError("reference or secret is wrong", record)
         if record.cancelled_at or record.attempts_left == 0 or record.expires_at <= self._clock.now():
             raise WrongCredentialError("the credential is cancelled, locked or expired", None)
         return record

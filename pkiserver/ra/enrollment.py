@@ -1,39 +1,54 @@
-"""Enrolment and re-enrolment as EST asks for them: who asks, for which profile, with what identity."""
+"""Enrolment and re-enrolment as EST asks for them: who asks, and what that entitles to."""
 
+from collections import Counter
 from collections.abc import Coroutine, Mapping, Sequence
-from typing import Any
+from typing import Any, NoReturn, TypeVar
 
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
 
 from config.profile import Profile
 from pkiserver import audit
 from pkiserver.ca.authorities import Authorities
-from pkiserver.ca.identity import Identity, approve_identity, certificate_identity
-from pkiserver.ca.issuance import AuthorizedRequest, Issuance, require_entitled
+from pkiserver.ca.identity import approve_identity
+from pkiserver.ca.issuance import AuthorizedRequest, Issuance
 from pkiserver.clock import Clock
 from pkiserver.errors import (
+    ChallengeError,
     NotAuthenticatedError,
     NotAuthorizedError,
     PKIServerError,
-    RefusedError,
+    UnavailableError,
 )
-from pkiserver.ra.attempts import AttemptLimiter
+from pkiserver.ra.attempts import AttemptLimiter, GuessLimiter
+from pkiserver.ra.client_certificates import ClientCertificates, Holder, ShownCertificate
 from pkiserver.ra.credentials import Credentials, WrongCredentialError, enrollable, issuer_name
+from pkiserver.ra.entitlement import (
+    Entitlement,
+    by_certificate,
+    by_credential,
+    wants_certificate,
+)
 from pkiserver.ra.lifecycle import Standing, State
+from pkiserver.ra.linking import require_linking
+from pkiserver.ra.reenrollment import Reenrollment
+from pkiserver.ra.requester import Password, Requester
 from pkiserver.storage import Storage
 from protocols.errors import ErrorKind, ProtocolError
 from protocols.x509.certificate import serial_text
 from protocols.x509.csr import ParsedCSR, parse_csr
-from protocols.x509.names import names_equal, parse_san, parse_subject, sans_equal
 from store import audit as audit_chain
 from store import certificates, credentials, issuances
 from store.database import Transaction
 from store.records import CertificateRecord, CredentialRecord
 
+_Result = TypeVar("_Result")
+
 
 class Enrollment:
-    """Decides on enrolments and has `ca` issue what was approved. Every refusal is audited."""
+    """Decides on enrolments and has `ca` issue what was approved.
+
+    `failures` counts by outcome how secrets were tried in vain: wrong, slowed, locked.
+    """
 
     def __init__(
         self,
@@ -43,6 +58,7 @@ class Enrollment:
         authorities: Authorities,
         profiles: Mapping[str, Profile],
         credentials: Credentials,
+        client_certificates: ClientCertificates,
         issuance: Issuance,
     ) -> None:
         self._storage = storage
@@ -50,50 +66,66 @@ class Enrollment:
         self._authorities = authorities
         self._profiles = profiles
         self._credentials = credentials
+        self._client_certificates = client_certificates
         self._issuance = issuance
+        self._reenrollment = Reenrollment(storage, profiles, issuance)
         self._attempts = AttemptLimiter()
+        self._guesses = GuessLimiter()
+        self.failures: Counter[str] = Counter({"wrong": 0, "slowed": 0, "locked": 0})
 
-    async def enroll(
-        self, csr_der: bytes, *, reference: str, secret: str, label: str | None, peer: str
-    ) -> bytes:
-        """Return the DER certificate for who knows the secret of an enrolment credential.
+    async def enroll(self, csr_der: bytes, requester: Requester, label: str | None) -> bytes:
+        """Return the DER certificate for who shows what the profile asks for (`est_authentication`).
 
-        Raises `NotAuthenticatedError`, `NotFoundError` (label), `RefusedError`, `KeyRefusedError`,
-        `UnavailableError`, and what `parse_csr` raises: the request is read only once it is known who
-        asks. A certificate that was issued to this credential and key and never taken (the connection
-        or the server broke) is given again.
+        Raises `ChallengeError` where a password would help, `NotAuthenticatedError`,
+        `NotAuthorizedError`, `NotFoundError` (label), `RefusedError`, `KeyRefusedError`,
+        `NotLinkedError`, `UnavailableError`, and what `parse_csr` raises: the request is read only once
+        it is known who asks. A certificate that was issued to this credential and key and never taken
+        (the connection or the server broke) is given again.
         """
-        try:
-            credential = await self._credentials.authenticate(reference, secret)
-        except WrongCredentialError as error:
-            await self._record_refusal("anonymous", "enroll", peer, str(error), error.credential)
-            raise
-        work = self._enroll(csr_der, credential, label)
-        return await self._audited("enroll", f"credential:{reference}", peer, work)
+        if requester.password is not None:
+            return await self._enroll_by_credential(csr_der, requester, requester.password, label)
+        if requester.certificate is None:
+            self.refuse_unproven(label)
+        shown = await self._shown("enroll", requester)
+        work = self._enroll_by_certificate(csr_der, requester, shown, label)
+        return await self._audited("enroll", shown.actor, requester, work)
 
-    async def reenroll(
-        self, csr_der: bytes, *, client_certificate: bytes, label: str | None, peer: str
-    ) -> bytes:
+    async def reenroll(self, csr_der: bytes, requester: Requester, label: str | None) -> bytes:
         """Return a new DER certificate for the holder of a current one (RFC 7030 §4.2.2).
 
-        `client_certificate` authenticated the TLS connection. Its status is read from the store at
-        each call, and once more in the transaction that reserves the serial. `label` names the
-        profile; None: that of the client certificate. Raises as `enroll` does, `NotAuthorizedError`
-        where the client certificate does not entitle to it.
+        The status of the client certificate is read from the store at each call, and once more in the
+        transaction that reserves the serial. `label` names the profile; None: that of the client
+        certificate. Raises as `enroll` does, `NotAuthorizedError` where the client certificate does not
+        entitle to it. A trusted third party's is enrolled: strongSwan asks to re-enrol whenever it holds
+        a certificate.
         """
-        certificate = x509.load_der_x509_certificate(client_certificate)
-        actor = f"certificate:{serial_text(certificate.serial_number)}"
-        return await self._audited("reenroll", actor, peer, self._reenroll(csr_der, certificate, label))
+        shown = await self._shown("reenroll", requester)
+        if shown.issuer is None:
+            return await self.enroll(csr_der, requester, label)
+        work = self._reenroll(csr_der, requester, shown, label)
+        return await self._audited("reenroll", shown.actor, requester, work)
+
+    def refuse_unproven(self, label: str | None) -> NoReturn:
+        """Raise what a request gets that proves nothing: a challenge, unless a password would not help."""
+        profile = self._profiles.get(label or "")
+        if profile is not None and set(profile.est_authentication) == {"certificate"}:
+            raise NotAuthorizedError(f"profile {profile.name} is enrolled with a client certificate alone")
+        raise ChallengeError("no credentials were sent")
 
     async def delivered(self, certificate: bytes) -> None:
         """Note that the client took this certificate: it is not given again."""
         parsed = x509.load_der_x509_certificate(certificate)
-        issuer = self._authorities.issuer_of(parsed)
-        if issuer is not None:
-            now = self._clock.now()
-            await self._storage.write(
-                lambda tx: issuances.mark_delivered(tx, issuer.id, parsed.serial_number, now)
-            )
+        named = [one for one in self._authorities if one.certificate.subject == parsed.issuer]
+        now = self._clock.now()
+
+        def transaction(tx: Transaction) -> None:
+            for issuer in named:  # that it is ours the record says: no signature is verified for it
+                record = certificates.get(tx, issuer.id, parsed.serial_number)
+                if record is not None and record.certificate == certificate:
+                    issuances.mark_delivered(tx, issuer.id, parsed.serial_number, now)
+
+        if named:
+            await self._storage.write(transaction)
 
     async def refused(self, *, operation: str, peer: str, reason: str) -> None:
         """Record a request that was refused before it came here."""
@@ -106,18 +138,28 @@ class Enrollment:
         issuer = issuer_name(enrollable(self._profiles, label))
         return [authority.der for authority in self._authorities.chain(issuer)]
 
+    async def _shown(self, operation: str, requester: Requester) -> ShownCertificate:
+        async def work() -> ShownCertificate:
+            if requester.certificate is None:
+                raise NotAuthorizedError("re-enrolment needs a TLS client certificate of this CA")
+            return self._client_certificates.read(requester.certificate)
+
+        return await self._audited(operation, "anonymous", requester, work())
+
     async def _audited(
-        self, operation: str, actor: str, peer: str, work: Coroutine[Any, Any, bytes]
-    ) -> bytes:
+        self, operation: str, actor: str, requester: Requester, work: Coroutine[Any, Any, _Result]
+    ) -> _Result:
         try:
             return await work
+        except ChallengeError:  # nobody was refused
+            raise
         except (PKIServerError, ProtocolError) as error:
             if error.kind is not ErrorKind.UNAVAILABLE:  # else nobody was refused: it may succeed later
-                await self._record_refusal(actor, operation, peer, str(error))
+                await self._record_refusal(actor, operation, requester.peer, str(error))
             raise
 
     async def _record_refusal(
-        self, actor: str, operation: str, peer: str, reason: str, credential: int | None = None
+        self, actor: str, operation: str, peer: str, reason: str, guessed: CredentialRecord | None = None
     ) -> None:
         """Audit a refusal, with a wrong secret counted against its credential.
 
@@ -128,30 +170,93 @@ class Enrollment:
         # The reason may quote what was asked for, a name or a mail address.
         entry = audit.entry(now, actor, operation, "refused", peer=peer, personal={"reason": reason})
 
-        def transaction(tx: Transaction) -> None:
-            if credential is not None:
-                credentials.take_attempt(tx, credential)
+        def transaction(tx: Transaction) -> bool:
+            locks = guessed is not None and credentials.take_attempt(tx, guessed.id)
             audit_chain.append(tx, entry)
+            if guessed is not None and locks:
+                lock = audit.entry(now, actor, "credential.lock", peer=peer, reference=guessed.reference)
+                audit_chain.append(tx, lock)
+            return locks
 
-        await self._storage.write(transaction)
+        if await self._storage.write(transaction):
+            self.failures["locked"] += 1
 
-    async def _enroll(self, csr_der: bytes, credential: CredentialRecord, label: str | None) -> bytes:
-        if label is not None and label != credential.profile:
-            enrollable(self._profiles, label)
-            raise NotAuthorizedError(f"this credential is for profile {credential.profile}, not {label}")
+    async def _enroll_by_credential(
+        self, csr_der: bytes, requester: Requester, password: Password, label: str | None
+    ) -> bytes:
+        credential = await self._authenticated(password, requester.peer)
+        actor = f"credential:{credential.reference}"
+
+        async def work() -> bytes:
+            client = None
+            if requester.certificate is not None and wants_certificate(self._profiles, credential):
+                shown = self._client_certificates.read(requester.certificate)
+                client = await self._client_certificates.identify(shown)
+            entitlement = by_credential(self._profiles, credential, client, label)
+            return await self._enroll(csr_der, requester, entitlement, actor)
+
+        return await self._audited("enroll", actor, requester, work())
+
+    async def _authenticated(self, password: Password, peer: str) -> CredentialRecord:
+        """Return the credential whose secret this is; who guesses waits longer each time."""
+        now = self._clock.now()
+        try:
+            self._guesses.require_patience(password.reference, now)
+        except UnavailableError:
+            self.failures["slowed"] += 1
+            raise
+        try:
+            credential = await self._credentials.authenticate(password.reference, password.secret)
+        except WrongCredentialError as error:
+            self.failures["wrong"] += 1
+            self._guesses.wrong(password.reference, now)
+            await self._record_refusal("anonymous", "enroll", peer, str(error), error.credential)
+            raise
+        self._guesses.right(password.reference)
+        return credential
+
+    async def _enroll_by_certificate(
+        self, csr_der: bytes, requester: Requester, shown: ShownCertificate, label: str | None
+    ) -> bytes:
+        client = await self._client_certificates.identify(shown)
+        entitlement = by_certificate(self._profiles, client, label)
+        return await self._enroll(csr_der, requester, entitlement, shown.actor)
+
+    async def _reenroll(
+        self, csr_der: bytes, requester: Requester, shown: ShownCertificate, label: str | None
+    ) -> bytes:
+        client = await self._client_certificates.identify(shown)
+        if not isinstance(client, Holder):
+            raise NotAuthorizedError("the client certificate is not of this CA")
+        return await self._reenrollment.reenroll(csr_der, client, requester.channel, label)
+
+    async def _enroll(
+        self, csr_der: bytes, requester: Requester, entitlement: Entitlement, actor: str
+    ) -> bytes:
         csr = parse_csr(csr_der)
-        if credential.uses_left == 0:
+        profile, approved, credential = entitlement.profile, entitlement.approved, entitlement.credential
+        require_linking(profile, csr, requester.channel)
+        if credential is not None and credential.uses_left == 0:
             return await self._untaken(credential, csr)
-        profile = enrollable(self._profiles, credential.profile)
         identity = approve_identity(
             profile,
-            approved_subject=parse_subject(credential.subject),
-            approved_san=tuple(parse_san(text) for text in credential.san),
+            approved_subject=approved.subject,
+            approved_san=approved.san,
             requested_subject=csr.subject,
             requested_san=csr.san,
-            limit_mnt=credential.limit_mnt,
+            limit_mnt=approved.limit_mnt,
         )
-        return await self._issue(profile, identity, csr, f"credential:{credential.reference}", credential.id)
+        request = AuthorizedRequest(
+            profile=profile,
+            authority=issuer_name(profile),
+            identity=identity,
+            public_key=csr.public_key,
+            requested_by=actor,
+            credential=credential.id if credential else None,
+            entitled_by=entitlement.entitled_by,
+            bounded=credential is None,
+        )
+        return (await self._issuance.issue(await self._issuance.prepare(request))).certificate
 
     async def _untaken(self, credential: CredentialRecord, csr: ParsedCSR) -> bytes:
         """Return the certificate of a used credential that its client has not taken; else refuse."""
@@ -176,77 +281,3 @@ class Enrollment:
         )
         await self._storage.write(lambda tx: audit_chain.append(tx, again))
         return certificate.certificate
-
-    async def _reenroll(self, csr_der: bytes, held: x509.Certificate, label: str | None) -> bytes:
-        record = await self._current(held)
-        csr = parse_csr(csr_der)
-        own = self._profiles.get(record.profile)
-        target = label or record.profile
-        if own is None or target not in own.reenroll:
-            raise NotAuthorizedError(f"a certificate of profile {record.profile} cannot re-enrol {target}")
-        identity = certificate_identity(held)
-        if not (names_equal(csr.subject, identity.subject) and sans_equal(csr.san, identity.san)):
-            raise RefusedError(
-                "subject and subjectAltName of the request differ from the certificate (RFC 7030 §4.2.2)"
-            )
-        profile = enrollable(self._profiles, target)
-        renewed = identity if target == record.profile else await self._other(record, target)
-        approved = approve_identity(
-            profile,
-            approved_subject=renewed.subject,
-            approved_san=renewed.san,
-            requested_subject=csr.subject,
-            requested_san=csr.san,
-            limit_mnt=renewed.limit_mnt,
-        )
-        if not (names_equal(approved.subject, renewed.subject) and sans_equal(approved.san, renewed.san)):
-            raise RefusedError(
-                f"profile {target} has changed since this certificate was issued: enrol with a new credential"
-            )
-        actor = f"certificate:{serial_text(record.serial)}"
-        return await self._issue(profile, approved, csr, actor, None, entitled_by=record)
-
-    async def _other(self, held: CertificateRecord, target: str) -> Identity:
-        """Return the identity of the holder's newest certificate of another profile, its limits with it.
-
-        It may have expired; what was suspended or revoked is not renewed by another certificate.
-        """
-        found = await self._storage.read(
-            lambda tx: certificates.newest_of_subject(tx, held.authority, target, held.subject)
-        )
-        if found is None or found.state != "active":
-            raise NotAuthorizedError(f"there is no {target} certificate of this holder that could be renewed")
-        return certificate_identity(x509.load_der_x509_certificate(found.certificate))
-
-    async def _current(self, held: x509.Certificate) -> CertificateRecord:
-        """Return the record of a client certificate that is ours, active and not expired."""
-        issuer = self._authorities.issuer_of(held)
-        if issuer is None:
-            raise NotAuthorizedError("the client certificate is not of this CA")
-        record = await self._storage.read(lambda tx: certificates.get(tx, issuer.id, held.serial_number))
-        if record is None or record.certificate != held.public_bytes(Encoding.DER):
-            raise NotAuthorizedError("the client certificate is not on record")
-        now = self._clock.now()
-        await self._storage.read(lambda tx: require_entitled(tx, record, now))
-        return record
-
-    async def _issue(
-        self,
-        profile: Profile,
-        identity: Identity,
-        csr: ParsedCSR,
-        actor: str,
-        credential: int | None,
-        entitled_by: CertificateRecord | None = None,
-    ) -> bytes:
-        request = AuthorizedRequest(
-            profile=profile,
-            authority=issuer_name(profile),
-            identity=identity,
-            public_key=csr.public_key,
-            requested_by=actor,
-            credential=credential,
-            entitled_by=entitled_by,
-        )
-        prepared = await self._issuance.prepare(request)
-        return (await self._issuance.issue(prepared)).certificate

@@ -21,7 +21,8 @@ from pkiserver.errors import PKIServerError
 from pkiserver.metrics import Metrics, Reading, Sample
 from pkiserver.networks import client_network
 from pkiserver.web.limits import Limits
-from pkiserver.web.middleware import EDGE, SERVER, plain_response, request_log
+from pkiserver.web.middleware import EDGE, NO_PROXIES, SERVER, plain_response, request_log
+from pkiserver.web.proxies import TrustedProxies
 
 _ACCEPT_PAUSE_S: Final = 0.2  # after accept failed for want of file descriptors: not to spin
 _CLOSE_S: Final = 1.0  # for responses still being written when the drain ends, and for TLS close_notify
@@ -100,6 +101,7 @@ class Listener:
         metrics: Metrics,
         limits: Limits,
         tls: ssl.SSLContext | None = None,
+        proxies: TrustedProxies = NO_PROXIES,
     ) -> None:
         self._name = name
         self._app = app
@@ -107,6 +109,7 @@ class Listener:
         self._metrics = metrics
         self._limits = limits
         self._tls = tls
+        self._proxies = proxies
         self._request_log = request_log(metrics)
         self._slots = asyncio.Semaphore(limits.max_connections)
         self._connections: set[asyncio.Task[None]] = set()
@@ -178,7 +181,9 @@ class Listener:
                 await asyncio.sleep(_ACCEPT_PAUSE_S)
                 continue
             network = client_network(address[0])
-            if self._held[network] >= self._limits.max_connections_per_address:
+            if self._held[network] >= self._limits.max_connections_per_address and not self._proxies.trusts(
+                address[0]
+            ):
                 self._slots.release()
                 accepted.close()
                 self._metrics.connections_refused.labels(self._name).inc()

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Bounds of one listener; the defaults suit EST. Times are in seconds."""
+    """Bounds of one listener; the defaults are those of the configuration. Times are in seconds."""
 
     max_body_bytes: int = 32 * 1024  # the largest body that EST takes
     max_line_bytes: int = 8_190

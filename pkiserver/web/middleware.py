@@ -20,15 +20,19 @@ from pkiserver.errors import PKIServerError, UnavailableError
 from pkiserver.logs import escaped
 from pkiserver.metrics import Metrics
 from pkiserver.web.limits import Limits
+from pkiserver.web.proxies import TrustedProxies
 from pkiserver.web.wire import WIRE, kind_of, reason_of
 from protocols.errors import ErrorKind, ProtocolError, TooLargeError
 
 SERVER: Final = "pkiserver"  # no version: it would serve only who looks for a weakness
 DEFAULT_REALM: Final = "pkiserver"
 UNMATCHED: Final = ("http", "unmatched")  # labels of a request that no route took
+_NOT_LOGGED: Final = (ErrorKind.NOT_AUTHENTICATED, ErrorKind.PENDING)  # by the request's own line alone
 MAX_PATH_CHARACTERS: Final = 200  # of a path in the log
 CLIENT_GONE: Final = 499  # logged and counted, never sent: the client left before it could be answered
 
+NO_PROXIES: Final = TrustedProxies()
+CLIENT: Final = web.RequestKey("client", str)  # its address, by what a trusted proxy says where there is one
 LABELS: Final = web.RequestKey("labels", tuple)
 REQUEST_ID: Final = web.RequestKey("request_id", str)
 SENT: Final = web.RequestKey("sent", web.Response)  # set by a handler that has sent its response itself
@@ -37,13 +41,16 @@ _log: Final[structlog.stdlib.BoundLogger] = structlog.get_logger(__name__)
 
 
 def web_application(
-    routes: Iterable[web.RouteDef], limits: Limits, realm: str = DEFAULT_REALM
+    routes: Iterable[web.RouteDef],
+    limits: Limits,
+    realm: str = DEFAULT_REALM,
+    proxies: TrustedProxies = NO_PROXIES,
 ) -> web.Application:
     """Return an application of these routes behind an `Edge`; `realm` is that of its Basic challenge.
 
     A route is named `<protocol>.<operation>[.<variant>]`; the first two label its logs and metrics.
     """
-    edge = Edge(limits, realm)
+    edge = Edge(limits, realm, proxies)
     app = web.Application(middlewares=[edge.middleware], client_max_size=limits.max_body_bytes)
     app.on_response_prepare.append(edge.finish_headers)
     app[EDGE] = edge
@@ -54,8 +61,9 @@ def web_application(
 class Edge:
     """The outermost handler of one listener."""
 
-    def __init__(self, limits: Limits, realm: str) -> None:
+    def __init__(self, limits: Limits, realm: str, proxies: TrustedProxies) -> None:
         self._limits = limits
+        self._proxies = proxies
         self._challenge = f'Basic realm="{realm}", charset="UTF-8"'  # RFC 7617 §2.1
         self._requests = 0  # being read or in work
         self._in_work = 0
@@ -71,7 +79,7 @@ class Edge:
     @web.middleware
     async def middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Read the request, have it handled, and answer whatever comes of it."""
-        _identify(request)
+        _identify(request, self._proxies)
         self._requests += 1
         self._idle.clear()
         try:
@@ -124,7 +132,9 @@ class Edge:
 EDGE: Final = web.AppKey("edge", Edge)
 
 
-def _identify(request: web.Request) -> None:
+def _identify(request: web.Request, proxies: TrustedProxies) -> None:
+    forwarded_for = request.headers.getall("X-Forwarded-For", [])
+    request[CLIENT] = proxies.client_address(request.remote or "unknown", forwarded_for)
     request[REQUEST_ID] = secrets.token_hex(8)
     name = request.match_info.route.name
     request[LABELS] = tuple(name.split(".")[:2]) if name else UNMATCHED
@@ -143,7 +153,7 @@ def _refusal(request: web.Request, error: Exception) -> web.Response:
     if kind is ErrorKind.INTERNAL:
         _log.error("request failed", exc_info=error)
         return plain_response(WIRE[kind].http, f"internal error; request {request[REQUEST_ID]}")
-    if isinstance(error, PKIServerError | ProtocolError) and kind is not ErrorKind.NOT_AUTHENTICATED:
+    if isinstance(error, PKIServerError | ProtocolError) and kind not in _NOT_LOGGED:
         _log.info("refused", kind=kind.value, reason=str(error))
     return _kind_refusal(kind, reason_of(error))
 
@@ -194,7 +204,7 @@ def request_log(metrics: Metrics) -> type[AbstractAccessLogger]:
                 path=escaped(request.raw_path, MAX_PATH_CHARACTERS),
                 status=response.status,
                 duration_ms=round(time * 1000, 2),
-                peer=request.remote,
+                peer=request.get(CLIENT, request.remote),
                 request_id=request.get(REQUEST_ID),
             )
 

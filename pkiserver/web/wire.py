@@ -11,6 +11,8 @@ from protocols.errors import ErrorKind, ProtocolError
 MAX_REASON_CHARACTERS: Final = 300  # a reason is one line that a field engineer reads
 RETRY_AFTER_S: Final = 5  # a restarting signer is back by then; a full disk may take as long as it likes
 
+PENDING_RETRY_AFTER_S: Final = 600  # people decide
+
 
 @dataclass(frozen=True, slots=True)
 class Wire:
@@ -38,6 +40,8 @@ WIRE: Final[dict[ErrorKind, Wire]] = {
     ErrorKind.NOT_AUTHORIZED: Wire(HTTPStatus.FORBIDDEN),
     ErrorKind.NOT_FOUND: Wire(HTTPStatus.NOT_FOUND),
     ErrorKind.CONFLICT: Wire(HTTPStatus.CONFLICT),
+    # Empty, too: the same client fails on a 202 that has a body.
+    ErrorKind.PENDING: Wire(HTTPStatus.ACCEPTED, text="", retry_after_s=PENDING_RETRY_AFTER_S),
     ErrorKind.UNAVAILABLE: Wire(HTTPStatus.SERVICE_UNAVAILABLE, retry_after_s=RETRY_AFTER_S),
     ErrorKind.INTERNAL: Wire(HTTPStatus.INTERNAL_SERVER_ERROR, text="internal error"),
 }

@@ -112,6 +112,16 @@ def test_with_lifetime() -> None:
         (("issuer", "san_required = true\nissuer"), "san_required"),
         (("issuer", 'extended_key_usage = ["OCSPSigning"]\nissuer'), "extended_key_usage"),
         (("issuer", 'reenroll = ["a"]\nissuer'), "reenroll"),
+        (("issuer", "est_authentication = []\nissuer"), "est_authentication"),
+        (("issuer", 'est_authentication = ["password"]\nissuer'), "est_authentication[0]"),
+        (("issuer", 'est_authentication = ["certificate"]\nissuer'), "trusted_issuers"),
+        (("issuer", 'trusted_issuers = ["a.pem"]\nissuer'), "trusted_issuers"),
+        (
+            ("issuer", 'est_authentication = ["certificate"]\ntrusted_issuers = ["a.pem"]\nissuer'),
+            "est_authentication",  # the certificate would have to say the commonName
+        ),
+        (("issuer", 'pop_linking = "maybe"\nissuer'), "pop_linking"),
+        (("issuer", "change_subject = true\nissuer"), "change_subject"),
         (("issuer", 'qc_statements = { semantics = "natural" }\nissuer'), "qc_statements.semantics"),
         (("issuer", 'policies = [{ oid = "1.2.3" }, { oid = "1.2.3" }]\nissuer'), "policies"),
         (("issuer", 'policies = [{ oid = "3.1" }]\nissuer'), "policies[0].oid"),

@@ -2,6 +2,8 @@
 
 import tomllib
 from collections.abc import Iterator
+from dataclasses import replace
+from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
@@ -11,9 +13,11 @@ import config
 from config.errors import ConfigError
 from config.loader import load_settings
 from config.reference import reference
-from config.schema import MAX_EST_BODY_BYTES, Settings
+from config.schema import Settings
 from config.schema_authorities import Authority
+from config.schema_est import MAX_EST_BODY_BYTES
 from config.units import Address
+from pkiserver.https_side import https_limits
 from pkiserver.web.limits import Limits
 from protocols.est.request import MAX_BODY_BYTES
 
@@ -206,3 +210,21 @@ def test_settings_do_not_change() -> None:
 
 def test_the_largest_enrolment_is_the_one_that_est_reads() -> None:
     assert Settings().est.max_body == MAX_EST_BODY_BYTES == MAX_BODY_BYTES == Limits().max_body_bytes
+
+
+def test_the_bounds_of_https_are_those_of_the_listener() -> None:
+    assert replace(https_limits(Settings()), max_connections=Limits().max_connections, body_s=0) == replace(
+        Limits(), body_s=0
+    )
+
+
+@pytest.mark.parametrize("network", ["10.1.0.7", "10.1.0.0/24", "2001:db8::/48", "::1"])
+def test_trusted_proxies_are_networks(network: str) -> None:
+    settings = Settings.model_validate({"est": {"trusted_proxies": [network]}})
+    assert settings.est.trusted_proxies == (ip_network(network),)
+
+
+@pytest.mark.parametrize("network", ["10.1.0.1/24", "proxy.example.mn", "10.1.0.0/33", "", 7, "*"])
+def test_other_trusted_proxies_are_refused(network: object) -> None:
+    with pytest.raises(ValueError, match="is no network"):
+        Settings.model_validate({"est": {"trusted_proxies": [network]}})

@@ -16,7 +16,7 @@ from client_messages import Credential, csr_for, new_key, ocsp_request
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
-from server_harness import PATIENCE_S, Server, copied, running
+from server_harness import PATIENCE_S, Server, copied, eventually, running
 
 EVIL = "\x1b[31m\u202eevil"  # a terminal's escape sequence and a bidirectional override
 EST = "/.well-known/est"
@@ -312,19 +312,24 @@ def test_dawdlers_are_cut_off(door: str, beginning: bytes, attacked: Server) -> 
 
 
 def test_a_guesser_has_to_wait(home: Path) -> None:
-    """Wrong secrets lock a credential; and an address that is refused again and again is told to wait."""
+    """Wrong secrets make wait, then lock a credential; and an address that is often refused waits."""
+    configuration = home / "pkiserver.toml"
+    text = configuration.read_text()
+    configuration.write_text(text.replace("max_attempts = 10", "max_attempts = 3"))
     with running(home) as server:
         credential = server.credential("device", "CN=gate-1", "dns:gate-1.example.mn")
-        for guess in range(10):
+        for guess in range(3):
             reply = server.enroll(Credential(credential.reference, f"guess-{guess}"), csr_for(new_key()))
             assert (reply.status, reply.body) == (401, b"")
-        assert server.enroll(credential, csr_for(new_key())).status == 401
+        eventually(lambda: server.enroll(credential, csr_for(new_key())).status == 401, "the wait to be over")
         (listed,) = server.command("credential.list")
         assert listed["state"] == "locked"
+        assert server.metric('pkiserver_credential_failures_total{outcome="locked"}') == 1
         other = server.credential("device", "CN=gate-2", "dns:gate-2.example.mn")
         csr, context = csr_for(new_key()), server.tls()
-        statuses = [server.enroll(Credential("unknown", "x"), csr, context=context).status for _ in range(25)]
-        assert statuses == [401] * 19 + [503] * 6
+        guesses = [Credential(f"unknown-{number}", "x") for number in range(32)]
+        statuses = [server.enroll(guess, csr, context=context).status for guess in guesses]
+        assert statuses == [401] * 26 + [503] * 6
         # Others behind the same address are served, if they know their secret.
         assert server.enroll(other, csr).status == 200
         assert_clean_log(server)

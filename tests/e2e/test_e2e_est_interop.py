@@ -11,7 +11,7 @@ from client_messages import Reply, ask, csr_for, key_pem, new_key, renewal_csr
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from foreign_clients import curl, save_certificate, tool, worked
-from server_harness import Server
+from server_harness import Server, running
 
 pytestmark = pytest.mark.interop
 
@@ -203,3 +203,44 @@ def test_reenrolment_without_a_client_certificate_is_refused(shared: Server) -> 
     connection = shared.connection()
     assert reenroll(connection, certificate).status == 403
     connection.close()
+
+
+def manufacturer(folder: Path) -> tuple[Path, Path, Path]:
+    """Return the files of a manufacturer's CA, and of certificate and key of a device that it made."""
+    acme, device = folder / "acme", folder / "device"
+    new = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-noenc", "-days", "9")
+    subject = ("-subj", "/CN=Acme CA", "-keyout", f"{acme}.key", "-out", f"{acme}.pem")
+    worked(tool("openssl", "req", "-x509", *new, *subject))
+    signed = ("-CA", f"{acme}.pem", "-CAkey", f"{acme}.key", "-addext", "basicConstraints=critical,CA:FALSE")
+    subject = ("-subj", "/O=Acme/serialNumber=A-17", "-keyout", f"{device}.key", "-out", f"{device}.pem")
+    worked(tool("openssl", "req", "-x509", *new, *signed, *subject))
+    return Path(f"{acme}.pem"), Path(f"{device}.pem"), Path(f"{device}.key")
+
+
+MACHINE = """
+description = "A machine that its manufacturer numbered"
+issuer = "infrastructure"
+lifetime = "90d"
+keys = ["ec:P-256"]
+key_usage = ["digitalSignature"]
+extended_key_usage = ["clientAuth"]
+est_authentication = ["certificate"]
+trusted_issuers = ["acme.pem"]
+subject = [{ attribute = "serialNumber", source = "credential" }]
+policies = [{ oid = "1.3.6.1.4.1.32473.2.1" }]
+"""
+
+
+def test_strongswan_enrols_with_a_manufacturer_s_certificate(
+    home: Path, strongswan: str, tmp_path: Path
+) -> None:
+    """It posts simplereenroll, without a label: the one profile that trusts the manufacturer is meant."""
+    acme, certificate, key = manufacturer(tmp_path)
+    (home / "acme.pem").write_bytes(acme.read_bytes())
+    (home / "profiles").mkdir(exist_ok=True)
+    (home / "profiles" / "machine.toml").write_text(MACHINE)
+    with running(home) as server:
+        csr = csr_for(new_key(), "CN=anything").public_bytes(Encoding.DER)
+        issued = strongswan_certificate(server, strongswan, csr, "--cert", certificate, "--key", key)
+        assert issued.subject.rfc4514_string() == "2.5.4.5=A-17"
+        issued.verify_directly_issued_by(server.ca("infrastructure"))

@@ -63,7 +63,7 @@ class Setup:
             await self.credentials.authenticate(reference, secret)
         credential = caught.value.credential
         assert credential is not None
-        await self.storage.write(lambda tx: rows.take_attempt(tx, credential))
+        await self.storage.write(lambda tx: rows.take_attempt(tx, credential.id))
 
     async def record(self, reference: str) -> CredentialRecord:
         found = await self.storage.read(lambda tx: rows.get(tx, reference))

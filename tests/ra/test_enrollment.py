@@ -26,9 +26,10 @@ from pkiserver.errors import (
     RefusedError,
     UnavailableError,
 )
-from pkiserver.ra.attempts import MAX_FAILURES
+from pkiserver.ra.attempts import FREE_GUESSES, MAX_DELAY, MAX_FAILURES
 from pkiserver.ra.credentials import NewCredential
 from pkiserver.ra.lifecycle import Action, Command
+from pkiserver.ra.requester import Channel, Password, Requester
 from pkiserver.ra.status_changes import StatusChanges
 from protocols.asn1.ocsp import CRLReason
 from protocols.x509.certificate import serial_text
@@ -37,6 +38,7 @@ from store import certificates, issuances, status_events
 from store import credentials as credential_rows
 
 PEER = "192.0.2.7"
+CHANNEL = Channel("TLS 1.3")
 DEVICE = "CN=sensor-7,O=Жишээ"
 DEVICE_SAN = ("dns:sensor-7.example.mn", "ip:192.0.2.70")
 CITIZEN = "CN=Бат Дорж,givenName=Дорж,SN=Бат,serialNumber=PNOMN-123456789012,C=MN"
@@ -83,24 +85,33 @@ class Registration:
         )
 
     async def enroll(
-        self, credential: NewCredential, request: bytes | None = None, label: str | None = None
+        self,
+        credential: NewCredential | None,
+        request: bytes | None = None,
+        label: str | None = None,
+        *,
+        shown: bytes | None = None,
+        channel: Channel = CHANNEL,
     ) -> bytes:
-        return await self.core.enrollment.enroll(
-            request or csr(self.key),
-            reference=credential.reference,
-            secret=credential.secret,
-            label=label,
-            peer=PEER,
-        )
+        password = Password(credential.reference, credential.secret) if credential else None
+        requester = Requester(PEER, channel, password, shown)
+        return await self.core.enrollment.enroll(request or csr(self.key), requester, label)
 
     async def enrolled(self, profile: str, subject: str, limit: int | None = None) -> bytes:
         """Return a certificate without subjectAltName, of a new key."""
         credential = await self.credential(profile, subject, (), limit=limit)
         return await self.enroll(credential, csr(new_key(), subject, ()))
 
-    async def reenroll(self, held: bytes, request: bytes | None = None, label: str | None = None) -> bytes:
-        request = request or csr(new_key())
-        return await self.core.enrollment.reenroll(request, client_certificate=held, label=label, peer=PEER)
+    async def reenroll(
+        self,
+        held: bytes | None,
+        request: bytes | None = None,
+        label: str | None = None,
+        *,
+        channel: Channel = CHANNEL,
+    ) -> bytes:
+        requester = Requester(PEER, channel, certificate=held)
+        return await self.core.enrollment.reenroll(request or csr(new_key()), requester, label)
 
     async def change(self, der: bytes, action: Action) -> None:
         certificate = x509.load_der_x509_certificate(der)
@@ -204,7 +215,7 @@ async def test_of_many_at_once_one_gets_the_only_use(registration: Registration,
 
 
 async def test_wrong_secrets_are_audited_without_the_secret_and_lock(
-    registration: Registration, recorded: Any
+    registration: Registration, recorded: Any, clock: Any
 ) -> None:
     credential = await registration.credential()
     attempts = registration.core.settings.est.max_attempts
@@ -213,16 +224,41 @@ async def test_wrong_secrets_are_audited_without_the_secret_and_lock(
     for wrong in [unknown, *[guessed] * attempts]:
         with pytest.raises(NotAuthenticatedError, match="reference or secret is wrong"):
             await registration.enroll(wrong)
+        clock.moment += MAX_DELAY
     with pytest.raises(NotAuthenticatedError, match="locked"):
         await registration.enroll(credential)
+    assert registration.core.enrollment.failures == {"wrong": attempts + 2, "slowed": 0, "locked": 1}
     log = await recorded(registration.core.storage)
     refused = [one for one in log if one["outcome"] == "refused"]
     assert [one["actor"] for one in refused] == [
         "anonymous",
         *["anonymous"] * (attempts + 1),
     ]
+    locks = [one["reference"] for one in log if one["action"] == "credential.lock"]
+    assert locks == [credential.reference]
     assert "guessed-secret" not in str(log)
     assert credential.secret not in str(log)
+
+
+async def test_guesses_at_one_credential_are_slowed_down(registration: Registration, clock: Any) -> None:
+    credential, other = await registration.credential(), await registration.credential()
+    for reference in (credential.reference, "nobody"):  # one that does not exist is no different
+        wrong = NewCredential(reference, "guessed", credential.expires_at)
+        for _ in range(FREE_GUESSES):
+            with pytest.raises(NotAuthenticatedError):
+                await registration.enroll(wrong)
+        for _ in range(2):  # not compared: it takes no attempt either
+            with pytest.raises(UnavailableError, match="too many wrong secrets for this reference"):
+                await registration.enroll(wrong)
+    with pytest.raises(UnavailableError):
+        await registration.enroll(credential)
+    assert await registration.enroll(other)
+    record = await registration.core.storage.read(lambda tx: credential_rows.get(tx, credential.reference))
+    assert record is not None
+    assert record.attempts_left == registration.core.settings.est.max_attempts - FREE_GUESSES
+    assert registration.core.enrollment.failures == {"wrong": 2 * FREE_GUESSES, "slowed": 5, "locked": 0}
+    clock.moment += timedelta(seconds=1)
+    assert await registration.enroll(credential, csr(new_key()))
 
 
 async def test_expired_and_cancelled_credentials(
@@ -439,7 +475,7 @@ def _foreign(core: Core, like: bytes) -> bytes:
 
 async def test_a_certificate_of_others_does_not_re_enrol(registration: Registration, refusals: Any) -> None:
     held = await registration.enroll(await registration.credential())
-    with pytest.raises(NotAuthorizedError, match="not of this CA"):
+    with pytest.raises(NotAuthorizedError, match="neither of this CA nor of a trusted issuer"):
         await registration.reenroll(_foreign(registration.core, held))
     assert len(await refusals()) == 1
 

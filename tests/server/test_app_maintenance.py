@@ -8,6 +8,7 @@ from pkiserver.app import Server
 from pkiserver.ca.server_certificates import server_certificate
 from pkiserver.core import Core
 from pkiserver.errors import RefusedError
+from pkiserver.web.https import Listener
 from protocols.errors import MalformedError
 
 
@@ -30,7 +31,7 @@ async def test_a_failure_leaves_the_rest_maintained(
 
     monkeypatch.setattr(server.core.hierarchy, "maintain", fails)
     monkeypatch.setattr(server.presigner, "introduce", lambda: shown.append("responders"))
-    monkeypatch.setattr(server, "_reload_tls", lambda: shown.append("TLS"))
+    monkeypatch.setattr(server.https, "reload_tls", lambda: shown.append("TLS"))
     (server.core.home.tls / "server.pem").unlink()
     await server._maintain()
     assert server_certificate(server.core.home) is not None
@@ -43,6 +44,25 @@ async def test_a_certificate_that_cannot_be_shown_is_no_end(
     def fails() -> None:
         raise RefusedError("bad")
 
-    monkeypatch.setattr(server, "_reload_tls", fails)
+    monkeypatch.setattr(server.https, "reload_tls", fails)
     (server.core.home.tls / "server.pem").unlink()
     await server._maintain()
+
+
+async def test_tls_follows_its_files(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A replaced certificate is taken up; a bad one leaves the old one, and is tried once."""
+    side, path = server.https, server.core.home.tls / "server.pem"
+    contexts: list[object] = []
+    monkeypatch.setattr(Listener, "reload_tls", lambda _, context: contexts.append(context))
+    side.listeners = [object.__new__(Listener)]
+    side.reload_tls()
+    await side.follow_files()
+    assert len(contexts) == 1
+    content = path.read_bytes()
+    path.write_bytes(b"nonsense")
+    for _ in range(2):
+        await side.follow_files()
+    assert len(contexts) == 1
+    path.write_bytes(content)
+    await side.follow_files()
+    assert len(contexts) == 2

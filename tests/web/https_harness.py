@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NoReturn
 
 from aiohttp import web
 from cryptography import x509
@@ -14,12 +15,14 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from pkiserver.errors import NotFoundError
+from pkiserver.errors import ChallengeError, NotAuthorizedError, NotFoundError
 from pkiserver.metrics import Metrics
+from pkiserver.ra.requester import Requester
 from pkiserver.web.est import est_routes
 from pkiserver.web.https import Listener
 from pkiserver.web.limits import Limits
-from pkiserver.web.middleware import web_application
+from pkiserver.web.middleware import NO_PROXIES, web_application
+from pkiserver.web.proxies import TrustedProxies
 from pkiserver.web.tls import TLSSettings, tls_context
 from protocols.x509.csr import parse_csr
 
@@ -120,7 +123,14 @@ class FakeService:
     before_answer: Callable[[], Awaitable[object]] | None = None
     calls: list[tuple[str, dict[str, object]]] = field(default_factory=list)
     refusals: list[tuple[str, str]] = field(default_factory=list)
+    peers: list[str] = field(default_factory=list)  # of those refusals
     taken: list[bytes] = field(default_factory=list)
+
+    @property
+    def requesters(self) -> list[Requester]:
+        """Who asked, at each call."""
+        found = [arguments["requester"] for _, arguments in self.calls]
+        return [one for one in found if isinstance(one, Requester)]
 
     async def _answer(self, operation: str, **arguments: object) -> bytes:
         self.calls.append((operation, arguments))
@@ -130,27 +140,22 @@ class FakeService:
             raise self.error
         return self.certificate
 
-    async def enroll(
-        self, csr_der: bytes, *, reference: str, secret: str, label: str | None, peer: str
-    ) -> bytes:
-        csr = parse_csr(csr_der)
-        return await self._answer(
-            "enroll", csr=csr, reference=reference, secret=secret, label=label, peer=peer
-        )
+    async def enroll(self, csr_der: bytes, requester: Requester, label: str | None) -> bytes:
+        return await self._answer("enroll", csr=parse_csr(csr_der), requester=requester, label=label)
 
-    async def reenroll(
-        self, csr_der: bytes, *, client_certificate: bytes, label: str | None, peer: str
-    ) -> bytes:
-        csr = parse_csr(csr_der)
-        return await self._answer(
-            "reenroll", csr=csr, client_certificate=client_certificate, label=label, peer=peer
-        )
+    async def reenroll(self, csr_der: bytes, requester: Requester, label: str | None) -> bytes:
+        return await self._answer("reenroll", csr=parse_csr(csr_der), requester=requester, label=label)
+
+    def refuse_unproven(self, label: str | None) -> NoReturn:
+        if label == "idevid":
+            raise NotAuthorizedError("profile idevid is enrolled with a client certificate alone")
+        raise ChallengeError("no credentials were sent")
 
     async def delivered(self, certificate: bytes) -> None:
         self.taken.append(certificate)
 
     async def refused(self, *, operation: str, peer: str, reason: str) -> None:
-        assert peer == "127.0.0.1"
+        self.peers.append(peer)
         self.refusals.append((operation, reason))
 
     def ca_certificates(self, label: str | None) -> Sequence[bytes]:
@@ -166,17 +171,19 @@ async def listening(
     *,
     limits: Limits | None = None,
     metrics: Metrics | None = None,
+    proxies: TrustedProxies = NO_PROXIES,
 ) -> AsyncIterator[Listener]:
     """Run a listener on a free port, over TLS where there are certificates."""
     limits = limits or Limits(drain_s=2.0)
     listener = Listener(
         "test",
-        web_application(routes, limits),
+        web_application(routes, limits, proxies=proxies),
         host="127.0.0.1",
         port=0,
         metrics=metrics or Metrics(),
         limits=limits,
         tls=tls_context(certificates.settings()) if certificates else None,
+        proxies=proxies,
     )
     await listener.start()
     try:
@@ -216,9 +223,12 @@ class Server:
 
 
 @asynccontextmanager
-async def est_server(certificates: Certificates, limits: Limits | None = None) -> AsyncIterator[Server]:
+async def est_server(
+    certificates: Certificates, limits: Limits | None = None, proxies: TrustedProxies = NO_PROXIES
+) -> AsyncIterator[Server]:
     service, metrics = FakeService(certificates.client.der), Metrics()
-    async with listening(est_routes(service), certificates, limits=limits, metrics=metrics) as listener:
+    routes = est_routes(service, proxies)
+    async with listening(routes, certificates, limits=limits, metrics=metrics, proxies=proxies) as listener:
         yield Server(listener, service, certificates, metrics)
 
 

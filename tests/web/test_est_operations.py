@@ -19,6 +19,7 @@ from pkiserver.errors import (
     RefusedError,
     UnavailableError,
 )
+from pkiserver.ra.requester import Channel, Password, Requester
 from protocols.x509.csr import parse_csr
 
 CREDENTIAL = ("--user", "ref-1:s3cret:with-colon")
@@ -67,12 +68,10 @@ async def test_simpleenroll_takes_every_form(server: Server, body: bytes) -> Non
     [(operation, arguments)] = server.service.calls
     assert operation == "enroll"
     assert arguments.pop("csr") == parse_csr(CSR)
-    assert arguments == {
-        "reference": "ref-1",
-        "secret": "s3cret:with-colon",
-        "label": None,
-        "peer": "127.0.0.1",
-    }
+    assert arguments.pop("requester") == Requester(
+        "127.0.0.1", Channel("TLS 1.3"), Password("ref-1", "s3cret:with-colon")
+    )
+    assert arguments == {"label": None}
     assert server.service.taken == [server.service.certificate]
     assert server.service.refusals == []
 
@@ -83,7 +82,7 @@ async def test_simplereenroll_takes_every_form(server: Server, body: bytes) -> N
     assert (reply.status, _certificates_of(reply.body)) == (200, [server.service.certificate])
     [(operation, arguments)] = server.service.calls
     assert operation == "reenroll"
-    assert arguments["client_certificate"] == server.certificates.client.der
+    assert server.service.requesters[0].certificate == server.certificates.client.der
     assert arguments["label"] == "device"
     assert server.service.taken == [server.service.certificate]
 
@@ -145,14 +144,6 @@ async def test_malformed_credentials_are_challenged(server: Server, header: str)
     assert (await server.curl("simpleenroll", *CREDENTIAL, body=BASE64)).status == 200
 
 
-async def test_reenrolment_without_a_client_certificate(server: Server) -> None:
-    reply = await server.curl("simplereenroll", *CREDENTIAL, body=BASE64)
-    assert reply.status == 403
-    assert b"TLS client certificate" in reply.body
-    assert "www-authenticate" not in reply.headers
-    assert [operation for operation, _ in server.service.refusals] == ["reenroll"]
-
-
 async def test_untrusted_client_certificate_ends_the_handshake(server: Server) -> None:
     stranger = server.certificates.stranger
     given = ("--cert", stranger.certificate_file, "--key", stranger.key_file)
@@ -183,12 +174,6 @@ async def test_errors_of_the_service(server: Server, error: Exception, status: i
     assert server.service.taken == []
     server.service.error = None
     assert (await server.curl("simpleenroll", *CREDENTIAL, body=BASE64)).status == 200
-
-
-async def test_refused_client_certificate_is_no_password_challenge(server: Server) -> None:
-    server.service.error = NotAuthenticatedError("revoked")
-    reply = await server.curl("simplereenroll", *_client(server.certificates), body=BASE64)
-    assert (reply.status, "www-authenticate" in reply.headers) == (403, False)
 
 
 @pytest.mark.parametrize("kind", [ZeroDivisionError, ConnectionResetError, TimeoutError])

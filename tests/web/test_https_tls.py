@@ -55,8 +55,7 @@ async def test_resumption_does_not_skip_the_service(
 ) -> None:
     async with est_server(certificates) as server:
         assert await asyncio.to_thread(_ask_on_a_resumed_session, server, version) == [200, 200]
-        seen = [arguments["client_certificate"] for _, arguments in server.service.calls]
-        assert seen == [certificates.client.der] * 2
+        assert [one.certificate for one in server.service.requesters] == [certificates.client.der] * 2
 
 
 @pytest.mark.filterwarnings("ignore:ssl.TLSVersion.TLSv1_1:DeprecationWarning")
@@ -108,3 +107,28 @@ def test_unusable_tls_files_are_named(certificates: Certificates) -> None:
     ):
         with pytest.raises(TLSSetupError, match=r"\.pem with key"):
             tls_context(broken)
+
+
+async def test_reload_takes_other_client_cas(certificates: Certificates, tmp_path: Path) -> None:
+    """A connection that is open keeps its client; the next one needs a CA of the new list."""
+    other = make_certificates(tmp_path)
+    sent = request().replace(b"simpleenroll", b"simplereenroll")
+    client = certificates.client_context(certificates.client)
+    async with est_server(certificates) as server, connected(server.port, client) as kept:
+        files = (certificates.server.certificate_file, certificates.server.key_file)
+        server.listener.reload_tls(tls_context(TLSSettings(*files, client_cas=[other.ca.der])))
+        await kept.send(sent)
+        assert parse_reply(await kept.reply()).status == 200
+        stranger = certificates.client_context(other.client)
+        async with connected(server.port, stranger) as fresh:
+            await fresh.send(sent)
+            assert parse_reply(await fresh.reply()).status == 200
+        refused = certificates.client_context(certificates.client)
+        refused.maximum_version = ssl.TLSVersion.TLSv1_2
+        with pytest.raises((ssl.SSLError, ConnectionError)):
+            async with connected(server.port, refused):
+                pass
+        assert [one.certificate for one in server.service.requesters] == [
+            certificates.client.der,
+            other.client.der,
+        ]

@@ -102,6 +102,7 @@ READINGS = [
     (Reading.CRL_NUMBER, ("root",), 'pkiserver_crl_number{crl="root"}'),
     (Reading.READY, ("disk",), 'pkiserver_ready{cause="disk"}'),
     (Reading.AUDIT_SEQUENCE, (), "pkiserver_audit_sequence"),
+    (Reading.CREDENTIAL_FAILURES, ("wrong",), 'pkiserver_credential_failures_total{outcome="wrong"}'),
     (Reading.CONNECTIONS, ("https",), 'pkiserver_connections{listener="https"}'),
 ]
 

@@ -1,0 +1,164 @@
+"""Whom a client certificate speaks for: a holder of ours, by the record, or a device that others vouch for.
+
+TLS has verified what came over TLS, and nobody what a proxy says: everything is verified here, either way.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID, NameOID
+
+from pkiserver.ca.authorities import Authorities, Authority
+from pkiserver.ca.issuance import require_entitled
+from pkiserver.clock import Clock
+from pkiserver.errors import NotAuthorizedError, RefusedError
+from pkiserver.ra.trusted_issuers import TrustedIssuers
+from pkiserver.storage import Storage
+from protocols.x509.certificate import MAX_CERTIFICATE_BYTES, serial_text
+from store import certificates
+from store.records import CertificateRecord
+
+_UNREADABLE: Final = (ValueError, TypeError, UnsupportedAlgorithm, x509.DuplicateExtension)
+_READ: Final = frozenset(
+    {ExtensionOID.BASIC_CONSTRAINTS, ExtensionOID.KEY_USAGE, ExtensionOID.EXTENDED_KEY_USAGE}
+    # Names and policies say nothing of whether it is valid; IDevIDs may have either critical (IEEE 802.1AR).
+    | {ExtensionOID.SUBJECT_ALTERNATIVE_NAME, ExtensionOID.CERTIFICATE_POLICIES}
+)
+_SHA2: Final = (hashes.SHA256, hashes.SHA384, hashes.SHA512)
+
+
+@dataclass(frozen=True, slots=True)
+class ShownCertificate:
+    """A client certificate as it was read, and the authority of ours that issued it, if one did."""
+
+    certificate: x509.Certificate
+    issuer: Authority | None
+
+    @property
+    def actor(self) -> str:
+        """How the audit log names who shows it; one of another CA by its hash: its number is not of ours."""
+        if self.issuer is not None:
+            return f"certificate:{serial_text(self.certificate.serial_number)}"
+        return f"device:{self.certificate.fingerprint(hashes.SHA256()).hex()}"
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Who holds a certificate of ours that is active now."""
+
+    certificate: x509.Certificate
+    record: CertificateRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """A device that shows the certificate of a trusted third party, and the profiles that trust that one."""
+
+    certificate: x509.Certificate
+    profiles: frozenset[str]
+
+    @property
+    def subject(self) -> x509.Name:
+        """The identity that it may have here: its serialNumber, which IEEE 802.1AR has name the device.
+
+        Nothing else is copied: a manufacturer is trusted to number its devices, not to name our subscribers.
+        """
+        found = self.certificate.subject.get_attributes_for_oid(NameOID.SERIAL_NUMBER)
+        if len(found) != 1:
+            raise RefusedError("the client certificate names its device by no single serialNumber")
+        return x509.Name(found)
+
+
+class ClientCertificates:
+    """Identifies who shows a client certificate."""
+
+    def __init__(
+        self, *, storage: Storage, clock: Clock, authorities: Authorities, trusted_issuers: TrustedIssuers
+    ) -> None:
+        self._storage = storage
+        self._clock = clock
+        self._authorities = authorities
+        self._trusted_issuers = trusted_issuers
+
+    def read(self, client_certificate: bytes) -> ShownCertificate:
+        """Return a DER certificate as it was read; `NotAuthorizedError` where it is none."""
+        certificate = _load(client_certificate)
+        return ShownCertificate(certificate, self._authorities.issuer_of(certificate))
+
+    async def identify(self, shown: ShownCertificate) -> Holder | Device:
+        """Return whom a certificate speaks for; `NotAuthorizedError` says why for nobody."""
+        if shown.issuer is None:
+            return self._device(shown.certificate)
+        return await self._holder(shown.certificate, shown.issuer)
+
+    async def _holder(self, certificate: x509.Certificate, issuer: Authority) -> Holder:
+        """Return the holder of a certificate of ours, whose status is read from the store at each call."""
+        record = await self._storage.read(
+            lambda tx: certificates.get(tx, issuer.id, certificate.serial_number)
+        )
+        if record is None or record.certificate != certificate.public_bytes(Encoding.DER):
+            raise NotAuthorizedError("the client certificate is not on record")
+        now = self._clock.now()
+        await self._storage.read(lambda tx: require_entitled(tx, record, now))
+        return Holder(certificate, record)
+
+    def _device(self, certificate: x509.Certificate) -> Device:
+        now = self._clock.now()
+        issuers = [one for one in self._trusted_issuers if _issued(one, certificate)]
+        if not issuers:
+            raise NotAuthorizedError("the client certificate is neither of this CA nor of a trusted issuer")
+        for issuer in issuers:
+            _require_valid(issuer, now, "the certificate of the client certificate's issuer")
+        _require_valid(certificate, now, "the client certificate")
+        try:
+            _require_client_usage(certificate)
+        except _UNREADABLE as error:
+            raise NotAuthorizedError("the client certificate has extensions that cannot be read") from error
+        return Device(certificate, frozenset().union(*map(self._trusted_issuers.profiles, issuers)))
+
+
+def _load(client_certificate: bytes) -> x509.Certificate:
+    try:
+        if len(client_certificate) > MAX_CERTIFICATE_BYTES:
+            raise ValueError("too long")
+        return x509.load_der_x509_certificate(client_certificate)
+    except _UNREADABLE as error:
+        raise NotAuthorizedError("the client certificate is no certificate that can be read") from error
+
+
+def _issued(issuer: x509.Certificate, certificate: x509.Certificate) -> bool:
+    try:
+        certificate.verify_directly_issued_by(issuer)
+        return isinstance(certificate.signature_hash_algorithm, (*_SHA2, type(None)))  # None: EdDSA
+    except (*_UNREADABLE, InvalidSignature):
+        return False
+
+
+def _require_valid(certificate: x509.Certificate, now: datetime, whose: str) -> None:
+    if now < certificate.not_valid_before_utc:
+        raise NotAuthorizedError(f"{whose} is not valid yet")
+    if now > certificate.not_valid_after_utc:
+        raise NotAuthorizedError(f"{whose} is expired")
+
+
+def _require_client_usage(certificate: x509.Certificate) -> None:
+    """Hold a certificate to what TLS asks of a client's (RFC 5280 §4.2, RFC 8446 §4.4.2.4)."""
+    found = {one.oid: one for one in certificate.extensions}
+    unknown = [one.oid.dotted_string for one in found.values() if one.critical and one.oid not in _READ]
+    if unknown:
+        raise NotAuthorizedError(f"the client certificate has an unknown critical extension, {unknown[0]}")
+    constraints = found.get(ExtensionOID.BASIC_CONSTRAINTS)
+    if constraints is not None and constraints.value.ca:
+        raise NotAuthorizedError("the client certificate is that of a CA")
+    usage = found.get(ExtensionOID.KEY_USAGE)
+    if usage is not None and not usage.value.digital_signature:
+        raise NotAuthorizedError("the client certificate is not for digitalSignature")
+    extended = found.get(ExtensionOID.EXTENDED_KEY_USAGE)
+    accepted = {ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE}
+    if extended is not None and accepted.isdisjoint(extended.value):
+        raise NotAuthorizedError("the client certificate is not for clientAuth")

@@ -1,0 +1,128 @@
+"""Re-enrolment: a holder of a current certificate renews or rekeys it, or another of the same holder's."""
+
+from collections.abc import Mapping
+
+from cryptography import x509
+
+from config.profile import Profile
+from pkiserver.ca.identity import (
+    ATTRIBUTE_OIDS,
+    SAN_KINDS,
+    Identity,
+    approve_identity,
+    certificate_identity,
+)
+from pkiserver.ca.issuance import AuthorizedRequest, Issuance
+from pkiserver.errors import NotAuthorizedError, RefusedError
+from pkiserver.ra.client_certificates import Holder
+from pkiserver.ra.credentials import enrollable, issuer_name
+from pkiserver.ra.linking import require_linking
+from pkiserver.ra.requester import Channel
+from pkiserver.storage import Storage
+from protocols.x509.certificate import serial_text
+from protocols.x509.csr import ParsedCSR, parse_csr
+from protocols.x509.names import names_equal, sans_equal
+from protocols.x509.request_attributes import ChangeSubjectName
+from store import certificates
+from store.records import CertificateRecord
+
+
+class Reenrollment:
+    """Decides what the holder of a certificate may renew, and has `ca` issue it."""
+
+    def __init__(self, storage: Storage, profiles: Mapping[str, Profile], issuance: Issuance) -> None:
+        self._storage = storage
+        self._profiles = profiles
+        self._issuance = issuance
+
+    async def reenroll(self, csr_der: bytes, holder: Holder, channel: Channel, label: str | None) -> bytes:
+        """Return the DER certificate that renews or rekeys the holder's, or one of profile `label`.
+
+        Raises what `Enrollment.reenroll` does.
+        """
+        held, record = holder.certificate, holder.record
+        csr = parse_csr(csr_der)
+        own = self._profiles.get(record.profile)
+        target = label or record.profile
+        if own is None or target not in own.reenroll:
+            raise NotAuthorizedError(f"a certificate of profile {record.profile} cannot re-enrol {target}")
+        identity = certificate_identity(held)
+        if not (names_equal(csr.subject, identity.subject) and sans_equal(csr.san, identity.san)):
+            raise RefusedError(
+                "subject and subjectAltName of the request differ from the certificate (RFC 7030 §4.2.2)"
+            )
+        profile = enrollable(self._profiles, target)
+        require_linking(profile, csr, channel)
+        if csr.change_subject_name is not None:
+            approved = self._changed(profile, own, identity, csr.change_subject_name)
+        else:
+            renewed = identity if target == record.profile else await self._other(record, target)
+            approved = _unchanged(profile, renewed, csr)
+        request = AuthorizedRequest(
+            profile=profile,
+            authority=issuer_name(profile),
+            identity=approved,
+            public_key=csr.public_key,
+            requested_by=f"certificate:{serial_text(record.serial)}",
+            entitled_by=record,
+            bounded=True,
+        )
+        return (await self._issuance.issue(await self._issuance.prepare(request))).certificate
+
+    def _changed(
+        self, profile: Profile, own: Profile, identity: Identity, wanted: ChangeSubjectName
+    ) -> Identity:
+        """Return the identity with the wanted names (RFC 6402 §2.8): what a request may say by the profile.
+
+        What a credential said stays as it is in the certificate: no holder approves an own identity.
+        """
+        if profile is not own or not profile.change_subject:
+            raise RefusedError(f"profile {profile.name} lets nobody change the subject by ChangeSubjectName")
+        kept = {rule.attribute for rule in profile.subject if rule.source != "request"}
+        kept_oids = {ATTRIBUTE_OIDS[attribute] for attribute in kept}
+        kept_kinds = {rule.kind for rule in profile.san if rule.source != "request"}
+        subject = x509.Name([] if wanted.subject is None else wanted.subject.rdns)
+        approved = approve_identity(
+            profile,
+            approved_subject=x509.Name(
+                [one for one in identity.subject if one.oid.dotted_string in kept_oids]
+            ),
+            approved_san=[name for name in identity.san if SAN_KINDS.get(type(name)) in kept_kinds],
+            requested_subject=subject,
+            requested_san=wanted.san,
+            limit_mnt=identity.limit_mnt,
+        )
+        if not (names_equal(approved.subject, subject) and sans_equal(approved.san, wanted.san)):
+            raise RefusedError(
+                f"ChangeSubjectName asks for names that profile {profile.name} does not leave to the request"
+            )
+        return approved
+
+    async def _other(self, held: CertificateRecord, target: str) -> Identity:
+        """Return the identity of the holder's newest certificate of another profile, its limits with it.
+
+        It may have expired; what was suspended or revoked is not renewed by another certificate.
+        """
+        found = await self._storage.read(
+            lambda tx: certificates.newest_of_subject(tx, held.authority, target, held.subject)
+        )
+        if found is None or found.state != "active":
+            raise NotAuthorizedError(f"there is no {target} certificate of this holder that could be renewed")
+        return certificate_identity(x509.load_der_x509_certificate(found.certificate))
+
+
+def _unchanged(profile: Profile, renewed: Identity, csr: ParsedCSR) -> Identity:
+    """Hold an identity to the profile as it is now; `RefusedError` where that would make another of it."""
+    approved = approve_identity(
+        profile,
+        approved_subject=renewed.subject,
+        approved_san=renewed.san,
+        requested_subject=csr.subject,
+        requested_san=csr.san,
+        limit_mnt=renewed.limit_mnt,
+    )
+    if not (names_equal(approved.subject, renewed.subject) and sans_equal(approved.san, renewed.san)):
+        raise RefusedError(
+            f"profile {profile.name} has changed since the certificate was issued: enrol with a credential"
+        )
+    return approved
