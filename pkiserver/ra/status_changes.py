@@ -59,9 +59,8 @@ def _apply(
     now = max([now, *(event.effective_at for event in events)])
     change = decide(_standing(tx, certificate), command, now)
     sequence = _store(tx, certificate, change, actor, now)
-    invalid: dict[str, Any] = (
-        {"invalid_since": change.invalid_since.isoformat()} if change.invalid_since else {}
-    )
+    since = change.invalid_since
+    invalid: dict[str, Any] = {"invalid_since": since.isoformat()} if since else {}
     done = audit.entry(
         now,
         actor,
