@@ -59,8 +59,6 @@ def _apply(
     now = max([now, *(event.effective_at for event in events)])
     change = decide(_standing(tx, certificate), command, now)
     sequence = _store(tx, certificate, change, actor, now)
-    since = change.invalid_since
-    invalid: dict[str, Any] = {"invalid_since": since.isoformat()} if since else {}
     done = audit.entry(
         now,
         actor,
@@ -72,7 +70,7 @@ def _apply(
         to=change.to_state.value,
         by=command.owner.value,
         reason=change.reason.name if change.reason is not None else None,
-        **invalid,
+        **_told_of_invalidity(change),
     )
     status_history.set_audit_record(tx, sequence, audit_chain.append(tx, done).sequence)
     return Changed(sequence, certificate, change)
@@ -133,3 +131,7 @@ def _store(
             ),
         )
     return sequence
+
+
+def _told_of_invalidity(change: Change) -> dict[str, Any]:
+    return {} if change.invalid_since is None else {"invalid_since": change.invalid_since.isoformat()}

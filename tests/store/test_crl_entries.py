@@ -16,7 +16,7 @@ from store import authorities, certificates, crl_entries, crls
 from store.crl_entries import EntryChange
 from store.database import Database, Transaction
 from store.errors import StorageError
-from store.records import CertificateRecord, CRLEntryRecord, CRLRecord, CRLShardRecord, StatusRecord
+from store.records import CertificateRecord, CRLEntryRecord, CRLRecord, CRLShardRecord, StatusRecord, to_unix
 
 Result = TypeVar("Result")
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -236,11 +236,11 @@ async def test_ocsp_is_told_of_the_current_entry(store: Store) -> None:
         1, 5, "device", "CN=a", bytes(32), NOW, NOW + DAY, "active", b"certificate", 2
     )
     await store.write(certificates.add, certificate)
-    assert await store.read(certificates.status, 1, 5) == StatusRecord(1, 5, None, None)
+    assert await store.read(certificates.status, 1, 5) == StatusRecord(1, 5, None, None, to_unix(NOW + DAY))
     await store.write(crl_entries.begin, HOLD)
     await store.write(crl_entries.begin, replace(HOLD, since=11, reason=1, entry=b"revoked"))
-    told = StatusRecord(1, 5, NOW, 1)
+    told = StatusRecord(1, 5, NOW, 1, to_unix(NOW + DAY))
     assert await store.read(certificates.status, 1, 5) == told
     assert await store.read(certificates.statuses_in_range, 1, 0, MAX_SERIAL, 10) == [told]
     await store.write(crl_entries.end, 1, 5, 12)
-    assert await store.read(certificates.status, 1, 5) == StatusRecord(1, 5, None, None)
+    assert await store.read(certificates.status, 1, 5) == StatusRecord(1, 5, None, None, to_unix(NOW + DAY))
