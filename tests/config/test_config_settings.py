@@ -206,3 +206,16 @@ def test_settings_do_not_change() -> None:
 
 def test_the_largest_enrolment_is_the_one_that_est_reads() -> None:
     assert Settings().est.max_body == MAX_EST_BODY_BYTES == MAX_BODY_BYTES == Limits().max_body_bytes
+
+
+def test_rules_of_deltas_and_shards(tmp_path: Path) -> None:
+    """A delta comes more often than a full CRL, and no authority has the name of another's shard."""
+    text = "\n".join(
+        f'[authorities.{name}]\nsubject = "CN={name}"\n{more}'
+        for name, more in [
+            ("root", 'parent = ""\nlifetime = "20y"'),
+            ("infrastructure", 'crl_delta_period = "12h"'),
+            ("infrastructure-2", "crl_shards = 2"),
+        ]
+    )
+    assert findings(tmp_path, text) == ["authorities", "authorities.infrastructure.crl_delta_period"]
