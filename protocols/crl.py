@@ -16,11 +16,11 @@ from protocols.errors import MalformedError
 
 MAX_SERIAL_BITS: Final = 159  # 20 octets with a sign bit (RFC 5280 §4.1.2.2)
 MAX_CRL_NUMBER_BITS: Final = 159  # 20 octets with a sign bit (RFC 5280 §5.2.3)
+NO_FURTHER_UPDATE: Final = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)  # last CRL: EN 319 411-1 §6.3.9
 REASONS: Final = frozenset({0, 1, 2, 3, 4, 5, 6, 8, 9, 10})  # RFC 5280 §5.3.1; 7 is not used
 
 _V2: Final = 1
 _KEY_IDENTIFIER: Final = der.context(0, constructed=False)
-_FIRST_UTC_YEAR: Final = 1950  # RFC 5280 §4.1.2.5.1: YY from 50 up is 19YY
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,43 +70,13 @@ def parse_entry(entry: bytes) -> RevokedEntry:
     fields = outer.enter()
     outer.finish()
     serial = fields.integer()
-    revocation_date = _read_time(fields)
+    revocation_date = fields.time()
     extensions = () if fields.at_end else parse_extensions(fields)
     fields.finish()
     reason, invalidity_date = _reason(extensions), _invalidity_date(extensions)
     if revoked_entry(serial, revocation_date, reason, invalidity_date) != entry:
         raise MalformedError("CRL entry is not one of ours")
     return RevokedEntry(serial, revocation_date, reason, invalidity_date)
-
-
-@dataclass(frozen=True, slots=True)
-class CRLTimes:
-    """When a CRL was made, by when there is another, its number; None for what it does not say."""
-
-    this_update: datetime
-    next_update: datetime | None
-    number: int | None
-
-
-def crl_times(crl: bytes) -> CRLTimes:
-    """Return the times and the number of a DER CertificateList (RFC 5280 §5.1), its signature unseen.
-
-    `MalformedError` where it is none, as far as it is read: the entries are passed over.
-    """
-    fields = der.Reader(crl).enter().enter()
-    if fields.peek() == der.INTEGER:
-        fields.integer()
-    fields.enter()  # signature
-    fields.enter()  # issuer
-    this_update = _read_time(fields)
-    next_update = _read_time(fields) if fields.peek() in (der.UTC_TIME, der.GENERALIZED_TIME) else None
-    if fields.peek() == der.SEQUENCE:
-        fields.enter()  # revokedCertificates
-    if fields.peek() != der.context(0):
-        return CRLTimes(this_update, next_update, None)
-    extension = find_extension(parse_extensions(fields.enter(der.context(0))), oid.CRL_NUMBER)
-    number = None if extension is None else der.Reader(extension.value).integer()
-    return CRLTimes(this_update, next_update, number)
 
 
 def _reason(extensions: Iterable[Extension]) -> int | None:
@@ -129,20 +99,6 @@ def _invalidity_date(extensions: Iterable[Extension]) -> datetime | None:
     return moment
 
 
-def _read_time(reader: der.Reader) -> datetime:
-    """Read a Time (RFC 5280 §4.1.2.5): UTCTime through 2049, GeneralizedTime after."""
-    if reader.peek() == der.GENERALIZED_TIME:
-        return reader.generalized_time()
-    text = reader.read(der.UTC_TIME)
-    if len(text) != 13 or not text[:12].isdigit() or text[12:] != b"Z":
-        raise MalformedError("UTCTime is not YYMMDDHHMMSSZ")
-    year = int(text[:2]) + (1900 if int(text[:2]) >= _FIRST_UTC_YEAR % 100 else 2000)
-    try:
-        return datetime.strptime(f"{year}{text[2:12].decode('ascii')}", "%Y%m%d%H%M%S").replace(tzinfo=UTC)
-    except ValueError as error:
-        raise MalformedError("UTCTime is no date") from error
-
-
 def build_tbs_cert_list(
     signature_algorithm: bytes,
     issuer_der: bytes,
@@ -157,32 +113,40 @@ def build_tbs_cert_list(
 
     `signature_algorithm` and `issuer_der` are DER as the issuer's certificate has them; `entries` are
     pieces of `revoked_entry` results, or all of them joined; `authority_key_identifier` is the content of
-    the issuer's subjectKeyIdentifier; `extensions` are further DER Extension values, put last.
-    revokedCertificates is absent when there is no entry. Takes time and memory in proportion to the
-    entries. `MalformedError` for a number out of range or times out of order.
+    the issuer's subjectKeyIdentifier; `extensions` are further DER Extension values, such as those of
+    `protocols.crl_extensions`, put last. revokedCertificates is absent when there is no entry. Takes time in
+    proportion to the entries and, beside the result, memory for them once. `MalformedError` for a number
+    out of range or times out of order.
     """
     if crl_number < 0 or crl_number.bit_length() > MAX_CRL_NUMBER_BITS:
         raise MalformedError("CRL number is negative or over 20 octets (RFC 5280 §5.2.3)")
     if _aware(next_update) <= _aware(this_update):
         raise MalformedError("nextUpdate is not after thisUpdate (RFC 5280 §5.1.2.5)")
-    revoked = entries if isinstance(entries, bytes) else b"".join(entries)
-    key_identifier = der.sequence(der.encode(_KEY_IDENTIFIER, authority_key_identifier))
+    revoked = entries if isinstance(entries, bytes) else _joined(entries)
     return der.sequence(
         der.integer(_V2),
         signature_algorithm,
         issuer_der,
         der.time(this_update),
         der.time(next_update),
-        der.encode(der.SEQUENCE, revoked) if revoked else b"",
-        der.explicit(
-            0,
-            der.sequence(
-                Extension(oid.AUTHORITY_KEY_IDENTIFIER, False, key_identifier).encode(),
-                Extension(oid.CRL_NUMBER, False, der.integer(crl_number)).encode(),
-                *extensions,
-            ),
-        ),
+        der.header(der.SEQUENCE, len(revoked)) if revoked else b"",
+        revoked,
+        der.explicit(0, der.sequence(*_own_extensions(authority_key_identifier, crl_number), *extensions)),
     )
+
+
+def _joined(pieces: Iterable[bytes]) -> bytearray:
+    """Join pieces as they come: a million small ones need not be there at once."""
+    joined = bytearray()
+    for piece in pieces:
+        joined += piece
+    return joined
+
+
+def _own_extensions(authority_key_identifier: bytes, crl_number: int) -> Iterable[bytes]:
+    key_identifier = der.sequence(der.encode(_KEY_IDENTIFIER, authority_key_identifier))
+    yield Extension(oid.AUTHORITY_KEY_IDENTIFIER, False, key_identifier).encode()
+    yield Extension(oid.CRL_NUMBER, False, der.integer(crl_number)).encode()
 
 
 def assemble_crl(tbs: bytes, signature_algorithm: bytes, signature: bytes) -> bytes:

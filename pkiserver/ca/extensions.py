@@ -41,11 +41,13 @@ _CURRENCY: Final = "MNT"
 
 @dataclass(frozen=True, slots=True)
 class Addresses:
-    """Where relying parties ask about the certificates of one issuer."""
+    """Where relying parties ask about a certificate: `crl` is the complete CRL that covers it, that of its
+    shard or that of all; `delta` is the delta to it, None where the issuer makes none."""
 
     ocsp: str
     ca_issuers: str
     crl: str
+    delta: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,5 +162,10 @@ def _address_extensions(profile: Profile, addresses: Addresses) -> Iterator[Exte
     if descriptions:
         yield Extension(x509.AuthorityInformationAccess(descriptions))
     if profile.crl_distribution_points:
-        location = x509.UniformResourceIdentifier(addresses.crl)
-        yield Extension(x509.CRLDistributionPoints([x509.DistributionPoint([location], None, None, None)]))
+        yield Extension(x509.CRLDistributionPoints([_distribution_point(addresses.crl)]))
+        if addresses.delta is not None:  # RFC 5280 §4.2.1.15; non-critical
+            yield Extension(x509.FreshestCRL([_distribution_point(addresses.delta)]))
+
+
+def _distribution_point(url: str) -> x509.DistributionPoint:
+    return x509.DistributionPoint([x509.UniformResourceIdentifier(url)], None, None, None)

@@ -4,6 +4,7 @@ The rules are in `lint_rules_*`, one function and one citation each; this module
 that our profile or our code is wrong, never the applicant.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Final
 
@@ -41,8 +42,8 @@ class LintError(RefusedError):
 
     kind: ClassVar[ErrorKind] = ErrorKind.INTERNAL
 
-    def __init__(self, findings: list[Finding]) -> None:
-        super().__init__("the certificate breaks lint rules: " + "; ".join(map(str, findings)))
+    def __init__(self, what: str, findings: Sequence[Finding]) -> None:
+        super().__init__(f"the {what} breaks lint rules: " + "; ".join(map(str, findings)))
         self.findings = tuple(findings)
 
 
@@ -63,7 +64,7 @@ def lint_tbs(tbs: bytes, facts: LintFacts) -> list[Finding]:
 def check_tbs(tbs: bytes, facts: LintFacts) -> None:
     """Raise `LintError`, which carries the findings, unless every rule holds."""
     if findings := lint_tbs(tbs, facts):
-        raise LintError(findings)
+        raise LintError("certificate", findings)
 
 
 def _apply(rule: Rule, case: Case) -> list[Finding]:

@@ -23,6 +23,7 @@ SKI: Final = ExtensionOID.SUBJECT_KEY_IDENTIFIER.dotted_string
 SAN: Final = ExtensionOID.SUBJECT_ALTERNATIVE_NAME.dotted_string
 AIA: Final = ExtensionOID.AUTHORITY_INFORMATION_ACCESS.dotted_string
 CRL_DISTRIBUTION_POINTS: Final = ExtensionOID.CRL_DISTRIBUTION_POINTS.dotted_string
+FRESHEST_CRL: Final = ExtensionOID.FRESHEST_CRL.dotted_string
 CERTIFICATE_POLICIES: Final = ExtensionOID.CERTIFICATE_POLICIES.dotted_string
 OCSP_NOCHECK: Final = ExtensionOID.OCSP_NO_CHECK.dotted_string
 QC_STATEMENTS: Final = "1.3.6.1.5.5.7.1.3"
@@ -160,9 +161,12 @@ def _access_descriptions(value: bytes) -> tuple[tuple[str, str], ...]:
     return tuple(found)
 
 
-def crl_urls(tbs: TBS) -> tuple[str, ...]:
-    """Return the URIs of all distribution points; reasons and cRLIssuer are refused."""
-    value = _value(tbs, CRL_DISTRIBUTION_POINTS)
+def crl_urls(tbs: TBS, extension: str = CRL_DISTRIBUTION_POINTS) -> tuple[str, ...]:
+    """Return the URIs of all distribution points; reasons and cRLIssuer are refused.
+
+    `extension` may be `FRESHEST_CRL`, which has the same syntax (RFC 5280 §4.2.1.15).
+    """
+    value = _value(tbs, extension)
     if value is None:
         return ()
     reader, found = _sequence(value), []

@@ -14,6 +14,7 @@ from pkiserver.ca.lint_extensions import (
     CERTIFICATE_POLICIES,
     CRL_DISTRIBUTION_POINTS,
     EXTENDED_KEY_USAGE,
+    FRESHEST_CRL,
     KEY_USAGE,
     OCSP_NOCHECK,
     QC_STATEMENTS,
@@ -29,7 +30,7 @@ from pkiserver.ca.lint_extensions import (
 from pkiserver.ca.lint_tbs import Case, Rule
 
 _NEVER_CRITICAL: Final = frozenset(
-    {AKI, SKI, AIA, CRL_DISTRIBUTION_POINTS, CERTIFICATE_POLICIES, OCSP_NOCHECK, QC_STATEMENTS}
+    {AKI, SKI, AIA, CRL_DISTRIBUTION_POINTS, FRESHEST_CRL, CERTIFICATE_POLICIES, OCSP_NOCHECK, QC_STATEMENTS}
 )
 _KNOWN: Final = _NEVER_CRITICAL | {KEY_USAGE, EXTENDED_KEY_USAGE, BASIC_CONSTRAINTS, SAN}
 _URL_SCHEMES: Final = ("http://", "ldap://", "ldaps://")
@@ -95,8 +96,19 @@ def _crl_distribution_points(case: Case) -> Iterator[str]:
         yield "cRLDistributionPoints is empty"
 
 
+def _freshest_crl(case: Case) -> Iterator[str]:
+    found = crl_urls(case.tbs, FRESHEST_CRL)
+    if found != case.facts.freshest_crl_urls:
+        yield "the addresses of delta CRLs are not those of the issuer"
+    if not found and case.tbs.extension(FRESHEST_CRL) is not None:
+        yield "freshestCRL is empty"
+    if found and not crl_urls(case.tbs):
+        yield "freshestCRL is there without the complete CRL that it adds to"
+
+
 def _url_schemes(case: Case) -> Iterator[str]:
-    for url in (*(uri for _, uri in access_descriptions(case.tbs)), *crl_urls(case.tbs)):
+    crls = (*crl_urls(case.tbs), *crl_urls(case.tbs, FRESHEST_CRL))
+    for url in (*(uri for _, uri in access_descriptions(case.tbs)), *crls):
         if not url.lower().startswith(_URL_SCHEMES):
             yield "an address of status or issuer is neither http nor ldap"
 
@@ -125,7 +137,7 @@ RULES: Final = (
     Rule("extensions_known", "RFC 5280 §4.2 (an unknown critical extension is rejected)", _known),
     Rule(
         "extensions_never_critical",
-        "RFC 5280 §4.2.1.1, §4.2.1.2, §4.2.1.13, §4.2.2.1, ETSI EN 319 412-5 §4.1",
+        "RFC 5280 §4.2.1.1, §4.2.1.2, §4.2.1.13, §4.2.1.15, §4.2.2.1, ETSI EN 319 412-5 §4.1",
         _never_critical,
     ),
     Rule("second_decoder", "RFC 5280 §4.1, §4.2 (read by a second implementation)", _second_decoder),
@@ -133,6 +145,7 @@ RULES: Final = (
     Rule("ski", "RFC 5280 §4.2.1.2 (1)", _ski),
     Rule("aia", "RFC 5280 §4.2.2.1", _aia),
     Rule("crl_distribution_points", "RFC 5280 §4.2.1.13", _crl_distribution_points),
+    Rule("freshest_crl", "RFC 5280 §4.2.1.15", _freshest_crl),
     Rule("url_schemes", "RFC 5280 §4.2.1.13, §4.2.2.1, §8 (https would need a status itself)", _url_schemes),
     Rule("policies", "RFC 5280 §4.2.1.4", _policies),
     Rule("qc_statements", "RFC 3739 §3.2.6, ETSI EN 319 412-5 §4", _qc_statements),

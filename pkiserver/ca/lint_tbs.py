@@ -44,6 +44,7 @@ class LintFacts:
     ca_issuers_urls: tuple[str, ...]
     crl_urls: tuple[str, ...]
     policies: tuple[str, ...]
+    freshest_crl_urls: tuple[str, ...] = ()
     cps_uris: tuple[tuple[str, str], ...] = ()  # of the policies that have one: policy and URI
     qc_statements: bytes | None = None
     ocsp_nocheck: bool = False
@@ -170,15 +171,9 @@ def read_tbs(data: bytes) -> TBS:
 
 def _time(reader: der.Reader) -> Time:
     tag, raw = reader.read_any()
-    if tag == der.GENERALIZED_TIME:
-        return Time(tag, raw[2:], der.Reader(raw).generalized_time())
-    if tag != der.UTC_TIME:
+    if tag not in (der.UTC_TIME, der.GENERALIZED_TIME):
         raise MalformedError("a validity date is neither UTCTime nor GeneralizedTime")
-    text = raw[2:]
-    if len(text) != 13 or not text[:12].isdigit() or text[12:] != b"Z":
-        raise MalformedError("UTCTime is not YYMMDDHHMMSSZ")
-    century = b"19" if text[:2] >= b"50" else b"20"
-    return Time(tag, text, der.moment(century + text))
+    return Time(tag, raw[2:], der.Reader(raw).time())
 
 
 def _extensions(wrapper: der.Reader) -> tuple[Extension, ...]:

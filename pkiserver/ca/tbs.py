@@ -132,6 +132,7 @@ def lint_facts(contents: CertificateContents) -> LintFacts:
         ocsp_urls=(addresses.ocsp,) if access.ocsp else (),
         ca_issuers_urls=(addresses.ca_issuers,) if access.ca_issuers else (),
         crl_urls=(addresses.crl,) if profile.crl_distribution_points else (),
+        freshest_crl_urls=(addresses.delta,) if profile.crl_distribution_points and addresses.delta else (),
         policies=policies(profile),
         cps_uris=tuple((policy.oid, policy.cps_uri) for policy in profile.policies if policy.cps_uri),
         qc_statements=qc_statements(profile, identity),

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from pkiserver.health import Cause
-from protocols.crl import CRLTimes, crl_times
+from protocols.crl_reader import CRLTimes, crl_times
 from protocols.errors import ProtocolError
 from store.errors import StorageError
 from store.responses import ResponseTableReader

@@ -28,9 +28,9 @@ from protocols.est.response import (
     CACERTS_CONTENT_TYPE,
     CERTIFICATE_CONTENT_TYPE,
     CONTENT_TRANSFER_ENCODING,
-    certs_only,
     encode_body,
 )
+from protocols.x509.certs_only import certs_only
 
 MAX_AUTHORIZATION_CHARACTERS: Final = 1_024  # references and secrets of ours take under 100
 PROXIED: Final = Channel("a proxy")

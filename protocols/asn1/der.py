@@ -34,6 +34,7 @@ MAX_DEPTH: Final = 32  # the deepest message of CMP nests about 20 levels
 _MAX_KNOWN_OID: Final = 32  # octets of one that is remembered: what is kept stays small
 _TAG_NUMBER_MASK: Final = 0x1F
 _LONG_LENGTH: Final = 0x80
+_FIRST_UTC_YEAR: Final = 50  # RFC 5280 §4.1.2.5.1: YY from 50 up is 19YY
 _MAX_LENGTH_OCTETS: Final = 4  # no message of ours reaches 4 GiB
 _T = TypeVar("_T")
 _DOTTED: Final = re.compile(r"[0-2](\.(0|[1-9][0-9]*))+", re.ASCII)
@@ -60,6 +61,11 @@ class Reader:
         self._position = start
         self._end = len(data) if end is None else end
         self._depth = depth
+
+    @property
+    def position(self) -> int:
+        """Where in the data the next value begins."""
+        return self._position
 
     @property
     def at_end(self) -> bool:
@@ -171,17 +177,26 @@ class Reader:
         text = self.read(GENERALIZED_TIME)
         if len(text) != 15 or not text[:14].isdigit() or text[14:] != b"Z":
             raise MalformedError("GeneralizedTime is not YYYYMMDDHHMMSSZ")
-        return moment(text)
+        return _moment(int(text[:4]), text[4:14])
+
+    def time(self) -> datetime:
+        """Return a Time (RFC 5280 §4.1.2.5) as aware UTC, whichever of both types it is in."""
+        if self.peek() == GENERALIZED_TIME:
+            return self.generalized_time()
+        text = self.read(UTC_TIME)
+        if len(text) != 13 or not text[:12].isdigit() or text[12:] != b"Z":
+            raise MalformedError("UTCTime is not YYMMDDHHMMSSZ")
+        year = int(text[:2])
+        return _moment(year + (1900 if year >= _FIRST_UTC_YEAR else 2000), text[2:12])
 
 
-def moment(text: bytes) -> datetime:
-    """Return the time that the digits of `YYYYMMDDHHMMSSZ` say, as aware UTC; `MalformedError` for none."""
-    year, month, day = int(text[:4]), int(text[4:6]), int(text[6:8])
-    hour, minute, second = int(text[8:10]), int(text[10:12]), int(text[12:14])
-    try:  # some ten times as fast as strptime
+def _moment(year: int, rest: bytes) -> datetime:
+    """Return the time of a year and ten digits of month, day, hour, minute, second."""
+    month, day, hour, minute, second = (int(rest[i : i + 2]) for i in range(0, 10, 2))
+    try:
         return datetime(year, month, day, hour, minute, second, tzinfo=UTC)
     except ValueError as error:
-        raise MalformedError("the digits of a time are no date") from error
+        raise MalformedError("time is no date") from error
 
 
 def whole(encoded: bytes, parse: Callable[[Reader], _T]) -> _T:
@@ -245,18 +260,22 @@ def _dotted(content: bytes) -> str:
     return ".".join(map(str, [first, arcs[0] - 40 * first, *arcs[1:]]))
 
 
+def header(tag: int, length: int) -> bytes:
+    """Return identifier and length octets of a DER value with so many octets of content."""
+    if length < _LONG_LENGTH:
+        return bytes((tag, length))
+    octets = (length.bit_length() + 7) // 8
+    return bytes((tag, _LONG_LENGTH | octets)) + length.to_bytes(octets, "big")
+
+
 def encode(tag: int, content: bytes) -> bytes:
     """Return the DER value with this identifier octet and content."""
-    length = len(content)
-    if length < _LONG_LENGTH:
-        return bytes((tag, length)) + content
-    octets = (length.bit_length() + 7) // 8
-    return bytes((tag, _LONG_LENGTH | octets)) + length.to_bytes(octets, "big") + content
+    return header(tag, len(content)) + content
 
 
-def sequence(*parts: bytes) -> bytes:
-    """Return a SEQUENCE of encoded parts."""
-    return encode(SEQUENCE, b"".join(parts))
+def sequence(*parts: bytes | bytearray) -> bytes:
+    """Return a SEQUENCE of encoded parts, each copied once."""
+    return b"".join((header(SEQUENCE, sum(map(len, parts))), *parts))
 
 
 def set_of(parts: Iterable[bytes]) -> bytes:

@@ -1,6 +1,6 @@
 """PKIResponse, the content of a Full PKI Response (RFC 5272 §4.2.1), and the controls of an answer.
 
-A Simple PKI Response (§4.1) is `protocols.est.response.certs_only`. The SignedData around a full one is
+A Simple PKI Response (§4.1) is `protocols.x509.certs_only`. The SignedData around a full one is
 built with `protocols.cms.signing`.
 """
 

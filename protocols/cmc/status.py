@@ -15,7 +15,7 @@ MAX_BODY_LIST: Final = 4 * MAX_BODY_PARTS  # all parts of a request
 MAX_STATUS_STRING_CHARS: Final = 1024  # a few lines for a person
 MAX_PEND_TOKEN_BYTES: Final = 256  # tokens are random; ours take 16
 
-_EXTENDED_FAIL_INFO: Final = der.context(1)
+_EXTENDED_FAIL_INFO: Final = der.context(1)  # RFC 6402 §A.2; without a tag it looks like a PendInfo
 
 BodyPartReference = int | tuple[int, ...]  # an ID, or a path of IDs through nested messages (§3.2.2)
 
@@ -207,9 +207,12 @@ def _optional_other_info(reader: Reader) -> OtherInfo | None:
             return None
         case der.INTEGER:
             return _enum(reader, CMCFailInfo)
-        case der.SEQUENCE:
+        case der.SEQUENCE if reader.look().enter().peek() != der.OID:
             return PendInfo.parse(reader)
-    fields = reader.enter(_EXTENDED_FAIL_INFO)
+        case der.SEQUENCE:  # as the ASN.1 module of 1988 has it, and Bouncy Castle writes it
+            fields = reader.enter()
+        case _:
+            fields = reader.enter(_EXTENDED_FAIL_INFO)
     info = ExtendedFailInfo(fields.oid(), fields.read_any()[1])
     fields.finish()
     return info

@@ -6,15 +6,21 @@ Whether that certificate is to be believed is the caller's matter.
 import hmac
 from typing import Final
 
-from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
 from protocols import oid
 from protocols.asn1 import der
-from protocols.asn1.pkix import AlgorithmIdentifier, Attribute, find_attribute
+from protocols.asn1.pkix import (
+    AlgorithmIdentifier,
+    Attribute,
+    find_attribute,
+    find_extension,
+    parse_extensions,
+)
 from protocols.cms.content_info import CertificateIdentifier, IssuerAndSerialNumber
 from protocols.cms.signed_data import SignedData, SignerInfo
-from protocols.errors import BadSignatureError, MalformedError
+from protocols.errors import BadSignatureError, MalformedError, ProtocolError
+from protocols.x509.certificate import TBSCertificate
 from protocols.x509.signatures import verify_signature
 from protocols.x509.spki import PublicKey
 
@@ -82,15 +88,13 @@ def signer_certificate(signed_data: SignedData, signer: SignerInfo) -> bytes | N
     return next((one for one in signed_data.certificates if _is_named(one, signer.sid)), None)
 
 
-def _is_named(certificate_der: bytes, sid: CertificateIdentifier) -> bool:
+def _is_named(certificate: bytes, sid: CertificateIdentifier) -> bool:
     try:
-        certificate = x509.load_der_x509_certificate(certificate_der)
+        tbs = TBSCertificate.of_certificate(certificate)
         if isinstance(sid, IssuerAndSerialNumber):
-            return (certificate.issuer.public_bytes(), certificate.serial_number) == (
-                sid.issuer,
-                sid.serial_number,
-            )
-        extension = certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier)
-    except (ValueError, TypeError, x509.ExtensionNotFound, x509.DuplicateExtension):
+            return (tbs.issuer_der, tbs.serial_number) == (sid.issuer, sid.serial_number)
+        extensions = der.whole(tbs.extensions_der, parse_extensions) if tbs.extensions_der else ()
+        extension = find_extension(extensions, oid.SUBJECT_KEY_IDENTIFIER)
+        return extension is not None and extension.value == der.octet_string(sid.key_identifier)
+    except ProtocolError:
         return False  # a certificate that cannot be read is nobody's; others may be
-    return extension.value.key_identifier == sid.key_identifier

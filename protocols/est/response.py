@@ -1,4 +1,4 @@
-"""What EST answers with: a certs-only CMS message in one line of base64 (RFC 7030 §4.1.3, §4.2.3).
+"""How EST sends its certs-only CMS messages: in one line of base64 (RFC 7030 §4.1.3, §4.2.3).
 
 RFC 8951 §3.1 has the body be base64 always. It has no line ends, which strongSwan before 5.9.11 does not
 read, save for clients that read nothing else. Content-Transfer-Encoding is sent all the same, because
@@ -6,13 +6,7 @@ clients of RFC 7030 look for it.
 """
 
 import binascii
-from collections.abc import Sequence
 from typing import Final
-
-from protocols import oid
-from protocols.asn1 import der
-from protocols.cms.signed_data import SignedData
-from protocols.errors import MalformedError
 
 CACERTS_CONTENT_TYPE: Final = "application/pkcs7-mime"
 CERTIFICATE_CONTENT_TYPE: Final = "application/pkcs7-mime; smime-type=certs-only"
@@ -20,21 +14,6 @@ CMC_RESPONSE_CONTENT_TYPE: Final = "application/pkcs7-mime; smime-type=CMC-respo
 CONTENT_TRANSFER_ENCODING: Final = ("Content-Transfer-Encoding", "base64")  # name and value of the header
 
 _LINE: Final = 64
-
-
-def certs_only(certificates: Sequence[bytes]) -> bytes:
-    """Return the DER ContentInfo of a SignedData that holds just these DER certificates (RFC 5652 §5).
-
-    They stand in the order of a DER SET OF, not in that given. `MalformedError` when there is none, or
-    one is not a single SEQUENCE.
-    """
-    if not certificates:
-        raise MalformedError("a certs-only message must hold a certificate")
-    for certificate in certificates:
-        reader = der.Reader(certificate)
-        reader.read(der.SEQUENCE)
-        reader.finish()
-    return SignedData(oid.PKCS7_DATA, None, tuple(certificates)).to_content_info().encode()
 
 
 def encode_body(message_der: bytes, *, wrapped: bool = False) -> bytes:

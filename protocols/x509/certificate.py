@@ -17,13 +17,14 @@ _V3: Final = 2
 
 @dataclass(frozen=True, slots=True)
 class TBSCertificate:
-    """Parts of a TBSCertificate, sliced as received."""
+    """Parts of a TBSCertificate, sliced as received; `extensions_der` is b"" where there are none."""
 
     serial_number: int
     signature_algorithm: bytes = field(repr=False)
     issuer_der: bytes = field(repr=False)
     subject_der: bytes = field(repr=False)
     spki_der: bytes = field(repr=False)
+    extensions_der: bytes = field(repr=False)
 
     @classmethod
     def parse(cls, tbs: bytes) -> Self:
@@ -40,8 +41,16 @@ class TBSCertificate:
         reader.read(der.SEQUENCE)  # validity
         subject_der = reader.read_raw(der.SEQUENCE)
         spki_der = reader.read_raw(der.SEQUENCE)
-        _skip_optional_parts(reader, version)
-        return cls(serial_number, signature_algorithm, issuer_der, subject_der, spki_der)
+        extensions_der = _extensions(reader, version)
+        return cls(serial_number, signature_algorithm, issuer_der, subject_der, spki_der, extensions_der)
+
+    @classmethod
+    def of_certificate(cls, certificate: bytes) -> Self:
+        """Slice the TBSCertificate of a DER Certificate; raises as `parse`."""
+        outer = der.Reader(certificate)
+        reader = outer.enter()
+        outer.finish()
+        return cls.parse(reader.read_raw(der.SEQUENCE))
 
 
 def _version(reader: der.Reader) -> int:
@@ -55,17 +64,19 @@ def _version(reader: der.Reader) -> int:
     return version
 
 
-def _skip_optional_parts(reader: der.Reader, version: int) -> None:
-    """Pass over the unique identifiers (version 2 and up) and extensions (version 3)."""
+def _extensions(reader: der.Reader, version: int) -> bytes:
+    """Return the DER Extensions (version 3), behind the unique identifiers (version 2 and up)."""
+    extensions_der = b""
     for number in (1, 2):
         tag = der.context(number, constructed=False)
         if version >= _V2 and reader.peek() == tag:
             reader.read(tag)
     if version == _V3 and reader.peek() == der.context(3):
         extensions = reader.enter(der.context(3))
-        extensions.read(der.SEQUENCE)
+        extensions_der = extensions.read_raw(der.SEQUENCE)
         extensions.finish()
     reader.finish()
+    return extensions_der
 
 
 def assemble_certificate(tbs: bytes, signature_algorithm: bytes, signature: bytes) -> bytes:

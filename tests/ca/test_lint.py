@@ -22,10 +22,11 @@ from protocols.errors import ErrorKind
 NOW = datetime(2026, 5, 1, 8, 0, 0, tzinfo=UTC)
 SERIAL = (1 << 126) + 12345
 EXPLICIT_TEXT = "1.3.6.1.4.1.99999.1.1"
-OCSP_URL, CA_URL, CRL_URL = (
+OCSP_URL, CA_URL, CRL_URL, DELTA_URL = (
     "http://pki.example/ocsp",
     "http://pki.example/ca.crt",
     "http://pki.example/ca.crl",
+    "http://pki.example/ca.delta.crl",
 )
 QC_STATEMENTS = der.sequence(der.sequence(der.oid("0.4.0.1862.1.1")))
 QC_OID, SAN_OID, KU_OID, EKU_OID, BC_OID = (
@@ -36,7 +37,7 @@ QC_OID, SAN_OID, KU_OID, EKU_OID, BC_OID = (
     "2.5.29.19",
 )
 AKI_OID, SKI_OID, AIA_OID, CDP_OID = "2.5.29.35", "2.5.29.14", "1.3.6.1.5.5.7.1.1", "2.5.29.31"
-CP_OID, NOCHECK_OID = "2.5.29.32", "1.3.6.1.5.5.7.48.1.5"
+CP_OID, NOCHECK_OID, FRESHEST_OID = "2.5.29.32", "1.3.6.1.5.5.7.48.1.5", "2.5.29.46"
 _USAGES = (
     "digital_signature",
     "content_commitment",
@@ -108,6 +109,10 @@ def build(facts: LintFacts, key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey)
         names = [x509.UniformResourceIdentifier(url) for url in facts.crl_urls]
         points = [x509.DistributionPoint(names, None, None, None)]
         builder = builder.add_extension(x509.CRLDistributionPoints(points), critical=False)
+    if facts.freshest_crl_urls:
+        names = [x509.UniformResourceIdentifier(url) for url in facts.freshest_crl_urls]
+        points = [x509.DistributionPoint(names, None, None, None)]
+        builder = builder.add_extension(x509.FreshestCRL(points), critical=False)
     if facts.policies:
         policies = [x509.PolicyInformation(x509.ObjectIdentifier(oid), None) for oid in facts.policies]
         builder = builder.add_extension(x509.CertificatePolicies(policies), critical=False)
@@ -172,6 +177,7 @@ LEAF_FACTS = replace(
     is_ca=False,
     path_length=None,
     policies=(EXPLICIT_TEXT, "0.4.0.194112.1.0"),
+    freshest_crl_urls=(DELTA_URL,),
     qc_statements=QC_STATEMENTS,
 )
 RESPONDER_FACTS = replace(
@@ -692,6 +698,7 @@ BREACHES = (
             ("leaf", SKI_OID),
             ("leaf", AIA_OID),
             ("leaf", CDP_OID),
+            ("leaf", FRESHEST_OID),
             ("leaf", CP_OID),
             ("leaf", QC_OID),
             ("responder", NOCHECK_OID),
@@ -749,14 +756,33 @@ BREACHES = (
         ocsp_urls=(),
         ca_issuers_urls=(),
     ),
-    breach("crl_distribution_points", "leaf", lambda tbs: without(tbs, CDP_OID)),
+    breach("crl_distribution_points", "ca", lambda tbs: without(tbs, CDP_OID)),
     breach(
         "crl_distribution_points",
         "leaf",
         lambda tbs: with_value(tbs, CDP_OID, der.sequence(point(CRL_URL, CRL_URL + "2"))),
     ),
     breach(
-        "crl_distribution_points", "leaf", lambda tbs: with_value(tbs, CDP_OID, der.sequence()), crl_urls=()
+        "crl_distribution_points", "ca", lambda tbs: with_value(tbs, CDP_OID, der.sequence()), crl_urls=()
+    ),
+    breach("freshest_crl", "leaf", lambda tbs: without(tbs, FRESHEST_OID)),
+    breach("freshest_crl", "leaf", lambda tbs: without(tbs, CDP_OID), crl_urls=()),
+    breach(
+        "freshest_crl",
+        "leaf",
+        lambda tbs: with_value(tbs, FRESHEST_OID, der.sequence(point(CRL_URL))),
+    ),
+    breach(
+        "freshest_crl",
+        "leaf",
+        lambda tbs: with_value(tbs, FRESHEST_OID, der.sequence()),
+        freshest_crl_urls=(),
+    ),
+    breach(
+        "url_schemes",
+        "leaf",
+        lambda tbs: with_value(tbs, FRESHEST_OID, der.sequence(point("https://pki.example/d.crl"))),
+        freshest_crl_urls=("https://pki.example/d.crl",),
     ),
     breach(
         "url_schemes",

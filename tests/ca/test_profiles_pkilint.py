@@ -10,6 +10,7 @@ that separates us from the one without eIDAS).
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -34,6 +35,9 @@ pytestmark = pytest.mark.interop
 PROFILES = load_profiles(SHIPPED_PROFILES)
 AUTHORITY = "O=National Certification Authority,C=MN"
 ADDRESSES = Addresses("http://pki.gov.mn/ocsp", "http://pki.gov.mn/ca/x.cer", "http://pki.gov.mn/crl/x.crl")
+OF_A_SHARD = replace(
+    ADDRESSES, crl="http://pki.gov.mn/crl/x-7.crl", delta="http://pki.gov.mn/crl/x-7.delta.crl"
+)
 CITIZEN = "CN=Бат-Эрдэнэ Дорж,givenName=Дорж,SN=Бат-Эрдэнэ,serialNumber=PNOMN-123456789012"
 OFFICER = "CN=Бат-Эрдэнэ Дорж,title=Мэргэжилтэн,organizationIdentifier=NTRMN-9876543,O=Сангийн яам"
 APPROVED = {
@@ -75,7 +79,7 @@ def identity_of(name: str, limit_mnt: int | None) -> Identity:
     )
 
 
-def issue(name: str, issuer: IssuerFacts, limit_mnt: int | None = None) -> bytes:
+def issue(name: str, issuer: IssuerFacts, limit_mnt: int | None, addresses: Addresses) -> bytes:
     profile = PROFILES[name].with_lifetime(LIFETIMES[name]) if name in LIFETIMES else PROFILES[name]
     key = CA_KEY if profile.kind.endswith("-ca") else KEY
     contents = CertificateContents(
@@ -83,7 +87,7 @@ def issue(name: str, issuer: IssuerFacts, limit_mnt: int | None = None) -> bytes
         identity_of(name, limit_mnt),
         key.public_key(),
         issuer,
-        ADDRESSES,
+        addresses,
         x509.random_serial_number(),
         *validity(profile, Clock().now(), issuer.not_after),
     )
@@ -93,14 +97,14 @@ def issue(name: str, issuer: IssuerFacts, limit_mnt: int | None = None) -> bytes
 
 
 @cache
-def certificate_of(name: str, limit_mnt: int | None = None) -> bytes:
+def certificate_of(name: str, limit_mnt: int | None = None, addresses: Addresses = ADDRESSES) -> bytes:
     issuer = IssuerFacts.of_root(CA_NAMES["root-ca"], CA_KEY.public_key())
     for ca in ("root-ca", "issuing-ca"):
-        certificate = issue(ca, issuer)
+        certificate = issue(ca, issuer, None, addresses)
         if name == ca:
             return certificate
         issuer = IssuerFacts.of(x509.load_der_x509_certificate(certificate))
-    return issue(name, issuer, limit_mnt)
+    return issue(name, issuer, limit_mnt, addresses)
 
 
 def findings(folder: Path, certificate: bytes, linter: str, *options: str) -> set[str]:
@@ -118,15 +122,22 @@ def findings(folder: Path, certificate: bytes, linter: str, *options: str) -> se
     }
 
 
+@pytest.mark.parametrize("addresses", [ADDRESSES, OF_A_SHARD], ids=["plain", "shard_and_delta"])
 @pytest.mark.parametrize("name", sorted(PROFILES))
-def test_lint_pkix_cert(name: str, tmp_path: Path) -> None:
-    assert findings(tmp_path, certificate_of(name), "lint_pkix_cert") == set()
+def test_lint_pkix_cert(name: str, addresses: Addresses, tmp_path: Path) -> None:
+    assert findings(tmp_path, certificate_of(name, None, addresses), "lint_pkix_cert") == set()
 
 
-@pytest.mark.parametrize("limit_mnt", [None, 5_000_000])
+@pytest.mark.parametrize(
+    ("limit_mnt", "addresses"),
+    [(None, ADDRESSES), (5_000_000, ADDRESSES), (None, OF_A_SHARD)],
+    ids=["plain", "limit", "shard_and_delta"],
+)
 @pytest.mark.parametrize("choice", [("-t", NCP), ("-d",)], ids=["named", "detected"])
-def test_lint_etsi_cert(limit_mnt: int | None, choice: tuple[str, ...], tmp_path: Path) -> None:
-    certificate = certificate_of("citizen-signature", limit_mnt)
+def test_lint_etsi_cert(
+    limit_mnt: int | None, addresses: Addresses, choice: tuple[str, ...], tmp_path: Path
+) -> None:
+    certificate = certificate_of("citizen-signature", limit_mnt, addresses)
     assert findings(tmp_path, certificate, "lint_etsi_cert", *choice) == set()
 
 

@@ -1,6 +1,7 @@
 """The TBSCertificate of every shipped profile: what it holds, and that the CA's own lint agrees."""
 
 import hashlib
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -19,6 +20,7 @@ from pkiserver.errors import RefusedError
 from pkiserver.signer.algorithms import signature_algorithm_for
 from protocols import oid
 from protocols.asn1 import der
+from protocols.crl_extensions import freshest_crl
 from protocols.x509.certificate import assemble_certificate
 from protocols.x509.names import parse_san, parse_subject
 from protocols.x509.qcstatements import PKIXQCSyntaxV2, QcLimitValue, QcType, parse_qc_statements
@@ -26,6 +28,9 @@ from protocols.x509.qcstatements import PKIXQCSyntaxV2, QcLimitValue, QcType, pa
 NOW = datetime(2026, 7, 9, 7, 0, 0, tzinfo=UTC)
 ADDRESSES = Addresses(
     "http://pki.gov.mn/ocsp", "http://pki.gov.mn/ca/citizen.cer", "http://pki.gov.mn/crl/citizen.crl"
+)
+WITH_DELTA = replace(
+    ADDRESSES, crl="http://pki.gov.mn/crl/citizen-7.crl", delta="http://pki.gov.mn/crl/citizen-7.delta.crl"
 )
 PROFILES = load_profiles(SHIPPED_PROFILES)
 ROOT_KEY = ec.generate_private_key(ec.SECP384R1())
@@ -62,9 +67,10 @@ def issue(
     issuer: IssuerFacts,
     key: ec.EllipticCurvePrivateKey,
     serial: int = SERIAL,
+    addresses: Addresses = ADDRESSES,
 ) -> x509.Certificate:
     times = validity(profile, NOW, issuer.not_after)
-    tbs = build_tbs(CertificateContents(profile, identity, public_key, issuer, ADDRESSES, serial, *times))
+    tbs = build_tbs(CertificateContents(profile, identity, public_key, issuer, addresses, serial, *times))
     algorithm = signature_algorithm_for(issuer.public_key)
     assert algorithm.hash is not None
     signature = key.sign(tbs, ec.ECDSA(algorithm.hash))
@@ -88,8 +94,9 @@ def certificate_of(name: str, limit_mnt: int | None = None) -> x509.Certificate:
     )
 
 
+@pytest.mark.parametrize("addresses", [ADDRESSES, WITH_DELTA], ids=["plain", "shard_and_delta"])
 @pytest.mark.parametrize("name", sorted(PROFILES))
-def test_own_lint_agrees_with_what_is_built(name: str) -> None:
+def test_own_lint_agrees_with_what_is_built(name: str, addresses: Addresses) -> None:
     profile, identity = profile_of(name), identity_of(name)
     is_root = name == "root-ca"
     public_key = ROOT_KEY.public_key() if is_root else KEY.public_key()
@@ -99,7 +106,7 @@ def test_own_lint_agrees_with_what_is_built(name: str) -> None:
         identity,
         public_key,
         issuer,
-        ADDRESSES,
+        addresses,
         SERIAL,
         *validity(profile, NOW, issuer.not_after),
     )
@@ -151,6 +158,26 @@ def test_addresses_are_where_relying_parties_look() -> None:
     assert access == {oid.AD_OCSP: ADDRESSES.ocsp, oid.AD_CA_ISSUERS: ADDRESSES.ca_issuers}
     (point,) = found.get_extension_for_class(x509.CRLDistributionPoints).value
     assert point.full_name == [x509.UniformResourceIdentifier(ADDRESSES.crl)]
+    assert oid.FRESHEST_CRL not in {extension.oid.dotted_string for extension in found}
+
+
+@pytest.mark.parametrize("name", sorted(set(PROFILES) - {"root-ca"}))
+def test_rfc5280_4_2_1_15_freshest_crl_is_beside_the_crl_of_an_issuer_with_deltas(name: str) -> None:
+    profile = profile_of(name)
+    certificate = issue(
+        profile, identity_of(name), KEY.public_key(), IssuerFacts.of(ROOT), ROOT_KEY, addresses=WITH_DELTA
+    )
+    urls = {
+        point.oid.dotted_string: point.value[0].full_name[0].value
+        for point in certificate.extensions
+        if isinstance(point.value, x509.CRLDistributionPoints | x509.FreshestCRL) and not point.critical
+    }
+    want = {oid.CRL_DISTRIBUTION_POINTS: WITH_DELTA.crl, oid.FRESHEST_CRL: WITH_DELTA.delta}
+    assert urls == (want if profile.crl_distribution_points else {})
+    # The octets are those that CRLs have too (RFC 5280 §5.2.6).
+    if profile.crl_distribution_points:
+        value = certificate.extensions.get_extension_for_class(x509.FreshestCRL).value.public_bytes()
+        assert der.octet_string(value) in freshest_crl([WITH_DELTA.delta or ""])
 
 
 @pytest.mark.parametrize("limit", [None, 1, 5_000_000])

@@ -13,7 +13,7 @@ import pytest
 from config.profile import SHIPPED_PROFILES, load_profiles
 from config.reference import reference
 from config.schema import Settings
-from pkiserver.ca.lint import RULES
+from pkiserver.ca import lint, lint_crl
 from pkiserver.cli import main
 from pkiserver.metrics import Metrics, Reading
 from pkiserver.web.wire import WIRE
@@ -67,7 +67,9 @@ def test_every_row_of_the_conformance_table_names_a_test() -> None:
 
 def test_the_conformance_table_has_every_lint_rule() -> None:
     rows = re.findall(r"^\| (.+) \| `(\w+)`: .+ \|", text_of("docs/conformance.md"), re.MULTILINE)
-    assert rows == [(rule.citation, rule.name) for rule in RULES]
+    assert rows == [
+        (rule.citation, rule.name) for rule in (*lint.RULES, *lint_crl.RULES, *lint_crl.ENTRY_RULES)
+    ]
 
 
 def test_the_conformance_table_has_every_rule_of_ocsp() -> None:

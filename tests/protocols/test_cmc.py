@@ -75,8 +75,20 @@ def test_request_both_ways() -> None:
     assert WANT.encode() == PKI_DATA
 
 
-@pytest.mark.parametrize("name", ["openssl_full_request.der", "openssl_full_request_stream.ber"])
-def test_full_request_signed_by_openssl(name: str) -> None:
+WANT_OF_BOUNCY_CASTLE = PKIData(
+    (control(1, oid.CMC_TRANSACTION_ID, der.integer(77)),), (TaggedCertificationRequest(5, CSR),)
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "want"),
+    [
+        ("openssl_full_request.der", WANT),
+        ("openssl_full_request_stream.ber", WANT),
+        ("bouncy_castle_full_request.ber", WANT_OF_BOUNCY_CASTLE),
+    ],
+)
+def test_full_request_of_others(name: str, want: PKIData) -> None:
     request = read_full_request((VECTORS / "cmc" / name).read_bytes())
     [signer] = request.signed_data.signer_infos
     certificate = signer_certificate(request.signed_data, signer)
@@ -86,7 +98,7 @@ def test_full_request_signed_by_openssl(name: str) -> None:
 
     verify_signer(request.signed_data, signer, key)
 
-    assert request.pki_data == WANT
+    assert request.pki_data == want
     [tagged] = request.pki_data.req_sequence
     assert isinstance(tagged, TaggedCertificationRequest)
     parse_csr(tagged.certification_request)
@@ -318,6 +330,13 @@ def test_status_both_ways(name: str) -> None:
     independent, rest = decode(bytes.fromhex(encoded), asn1Spec=rfc6402.CMCStatusInfoV2())
     assert not rest
     assert encode(independent).hex() == encoded.replace(" ", "")
+
+
+def test_rfc6402_a_1_extended_fail_info_without_its_tag_is_read() -> None:
+    info, encoded = STATUSES["extended"]
+    untagged = bytes.fromhex(encoded.replace("a106", "3006"))
+
+    assert der.whole(untagged, CMCStatusInfo.parse_v2) == info
 
 
 @pytest.mark.parametrize("name", ["success", "failed"])

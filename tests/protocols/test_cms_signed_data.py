@@ -388,9 +388,15 @@ def test_message_over_a_bound_is_refused(bound: str) -> None:
 
 
 def test_certificate_that_cannot_be_read_is_nobodys() -> None:
-    signed_data = replace(SIGNED, certificates=(der.sequence(), CERTIFICATE))
+    good = read(vector("openssl_p384_key_identifier.der"))
+    [signer], [certificate] = good.signer_infos, good.certificates
+    other_version = certificate.replace(b"\xa0\x03\x02\x01\x02", b"\xa0\x03\x02\x01\x17", 1)
+    assert other_version != certificate
+    unreadable = (der.sequence(), b"", certificate[:-1], other_version)
 
-    assert signer_certificate(signed_data, SIGNER) is None
+    assert signer_certificate(replace(good, certificates=unreadable), signer) is None
+    assert signer_certificate(replace(good, certificates=(*unreadable, certificate)), signer) == certificate
+    assert signer_certificate(replace(good, certificates=(CERTIFICATE,)), signer) is None
 
 
 # ---- octets of any kind

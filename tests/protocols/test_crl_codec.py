@@ -16,11 +16,9 @@ from protocols.asn1 import der
 from protocols.asn1.pkix import Extension
 from protocols.crl import (
     REASONS,
-    CRLTimes,
     RevokedEntry,
     assemble_crl,
     build_tbs_cert_list,
-    crl_times,
     parse_entry,
     revoked_entry,
 )
@@ -356,35 +354,3 @@ def test_rfc5280_5_2_3_longest_number_has_20_octets() -> None:
 def test_rfc5280_5_1_1_2_algorithms_must_agree() -> None:
     with pytest.raises(MalformedError, match="two different signature algorithms"):
         assemble_crl(build(), der.sequence(der.oid(oid.ED25519)), b"x")
-
-
-# ---- what a CRL says of itself
-
-
-@pytest.mark.parametrize("name", ["openssl_full", "openssl_empty"])
-def test_times_and_number_are_those_that_cryptography_reads(name: str) -> None:
-    crl = (VECTORS / f"{name}.der").read_bytes()
-    theirs = x509.load_der_x509_crl(crl)
-    number = theirs.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number
-    assert crl_times(crl) == CRLTimes(theirs.last_update_utc, theirs.next_update_utc, number)
-
-
-def test_what_a_crl_may_leave_out_is_none() -> None:
-    """Version 1: without extensions, here without nextUpdate too (RFC 5280 §5.1.2.5)."""
-    tbs = der.sequence(ECDSA_SHA256, ISSUER, der.time(NOW))
-    assert crl_times(assemble_v1(tbs)) == CRLTimes(NOW, None, None)
-    with_entries = der.sequence(ECDSA_SHA256, ISSUER, der.time(NOW), der.sequence(der.integer(1)))
-    assert crl_times(assemble_v1(with_entries)) == CRLTimes(NOW, None, None)
-
-
-def assemble_v1(tbs: bytes) -> bytes:
-    return der.sequence(tbs, ECDSA_SHA256, der.bit_string(b"signature"))
-
-
-@given(st.binary(max_size=60), st.integers(0, 400), st.integers(0, 400))
-def test_only_our_errors_escape_from_what_is_no_crl(insert: bytes, low: int, high: int) -> None:
-    crl = (VECTORS / "openssl_full.der").read_bytes()
-    try:
-        crl_times(crl[:low] + insert + crl[high:])
-    except ProtocolError:
-        return

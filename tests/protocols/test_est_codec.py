@@ -1,12 +1,10 @@
-"""EST bodies: every way a client sends its PKCS #10, and the certs-only message that it gets."""
+"""EST bodies: every way a client sends its PKCS #10, and how it gets its answer."""
 
 import base64
 import textwrap
 from pathlib import Path
 
 import pytest
-from asn1crypto import cms
-from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -21,7 +19,8 @@ from protocols.est.request import (
     decode_cmc,
     decode_csr,
 )
-from protocols.est.response import certs_only, encode_body
+from protocols.est.response import encode_body
+from protocols.x509.certs_only import certs_only
 from protocols.x509.csr import MAX_CSR_BYTES, parse_csr
 
 VECTORS = Path(__file__).parent.parent / "vectors"
@@ -245,53 +244,6 @@ def test_any_sequence_comes_back_from_every_form(content: bytes, width: int) -> 
 
 
 # ---- responses
-
-
-def certificates_of(message: bytes) -> list[bytes]:
-    """Return what asn1crypto finds in a certs-only message."""
-    signed_data = cms.ContentInfo.load(message, strict=True)["content"]
-    return [choice.chosen.dump() for choice in signed_data["certificates"]]
-
-
-def test_rfc5652_5_1_message_is_the_one_openssl_builds() -> None:
-    assert certs_only([ISSUER]) == vector("openssl_certs_only.der")
-
-
-@pytest.mark.parametrize("name", ["rfc7030_a_1_cacerts.b64", "rfc7030_a_3_enroll_response.b64"])
-def test_rfc7030_a_certificates_come_back(name: str) -> None:
-    certificates = certificates_of(base64.b64decode(vector(name)))
-
-    message = certs_only(certificates)
-
-    assert certificates_of(message) == sorted(certificates)
-    assert {
-        loaded.public_bytes(Encoding.DER) for loaded in pkcs7.load_der_pkcs7_certificates(message)
-    } == set(certificates)
-
-
-def test_rfc5652_5_1_fields_of_the_message() -> None:
-    content_info = cms.ContentInfo.load(certs_only([ISSUER]), strict=True)
-    signed_data = content_info["content"]
-
-    assert content_info["content_type"].native == "signed_data"
-    assert signed_data["version"].native == "v1"
-    assert len(signed_data["digest_algorithms"]) == 0
-    assert signed_data["encap_content_info"]["content_type"].native == "data"
-    assert signed_data["encap_content_info"]["content"].native is None
-    assert signed_data["crls"].native is None
-    assert len(signed_data["signer_infos"]) == 0
-
-
-def test_x690_11_6_order_given_does_not_matter() -> None:
-    certificates = certificates_of(base64.b64decode(vector("rfc7030_a_1_cacerts.b64")))
-
-    assert certs_only(certificates) == certs_only(certificates[::-1])
-
-
-@pytest.mark.parametrize("certificates", [[], [b""], [ISSUER, b"\x05\x00"], [ISSUER * 2], [ISSUER[:-1]]])
-def test_message_without_whole_certificates_is_not_built(certificates: list[bytes]) -> None:
-    with pytest.raises(MalformedError):
-        certs_only(certificates)
 
 
 def test_rfc8951_3_1_body_is_one_line_of_base64() -> None:
