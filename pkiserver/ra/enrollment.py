@@ -22,6 +22,7 @@ from pkiserver.errors import (
 from pkiserver.ra.attempts import AttemptLimiter, GuessLimiter
 from pkiserver.ra.client_certificates import ClientCertificates, Holder, ShownCertificate
 from pkiserver.ra.credentials import Credentials, WrongCredentialError, enrollable, issuer_name
+from pkiserver.ra.csr_attributes import csr_attributes
 from pkiserver.ra.entitlement import (
     Entitlement,
     by_certificate,
@@ -137,6 +138,10 @@ class Enrollment:
             return [authority.der for authority in self._authorities]
         issuer = issuer_name(enrollable(self._profiles, label))
         return [authority.der for authority in self._authorities.chain(issuer)]
+
+    def csr_attributes(self, label: str | None) -> bytes | None:
+        """Return the CsrAttrs of a profile (RFC 7030 §4.5.2); None without a label: they share nothing."""
+        return None if label is None else csr_attributes(enrollable(self._profiles, label))
 
     async def _shown(self, operation: str, requester: Requester) -> ShownCertificate:
         async def work() -> ShownCertificate:
