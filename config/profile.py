@@ -69,6 +69,7 @@ class Profile(Section):
     ] = ()  # PEM files, relative to the home: whose certificates may enrol first
     pop_linking: Literal["optional", "required"] = "optional"  # tls-unique in the request (RFC 7030 §3.5)
     change_subject: StrictBool = False  # whether re-enrolment may ask for another subject (RFC 6402 §2.8)
+    server_keygen: StrictBool = False  # whether serverkeygen makes keys for it, of the first kind in `keys`
 
     @model_validator(mode="before")
     @classmethod
@@ -122,6 +123,8 @@ class Profile(Section):
                 one.attribute for one in self.subject if one.source == "credential" and one.required
             ),
             change_subject=self.change_subject,
+            server_keygen=self.server_keygen,
+            has_qc_statements=self.qc_statements is not None,
         )
 
     def with_lifetime(self, lifetime: Lifetime) -> Self:

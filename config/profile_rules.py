@@ -23,7 +23,7 @@ ATTRIBUTE_BOUNDS: Final = {
 }
 
 _SEMANTICS_ATTRIBUTE: Final = {"natural": "serialNumber", "legal": "organizationIdentifier"}
-_NEEDS_SIGNATURE: Final = frozenset({"clientAuth", "serverAuth", "OCSPSigning", "cmcRA"})
+_NEEDS_SIGNATURE: Final = frozenset({"clientAuth", "serverAuth", "OCSPSigning", "cmcRA", "cmcCA"})
 _CA_USAGE: Final = frozenset({"keyCertSign", "cRLSign"})
 
 
@@ -49,6 +49,8 @@ class ProfileFacts:
     trusts_issuers: bool
     needs_approval: frozenset[str]  # required attributes of the subject that a credential says
     change_subject: bool
+    server_keygen: bool
+    has_qc_statements: bool
 
     @property
     def is_end_entity(self) -> bool:
@@ -215,6 +217,20 @@ RULES: Final = (
         "of no use",
         "only what is re-enrolled may change its subject",
         lambda facts: not facts.change_subject or bool(facts.reenroll),
+    ),
+    Rule(
+        "server_keygen",
+        "not allowed",
+        "a key for signatures that bind is its holder's alone: none with nonRepudiation or qc_statements",
+        lambda facts: (
+            not facts.server_keygen or not ("nonRepudiation" in facts.key_usage or facts.has_qc_statements)
+        ),
+    ),
+    Rule(
+        "server_keygen",
+        "of no use",
+        "keys are made for what is enrolled",
+        lambda facts: not facts.server_keygen or facts.enroll,
     ),
 )
 

@@ -16,6 +16,7 @@ from pkiserver.ca.authorities import Authorities
 from pkiserver.ca.distribution_points import DistributionPoints
 from pkiserver.ca.hierarchy import Hierarchy
 from pkiserver.ca.issuance import Issuance, OnEvent
+from pkiserver.ca.message_signer import MessageSigner
 from pkiserver.ca.outside_root import OutsideRoot
 from pkiserver.ca.own_certificates import CAServices
 from pkiserver.ca.server_certificates import ServerCertificates
@@ -28,6 +29,8 @@ from pkiserver.home import Home
 from pkiserver.ra.client_certificates import ClientCertificates
 from pkiserver.ra.credentials import Credentials
 from pkiserver.ra.enrollment import Enrollment
+from pkiserver.ra.key_protection import KeyProtections
+from pkiserver.ra.server_keys import ServerKeys
 from pkiserver.ra.status_changes import StatusChanges
 from pkiserver.ra.trusted_issuers import TrustedIssuers
 from pkiserver.readiness import ClockGuard, Readiness, StorageGuard, latest_record_time
@@ -61,6 +64,7 @@ class Core:
     credentials: Credentials
     trusted_issuers: TrustedIssuers
     enrollment: Enrollment
+    server_keys: ServerKeys
     crl_publisher: CRLPublisher
     presigning: Presigning
     commands: Commands
@@ -214,13 +218,22 @@ async def _compose(
 
     presigning = Presigning(make_presigner, lambda: ResponseTableWriter(home.responses), clock)
     served_responses = ServedResponses(home.responses)
+    status_changes = StatusChanges(storage, clock, on_event)
+    server_keys = ServerKeys(
+        storage=storage,
+        clock=clock,
+        issuance=issuance,
+        status_changes=status_changes,
+        message_signer=MessageSigner(services),
+        protections=KeyProtections(storage, clock, home.decrypt_keys),
+    )
     commands = Commands(
         CommandServices(
             storage=storage,
             clock=clock,
             authorities=authorities,
             credentials=credentials,
-            status_changes=StatusChanges(storage, clock, on_event),
+            status_changes=status_changes,
             crl_publisher=crl_publisher,
             presigning=presigning,
             hierarchy=hierarchy,
@@ -256,7 +269,9 @@ async def _compose(
                 storage=storage, clock=clock, authorities=authorities, trusted_issuers=trusted_issuers
             ),
             issuance=issuance,
+            server_keys=server_keys,
         ),
+        server_keys=server_keys,
         crl_publisher=crl_publisher,
         presigning=presigning,
         commands=commands,

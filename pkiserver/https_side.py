@@ -15,6 +15,7 @@ from pkiserver.file_stamp import FileStamp, file_stamp
 from pkiserver.metrics import Metrics
 from pkiserver.process_limits import connections_for
 from pkiserver.web.est import est_routes
+from pkiserver.web.est_server_keys import server_key_routes
 from pkiserver.web.https import Listener
 from pkiserver.web.limits import Limits
 from pkiserver.web.middleware import web_application
@@ -55,7 +56,12 @@ class HTTPSSide:
         settings = self._core.settings
         limits = https_limits(settings)
         proxies = TrustedProxies(settings.est.trusted_proxies)
-        routes = [*est_routes(self._core.enrollment, proxies), *self._public_routes]
+        enrollment = self._core.enrollment
+        routes = [
+            *est_routes(enrollment, proxies),
+            *server_key_routes(enrollment, proxies),
+            *self._public_routes,
+        ]
         app = web_application(routes, limits, settings.est.realm, proxies)
         self.listeners = [
             Listener(

@@ -33,6 +33,7 @@ _EXTENDED_KEY_USAGE: Final = {
     "emailProtection": oid.KP_EMAIL_PROTECTION,
     "OCSPSigning": oid.KP_OCSP_SIGNING,
     "cmcRA": oid.KP_CMC_RA,
+    "cmcCA": oid.KP_CMC_CA,
 }
 _QC_TYPES: Final = {"esign": oid.QCT_ESIGN, "eseal": oid.QCT_ESEAL, "web": oid.QCT_WEB}
 _SEMANTICS: Final = {"natural": oid.SEMANTICS_NATURAL, "legal": oid.SEMANTICS_LEGAL}

@@ -47,7 +47,16 @@ from protocols.x509.certificate import TBSCertificate, assemble_certificate, ser
 from protocols.x509.names import subject_text
 from store import audit as audit_chain
 from store import authorities as authority_rows
-from store import certificates, credentials, crl_entries, issuances, status_events, status_history
+from store import (
+    certificates,
+    credentials,
+    crl_entries,
+    issuances,
+    signed_requests,
+    status_events,
+    status_history,
+    undelivered_keys,
+)
 from store.database import Transaction
 from store.records import AuthorityRecord, CertificateRecord, IssuanceRecord
 
@@ -70,6 +79,8 @@ class AuthorizedRequest:
     requested_by: str
     credential: int | None = None
     entitled_by: CertificateRecord | None = None  # the current certificate that its holder shows
+    key_made_here: bool = False  # its certificate is of no use to anybody unless the key is delivered
+    signed_request: bytes | None = None  # SHA-256 of the message that asked: sent again, it issues nothing
     bounded: bool = False  # nobody approved how many: `MAX_RENEWALS_A_DAY` for one subject
     lifetime: Lifetime | None = None  # for the kinds of profile that leave it to the authority
     until_issuer_ends: bool = False  # cut rather than refused where it would outlive its issuer
@@ -260,6 +271,10 @@ class Issuance:
                 crl_shard=crl.shard if request.profile.crl_distribution_points else 0,
                 now=now,
             )
+            if request.key_made_here:
+                undelivered_keys.add(tx, intent.id)
+            if request.signed_request is not None:
+                signed_requests.add(tx, request.signed_request, intent.id)
             _audit(tx, now, intent, "certificate.prepare", personal={"subject": subject})
             return intent
 

@@ -46,6 +46,15 @@ CREATE INDEX issuances_open ON issuances (state) WHERE state IN ('prepared', 'si
 CREATE INDEX issuances_by_credential ON issuances (credential) WHERE credential IS NOT NULL;
 CREATE INDEX issuances_by_key ON issuances (spki_sha256);
 
+CREATE TABLE undelivered_keys (         -- keys that were made here: their certificates, until delivered
+    issuance INTEGER PRIMARY KEY REFERENCES issuances (id)
+);
+
+CREATE TABLE signed_requests (          -- CMC messages that were answered: one sent again issues nothing
+    sha256   BLOB PRIMARY KEY,          -- of who signed, what, and which request in it
+    issuance INTEGER NOT NULL REFERENCES issuances (id)
+) WITHOUT ROWID;
+
 CREATE TABLE certificates (
     authority   INTEGER NOT NULL REFERENCES authorities (id),
     serial      BLOB NOT NULL CHECK (length(serial) = 16),
