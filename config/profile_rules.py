@@ -48,6 +48,7 @@ class ProfileFacts:
     est_authentication: frozenset[str]
     trusts_issuers: bool
     needs_approval: frozenset[str]  # required attributes of the subject that a credential says
+    approval: bool
     change_subject: bool
 
     @property
@@ -209,6 +210,12 @@ RULES: Final = (
         lambda facts: (
             "certificate" not in facts.est_authentication or facts.needs_approval == {"serialNumber"}
         ),
+    ),
+    Rule(
+        "approval",
+        "of no use",
+        "only what is enrolled awaits approval",
+        lambda facts: not facts.approval or facts.enroll,
     ),
     Rule(
         "change_subject",

@@ -25,9 +25,12 @@ from pkiserver.commands import Commands
 from pkiserver.commands.services import CommandServices
 from pkiserver.errors import ConflictError
 from pkiserver.home import Home
+from pkiserver.ra.actors import Actors
+from pkiserver.ra.approval import Approvals
 from pkiserver.ra.client_certificates import ClientCertificates
 from pkiserver.ra.credentials import Credentials
 from pkiserver.ra.enrollment import Enrollment
+from pkiserver.ra.registration_clients import RegistrationClients
 from pkiserver.ra.status_changes import StatusChanges
 from pkiserver.ra.trusted_issuers import TrustedIssuers
 from pkiserver.readiness import ClockGuard, Readiness, StorageGuard, latest_record_time
@@ -60,6 +63,8 @@ class Core:
     server_certificates: ServerCertificates
     credentials: Credentials
     trusted_issuers: TrustedIssuers
+    approvals: Approvals
+    actors: Actors
     enrollment: Enrollment
     crl_publisher: CRLPublisher
     presigning: Presigning
@@ -186,6 +191,14 @@ async def _compose(
         max_attempts=settings.est.max_attempts,
         lifetime=settings.est.credential_lifetime,
     )
+    approvals = Approvals(
+        storage=storage,
+        clock=clock,
+        authorities=authorities,
+        issuance=issuance,
+        settings=settings.approval,
+    )
+    actors = Actors(storage, clock, authorities)
     trusted_issuers = TrustedIssuers(home.path, profiles)
     trusted_issuers.load()
     crl_publisher = CRLPublisher(
@@ -220,6 +233,8 @@ async def _compose(
             clock=clock,
             authorities=authorities,
             credentials=credentials,
+            approvals=approvals,
+            actors=actors,
             status_changes=StatusChanges(storage, clock, on_event),
             crl_publisher=crl_publisher,
             presigning=presigning,
@@ -246,6 +261,8 @@ async def _compose(
         server_certificates=server_certificates,
         credentials=credentials,
         trusted_issuers=trusted_issuers,
+        approvals=approvals,
+        actors=actors,
         enrollment=Enrollment(
             storage=storage,
             clock=clock,
@@ -255,7 +272,8 @@ async def _compose(
             client_certificates=ClientCertificates(
                 storage=storage, clock=clock, authorities=authorities, trusted_issuers=trusted_issuers
             ),
-            issuance=issuance,
+            registration_clients=RegistrationClients(profiles, actors, approvals),
+            approvals=approvals,
         ),
         crl_publisher=crl_publisher,
         presigning=presigning,

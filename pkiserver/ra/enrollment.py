@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Coroutine, Mapping, Sequence
-from typing import Any, NoReturn, TypeVar
+from typing import Any, Final, NoReturn, TypeVar
 
 from cryptography import x509
 
@@ -10,7 +10,7 @@ from config.profile import Profile
 from pkiserver import audit
 from pkiserver.ca.authorities import Authorities
 from pkiserver.ca.identity import approve_identity
-from pkiserver.ca.issuance import AuthorizedRequest, Issuance
+from pkiserver.ca.issuance import AuthorizedRequest
 from pkiserver.clock import Clock
 from pkiserver.errors import (
     ChallengeError,
@@ -19,6 +19,7 @@ from pkiserver.errors import (
     PKIServerError,
     UnavailableError,
 )
+from pkiserver.ra.approval import Approvals
 from pkiserver.ra.attempts import AttemptLimiter, GuessLimiter
 from pkiserver.ra.client_certificates import ClientCertificates, Holder, ShownCertificate
 from pkiserver.ra.credentials import Credentials, WrongCredentialError, enrollable, issuer_name
@@ -28,20 +29,21 @@ from pkiserver.ra.entitlement import (
     by_credential,
     wants_certificate,
 )
-from pkiserver.ra.lifecycle import Standing, State
 from pkiserver.ra.linking import require_linking
 from pkiserver.ra.reenrollment import Reenrollment
+from pkiserver.ra.registration_clients import RegistrationClients
 from pkiserver.ra.requester import Password, Requester
+from pkiserver.ra.undelivered import untaken
 from pkiserver.storage import Storage
 from protocols.errors import ErrorKind, ProtocolError
-from protocols.x509.certificate import serial_text
 from protocols.x509.csr import ParsedCSR, parse_csr
 from store import audit as audit_chain
 from store import certificates, credentials, issuances
 from store.database import Transaction
-from store.records import CertificateRecord, CredentialRecord
+from store.records import CredentialRecord
 
 _Result = TypeVar("_Result")
+_NO_REFUSAL: Final = (ErrorKind.UNAVAILABLE, ErrorKind.PENDING)  # it may succeed later
 
 
 class Enrollment:
@@ -59,7 +61,8 @@ class Enrollment:
         profiles: Mapping[str, Profile],
         credentials: Credentials,
         client_certificates: ClientCertificates,
-        issuance: Issuance,
+        registration_clients: RegistrationClients,
+        approvals: Approvals,
     ) -> None:
         self._storage = storage
         self._clock = clock
@@ -67,8 +70,9 @@ class Enrollment:
         self._profiles = profiles
         self._credentials = credentials
         self._client_certificates = client_certificates
-        self._issuance = issuance
-        self._reenrollment = Reenrollment(storage, profiles, issuance)
+        self._registration_clients = registration_clients
+        self._approvals = approvals
+        self._reenrollment = Reenrollment(storage, profiles, approvals)
         self._attempts = AttemptLimiter()
         self._guesses = GuessLimiter()
         self.failures: Counter[str] = Counter({"wrong": 0, "slowed": 0, "locked": 0})
@@ -80,7 +84,8 @@ class Enrollment:
         `NotAuthorizedError`, `NotFoundError` (label), `RefusedError`, `KeyRefusedError`,
         `NotLinkedError`, `UnavailableError`, and what `parse_csr` raises: the request is read only once
         it is known who asks. A certificate that was issued to this credential and key and never taken
-        (the connection or the server broke) is given again.
+        (the connection or the server broke) is given again. `PendingError` where it awaits approval
+        (`Approvals.obtain`), as all do that a registration client asks for.
         """
         if requester.password is not None:
             return await self._enroll_by_credential(csr_der, requester, requester.password, label)
@@ -154,7 +159,7 @@ class Enrollment:
         except ChallengeError:  # nobody was refused
             raise
         except (PKIServerError, ProtocolError) as error:
-            if error.kind is not ErrorKind.UNAVAILABLE:  # else nobody was refused: it may succeed later
+            if error.kind not in _NO_REFUSAL:
                 await self._record_refusal(actor, operation, requester.peer, str(error))
             raise
 
@@ -219,6 +224,10 @@ class Enrollment:
         self, csr_der: bytes, requester: Requester, shown: ShownCertificate, label: str | None
     ) -> bytes:
         client = await self._client_certificates.identify(shown)
+        if isinstance(client, Holder):
+            actor = await self._registration_clients.actor(client, label)
+            if actor is not None:
+                return await self._registration_clients.enroll(csr_der, client, actor, label)
         entitlement = by_certificate(self._profiles, client, label)
         return await self._enroll(csr_der, requester, entitlement, shown.actor)
 
@@ -256,28 +265,16 @@ class Enrollment:
             entitled_by=entitlement.entitled_by,
             bounded=credential is None,
         )
-        return (await self._issuance.issue(await self._issuance.prepare(request))).certificate
+        return await self._approvals.obtain(request, until=credential.expires_at if credential else None)
 
     async def _untaken(self, credential: CredentialRecord, csr: ParsedCSR) -> bytes:
         """Return the certificate of a used credential that its client has not taken; else refuse."""
-
-        def find(tx: Transaction) -> CertificateRecord | None:
-            issuance = issuances.undelivered(tx, credential.id, csr.spki_sha256)
-            return certificates.get(tx, issuance.authority, issuance.serial) if issuance else None
-
-        now = self._clock.now()
-        certificate = await self._storage.read(find)
-        if (
-            certificate is None
-            or Standing(State(certificate.state), certificate.not_after).at(now) is not State.ACTIVE
-        ):
-            raise NotAuthenticatedError("the credential has no use left")
-        again = audit.entry(
-            now,
+        certificate = await untaken(
+            self._storage,
+            self._clock,
+            lambda tx: issuances.undelivered(tx, credential.id, csr.spki_sha256),
             f"credential:{credential.reference}",
-            "certificate.deliver-again",
-            authority=certificate.authority,
-            serial=serial_text(certificate.serial),
         )
-        await self._storage.write(lambda tx: audit_chain.append(tx, again))
-        return certificate.certificate
+        if certificate is None:
+            raise NotAuthenticatedError("the credential has no use left")
+        return certificate

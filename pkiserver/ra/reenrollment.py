@@ -12,8 +12,9 @@ from pkiserver.ca.identity import (
     approve_identity,
     certificate_identity,
 )
-from pkiserver.ca.issuance import AuthorizedRequest, Issuance
+from pkiserver.ca.issuance import AuthorizedRequest
 from pkiserver.errors import NotAuthorizedError, RefusedError
+from pkiserver.ra.approval import Approvals
 from pkiserver.ra.client_certificates import Holder
 from pkiserver.ra.credentials import enrollable, issuer_name
 from pkiserver.ra.linking import require_linking
@@ -30,10 +31,10 @@ from store.records import CertificateRecord
 class Reenrollment:
     """Decides what the holder of a certificate may renew, and has `ca` issue it."""
 
-    def __init__(self, storage: Storage, profiles: Mapping[str, Profile], issuance: Issuance) -> None:
+    def __init__(self, storage: Storage, profiles: Mapping[str, Profile], approvals: Approvals) -> None:
         self._storage = storage
         self._profiles = profiles
-        self._issuance = issuance
+        self._approvals = approvals
 
     async def reenroll(self, csr_der: bytes, holder: Holder, channel: Channel, label: str | None) -> bytes:
         """Return the DER certificate that renews or rekeys the holder's, or one of profile `label`.
@@ -67,7 +68,7 @@ class Reenrollment:
             entitled_by=record,
             bounded=True,
         )
-        return (await self._issuance.issue(await self._issuance.prepare(request))).certificate
+        return await self._approvals.obtain(request, until=record.not_after)
 
     def _changed(
         self, profile: Profile, own: Profile, identity: Identity, wanted: ChangeSubjectName
