@@ -48,6 +48,7 @@ class ProfileFacts:
     est_authentication: frozenset[str]
     trusts_issuers: bool
     needs_approval: frozenset[str]  # required attributes of the subject that a credential says
+    approval: bool
     change_subject: bool
     server_keygen: bool
     has_qc_statements: bool
@@ -213,6 +214,12 @@ RULES: Final = (
         ),
     ),
     Rule(
+        "approval",
+        "of no use",
+        "only what is enrolled awaits approval",
+        lambda facts: not facts.approval or facts.enroll,
+    ),
+    Rule(
         "change_subject",
         "of no use",
         "only what is re-enrolled may change its subject",
@@ -229,8 +236,8 @@ RULES: Final = (
     Rule(
         "server_keygen",
         "of no use",
-        "keys are made for what is enrolled",
-        lambda facts: not facts.server_keygen or facts.enroll,
+        "keys are made for what is enrolled; none where somebody approves, who has seen the key",
+        lambda facts: not facts.server_keygen or (facts.enroll and not facts.approval),
     ),
 )
 

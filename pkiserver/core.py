@@ -26,10 +26,13 @@ from pkiserver.commands import Commands
 from pkiserver.commands.services import CommandServices
 from pkiserver.errors import ConflictError
 from pkiserver.home import Home
+from pkiserver.ra.actors import Actors
+from pkiserver.ra.approval import Approvals
 from pkiserver.ra.client_certificates import ClientCertificates
 from pkiserver.ra.credentials import Credentials
 from pkiserver.ra.enrollment import Enrollment
 from pkiserver.ra.key_protection import KeyProtections
+from pkiserver.ra.registration_clients import RegistrationClients
 from pkiserver.ra.server_keys import ServerKeys
 from pkiserver.ra.status_changes import StatusChanges
 from pkiserver.ra.trusted_issuers import TrustedIssuers
@@ -63,6 +66,8 @@ class Core:
     server_certificates: ServerCertificates
     credentials: Credentials
     trusted_issuers: TrustedIssuers
+    approvals: Approvals
+    actors: Actors
     enrollment: Enrollment
     server_keys: ServerKeys
     crl_publisher: CRLPublisher
@@ -190,6 +195,14 @@ async def _compose(
         max_attempts=settings.est.max_attempts,
         lifetime=settings.est.credential_lifetime,
     )
+    approvals = Approvals(
+        storage=storage,
+        clock=clock,
+        authorities=authorities,
+        issuance=issuance,
+        settings=settings.approval,
+    )
+    actors = Actors(storage, clock, authorities)
     trusted_issuers = TrustedIssuers(home.path, profiles)
     trusted_issuers.load()
     crl_publisher = CRLPublisher(
@@ -233,6 +246,8 @@ async def _compose(
             clock=clock,
             authorities=authorities,
             credentials=credentials,
+            approvals=approvals,
+            actors=actors,
             status_changes=status_changes,
             crl_publisher=crl_publisher,
             presigning=presigning,
@@ -259,6 +274,8 @@ async def _compose(
         server_certificates=server_certificates,
         credentials=credentials,
         trusted_issuers=trusted_issuers,
+        approvals=approvals,
+        actors=actors,
         enrollment=Enrollment(
             storage=storage,
             clock=clock,
@@ -268,7 +285,8 @@ async def _compose(
             client_certificates=ClientCertificates(
                 storage=storage, clock=clock, authorities=authorities, trusted_issuers=trusted_issuers
             ),
-            issuance=issuance,
+            registration_clients=RegistrationClients(profiles, actors, approvals),
+            approvals=approvals,
             server_keys=server_keys,
         ),
         server_keys=server_keys,

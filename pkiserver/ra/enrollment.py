@@ -2,14 +2,13 @@
 
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
-from typing import Any, NoReturn, TypeVar
+from typing import Any, Final, NoReturn, TypeVar
 
 from cryptography import x509
 
 from config.profile import Profile
 from pkiserver import audit
 from pkiserver.ca.authorities import Authorities
-from pkiserver.ca.issuance import Issuance
 from pkiserver.clock import Clock
 from pkiserver.errors import (
     ChallengeError,
@@ -18,6 +17,7 @@ from pkiserver.errors import (
     PKIServerError,
     UnavailableError,
 )
+from pkiserver.ra.approval import Approvals
 from pkiserver.ra.attempts import AttemptLimiter, GuessLimiter
 from pkiserver.ra.client_certificates import ClientCertificates, Holder, ShownCertificate
 from pkiserver.ra.credentials import Credentials, WrongCredentialError, enrollable, issuer_name
@@ -28,21 +28,22 @@ from pkiserver.ra.entitlement import (
     by_credential,
     wants_certificate,
 )
-from pkiserver.ra.lifecycle import Standing, State
 from pkiserver.ra.linking import require_linking
 from pkiserver.ra.reenrollment import Reenrollment
+from pkiserver.ra.registration_clients import RegistrationClients
 from pkiserver.ra.requester import Password, Requester
 from pkiserver.ra.server_keys import HandOver, ServerKeys
+from pkiserver.ra.undelivered import untaken
 from pkiserver.storage import Storage
 from protocols.errors import ErrorKind, ProtocolError
-from protocols.x509.certificate import serial_text
 from protocols.x509.csr import ParsedCSR, parse_csr, parse_csr_without_key
 from store import audit as audit_chain
 from store import certificates, credentials, issuances
 from store.database import Transaction
-from store.records import CertificateRecord, CredentialRecord
+from store.records import CredentialRecord
 
 _Result = TypeVar("_Result")
+_NO_REFUSAL: Final = (ErrorKind.UNAVAILABLE, ErrorKind.PENDING)  # it may succeed later
 
 
 class Enrollment:
@@ -60,7 +61,8 @@ class Enrollment:
         profiles: Mapping[str, Profile],
         credentials: Credentials,
         client_certificates: ClientCertificates,
-        issuance: Issuance,
+        registration_clients: RegistrationClients,
+        approvals: Approvals,
         server_keys: ServerKeys,
     ) -> None:
         self._storage = storage
@@ -69,9 +71,10 @@ class Enrollment:
         self._profiles = profiles
         self._credentials = credentials
         self._client_certificates = client_certificates
-        self._issuance = issuance
+        self._registration_clients = registration_clients
+        self._approvals = approvals
         self._server_keys = server_keys
-        self._reenrollment = Reenrollment(storage, profiles, issuance)
+        self._reenrollment = Reenrollment(storage, profiles, approvals)
         self._attempts = AttemptLimiter()
         self._guesses = GuessLimiter()
         self.failures: Counter[str] = Counter({"wrong": 0, "slowed": 0, "locked": 0})
@@ -83,7 +86,8 @@ class Enrollment:
         `NotAuthorizedError`, `NotFoundError` (label), `RefusedError`, `KeyRefusedError`,
         `NotLinkedError`, `UnavailableError`, and what `parse_csr` raises: the request is read only once
         it is known who asks. A certificate that was issued to this credential and key and never taken
-        (the connection or the server broke) is given again.
+        (the connection or the server broke) is given again. `PendingError` where it awaits approval
+        (`Approvals.obtain`), as all do that a registration client asks for.
         """
 
         async def issue(entitlement: Entitlement, actor: str) -> bytes:
@@ -94,7 +98,7 @@ class Enrollment:
         if requester.certificate is None:
             self.refuse_unproven(label)
         shown = await self._shown("enroll", requester)
-        work = self._by_certificate(shown, label, issue)
+        work = self._enroll_by_certificate(csr_der, shown, label, issue)
         return await self._audited("enroll", shown.actor, requester, work)
 
     async def reenroll(self, csr_der: bytes, requester: Requester, label: str | None) -> bytes:
@@ -136,7 +140,7 @@ class Enrollment:
             self.refuse_unproven(label)
         shown = await self._shown(operation, requester)
         work = (
-            self._by_certificate(shown, label, make)
+            self._make_by_certificate(shown, label, make)
             if shown.issuer is None
             else self._make_again(csr_der, requester, shown, label, hand_over)
         )
@@ -208,7 +212,7 @@ class Enrollment:
         except ChallengeError:  # nobody was refused
             raise
         except (PKIServerError, ProtocolError) as error:
-            if error.kind is not ErrorKind.UNAVAILABLE:  # else nobody was refused: it may succeed later
+            if error.kind not in _NO_REFUSAL:
                 await self._record_refusal(actor, operation, requester.peer, str(error))
             raise
 
@@ -274,14 +278,25 @@ class Enrollment:
         self._guesses.right(password.reference)
         return credential
 
-    async def _by_certificate(
+    async def _enroll_by_certificate(
         self,
+        csr_der: bytes,
         shown: ShownCertificate,
         label: str | None,
-        finish: Callable[[Entitlement, str], Awaitable[_Result]],
-    ) -> _Result:
+        issue: Callable[[Entitlement, str], Awaitable[bytes]],
+    ) -> bytes:
         client = await self._client_certificates.identify(shown)
-        return await finish(by_certificate(self._profiles, client, label), shown.actor)
+        if isinstance(client, Holder):
+            actor = await self._registration_clients.actor(client, label)
+            if actor is not None:
+                return await self._registration_clients.enroll(csr_der, client, actor, label)
+        return await issue(by_certificate(self._profiles, client, label), shown.actor)
+
+    async def _make_by_certificate(
+        self, shown: ShownCertificate, label: str | None, make: Callable[[Entitlement, str], Awaitable[None]]
+    ) -> None:
+        client = await self._client_certificates.identify(shown)
+        await make(by_certificate(self._profiles, client, label), shown.actor)
 
     async def _reenroll(
         self, csr_der: bytes, requester: Requester, shown: ShownCertificate, label: str | None
@@ -304,28 +319,16 @@ class Enrollment:
         if credential is not None and credential.uses_left == 0:
             return await self._untaken(credential, csr)
         request = entitlement.hold(csr, actor).request(csr.public_key)
-        return (await self._issuance.issue(await self._issuance.prepare(request))).certificate
+        return await self._approvals.obtain(request, until=credential.expires_at if credential else None)
 
     async def _untaken(self, credential: CredentialRecord, csr: ParsedCSR) -> bytes:
         """Return the certificate of a used credential that its client has not taken; else refuse."""
-
-        def find(tx: Transaction) -> CertificateRecord | None:
-            issuance = issuances.undelivered(tx, credential.id, csr.spki_sha256)
-            return certificates.get(tx, issuance.authority, issuance.serial) if issuance else None
-
-        now = self._clock.now()
-        certificate = await self._storage.read(find)
-        if (
-            certificate is None
-            or Standing(State(certificate.state), certificate.not_after).at(now) is not State.ACTIVE
-        ):
-            raise NotAuthenticatedError("the credential has no use left")
-        again = audit.entry(
-            now,
+        certificate = await untaken(
+            self._storage,
+            self._clock,
+            lambda tx: issuances.undelivered(tx, credential.id, csr.spki_sha256),
             f"credential:{credential.reference}",
-            "certificate.deliver-again",
-            authority=certificate.authority,
-            serial=serial_text(certificate.serial),
         )
-        await self._storage.write(lambda tx: audit_chain.append(tx, again))
-        return certificate.certificate
+        if certificate is None:
+            raise NotAuthenticatedError("the credential has no use left")
+        return certificate

@@ -12,8 +12,8 @@ from pkiserver.ca.identity import (
     approve_identity,
     certificate_identity,
 )
-from pkiserver.ca.issuance import Issuance
 from pkiserver.errors import NotAuthorizedError, RefusedError
+from pkiserver.ra.approval import Approvals
 from pkiserver.ra.approved import Approved
 from pkiserver.ra.client_certificates import Holder
 from pkiserver.ra.credentials import enrollable
@@ -31,10 +31,10 @@ from store.records import CertificateRecord
 class Reenrollment:
     """Decides what the holder of a certificate may renew, and has `ca` issue it."""
 
-    def __init__(self, storage: Storage, profiles: Mapping[str, Profile], issuance: Issuance) -> None:
+    def __init__(self, storage: Storage, profiles: Mapping[str, Profile], approvals: Approvals) -> None:
         self._storage = storage
         self._profiles = profiles
-        self._issuance = issuance
+        self._approvals = approvals
 
     async def reenroll(self, csr_der: bytes, holder: Holder, channel: Channel, label: str | None) -> bytes:
         """Return the DER certificate that renews or rekeys the holder's, or one of profile `label`.
@@ -44,7 +44,7 @@ class Reenrollment:
         csr = parse_csr(csr_der)
         approved = await self.approve(csr, holder, channel, label)
         request = approved.request(csr.public_key)
-        return (await self._issuance.issue(await self._issuance.prepare(request))).certificate
+        return await self._approvals.obtain(request, until=holder.record.not_after)
 
     async def approve(
         self, csr: UnprovenCSR, holder: Holder, channel: Channel, label: str | None

@@ -4,14 +4,12 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final
 
-from pkiserver.errors import PKIServerError
+from pkiserver.errors import PendingError, PKIServerError
 from pkiserver.logs import escaped
 from protocols.errors import ErrorKind, ProtocolError
 
 MAX_REASON_CHARACTERS: Final = 300  # a reason is one line that a field engineer reads
 RETRY_AFTER_S: Final = 5  # a restarting signer is back by then; a full disk may take as long as it likes
-
-PENDING_RETRY_AFTER_S: Final = 600  # people decide
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +17,7 @@ class Wire:
     """How one kind of refusal is answered.
 
     `text` replaces the error's own message: "" is an empty body, None shows the message.
-    `retry_after_s` is the value of Retry-After, None for no such header.
+    `retry_after_s` is the value of Retry-After; None: there is none, or the error itself says it.
     """
 
     http: HTTPStatus
@@ -40,8 +38,8 @@ WIRE: Final[dict[ErrorKind, Wire]] = {
     ErrorKind.NOT_AUTHORIZED: Wire(HTTPStatus.FORBIDDEN),
     ErrorKind.NOT_FOUND: Wire(HTTPStatus.NOT_FOUND),
     ErrorKind.CONFLICT: Wire(HTTPStatus.CONFLICT),
-    # Empty, too: the same client fails on a 202 that has a body.
-    ErrorKind.PENDING: Wire(HTTPStatus.ACCEPTED, text="", retry_after_s=PENDING_RETRY_AFTER_S),
+    # Empty, too: the same client fails on a 202 that has a body. The error says when to come again.
+    ErrorKind.PENDING: Wire(HTTPStatus.ACCEPTED, text=""),
     ErrorKind.UNAVAILABLE: Wire(HTTPStatus.SERVICE_UNAVAILABLE, retry_after_s=RETRY_AFTER_S),
     ErrorKind.INTERNAL: Wire(HTTPStatus.INTERNAL_SERVER_ERROR, text="internal error"),
 }
@@ -58,3 +56,10 @@ def reason_of(error: BaseException) -> str:
     """Return what the client is told of `error`: one printable line without newline, or "" for nothing."""
     text = WIRE[kind_of(error)].text
     return escaped(str(error), MAX_REASON_CHARACTERS) if text is None else text
+
+
+def retry_after_of(error: BaseException) -> int | None:
+    """Return after how many seconds the client may come again, None where nothing is said of it."""
+    if isinstance(error, PendingError):
+        return int(error.retry_after.total_seconds())
+    return WIRE[kind_of(error)].retry_after_s
