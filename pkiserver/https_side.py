@@ -15,6 +15,7 @@ from pkiserver.file_stamp import FileStamp, file_stamp
 from pkiserver.metrics import Metrics
 from pkiserver.process_limits import connections_for
 from pkiserver.web.est import est_routes
+from pkiserver.web.est_cmc import cmc_routes
 from pkiserver.web.est_server_keys import server_key_routes
 from pkiserver.web.https import Listener
 from pkiserver.web.limits import Limits
@@ -60,6 +61,7 @@ class HTTPSSide:
         routes = [
             *est_routes(enrollment, proxies),
             *server_key_routes(enrollment, proxies),
+            *cmc_routes(self._core.full_pki_requests, enrollment, proxies),
             *self._public_routes,
         ]
         app = web_application(routes, limits, settings.est.realm, proxies)

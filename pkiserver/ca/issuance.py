@@ -289,6 +289,8 @@ class Issuance:
             if request.key_made_here:
                 undelivered_keys.add(tx, intent.id)
             if request.signed_request is not None:
+                if signed_requests.find(tx, request.signed_request) is not None:  # sent twice at once
+                    raise UnavailableError("this request is being answered; try again")
                 signed_requests.add(tx, request.signed_request, intent.id)
             _audit(tx, now, intent, "certificate.prepare", personal={"subject": subject})
             return intent

@@ -62,6 +62,7 @@ class Enrollment:
         credentials: Credentials,
         client_certificates: ClientCertificates,
         registration_clients: RegistrationClients,
+        reenrollment: Reenrollment,
         approvals: Approvals,
         server_keys: ServerKeys,
     ) -> None:
@@ -74,7 +75,7 @@ class Enrollment:
         self._registration_clients = registration_clients
         self._approvals = approvals
         self._server_keys = server_keys
-        self._reenrollment = Reenrollment(storage, profiles, approvals)
+        self._reenrollment = reenrollment
         self._attempts = AttemptLimiter()
         self._guesses = GuessLimiter()
         self.failures: Counter[str] = Counter({"wrong": 0, "slowed": 0, "locked": 0})
@@ -181,9 +182,9 @@ class Enrollment:
         if named:
             await self._storage.write(transaction)
 
-    async def refused(self, *, operation: str, peer: str, reason: str) -> None:
-        """Record a request that was refused before it came here."""
-        await self._record_refusal("anonymous", operation, peer, reason)
+    async def refused(self, *, operation: str, peer: str, reason: str, actor: str = "anonymous") -> None:
+        """Record a request that was refused elsewhere."""
+        await self._record_refusal(actor, operation, peer, reason)
 
     def ca_certificates(self, label: str | None) -> Sequence[bytes]:
         """Return the certificates that a client of this profile needs, or all (RFC 7030 §4.1)."""

@@ -36,14 +36,22 @@ class Reenrollment:
         self._profiles = profiles
         self._approvals = approvals
 
-    async def reenroll(self, csr_der: bytes, holder: Holder, channel: Channel, label: str | None) -> bytes:
+    async def reenroll(
+        self,
+        csr_der: bytes,
+        holder: Holder,
+        channel: Channel,
+        label: str | None,
+        *,
+        signed_request: bytes | None = None,
+    ) -> bytes:
         """Return the DER certificate that renews or rekeys the holder's, or one of profile `label`.
 
         Raises what `Enrollment.reenroll` does.
         """
         csr = parse_csr(csr_der)
         approved = await self.approve(csr, holder, channel, label)
-        request = approved.request(csr.public_key)
+        request = approved.request(csr.public_key, signed_request=signed_request)
         return await self._approvals.obtain(request, until=holder.record.not_after)
 
     async def approve(
