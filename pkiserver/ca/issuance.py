@@ -282,7 +282,8 @@ class Issuance:
                 crl_shard=crl.shard if request.profile.crl_distribution_points else 0,
                 now=now,
             )
-            _audit(tx, now, intent, "certificate.prepare", personal={"subject": subject})
+            approved = {} if intent.enrollment is None else {"enrollment": intent.enrollment}
+            _audit(tx, now, intent, "certificate.prepare", personal={"subject": subject}, **approved)
             return intent
 
         return await self._storage.write(transaction)

@@ -122,6 +122,7 @@ def test_with_lifetime() -> None:
         ),
         (("issuer", 'pop_linking = "maybe"\nissuer'), "pop_linking"),
         (("issuer", "change_subject = true\nissuer"), "change_subject"),
+        (("issuer", "approval = true\nenroll = false\nissuer"), "approval"),
         (("issuer", 'qc_statements = { semantics = "natural" }\nissuer'), "qc_statements.semantics"),
         (("issuer", 'policies = [{ oid = "1.2.3" }, { oid = "1.2.3" }]\nissuer'), "policies"),
         (("issuer", 'policies = [{ oid = "3.1" }]\nissuer'), "policies[0].oid"),

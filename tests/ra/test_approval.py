@@ -161,6 +161,7 @@ async def test_rfc7030_4_2_3_a_request_waits_until_it_is_approved(office: Office
     assert [(one["actor"], one["action"]) for one in asked] == [
         (actor, "enrollment.request"),
         ("user:registrar", "enrollment.approve"),
+        (actor, "certificate.prepare"),
     ]
     assert asked[0]["personal"]["subject"] == WHOLE
     assert not [one for one in await recorded(office.core.storage) if one["outcome"] == "refused"]
