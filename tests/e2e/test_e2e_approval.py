@@ -1,4 +1,4 @@
-"""Enrolments that await approval, as clients, operators and registration clients see them, and under kill -9."""
+"""Enrolments that await approval: as clients, operators and registration clients see them, and kill -9."""
 
 import base64
 import http.client
@@ -97,7 +97,8 @@ def test_an_enrolment_from_202_to_the_certificate(home: Path, tmp_path: Path) ->
         new = new_key()
         assert_told_to_wait(post(server, "simplereenroll", renewal_csr(certificate, new), held), "90")
         assert waiting(server) == [2]
-        server.command("enrollment.refuse", enrollment=2, reason="this gate was torn down")
+        refuse = ("enrollment", "refuse", "2", "--reason", "this gate was torn down")
+        assert "refused" in done(run_program(home, *refuse))
         refused = post(server, "simplereenroll", renewal_csr(certificate, new), held)
         assert (refused.status, refused.body) == (403, b"enrolment 2 was refused: this gate was torn down\n")
         assert len(certificates_of_gates(server)) == 1
