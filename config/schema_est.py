@@ -97,5 +97,8 @@ class Approval(Section):
         16,
         ge=1,
         le=1_000_000,
-        description="The same of one credential, certificate or device, but not of registration clients.",
+        description="The same of one credential, certificate or device.",
+    )
+    max_waiting_per_registration_client: StrictInt = option(
+        1_000, ge=1, le=1_000_000, description="The same of one registration client."
     )

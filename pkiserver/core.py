@@ -287,6 +287,7 @@ async def _compose(
         actors=actors,
         full_pki_requests=FullPKIRequests(
             storage=storage,
+            clock=clock,
             client_certificates=client_certificates,
             registration_clients=registration_clients,
             reenrollment=reenrollment,

@@ -292,7 +292,8 @@ class Issuance:
                 if signed_requests.find(tx, request.signed_request) is not None:  # sent twice at once
                     raise UnavailableError("this request is being answered; try again")
                 signed_requests.add(tx, request.signed_request, intent.id)
-            _audit(tx, now, intent, "certificate.prepare", personal={"subject": subject})
+            approved = {} if intent.enrollment is None else {"enrollment": intent.enrollment}
+            _audit(tx, now, intent, "certificate.prepare", personal={"subject": subject}, **approved)
             return intent
 
         return await self._storage.write(transaction)

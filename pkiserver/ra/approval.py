@@ -81,13 +81,13 @@ class Approvals:
         self.decided: Counter[Decision] = Counter({"approved": 0, "refused": 0})
 
     async def obtain(
-        self, request: AuthorizedRequest, *, until: datetime | None = None, limited: bool = True
+        self, request: AuthorizedRequest, *, until: datetime | None = None, for_others: bool = False
     ) -> bytes:
         """Return the DER certificate of a request that its profile lets through, or that was approved.
 
         `PendingError` while nobody has decided; `NotAuthorizedError` with the reason of a refusal;
-        `ConflictError` where who asks has too many open (not where `limited` is False); and what
-        `Issuance` raises. An enrolment runs out at `until`, if not before.
+        `ConflictError` where who asks has too many open, of which one who asks `for_others` may have
+        more; and what `Issuance` raises. An enrolment runs out at `until`, if not before.
         """
         if not request.profile.approval:
             return await self._issue(request)
@@ -104,7 +104,7 @@ class Approvals:
                     raise self._pending(found)
                 case "issued" if (again := await self._untaken(found)) is not None:
                     return again
-        raise self._pending(await self._apply(request, application, until, limited))
+        raise self._pending(await self._apply(request, application, until, for_others=for_others))
 
     async def decide(
         self, enrollment: int, decision: Decision, by: str, reason: str | None
@@ -152,7 +152,12 @@ class Approvals:
         )
 
     async def _apply(
-        self, request: AuthorizedRequest, application: Application, until: datetime | None, limited: bool
+        self,
+        request: AuthorizedRequest,
+        application: Application,
+        until: datetime | None,
+        *,
+        for_others: bool,
     ) -> EnrollmentRecord:
         await self._issuance.examine(request)
         now = self._clock.now()
@@ -162,7 +167,7 @@ class Approvals:
             found = enrollments.latest(tx, application)
             if found is not None and standing(found, now) in ("waiting", "approved"):
                 return found  # asked twice at once
-            self._require_room(tx, application.asked_by if limited else None, now)
+            self._require_room(tx, application.asked_by, now, for_others=for_others)
             added = enrollments.add(tx, application, now, expires_at)
             _audit(
                 tx,
@@ -177,12 +182,13 @@ class Approvals:
 
         return await self._storage.write(transaction)
 
-    def _require_room(self, tx: Transaction, asked_by: str | None, now: datetime) -> None:
+    def _require_room(self, tx: Transaction, asked_by: str, now: datetime, *, for_others: bool) -> None:
         """Bound what waits for people, and what one who asks can make of it."""
-        most = self._settings.max_waiting_per_requester
-        if asked_by is not None and enrollments.count_open(tx, now, asked_by) >= most:
+        bounds = self._settings
+        most = bounds.max_waiting_per_registration_client if for_others else bounds.max_waiting_per_requester
+        if enrollments.count_open(tx, now, asked_by) >= most:
             raise ConflictError(f"{most} other enrolments by you are open: have them decided first")
-        if enrollments.count_open(tx, now) >= self._settings.max_waiting:
+        if enrollments.count_open(tx, now) >= bounds.max_waiting:
             raise UnavailableError("too many enrolments are open; try again later")
 
 

@@ -8,6 +8,7 @@ A message that is sent again issues nothing: its requests are known by hash for 
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Final
 
 from cryptography import x509
@@ -15,6 +16,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from pkiserver.ca.message_signer import MessageSigner
+from pkiserver.clock import Clock
 from pkiserver.errors import NotAuthorizedError, PKIServerError, RefusedError, UnavailableError
 from pkiserver.ra.client_certificates import ClientCertificates, Holder
 from pkiserver.ra.reenrollment import Reenrollment
@@ -61,6 +63,7 @@ class Answer:
     """What is to be said of a message. `controls` are those to be given back; the signer names the actor."""
 
     outcomes: tuple[Outcome, ...]
+    at: datetime
     controls: RequestControls = field(default_factory=RequestControls)
     actor: str = "anonymous"
 
@@ -72,9 +75,8 @@ class Answer:
     @property
     def error(self) -> PKIServerError | ProtocolError | None:
         """The first error where no request succeeded, else None: the rest says its status."""
-        return (
-            None if self.certificates else next(one.error for one in self.outcomes if one.error is not None)
-        )
+        errors = (one.error for one in self.outcomes if one.error is not None)
+        return None if self.certificates else next(errors)
 
 
 class FullPKIRequests:
@@ -84,12 +86,14 @@ class FullPKIRequests:
         self,
         *,
         storage: Storage,
+        clock: Clock,
         client_certificates: ClientCertificates,
         registration_clients: RegistrationClients,
         reenrollment: Reenrollment,
         message_signer: MessageSigner,
     ) -> None:
         self._storage = storage
+        self._clock = clock
         self._client_certificates = client_certificates
         self._registration_clients = registration_clients
         self._reenrollment = reenrollment
@@ -113,15 +117,15 @@ class FullPKIRequests:
         except UnavailableError:
             raise
         except (PKIServerError, ProtocolError) as error:
-            return Answer((Outcome((THIS_MESSAGE,), error=error),), controls, actor)
+            return Answer((Outcome((THIS_MESSAGE,), error=error),), self._clock.now(), controls, actor)
         unsupported = _unsupported(request)
         if unsupported is not None:
-            return Answer((unsupported,), controls, actor)
+            return Answer((unsupported,), self._clock.now(), controls, actor)
         outcomes = [
             await self._outcome(request, one, client, requester, label)
             for one in request.pki_data.req_sequence
         ]
-        return Answer(tuple(outcomes), controls, actor)
+        return Answer(tuple(outcomes), self._clock.now(), controls, actor)
 
     async def sign(self, response: PKIResponse, certificates: Sequence[bytes]) -> bytes:
         """Return the Full PKI Response (§4.2) in DER, with these certificates; `UnavailableError`."""
@@ -200,10 +204,12 @@ def _unsupported(request: FullPKIRequest) -> Outcome | None:
         )
         error = RefusedError(f"controls that are not processed here: {names}")
         return Outcome(tuple(one.body_part_id for one in others), error=error)
-    nested = (*pki_data.cms_sequence, *pki_data.other_msg_sequence)
+    nested = [one.body_part_id for one in pki_data.cms_sequence]
+    nested += [one.body_part_id for one in pki_data.other_msg_sequence]
     if nested:
-        error = RefusedError("messages inside the message are not processed here")
-        return Outcome(tuple(one.body_part_id for one in nested), error=error)
+        return Outcome(
+            tuple(nested), error=RefusedError("messages inside the message are not processed here")
+        )
     if not 1 <= len(pki_data.req_sequence) <= MAX_REQUESTS:
         return Outcome((THIS_MESSAGE,), error=RefusedError(f"a message has 1 to {MAX_REQUESTS} requests"))
     return None

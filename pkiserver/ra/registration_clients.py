@@ -72,4 +72,4 @@ class RegistrationClients:
             requested_by=f"actor:{actor.name}",
             entitled_by=holder.record,
         )
-        return await self._approvals.obtain(request, limited=False)
+        return await self._approvals.obtain(request, for_others=True)

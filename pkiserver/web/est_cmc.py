@@ -2,11 +2,13 @@
 
 import secrets
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Final, Protocol
 
 import structlog
 from aiohttp import web
 
+from pkiserver.errors import PendingError
 from pkiserver.ra.cmc import Answer, NotServedError, Outcome
 from pkiserver.ra.requester import Requester
 from pkiserver.web.est_messages import PATHS, audited, deliver, encoded, label_of, requester_of
@@ -14,13 +16,14 @@ from pkiserver.web.middleware import CLIENT, NO_PROXIES
 from pkiserver.web.proxies import TrustedProxies
 from pkiserver.web.wire import WIRE, reason_of, retry_after_of
 from protocols.cmc.pki_response import PKIResponse, pki_response
-from protocols.cmc.status import CMCStatus, CMCStatusInfo
+from protocols.cmc.status import CMCStatus, CMCStatusInfo, PendInfo
 from protocols.errors import ErrorKind
 from protocols.est.request import decode_cmc
 from protocols.est.response import CMC_RESPONSE_CONTENT_TYPE
 
 _OPERATION: Final = "fullcmc"
 _NONCE_OCTETS: Final = 16
+_SEND_AGAIN: Final = "waits for approval: send the same request again"
 
 _log: Final[structlog.stdlib.BoundLogger] = structlog.get_logger(__name__)
 
@@ -56,7 +59,7 @@ def cmc_routes(
             message = decode_cmc(await request.read(), request.headers.get("Content-Type"))
         answer = await service.answer(message, requester, label_of(request))
         await _note(records, request[CLIENT], answer)
-        statuses = [_status(one) for one in answer.outcomes]
+        statuses = [_status(one, answer.at) for one in answer.outcomes]
         content = pki_response(statuses, answer.controls, sender_nonce=secrets.token_bytes(_NONCE_OCTETS))
         signed = await service.sign(content, answer.certificates)
         response = _response(request, answer, signed)
@@ -80,13 +83,16 @@ async def _note(records: Records, peer: str, answer: Answer) -> None:
         await records.refused(operation=_OPERATION, peer=peer, reason=str(one.error), actor=answer.actor)
 
 
-def _status(outcome: Outcome) -> CMCStatusInfo:
+def _status(outcome: Outcome, now: datetime) -> CMCStatusInfo:
     error = outcome.error
     if error is None:
         return CMCStatusInfo(CMCStatus.SUCCESS, outcome.body_parts)
     reason = reason_of(error) or None
-    if error.kind is ErrorKind.PENDING:  # without pendInfo: the same message is sent again, not queryPending
-        return CMCStatusInfo(CMCStatus.PENDING, outcome.body_parts, reason)
+    if isinstance(error, PendingError):
+        # §6.1.1 has pendInfo be there. The token leads nowhere: the request itself is sent again (RFC 7030
+        # §4.2.3), and queryPending, which would name the token, is not processed.
+        pend_info = PendInfo(secrets.token_bytes(_NONCE_OCTETS), now + error.retry_after)
+        return CMCStatusInfo(CMCStatus.PENDING, outcome.body_parts, _SEND_AGAIN, pend_info)
     if isinstance(error, NotServedError):
         return CMCStatusInfo(CMCStatus.NO_SUPPORT, outcome.body_parts, reason)
     return CMCStatusInfo(CMCStatus.FAILED, outcome.body_parts, reason, WIRE[error.kind].cmc)

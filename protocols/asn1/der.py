@@ -153,7 +153,7 @@ class Reader:
 
     def oid(self) -> str:
         """Return an OBJECT IDENTIFIER in dotted form."""
-        content = self.read(OID)
+        content = bytes(self.read(OID))  # a slice of a bytearray has no hash
         return _known_dotted(content) if len(content) <= _MAX_KNOWN_OID else _dotted(content)
 
     def null(self) -> None:

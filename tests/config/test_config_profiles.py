@@ -127,6 +127,7 @@ def test_with_lifetime() -> None:
         (("issuer", "server_keygen = 1\nissuer"), "server_keygen"),
         (("issuer", "server_keygen = true\nenroll = false\nissuer"), "server_keygen"),
         (("issuer", "server_keygen = true\napproval = true\nissuer"), "server_keygen"),
+        (("issuer", "approval = true\nenroll = false\nissuer"), "approval"),
         (("issuer", 'qc_statements = { semantics = "natural" }\nissuer'), "qc_statements.semantics"),
         (("issuer", 'policies = [{ oid = "1.2.3" }, { oid = "1.2.3" }]\nissuer'), "policies"),
         (("issuer", 'policies = [{ oid = "3.1" }]\nissuer'), "policies[0].oid"),

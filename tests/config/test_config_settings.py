@@ -228,3 +228,16 @@ def test_trusted_proxies_are_networks(network: str) -> None:
 def test_other_trusted_proxies_are_refused(network: object) -> None:
     with pytest.raises(ValueError, match="is no network"):
         Settings.model_validate({"est": {"trusted_proxies": [network]}})
+
+
+def test_rules_of_deltas_and_shards(tmp_path: Path) -> None:
+    """A delta comes more often than a full CRL, and no authority has the name of another's shard."""
+    text = "\n".join(
+        f'[authorities.{name}]\nsubject = "CN={name}"\n{more}'
+        for name, more in [
+            ("root", 'parent = ""\nlifetime = "20y"'),
+            ("infrastructure", 'crl_delta_period = "12h"'),
+            ("infrastructure-2", "crl_shards = 2"),
+        ]
+    )
+    assert findings(tmp_path, text) == ["authorities", "authorities.infrastructure.crl_delta_period"]

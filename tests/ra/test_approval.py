@@ -80,6 +80,7 @@ def home(initialised_home: Path, tmp_path: Path) -> Home:
         ('lifetime = "7d"', 'lifetime = "3d"'),
         ("max_waiting = 10000", "max_waiting = 5"),
         ("max_waiting_per_requester = 16", "max_waiting_per_requester = 2"),
+        ("max_waiting_per_registration_client = 1000", "max_waiting_per_registration_client = 4"),
     ):
         assert f"\n{old}\n" in text
         text = text.replace(f"\n{old}\n", f"\n{new}\n")
@@ -161,6 +162,7 @@ async def test_rfc7030_4_2_3_a_request_waits_until_it_is_approved(office: Office
     assert [(one["actor"], one["action"]) for one in asked] == [
         (actor, "enrollment.request"),
         ("user:registrar", "enrollment.approve"),
+        (actor, "certificate.prepare"),
     ]
     assert asked[0]["personal"]["subject"] == WHOLE
     assert not [one for one in await recorded(office.core.storage) if one["outcome"] == "refused"]
@@ -540,13 +542,15 @@ async def test_rfc7030_3_7_an_ra_has_linked_its_client_itself(office: Office) ->
     assert await office.approved(None, request, label="linked", shown=ra, channel=channel)
 
 
-async def test_an_ra_is_not_held_to_the_bound_of_one_requester(office: Office) -> None:
+async def test_an_ra_has_a_bound_of_its_own(office: Office) -> None:
+    """More than others, and yet no one of them fills the queue."""
     ra = await registration_client(office)
-    for number in range(5):
+    for number in range(4):
         request = csr(new_key(), f"CN=gate-{number}", ())
         await office.is_told_to_wait(None, request, label="gate", shown=ra)
-    with pytest.raises(UnavailableError):
+    with pytest.raises(ConflictError, match="4 other enrolments by you are open"):
         await office.enroll(None, csr(new_key(), "CN=gate-9", ()), "gate", shown=ra)
+    await office.is_told_to_wait(await office.gate())
 
 
 async def test_the_status_of_an_ra_is_looked_up_at_each_request(office: Office) -> None:

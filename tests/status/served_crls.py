@@ -56,8 +56,7 @@ def told(*crls: x509.CertificateRevocationList) -> Told:
         reasons = entries(crl)
         for entry in crl:
             if reasons[entry.serial_number] == "removeFromCRL":
-                assert entry.serial_number in found
-                del found[entry.serial_number]
+                found.pop(entry.serial_number, None)  # it may be of a delta in between (RFC 5280 §5.2.4)
             else:
                 found[entry.serial_number] = (entry.revocation_date_utc, reasons[entry.serial_number])
     return found

@@ -161,7 +161,7 @@ async def test_a_change_of_the_table_reaches_every_worker(
     assert len(entries) == 4
     table.delete(entries)
     assert "unauthorized (6)" in await openssl(workers, home, GOOD)
-    table.put((key, entry) for key, entry in entries.items() if entry is not None)
+    table.put((key, entry.pack()) for key, entry in entries.items() if entry is not None)
     assert "good" in await openssl(workers, home, GOOD)
     table.close()
 
