@@ -37,6 +37,8 @@ def commands(
 COMMANDS = dict(commands(main))
 READING = [
     ("credential", "list"),
+    ("enrollment", "list"),
+    ("actor", "list"),
     ("certificate", "list"),
     ("certificate", "show", "SERIAL"),
     ("ca", "list"),
