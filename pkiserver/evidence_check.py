@@ -77,6 +77,8 @@ def _check(folder: Path, head: Head | None) -> Checked:
 
 
 def _check_sums(folder: Path) -> int:
+    if not (folder / "SHA256SUMS").exists():
+        raise ConflictError(f"{folder} holds no evidence: give the folder that `status at --evidence` made")
     lines = _read(folder / "SHA256SUMS").splitlines()
     for line in lines:
         digest, _, name = line.partition("  ")
