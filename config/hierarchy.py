@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final, Protocol
 
 from config.errors import Broken
-from config.units import Lifetime
+from config.units import Lifetime, duration_text
 
 INFRASTRUCTURE: Final = "infrastructure"  # issues the server's own and the administrators' certificates
 _NAME: Final = re.compile(r"[a-z][a-z0-9-]{0,31}")  # it is a file name and a part of URLs
@@ -83,5 +83,6 @@ def _lifetimes(authorities: Mapping[str, AuthorityRules]) -> Iterator[Broken]:
 def _crl_periods(authorities: Mapping[str, AuthorityRules]) -> Iterator[Broken]:
     for name, authority in authorities.items():
         if authority.crl_delta_period >= authority.crl_period:
+            problem = f"{duration_text(authority.crl_delta_period)} is too long"
             rule, needs = "crl_delta_period < crl_period", (f"{name}.crl_period",)
-            yield Broken(f"{authority.crl_delta_period} is too long", rule, f"{name}.crl_delta_period", needs)
+            yield Broken(problem, rule, f"{name}.crl_delta_period", needs)

@@ -22,6 +22,7 @@ from config.units import (
     HostName,
     ListenAddress,
     Size,
+    duration_text,
 )
 from config.validation import validate
 
@@ -199,7 +200,7 @@ class Settings(Section):
             if self.ocsp.max_age > policy.validity - policy.refresh
         ]
         if short:
-            problem = f"{self.ocsp.max_age} is too long for {', '.join(short)}"
+            problem = f"{duration_text(self.ocsp.max_age)} is too long for {', '.join(short)}"
             compared = ("status_policy", "ocsp_validity", "ocsp_refresh")
             needs = tuple(f"authorities.{name}.{key}" for name in short for key in compared)
             raise RuleError(Broken(problem, "max_age <= ocsp_validity - ocsp_refresh", "ocsp.max_age", needs))

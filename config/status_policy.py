@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import Final, Literal, Protocol
 
 from config.errors import Broken
-from config.units import Lifetime
+from config.units import Lifetime, duration_text
 
 PresetName = Literal["etsi", "web-pki"]
 UnknownPolicy = Literal["unauthorized", "unknown", "revoked"]
@@ -88,11 +88,16 @@ def _broken(authority: AuthorityStatus) -> Iterator[Broken]:
     policy, lifetime = authority.status, authority.responder_lifetime
     if policy.refresh >= policy.validity:
         yield Broken(
-            f"{policy.refresh} is too long", "ocsp_refresh < ocsp_validity", "ocsp_refresh", _VALIDITY
+            f"{duration_text(policy.refresh)} is too long",
+            "ocsp_refresh < ocsp_validity",
+            "ocsp_refresh",
+            _VALIDITY,
         )
     if not lifetime.years and lifetime.span <= policy.validity:
         rule = "responder_lifetime > ocsp_validity"
-        yield Broken(f"not longer than {policy.validity}", rule, "responder_lifetime", _VALIDITY)
+        yield Broken(
+            f"not longer than {duration_text(policy.validity)}", rule, "responder_lifetime", _VALIDITY
+        )
     yield from _RULES[authority.status_policy](policy)
 
 
@@ -110,16 +115,16 @@ def _web_pki(policy: StatusPolicy) -> Iterator[Broken]:
     validity, refresh = policy.validity, policy.refresh
     if not _LEAST <= validity <= _MOST:
         rule = f"web-pki: a response is valid for 8 hours to 10 days ({_BR})"
-        yield Broken(f"{validity} is not allowed", rule, "ocsp_validity", _PRESET)
+        yield Broken(f"{duration_text(validity)} is not allowed", rule, "ocsp_validity", _PRESET)
     if validity < _SHORT and refresh >= validity / 2:
         rule = f"web-pki: valid for less than 16 hours, renewed before half of it is over ({_BR})"
-        yield Broken(f"{refresh} is too long", rule, "ocsp_refresh", _VALIDITY)
+        yield Broken(f"{duration_text(refresh)} is too long", rule, "ocsp_refresh", _VALIDITY)
     if validity >= _SHORT and refresh > validity - _AHEAD:
         rule = f"web-pki: valid for 16 hours or more, renewed 8 hours before nextUpdate ({_BR})"
-        yield Broken(f"{refresh} is too long", rule, "ocsp_refresh", _VALIDITY)
+        yield Broken(f"{duration_text(refresh)} is too long", rule, "ocsp_refresh", _VALIDITY)
     if validity >= _SHORT and refresh > _LATEST:
         rule = f"web-pki: renewed within 4 days of thisUpdate ({_BR})"
-        yield Broken(f"{refresh} is too long", rule, "ocsp_refresh", _VALIDITY)
+        yield Broken(f"{duration_text(refresh)} is too long", rule, "ocsp_refresh", _VALIDITY)
     if policy.unknown == "revoked":
         rule = "web-pki: no certificateHold (CA/B BR §4.9.13, §7.2.2, §7.3), the reason that it has"
         yield Broken("'revoked' is not allowed", rule, "ocsp_unknown", _PRESET)

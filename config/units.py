@@ -61,6 +61,13 @@ def parse_duration(value: Any) -> timedelta:
     return timedelta(seconds=int(match[1]) * _SECONDS[match[2]])
 
 
+def duration_text(span: timedelta) -> str:
+    """Return a duration of whole seconds as an operator writes it, in the largest unit that it fills."""
+    seconds = int(span.total_seconds())
+    unit = next(unit for unit in ("d", "h", "m", "s") if seconds % _SECONDS[unit] == 0)
+    return f"{seconds // _SECONDS[unit]}{unit}" if seconds else "0s"
+
+
 def parse_retention(value: Any) -> timedelta | Literal["forever"]:
     """Return how long something is kept, `forever` as it stands; `RuleError` for anything else."""
     if value == "forever":

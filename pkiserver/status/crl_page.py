@@ -56,8 +56,8 @@ table { border-collapse: collapse; width: 100%; margin: .6rem 0; font-size: .92r
 caption { text-align: left; font-weight: 600; padding: .3rem 0 }
 th, td { text-align: left; vertical-align: top; padding: .35rem .8rem .35rem 0; border-bottom: 1px solid }
 td.n, th.n { text-align: right; font-variant-numeric: tabular-nums }
-th [lang=en] { display: block; font-size: .85em }
-td, th { white-space: nowrap } td.hash { white-space: normal; min-width: 15rem }
+th [lang=en], td [lang=en] { display: block; font-size: .85em }
+td, th { white-space: nowrap } td.hash { white-space: normal; min-width: 10rem }
 code, pre { font: .85em/1.45 ui-monospace, "Noto Sans Mono", monospace } code { overflow-wrap: anywhere }
 pre { background: #8882; padding: .8rem; overflow-x: auto }
 @media print {
@@ -101,7 +101,8 @@ certificate with a source other than this page: it is not signed.</span></p>
 
 _AUTHORITY: Final = Template("""<section aria-labelledby="$anchor">
 <h2 id="$anchor">$subject</h2>
-<p>Гэрчилгээ <span lang="en">CA certificate</span>: $files; <span lang="en">valid until</span> $not_after<br>
+<p>Гэрчилгээ <span lang="en">CA certificate</span>: $files;
+хүчинтэй хугацаа <span lang="en">valid until</span> $not_after<br>
 SHA-256 <code>$sha256</code></p>
 $crls
 </section>""")

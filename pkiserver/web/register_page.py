@@ -24,7 +24,7 @@ _STYLE: Final = (
     "color:#fff;background:#0b4f8a;border:0;border-radius:4px}"
     "input:focus,button:focus,a:focus{outline:3px solid #d97706;outline-offset:2px}"
     ".answer{border-left:.4rem solid #0b4f8a;background:#f3f6f9;padding:.5rem 1rem;margin-top:2rem}"
-    ".answer h2{margin-top:.25rem}footer{margin-top:2rem}.wrong{border-color:#a4161a}"
+    ".answer h2{margin-top:.25rem}footer.hint{margin-top:2rem}.wrong{border-color:#a4161a}"
     ".number{font-family:monospace;overflow-wrap:anywhere}"
     "table{border-collapse:collapse;width:100%}caption{text-align:left;font-weight:700;margin-top:1rem}"
     "th,td{text-align:left;padding:.35rem .75rem .35rem 0;border-bottom:1px solid #ccc;vertical-align:top}"

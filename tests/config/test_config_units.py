@@ -11,6 +11,7 @@ from config.errors import RuleError
 from config.units import (
     Address,
     Lifetime,
+    duration_text,
     parse_duration,
     parse_host_name,
     parse_key,
@@ -118,3 +119,8 @@ def test_only_our_own_error_escapes(value: object) -> None:
     for parse in PARSERS:
         with contextlib.suppress(RuleError):
             parse(value)
+
+
+@pytest.mark.parametrize("text", ["0s", "30s", "90s", "5m", "25h", "1d", "10d"])
+def test_a_duration_is_shown_as_it_is_written(text: str) -> None:
+    assert duration_text(parse_duration(text)) == text
