@@ -68,7 +68,9 @@ class Profile(Section):
         str, ...
     ] = ()  # PEM files, relative to the home: whose certificates may enrol first
     pop_linking: Literal["optional", "required"] = "optional"  # tls-unique in the request (RFC 7030 §3.5)
+    approval: StrictBool = False  # whether somebody has to approve each certificate first (202 meanwhile)
     change_subject: StrictBool = False  # whether re-enrolment may ask for another subject (RFC 6402 §2.8)
+    server_keygen: StrictBool = False  # whether serverkeygen makes keys for it, of the first kind in `keys`
 
     @model_validator(mode="before")
     @classmethod
@@ -121,7 +123,10 @@ class Profile(Section):
             needs_approval=frozenset(
                 one.attribute for one in self.subject if one.source == "credential" and one.required
             ),
+            approval=self.approval,
             change_subject=self.change_subject,
+            server_keygen=self.server_keygen,
+            has_qc_statements=self.qc_statements is not None,
         )
 
     def with_lifetime(self, lifetime: Lifetime) -> Self:

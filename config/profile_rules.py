@@ -23,7 +23,7 @@ ATTRIBUTE_BOUNDS: Final = {
 }
 
 _SEMANTICS_ATTRIBUTE: Final = {"natural": "serialNumber", "legal": "organizationIdentifier"}
-_NEEDS_SIGNATURE: Final = frozenset({"clientAuth", "serverAuth", "OCSPSigning", "cmcRA"})
+_NEEDS_SIGNATURE: Final = frozenset({"clientAuth", "serverAuth", "OCSPSigning", "cmcRA", "cmcCA"})
 _CA_USAGE: Final = frozenset({"keyCertSign", "cRLSign"})
 
 
@@ -48,7 +48,10 @@ class ProfileFacts:
     est_authentication: frozenset[str]
     trusts_issuers: bool
     needs_approval: frozenset[str]  # required attributes of the subject that a credential says
+    approval: bool
     change_subject: bool
+    server_keygen: bool
+    has_qc_statements: bool
 
     @property
     def is_end_entity(self) -> bool:
@@ -211,10 +214,30 @@ RULES: Final = (
         ),
     ),
     Rule(
+        "approval",
+        "of no use",
+        "only what is enrolled awaits approval",
+        lambda facts: not facts.approval or facts.enroll,
+    ),
+    Rule(
         "change_subject",
         "of no use",
         "only what is re-enrolled may change its subject",
         lambda facts: not facts.change_subject or bool(facts.reenroll),
+    ),
+    Rule(
+        "server_keygen",
+        "not allowed",
+        "a key for signatures that bind is its holder's alone: none with nonRepudiation or qc_statements",
+        lambda facts: (
+            not facts.server_keygen or not ("nonRepudiation" in facts.key_usage or facts.has_qc_statements)
+        ),
+    ),
+    Rule(
+        "server_keygen",
+        "of no use",
+        "keys are made for what is enrolled; none where somebody approves, who has seen the key",
+        lambda facts: not facts.server_keygen or (facts.enroll and not facts.approval),
     ),
 )
 

@@ -1,4 +1,4 @@
-"""The HTTPS side and enrolment over it: `[https]` and `[est]` of `pkiserver.toml`."""
+"""The HTTPS side and enrolment over it: `[https]`, `[est]` and `[approval]` of `pkiserver.toml`."""
 
 from typing import Annotated, Final
 
@@ -73,4 +73,32 @@ class EST(Section):
         [],
         description="Addresses and networks of the load balancers that end the clients' TLS. Client-Cert "
         "(RFC 9440) and X-Forwarded-For are believed: name nothing else here.",
+    )
+
+
+class Approval(Section):
+    """Enrolments that await approval, where the profile says `approval = true`."""
+
+    retry_after: PositiveDuration = option(
+        "10m", description="When a client that waits may ask again (Retry-After)."
+    )
+    lifetime: PositiveDuration = option(
+        "7d",
+        description="From the request until the certificate was made; what runs out is asked for anew. It "
+        "ends with the credential or certificate by which it was asked.",
+    )
+    max_waiting: StrictInt = option(
+        10_000,
+        ge=1,
+        le=1_000_000,
+        description="Enrolments open at once: waiting, or approved and not made yet.",
+    )
+    max_waiting_per_requester: StrictInt = option(
+        16,
+        ge=1,
+        le=1_000_000,
+        description="The same of one credential, certificate or device.",
+    )
+    max_waiting_per_registration_client: StrictInt = option(
+        1_000, ge=1, le=1_000_000, description="The same of one registration client."
     )

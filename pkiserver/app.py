@@ -169,11 +169,14 @@ class Server:
     async def _recover(self) -> None:
         try:
             count = await self.core.issuance.recover()
+            lost = await self.core.server_keys.recover()
         except PKIServerError as error:
             _log.error("issuances-not-recovered", reason=str(error))
             return
         if count:
             _log.warning("issuances-recovered", count=count)
+        if lost:
+            _log.warning("undelivered-keys-withdrawn", count=lost)
 
     async def _keep_up(self) -> None:
         """Once a second: what must be tried again; once an hour: what may have to be renewed."""

@@ -1,5 +1,6 @@
 """Errors of the server itself; each has a kind, as those of `protocols.errors` have."""
 
+from datetime import timedelta
 from typing import ClassVar
 
 from protocols.errors import ErrorKind
@@ -58,9 +59,16 @@ class NotAuthorizedError(PKIServerError):
 
 
 class PendingError(PKIServerError):
-    """The request was taken and waits for a decision; the same request gets the answer later."""
+    """The request was taken and waits for a decision; the same request gets the answer later.
+
+    Not before `retry_after`: RFC 7030 §4.2.3 has clients keep to it.
+    """
 
     kind = ErrorKind.PENDING
+
+    def __init__(self, message: str, retry_after: timedelta) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
 
 
 class UnavailableError(PKIServerError):

@@ -98,6 +98,16 @@ class Reading(Enum):
         ("outcome",),
         counter=True,
     )
+    ENROLLMENTS_WAITING = _Family("pkiserver_enrollments_waiting", "Enrolments that wait for a decision")
+    ENROLLMENTS_OLDEST = _Family(
+        "pkiserver_enrollments_oldest_waiting_seconds", "Since when the first of them waits; 0: none does"
+    )
+    ENROLLMENTS_DECIDED = _Family(
+        "pkiserver_enrollments_decided",
+        "Decisions on enrolments, by outcome: approved, refused",
+        ("outcome",),
+        counter=True,
+    )
     CONNECTIONS = _Family("pkiserver_connections", "Connections open, by listener", ("listener",))
 
 

@@ -11,7 +11,7 @@ from pkiserver.metrics import Metrics, Reading, Sample
 from pkiserver.status.presigner import Presigner
 from pkiserver.status.presigner_health import PresignerHealth
 from store import audit as audit_chain
-from store import certificates
+from store import certificates, enrollments
 
 COUNT_EVERY: Final = timedelta(minutes=1)  # counting takes a third of a second a million certificates
 _Counts = dict[str, dict[str, int]]  # by authority, then by state
@@ -27,12 +27,14 @@ class Readings:
         self._counts: _Counts = {}
         self._counted_at: datetime | None = None
         self._audit_sequence = 0
+        self._waiting = enrollments.Waiting(0, None)
 
     async def refresh(self) -> None:
         """Read what a scrape is to show; certificates are counted at most once in `COUNT_EVERY`."""
         head = await self._core.storage.read(audit_chain.head)
         self._audit_sequence = head.sequence if head else 0
         now = self._core.clock.now()
+        self._waiting = await self._core.storage.read(lambda tx: enrollments.waiting(tx, now))
         if self._counted_at is None or abs(now - self._counted_at) >= COUNT_EVERY:
             await self._count(now)
 
@@ -50,6 +52,9 @@ class Readings:
             (Reading.CERTIFICATES, self._certificates),
             (Reading.CERTIFICATE_EXPIRY, self._expiry),
             (Reading.CREDENTIAL_FAILURES, self._credential_failures),
+            (Reading.ENROLLMENTS_WAITING, lambda: [Sample(self._waiting.count)]),
+            (Reading.ENROLLMENTS_OLDEST, self._oldest_waiting),
+            (Reading.ENROLLMENTS_DECIDED, self._decided),
             (Reading.AUDIT_SEQUENCE, lambda: [Sample(self._audit_sequence)]),
             (Reading.SIGNER_QUEUE, lambda: [Sample(self._core.signer.queue_depth)]),
             (Reading.SIGNER_RESTARTS, lambda: [Sample(self._core.signer.restarts)]),
@@ -88,3 +93,11 @@ class Readings:
     def _credential_failures(self) -> Iterator[Sample]:
         for outcome, count in self._core.enrollment.failures.items():
             yield Sample(count, (outcome,))
+
+    def _oldest_waiting(self) -> list[Sample]:
+        since = self._waiting.since
+        return [Sample(0 if since is None else (self._core.clock.now() - since).total_seconds())]
+
+    def _decided(self) -> Iterator[Sample]:
+        for decision, count in self._core.approvals.decided.items():
+            yield Sample(count, (decision,))

@@ -87,6 +87,15 @@ def newest_of_subject(
     return _record(row) if row else None
 
 
+def of_subject(tx: Transaction, subject: str, limit: int) -> list[CertificateRecord]:
+    """Return the newest certificates of one subject, of whatever issuer and profile."""
+    rows = tx.all(
+        f"SELECT {_COLUMNS} FROM certificates WHERE subject = ? ORDER BY not_before DESC LIMIT ?",
+        (subject, limit),
+    )
+    return [_record(row) for row in rows]
+
+
 def count_since(tx: Transaction, profile: str, subject: str, since: datetime) -> int:
     """Return how many certificates of one subject and profile were issued since a moment."""
     row = tx.one(

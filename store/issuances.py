@@ -8,7 +8,7 @@ from store.records import IssuanceRecord, serial_to_blob, to_unix
 
 _COLUMNS = (
     "id, authority, serial, profile, subject, spki_sha256, tbs, tbs_sha256, requested_by, credential,"
-    " crl_shard, state"
+    " enrollment, crl_shard, state"
 )
 
 
@@ -28,14 +28,15 @@ def reserve(
     tbs_sha256: bytes,
     requested_by: str,
     credential: int | None,
+    enrollment: int | None,
     crl_shard: int,
     now: datetime,
 ) -> IssuanceRecord:
     """Reserve the serial and store the intent; a serial used before breaks a constraint."""
     row = tx.one(
         "INSERT INTO issuances (authority, serial, profile, subject, spki_sha256, tbs, tbs_sha256,"
-        " requested_by, credential, crl_shard, state, prepared_at)"
-        f" VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'prepared', ?) RETURNING {_COLUMNS}",
+        " requested_by, credential, enrollment, crl_shard, state, prepared_at)"
+        f" VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'prepared', ?) RETURNING {_COLUMNS}",
         (
             authority,
             serial_to_blob(serial),
@@ -46,6 +47,7 @@ def reserve(
             tbs_sha256,
             requested_by,
             credential,
+            enrollment,
             crl_shard,
             to_unix(now),
         ),
@@ -105,6 +107,24 @@ def undelivered(tx: Transaction, credential: int, spki_sha256: bytes) -> Issuanc
         f"SELECT {_COLUMNS} FROM issuances WHERE credential = ? AND spki_sha256 = ?"
         " AND state = 'issued' AND delivered_at IS NULL ORDER BY id DESC LIMIT 1",
         (credential, spki_sha256),
+    )
+    return _record(row) if row else None
+
+
+def of_enrollment(tx: Transaction, enrollment: int) -> IssuanceRecord | None:
+    """Return the issuance that uses up the approval of an enrolment, finished or not, or None."""
+    row = tx.one(
+        f"SELECT {_COLUMNS} FROM issuances WHERE enrollment = ? AND state != 'voided'", (enrollment,)
+    )
+    return _record(row) if row else None
+
+
+def undelivered_of_enrollment(tx: Transaction, enrollment: int) -> IssuanceRecord | None:
+    """Return the issuance of an enrolment that no client has taken yet, or None."""
+    row = tx.one(
+        f"SELECT {_COLUMNS} FROM issuances WHERE enrollment = ? AND state = 'issued'"
+        " AND delivered_at IS NULL",
+        (enrollment,),
     )
     return _record(row) if row else None
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 SERIAL_OCTETS: Final = 16
 
@@ -69,8 +69,49 @@ class IssuanceRecord:
     tbs_sha256: bytes
     requested_by: str
     credential: int | None
+    enrollment: int | None
     crl_shard: int
     state: str
+
+
+@dataclass(frozen=True, slots=True)
+class EnrollmentRecord:
+    """A request that somebody has to approve; `state` is waiting, approved, refused or issued.
+
+    `san` is sorted. `asked_by` is who may come for the certificate, `decided_by` who approved or refused;
+    `reason` is that of a refusal, `serial` that of the certificate.
+    """
+
+    id: int
+    authority: int
+    profile: str
+    subject: str
+    san: tuple[str, ...]
+    limit_mnt: int | None
+    spki_sha256: bytes
+    asked_by: str
+    requested_at: datetime
+    expires_at: datetime
+    state: Literal["waiting", "approved", "refused", "issued"]
+    decided_by: str | None = None
+    decided_at: datetime | None = None
+    reason: str | None = None
+    serial: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ActorRecord:
+    """A certificate by which a program acts under a name and in a role; several may have one name."""
+
+    id: int
+    name: str
+    role: str
+    authority: int
+    serial: int
+    added_at: datetime
+    added_by: str
+    removed_at: datetime | None
+    removed_by: str | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,7 +47,17 @@ from protocols.x509.certificate import TBSCertificate, assemble_certificate, ser
 from protocols.x509.names import subject_text
 from store import audit as audit_chain
 from store import authorities as authority_rows
-from store import certificates, credentials, crl_entries, issuances, status_events, status_history
+from store import (
+    certificates,
+    credentials,
+    crl_entries,
+    enrollments,
+    issuances,
+    signed_requests,
+    status_events,
+    status_history,
+    undelivered_keys,
+)
 from store.database import Transaction
 from store.records import AuthorityRecord, CertificateRecord, IssuanceRecord
 
@@ -69,7 +79,10 @@ class AuthorizedRequest:
     public_key: CertificatePublicKeyTypes
     requested_by: str
     credential: int | None = None
+    enrollment: int | None = None  # whose approval it uses up
     entitled_by: CertificateRecord | None = None  # the current certificate that its holder shows
+    key_made_here: bool = False  # its certificate is of no use to anybody unless the key is delivered
+    signed_request: bytes | None = None  # SHA-256 of the message that asked: sent again, it issues nothing
     bounded: bool = False  # nobody approved how many: `MAX_RENEWALS_A_DAY` for one subject
     lifetime: Lifetime | None = None  # for the kinds of profile that leave it to the authority
     until_issuer_ends: bool = False  # cut rather than refused where it would outlive its issuer
@@ -138,6 +151,16 @@ class Issuance:
         except BaseException:  # cancelled too: then the intent may be stored nevertheless
             self._under_way.discard(serial)
             raise
+
+    async def examine(self, request: AuthorizedRequest) -> None:
+        """Check what people need not decide about: a key that would be refused anyway.
+
+        Raises `KeyRefusedError`, `UnavailableError`.
+        """
+        self._gate()
+        check_key(request.public_key, request.profile.keys, self._weak_keys)
+        digest, subject = key_hash(request.public_key), subject_text(request.identity.subject)
+        await self._storage.read(lambda tx: self._refuse_reused_key(tx, request, digest, subject))
 
     async def issue(self, prepared: PreparedCertificate) -> CertificateRecord:
         """Sign and record a prepared certificate; on disk, with its event, when this returns.
@@ -246,6 +269,8 @@ class Issuance:
                 _refuse_more_renewals(tx, request.profile.name, subject, now)
             if request.credential is not None and not credentials.take_use(tx, request.credential, now):
                 raise ConflictError("the credential has no use left")
+            if request.enrollment is not None:
+                _require_approved(tx, request.enrollment, now)
             intent = issuances.reserve(
                 tx,
                 authority=authority.id,
@@ -257,10 +282,18 @@ class Issuance:
                 tbs_sha256=hashlib.sha256(tbs).digest(),
                 requested_by=request.requested_by,
                 credential=request.credential,
+                enrollment=request.enrollment,
                 crl_shard=crl.shard if request.profile.crl_distribution_points else 0,
                 now=now,
             )
-            _audit(tx, now, intent, "certificate.prepare", personal={"subject": subject})
+            if request.key_made_here:
+                undelivered_keys.add(tx, intent.id)
+            if request.signed_request is not None:
+                if signed_requests.find(tx, request.signed_request) is not None:  # sent twice at once
+                    raise UnavailableError("this request is being answered; try again")
+                signed_requests.add(tx, request.signed_request, intent.id)
+            approved = {} if intent.enrollment is None else {"enrollment": intent.enrollment}
+            _audit(tx, now, intent, "certificate.prepare", personal={"subject": subject}, **approved)
             return intent
 
         return await self._storage.write(transaction)
@@ -344,6 +377,8 @@ class Issuance:
             if not issuances.mark_issued(tx, intent.id, now):
                 raise ConflictError("this issuance has ended already")
             certificates.add(tx, record)
+            if intent.enrollment is not None:
+                enrollments.mark_issued(tx, intent.enrollment, intent.serial)
             sequence = status_events.append(
                 tx,
                 authority=intent.authority,
@@ -418,6 +453,12 @@ def _refuse_more_renewals(tx: Transaction, profile: str, subject: str, now: date
     """Bound what one holder can make the CA sign and keep."""
     if certificates.count_since(tx, profile, subject, now - timedelta(days=1)) >= MAX_RENEWALS_A_DAY:
         raise RefusedError(f"{MAX_RENEWALS_A_DAY} certificates were issued to this holder within a day")
+
+
+def _require_approved(tx: Transaction, enrollment: int, now: datetime) -> None:
+    """Hold an approval to one certificate; the same request gets its answer a moment later."""
+    if not enrollments.is_approved(tx, enrollment, now) or issuances.of_enrollment(tx, enrollment):
+        raise UnavailableError("this enrolment is being decided or issued; try again")
 
 
 def _signs_only(certificate: CertificateRecord) -> bool:

@@ -12,6 +12,7 @@ from pathlib import Path
 import click
 from click.core import ParameterSource
 
+from pkiserver.cli.actor import actor_group
 from pkiserver.cli.audit import audit_group
 from pkiserver.cli.ca import ca_group
 from pkiserver.cli.certificate import certificate_group
@@ -20,6 +21,7 @@ from pkiserver.cli.context import HOME_VARIABLE, CommandGroup, Context
 from pkiserver.cli.credential import credential_group
 from pkiserver.cli.crl import crl_group
 from pkiserver.cli.doctor import doctor_command
+from pkiserver.cli.enrollment import enrollment_group
 from pkiserver.cli.init import init_command
 from pkiserver.cli.ocsp import ocsp_group
 from pkiserver.cli.responses import responses_group
@@ -34,7 +36,8 @@ from pkiserver.home import Home
 @click.version_option(package_name="pkiserver")
 @click.option(
     "--home",
-    type=click.Path(file_okay=False, path_type=Path),
+    # Not `readable` by click, which does not say whose it is.
+    type=click.Path(file_okay=False, readable=False, path_type=Path),
     envvar=HOME_VARIABLE,
     default=Path("var"),
     show_default=True,
@@ -58,6 +61,8 @@ for _command in (
     init_command,
     serve_command,
     credential_group,
+    enrollment_group,
+    actor_group,
     certificate_group,
     ca_group,
     crl_group,

@@ -10,7 +10,18 @@ from typing import Any, Final
 from pydantic import ConfigDict, ValidationError, validate_call
 
 from pkiserver import audit as audit_entries
-from pkiserver.commands import audit, authority, certificate, clock, credential, crl, ocsp, status
+from pkiserver.commands import (
+    actor,
+    audit,
+    authority,
+    certificate,
+    clock,
+    credential,
+    crl,
+    enrollment,
+    ocsp,
+    status,
+)
 from pkiserver.commands.services import Caller, CommandEntry, CommandServices
 from pkiserver.errors import NotFoundError, PKIServerError, RefusedError
 from pkiserver.progress import GiveFile, Progress, no_files
@@ -19,6 +30,8 @@ from store import audit as audit_chain
 
 COMMANDS: Final[Mapping[str, CommandEntry]] = {
     **credential.COMMANDS,
+    **enrollment.COMMANDS,
+    **actor.COMMANDS,
     **certificate.COMMANDS,
     **authority.COMMANDS,
     **crl.COMMANDS,

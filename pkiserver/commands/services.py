@@ -12,6 +12,8 @@ from pkiserver.ca.server_certificates import ServerCertificates
 from pkiserver.clock import Clock
 from pkiserver.errors import ConflictError, NotFoundError, RefusedError
 from pkiserver.progress import GiveFile, Progress
+from pkiserver.ra.actors import Actors
+from pkiserver.ra.approval import Approvals
 from pkiserver.ra.credentials import Credentials
 from pkiserver.ra.status_changes import StatusChanges
 from pkiserver.readiness import ClockGuard
@@ -34,6 +36,8 @@ class CommandServices:
     clock: Clock
     authorities: Authorities
     credentials: Credentials
+    approvals: Approvals
+    actors: Actors
     status_changes: StatusChanges
     crl_publisher: CRLPublisher
     presigning: Presigning

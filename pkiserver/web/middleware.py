@@ -21,7 +21,7 @@ from pkiserver.logs import escaped
 from pkiserver.metrics import Metrics
 from pkiserver.web.limits import Limits
 from pkiserver.web.proxies import TrustedProxies
-from pkiserver.web.wire import WIRE, kind_of, reason_of
+from pkiserver.web.wire import WIRE, kind_of, reason_of, retry_after_of
 from protocols.errors import ErrorKind, ProtocolError, TooLargeError
 
 SERVER: Final = "pkiserver"  # no version: it would serve only who looks for a weakness
@@ -155,15 +155,9 @@ def _refusal(request: web.Request, error: Exception) -> web.Response:
         return plain_response(WIRE[kind].http, f"internal error; request {request[REQUEST_ID]}")
     if isinstance(error, PKIServerError | ProtocolError) and kind not in _NOT_LOGGED:
         _log.info("refused", kind=kind.value, reason=str(error))
-    return _kind_refusal(kind, reason_of(error))
-
-
-def _kind_refusal(kind: ErrorKind, reason: str) -> web.Response:
-    wire = WIRE[kind]
-    headers = {}
-    if wire.retry_after_s is not None:
-        headers["Retry-After"] = str(wire.retry_after_s)
-    return plain_response(wire.http, reason, headers)
+    retry_after_s = retry_after_of(error)
+    headers = {} if retry_after_s is None else {"Retry-After": str(retry_after_s)}
+    return plain_response(WIRE[kind].http, reason_of(error), headers)
 
 
 def _http_refusal(error: web.HTTPException) -> web.Response:

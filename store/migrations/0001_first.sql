@@ -24,6 +24,44 @@ CREATE TABLE credentials (
     cancelled_at  INTEGER
 );
 
+CREATE TABLE enrollments (              -- requests that somebody has to approve, and what became of them
+    id           INTEGER PRIMARY KEY,
+    authority    INTEGER NOT NULL REFERENCES authorities (id),
+    profile      TEXT NOT NULL,
+    subject      TEXT NOT NULL,         -- RFC 4514
+    san          TEXT NOT NULL,         -- JSON list of kind:value, sorted
+    limit_mnt    INTEGER,
+    spki_sha256  BLOB NOT NULL,
+    asked_by     TEXT NOT NULL,         -- a credential, a certificate, a device or an actor
+    requested_at INTEGER NOT NULL,
+    expires_at   INTEGER NOT NULL,
+    state        TEXT NOT NULL CHECK (state IN ('waiting', 'approved', 'refused', 'issued')),
+    decided_by   TEXT,
+    decided_at   INTEGER,
+    reason       TEXT,                  -- of a refusal
+    serial       BLOB,                  -- of the certificate that came of it
+    CHECK ((state = 'waiting') = (decided_by IS NULL)),
+    CHECK ((state = 'issued') = (serial IS NOT NULL))
+);
+CREATE INDEX enrollments_by_key ON enrollments (spki_sha256);
+-- What counts as open is found however many ran out before.
+CREATE INDEX enrollments_open ON enrollments (expires_at) WHERE state IN ('waiting', 'approved');
+CREATE INDEX enrollments_open_of ON enrollments (asked_by, expires_at) WHERE state IN ('waiting', 'approved');
+
+CREATE TABLE actors (                   -- programs that act on behalf of others, by their certificates
+    id         INTEGER PRIMARY KEY,
+    name       TEXT NOT NULL,
+    role       TEXT NOT NULL CHECK (role IN ('ra')),
+    authority  INTEGER NOT NULL,
+    serial     BLOB NOT NULL CHECK (length(serial) = 16),
+    added_at   INTEGER NOT NULL,
+    added_by   TEXT NOT NULL,
+    removed_at INTEGER,
+    removed_by TEXT,
+    CHECK ((removed_at IS NULL) = (removed_by IS NULL))
+);
+CREATE UNIQUE INDEX actors_current ON actors (authority, serial) WHERE removed_at IS NULL;
+
 CREATE TABLE issuances (
     id           INTEGER PRIMARY KEY,
     authority    INTEGER NOT NULL REFERENCES authorities (id),
@@ -35,6 +73,7 @@ CREATE TABLE issuances (
     tbs_sha256   BLOB NOT NULL,
     requested_by TEXT NOT NULL,
     credential   INTEGER REFERENCES credentials (id),
+    enrollment   INTEGER REFERENCES enrollments (id), -- whose approval it uses up
     crl_shard    INTEGER NOT NULL,      -- 0: none
     state        TEXT NOT NULL CHECK (state IN ('prepared', 'signing', 'issued', 'voided')),
     prepared_at  INTEGER NOT NULL,
@@ -45,6 +84,18 @@ CREATE TABLE issuances (
 CREATE INDEX issuances_open ON issuances (state) WHERE state IN ('prepared', 'signing');
 CREATE INDEX issuances_by_credential ON issuances (credential) WHERE credential IS NOT NULL;
 CREATE INDEX issuances_by_key ON issuances (spki_sha256);
+-- One approval, one certificate, whatever the program does.
+CREATE UNIQUE INDEX issuances_of_enrollment ON issuances (enrollment)
+    WHERE enrollment IS NOT NULL AND state != 'voided';
+
+CREATE TABLE undelivered_keys (         -- keys that were made here: their certificates, until delivered
+    issuance INTEGER PRIMARY KEY REFERENCES issuances (id)
+);
+
+CREATE TABLE signed_requests (          -- CMC messages that were answered: one sent again issues nothing
+    sha256   BLOB PRIMARY KEY,          -- of who signed, what, and which request in it
+    issuance INTEGER NOT NULL REFERENCES issuances (id)
+) WITHOUT ROWID;
 
 CREATE TABLE certificates (
     authority   INTEGER NOT NULL REFERENCES authorities (id),

@@ -1,6 +1,7 @@
 """Starts the real command line with one fault built in; for tests only, the product knows nothing of it.
 
-`PKISERVER_TEST_KILL=before:_sign` ends the process by SIGKILL before (or `after:`) that step of an issuance.
+`PKISERVER_TEST_KILL=before:_sign` ends the process by SIGKILL before (or `after:`) that step of an
+issuance or an approval.
 `PKISERVER_TEST_CLOCK=FILE` adds the seconds that stand in the file, if there is one, to what the clock says.
 """
 
@@ -16,6 +17,7 @@ from typing import Any
 from pkiserver.ca.issuance import Issuance
 from pkiserver.cli import main
 from pkiserver.clock import Clock
+from pkiserver.ra.approval import Approvals
 from pkiserver.ra.enrollment import Enrollment
 
 STEPS = {
@@ -25,6 +27,7 @@ STEPS = {
     "_assemble": Issuance,
     "_record": Issuance,
     "delivered": Enrollment,
+    "decide": Approvals,
 }
 
 

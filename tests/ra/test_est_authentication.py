@@ -23,6 +23,7 @@ from pkiserver.errors import (
     ChallengeError,
     NotAuthorizedError,
     NotLinkedError,
+    PendingError,
     RefusedError,
 )
 from pkiserver.home import Home
@@ -63,6 +64,7 @@ PROFILES = {
     "either": f'est_authentication = ["credential", "certificate"]\n{TRUSTS_ACME}',
     "both": f'est_authentication = ["credential+certificate"]\n{TRUSTS_ACME}',
     "both-own": 'est_authentication = ["credential+certificate"]\n',
+    "approved": f'approval = true\nest_authentication = ["certificate"]\n{TRUSTS_ACME}',
     "linked": 'pop_linking = "required"\n',
     "renaming": "change_subject = true\n",
 }
@@ -171,6 +173,18 @@ async def test_what_it_got_renews_without_the_manufacturer(registration: Registr
     assert await registration.reenroll(held, csr(new_key(), "serialNumber=A-17,O=Acme", ()))
 
 
+async def test_a_device_waits_where_somebody_approves_it(registration: Registration) -> None:
+    """So does strongSwan, which asks to re-enrol: both are the same request."""
+    device, asked = ACME.device("A-17"), request()
+    with pytest.raises(PendingError):
+        await registration.enroll(None, asked, "approved", shown=device)
+    with pytest.raises(PendingError):
+        await registration.enroll(None, asked, "approved", shown=ACME.device("A-17"))  # another certificate
+    await registration.core.approvals.decide(1, "approved", "user:7", None)
+    der = await registration.reenroll(device, asked, "approved")
+    assert subject_text(x509.load_der_x509_certificate(der).subject) == "serialNumber=A-17,O=Acme"
+
+
 async def test_strongswan_asks_to_re_enrol_with_it(registration: Registration, home: Home) -> None:
     device = ACME.device()
     der = await registration.reenroll(device, request(), "idevid")
@@ -178,7 +192,7 @@ async def test_strongswan_asks_to_re_enrol_with_it(registration: Registration, h
 
 
 async def test_without_a_label_several_profiles_are_too_many(registration: Registration) -> None:
-    with pytest.raises(NotAuthorizedError, match=r"say for which profile .*: both, either, idevid"):
+    with pytest.raises(NotAuthorizedError, match=r"say for which profile .*: approved, both, either, idevid"):
         await registration.enroll(None, request(), None, shown=ACME.device())
 
 
@@ -330,7 +344,12 @@ async def test_bad_trusted_issuers_stop_the_start(
     with pytest.raises(ConfigError, match=reason) as caught:
         async with open_core(home, clock):
             pass
-    assert [finding.file for finding in caught.value.findings] == ["both.toml", "either.toml", "idevid.toml"]
+    assert [finding.file for finding in caught.value.findings] == [
+        "approved.toml",
+        "both.toml",
+        "either.toml",
+        "idevid.toml",
+    ]
 
 
 async def test_an_issuer_that_has_expired_vouches_for_nobody(home: Home, clock: Any) -> None:

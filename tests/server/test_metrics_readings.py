@@ -11,6 +11,8 @@ from pkiserver.app import Server
 from pkiserver.core import Core
 from pkiserver.metrics import CONTENT_TYPE, Metrics, Reading, Sample
 from pkiserver.worker_readings import register_workers
+from store.enrollments import Application
+from store.enrollments import add as add_enrollment
 
 if TYPE_CHECKING:
     from tests.conftest import FakeClock, Issue
@@ -145,6 +147,27 @@ async def test_work_done(server: Server, issue: "Issue") -> None:
     assert after["pkiserver_signer_queue_depth"][()] == 0
     assert after["pkiserver_signer_restarts_total"][()] == 0
     assert 0 <= after["pkiserver_ocsp_oldest_response_age_seconds"][()] <= 60
+
+
+async def test_enrolments_that_wait(server: Server, clock: "FakeClock") -> None:
+    application = Application(4, "device", "CN=a", (), None, bytes(32), "credential:one")
+    for days in (1, 9):
+        ends = clock.now() + timedelta(days=days)
+        await server.core.storage.write(lambda tx, at=ends: add_enrollment(tx, application, clock.now(), at))
+    clock.advance(timedelta(hours=2))
+    for hours, count in ((2, 2), (26, 1)):
+        await server.readings.refresh()
+        found = values(server.metrics)
+        assert found["pkiserver_enrollments_waiting"][()] == count
+        assert found["pkiserver_enrollments_oldest_waiting_seconds"][()] == hours * 3600
+        clock.advance(timedelta(days=1))
+    arguments = {"enrollment": 2, "reason": "there is no such gate"}
+    await server.core.commands.run("enrollment.refuse", arguments, "user:7", lambda *_: None)
+    await server.readings.refresh()
+    found = values(server.metrics)
+    assert found["pkiserver_enrollments_waiting"][()] == 0
+    assert found["pkiserver_enrollments_oldest_waiting_seconds"][()] == 0
+    assert found["pkiserver_enrollments_decided_total"] == {("approved",): 0, ("refused",): 1}
 
 
 async def test_readiness(server: Server, clock: "FakeClock") -> None:

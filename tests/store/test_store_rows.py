@@ -201,6 +201,7 @@ async def _reserve(
         tbs_sha256=b"hash",
         requested_by="tests",
         credential=credential,
+        enrollment=None,
         crl_shard=3,
         now=NOW,
     )
@@ -210,7 +211,7 @@ async def test_issuances_both_ways(store: "Store") -> None:
     number = await _credential(store)
     first = await _reserve(store, MAX_SERIAL, credential=number)
     assert first == IssuanceRecord(
-        1, 1, MAX_SERIAL, "device", "CN=a", KEY, b"tbs", b"hash", "tests", number, 3, "prepared"
+        1, 1, MAX_SERIAL, "device", "CN=a", KEY, b"tbs", b"hash", "tests", number, None, 3, "prepared"
     )
     second = await _reserve(store, 2)
     assert await store.read(issuances.unfinished) == [first, second]

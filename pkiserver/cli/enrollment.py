@@ -1,0 +1,62 @@
+"""`pkiserver enrollment`: the queue of enrolments that await approval."""
+
+from typing import Final
+
+import click
+
+from pkiserver.cli.context import CommandGroup, Context
+from pkiserver.cli.options import JSON_OPTION, LIMIT_OPTION
+from pkiserver.printing import show, show_rows
+
+_NUMBER: Final = click.argument("number", type=click.IntRange(1, (1 << 63) - 1))
+_STATES: Final = ("waiting", "approved", "refused", "issued", "expired")
+
+
+@click.group("enrollment", cls=CommandGroup)
+def enrollment_group() -> None:
+    """Enrolments that await approval: look at them, approve, refuse."""
+
+
+@enrollment_group.command("list")
+@click.option(
+    "--state",
+    type=click.Choice([*_STATES, "all"]),
+    default="waiting",
+    show_default=True,
+    help="Only those that are so now.",
+)
+@LIMIT_OPTION
+@JSON_OPTION
+@click.pass_obj
+def enrollment_list(context: Context, state: str, limit: int, as_json: bool) -> None:
+    """List enrolments: those that wait by age, others with the newest first."""
+    rows = context.command("enrollment.list", state=None if state == "all" else state, limit=limit)
+    show_rows(rows, ("enrollment", "state", "profile", "requested_at", "asked_by", "subject"), as_json)
+
+
+@enrollment_group.command("show")
+@_NUMBER
+@JSON_OPTION
+@click.pass_obj
+def enrollment_show(context: Context, number: int, as_json: bool) -> None:
+    """Show an enrolment: the identity and the key that would be certified, and what became of it."""
+    show(context.command("enrollment.show", enrollment=number), as_json)
+
+
+@enrollment_group.command("approve")
+@_NUMBER
+@JSON_OPTION
+@click.pass_obj
+def enrollment_approve(context: Context, number: int, as_json: bool) -> None:
+    """Approve an enrolment: its client gets the certificate when it asks again."""
+    show(context.command("enrollment.approve", enrollment=number), as_json)
+
+
+@enrollment_group.command("refuse")
+@_NUMBER
+@click.option("--reason", required=True, help="Why, and what is to be done; the client is told.")
+@JSON_OPTION
+@click.pass_obj
+def enrollment_refuse(context: Context, number: int, reason: str, as_json: bool) -> None:
+    """Refuse an enrolment that waits, or take back an approval of which nothing was made yet."""
+    show(context.command("enrollment.refuse", enrollment=number, reason=reason), as_json)

@@ -1,0 +1,75 @@
+"""Registration clients (RFC 7030 §3.7): they ask on behalf of others, and somebody else approves.
+
+What an RA says of a holder is a claim until it was approved. So it may ask for the profiles whose enrolments
+await approval, and for no others; four eyes see each certificate, its own and those of who decides.
+"""
+
+from collections.abc import Mapping
+
+from config.profile import Profile
+from pkiserver.ca.identity import approve_identity
+from pkiserver.ca.issuance import AuthorizedRequest
+from pkiserver.errors import NotAuthorizedError
+from pkiserver.ra.actors import ROLES, Actors, has_usage
+from pkiserver.ra.approval import Approvals
+from pkiserver.ra.client_certificates import Holder
+from pkiserver.ra.credentials import enrollable, issuer_name
+from protocols.x509.csr import parse_csr
+from store.records import ActorRecord
+
+
+class RegistrationClients:
+    """Decides what a registration client may ask for."""
+
+    def __init__(self, profiles: Mapping[str, Profile], actors: Actors, approvals: Approvals) -> None:
+        self._profiles = profiles
+        self._actors = actors
+        self._approvals = approvals
+
+    async def actor(self, holder: Holder, label: str | None) -> ActorRecord | None:
+        """Return the registration client that shows its certificate, or None for anybody else.
+
+        `NotAuthorizedError` for one that is not registered and asks as one would: a password, for which it
+        would be asked otherwise, is not what it lacks.
+        """
+        if not has_usage(holder.certificate, ROLES["ra"]):
+            return None
+        found = await self._actors.holder(holder.record)
+        profile = self._profiles.get(label or "")
+        if found is None and profile is not None and profile.approval:
+            raise NotAuthorizedError("this registration client is not registered: see `pkiserver actor add`")
+        return found
+
+    async def enroll(self, csr_der: bytes, holder: Holder, actor: ActorRecord, label: str | None) -> bytes:
+        """Return the DER certificate of a request on behalf of others, once it was approved.
+
+        The identity is what the request says, all of it held to the profile. A challengePassword is not
+        looked at: it belongs to the connection between the RA and its client (RFC 7030 §3.7).
+        Raises `NotAuthorizedError`, `NotFoundError`, and what `parse_csr` and `Approvals.obtain` do.
+        """
+        if label is None:
+            raise NotAuthorizedError(
+                "a registration client says for which profile in the path (RFC 7030 §3.2.2)"
+            )
+        profile = enrollable(self._profiles, label)
+        if not profile.approval:
+            raise NotAuthorizedError(
+                f"profile {label} does not await approval: a registration client asks for no others"
+            )
+        csr = parse_csr(csr_der)
+        identity = approve_identity(
+            profile,
+            approved_subject=csr.subject,
+            approved_san=csr.san,
+            requested_subject=csr.subject,
+            requested_san=csr.san,
+        )
+        request = AuthorizedRequest(
+            profile=profile,
+            authority=issuer_name(profile),
+            identity=identity,
+            public_key=csr.public_key,
+            requested_by=f"actor:{actor.name}",
+            entitled_by=holder.record,
+        )
+        return await self._approvals.obtain(request, for_others=True)
