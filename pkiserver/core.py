@@ -43,9 +43,10 @@ from pkiserver.signer.client import Signer
 from pkiserver.signer.settings import SignerSettings
 from pkiserver.status.crl_publisher import CRLPublisher
 from pkiserver.status.crl_scopes import CRLPolicy
-from pkiserver.status.evidence import Evidence, ServedResponses
+from pkiserver.status.evidence import Evidence
 from pkiserver.status.presigner import Presigner
 from pkiserver.status.presigning import Presigning
+from pkiserver.status.served_responses import ServedResponses
 from pkiserver.storage import Storage
 from store.database import Database
 from store.response_writer import ResponseTableWriter

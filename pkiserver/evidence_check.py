@@ -17,11 +17,11 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from pkiserver.audit import ChainError, Head
 from pkiserver.audit_proof import read_links
+from pkiserver.clock import utc_text
 from pkiserver.errors import ConflictError
 from pkiserver.ra.lifecycle import Action, State
 from pkiserver.status.history import status_at
-from pkiserver.status.register import REASON_NAMES, utc_text
-from protocols.asn1.ocsp import CRLReason
+from protocols.asn1.ocsp import REASON_NAMES, CRLReason
 from store.records import StatusEventRecord
 
 MAX_EVENTS: Final = 100_000

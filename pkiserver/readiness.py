@@ -8,7 +8,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from pkiserver.clock import Clock
+from pkiserver.clock import Clock, utc_text
 from pkiserver.errors import UnavailableError
 from pkiserver.health import Cause
 from pkiserver.storage import Storage
@@ -37,7 +37,7 @@ class ClockGuard:
             return Cause(
                 "clock",
                 ok=False,
-                detail=f"the clock is {behind} behind the last record ({self._latest:%Y-%m-%dT%H:%M:%SZ});"
+                detail=f"the clock is {behind} behind the last record ({utc_text(self._latest)});"
                 " set it right, issuing goes on when it has caught up; if the clock was ahead before and is"
                 " right now, say `pkiserver clock accept`",
             )

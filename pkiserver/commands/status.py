@@ -6,10 +6,10 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from pkiserver.audit import Head
+from pkiserver.clock import utc_text
 from pkiserver.commands.services import Caller, CommandEntry, CommandServices, certificate_of
 from pkiserver.errors import RefusedError
 from pkiserver.status.evidence import History
-from pkiserver.status.register import utc_text
 
 _RFC_3339: Final = re.compile(
     r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:[Zz]|[+-]\d\d:\d\d)", re.ASCII

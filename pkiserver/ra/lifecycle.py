@@ -11,7 +11,7 @@ from enum import Enum
 from typing import Final
 
 from pkiserver.errors import ConflictError
-from protocols.asn1.ocsp import CRLReason
+from protocols.asn1.ocsp import REASON_NAMES, CRLReason
 
 
 class State(Enum):
@@ -41,13 +41,16 @@ class HoldOwner(Enum):
 # By the names of RFC 5280 §5.3.1, as an operator types them. certificateHold is a suspension's, and
 # removeFromCRL a delta CRL's.
 REVOCATION_REASONS: Final[Mapping[str, CRLReason]] = {
-    "unspecified": CRLReason.UNSPECIFIED,
-    "keyCompromise": CRLReason.KEY_COMPROMISE,
-    "cACompromise": CRLReason.CA_COMPROMISE,
-    "affiliationChanged": CRLReason.AFFILIATION_CHANGED,
-    "superseded": CRLReason.SUPERSEDED,
-    "cessationOfOperation": CRLReason.CESSATION_OF_OPERATION,
-    "privilegeWithdrawn": CRLReason.PRIVILEGE_WITHDRAWN,
+    REASON_NAMES[reason]: reason
+    for reason in (
+        CRLReason.UNSPECIFIED,
+        CRLReason.KEY_COMPROMISE,
+        CRLReason.CA_COMPROMISE,
+        CRLReason.AFFILIATION_CHANGED,
+        CRLReason.SUPERSEDED,
+        CRLReason.CESSATION_OF_OPERATION,
+        CRLReason.PRIVILEGE_WITHDRAWN,
+    )
 }
 
 

@@ -4,12 +4,10 @@ The files are given piece by piece to whoever asks, who writes them; how an audi
 README among them (`evidence_text`), and done by `evidence_check`.
 """
 
-import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import Any, Final
 
 from cryptography import x509
@@ -19,61 +17,32 @@ from cryptography.x509 import ocsp
 from pkiserver.audit import Head
 from pkiserver.audit_proof import LinksWriter, records_text
 from pkiserver.ca.authorities import Authorities
+from pkiserver.clock import utc_text
 from pkiserver.errors import ConflictError, NotFoundError
 from pkiserver.progress import GiveFile, Progress
 from pkiserver.signer.algorithms import signature_algorithm_for
 from pkiserver.status.evidence_crls import crl_content, crls_in_force
+from pkiserver.status.evidence_files import EvidenceFiles
 from pkiserver.status.evidence_text import readme
 from pkiserver.status.history import StatusAt, status_at
-from pkiserver.status.register import REASON_NAMES, utc_text
+from pkiserver.status.register import reason_name
+from pkiserver.status.served_responses import ServedResponses
 from pkiserver.storage import Storage
 from protocols.asn1.der import integer_content
-from protocols.asn1.ocsp import CRLReason
 from protocols.ocsp.response import encode_response
 from protocols.x509.certificate import serial_text
 from store import audit as audit_chain
 from store import authorities as authority_rows
 from store import ocsp_archive, status_events, status_history
 from store.database import Transaction
-from store.errors import TableMissingError
 from store.records import AuditRecord, CertificateRecord, HoldSpanRecord, StatusEventRecord, to_unix
 from store.response_entries import ResponseEntry, response_key
-from store.responses import ResponseTableReader
 
 LINKS_A_PAGE: Final = 2_000
-MAX_PIECE_OCTETS: Final = 1 << 20  # of a file that is given: a line of the control socket is bounded
 NO_RESPONSE: Final = (
     "no OCSP response of that time is kept: those from around changes of status are, and the one served now;"
     " the CRL is the evidence"
 )
-
-
-class ServedResponses:
-    """Looks responses up in the table: through its writer, where this process has it open, else by itself.
-
-    LMDB forbids to open a table twice in one process.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._get: Callable[[bytes], ResponseEntry | None] | None = None
-
-    def attach(self, get: Callable[[bytes], ResponseEntry | None]) -> None:
-        """Look up there from now on."""
-        self._get = get
-
-    def get(self, key: bytes) -> ResponseEntry | None:
-        """Return the response under a key, None where there is none or no table."""
-        if self._get is not None:
-            return self._get(key)
-        try:
-            table = ResponseTableReader(self._folder)
-        except TableMissingError:
-            return None
-        try:
-            return table.get(key)
-        finally:
-            table.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +100,7 @@ class Evidence:
         With a `head` that was kept elsewhere the audit proof leads there, else to the present one. Raises
         `ConflictError` where that head is of before the last event, or the audit log was altered.
         """
-        files = _Files(give_file)
+        files = EvidenceFiles(give_file)
         named = (history.certificate.authority, history.certificate.serial)
         events = [event_json(event) for event in history.events]
         await files.give("events.json", _json(events))
@@ -156,7 +125,7 @@ class Evidence:
         await files.give("SHA256SUMS", files.sums())
         return answer
 
-    async def _give_certificates(self, files: "_Files", certificate: CertificateRecord) -> None:
+    async def _give_certificates(self, files: EvidenceFiles, certificate: CertificateRecord) -> None:
         issuer = self._authorities.with_id(certificate.authority)
         parsed = x509.load_der_x509_certificate(certificate.certificate)
         await files.give("certificate.pem", parsed.public_bytes(Encoding.PEM))
@@ -166,7 +135,7 @@ class Evidence:
 
     async def _give_proof(
         self,
-        files: "_Files",
+        files: EvidenceFiles,
         events: Sequence[StatusEventRecord],
         head: Head | None,
         progress: Progress,
@@ -221,11 +190,6 @@ class Evidence:
         return encode_response(entry.response_data, entry.signature, algorithm, der)
 
 
-def reason_name(reason: int | None) -> str | None:
-    """Return a reason as RFC 5280 §5.3.1 spells it."""
-    return REASON_NAMES[CRLReason(reason)] if reason is not None else None
-
-
 def event_json(event: StatusEventRecord) -> dict[str, Any]:
     """Return a status event as the evidence shows it."""
     return {
@@ -250,38 +214,3 @@ def _ocsp_text(response: bytes | None) -> str | None:
 
 def _json(value: object) -> bytes:
     return json.dumps(value, indent=2).encode("ascii") + b"\n"
-
-
-class _Files:
-    """Gives files on, and remembers their names and digests."""
-
-    def __init__(self, give_file: GiveFile) -> None:
-        self._give_file = give_file
-        self._sums: list[tuple[str, str]] = []
-        self._open: tuple[str, Any] = ("", hashlib.sha256())
-
-    @property
-    def names(self) -> list[str]:
-        return [name for name, _ in self._sums]
-
-    async def give(self, name: str, content: bytes) -> None:
-        await self.begin(name, content)
-        self.end()
-
-    async def begin(self, name: str, piece: bytes) -> None:
-        self._open = (name, hashlib.sha256())
-        await self.more(piece)
-
-    async def more(self, piece: bytes) -> None:
-        name, digest = self._open
-        digest.update(piece)
-        for start in range(0, len(piece) or 1, MAX_PIECE_OCTETS):
-            await self._give_file(name, piece[start : start + MAX_PIECE_OCTETS])
-
-    def end(self) -> None:
-        name, digest = self._open
-        self._sums.append((name, digest.hexdigest()))
-
-    def sums(self) -> bytes:
-        """Return the digests as `sha256sum` writes them."""
-        return "".join(f"{digest}  {name}\n" for name, digest in self._sums).encode("ascii")

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
+from pkiserver.clock import utc_text
 from pkiserver.status.crl_builder import rebuilt
-from pkiserver.status.register import REASON_NAMES, utc_text
+from pkiserver.status.register import reason_name
 from pkiserver.storage import Storage
-from protocols.asn1.ocsp import CRLReason
 from store import crl_entries, crls
 from store.crls import DELTA, FULL
 from store.database import Transaction
@@ -73,7 +73,7 @@ def _said(tx: Transaction, certificate: CertificateRecord, record: CRLRecord) ->
     entry = crl_entries.at(tx, certificate.authority, certificate.serial, record.events_to)
     if entry is None or (record.not_expired_at is not None and entry.not_after < record.not_expired_at):
         return "good"
-    return f"{REASON_NAMES[CRLReason(entry.reason)]} since {utc_text(entry.revoked_at)}"
+    return f"{reason_name(entry.reason)} since {utc_text(entry.revoked_at)}"
 
 
 async def crl_content(storage: Storage, found: CRLInForce) -> AsyncIterator[bytes]:

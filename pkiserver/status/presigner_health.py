@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 
-from pkiserver.clock import Clock
+from pkiserver.clock import Clock, utc_text
 from pkiserver.health import Cause
 from pkiserver.status.presigner import Presigner
 from store.responses import SampledTimes
@@ -85,4 +85,4 @@ def _not_ok(detail: str) -> Cause:
 
 
 def _text(unix_s: float) -> str:
-    return f"{datetime.fromtimestamp(unix_s, UTC):%Y-%m-%dT%H:%M:%SZ}"
+    return utc_text(datetime.fromtimestamp(unix_s, UTC))

@@ -12,12 +12,12 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Final
 
 from pkiserver.errors import ConflictError, NotFoundError
-from pkiserver.home import PUBLIC_FILE_MODE, PUBLIC_FOLDER_MODE, PUBLIC_FOLDERS, Home, replaced_file
+from pkiserver.home import PUBLIC_FILE_MODE, PUBLIC_FOLDER_MODE, Home, replaced_file
 from pkiserver.progress import Progress
-from pkiserver.status.transfer import MAX_FILE_OCTETS, SERVED_NAME
+from pkiserver.served_files import MAX_FILE_OCTETS, ServedFile, open_served
 from protocols.crl_reader import crl_times
 from protocols.errors import ProtocolError
 
@@ -34,15 +34,6 @@ class Exported:
     stale: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class _Source:
-    """A file that is served, open, and where it goes."""
-
-    name: str
-    file: BinaryIO
-    status: os.stat_result
-
-
 def export_public(home: Home, target: Path, now: datetime, tell: Progress, *, force: bool) -> Exported:
     """Write what is new or other to `target`; with `force` everything, and older CRLs over newer ones.
 
@@ -51,7 +42,7 @@ def export_public(home: Home, target: Path, now: datetime, tell: Progress, *, fo
     """
     _refuse_home(home, target)
     with ExitStack() as stack:
-        sources = _sources(home.public, stack)
+        sources = open_served(home.public, stack)
         if not sources:
             raise NotFoundError(f"there are no public files in {home.public}: start the server once")
         if not force:
@@ -74,35 +65,7 @@ def _refuse_home(home: Home, target: Path) -> None:
         raise ConflictError(f"{target} is in the home, or the home in it: export to a folder of its own")
 
 
-def _sources(public: Path, stack: ExitStack) -> list[_Source]:
-    """Open all files that are served; a compressed form that is not of the file beside it is left out."""
-    found: dict[str, _Source] = {}
-    for folder in PUBLIC_FOLDERS:
-        for path in sorted((public / folder).glob("*")):
-            name = path.relative_to(public).as_posix()
-            if SERVED_NAME.fullmatch(name):
-                file = stack.enter_context(os.fdopen(_open_plain(path), "rb"))
-                status = os.fstat(file.fileno())
-                if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_FILE_OCTETS:
-                    raise ConflictError(f"{path} is no file that can be served")
-                found[name] = _Source(name, file, status)
-    return [one for one in found.values() if not _is_left_behind(one, found)]
-
-
-def _open_plain(path: Path) -> int:
-    """Open neither links nor, waiting, pipes."""
-    return os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-
-
-def _is_left_behind(source: _Source, found: dict[str, _Source]) -> bool:
-    """Return whether a compressed form is of a former file: its time is that of the file it was made of."""
-    plain = found.get(source.name.removesuffix(".gz"))
-    if plain is None or plain is source:
-        return False
-    return plain.status.st_mtime_ns != source.status.st_mtime_ns
-
-
-def _refuse_older(sources: Sequence[_Source], target: Path) -> None:
+def _refuse_older(sources: Sequence[ServedFile], target: Path) -> None:
     for source in sources:
         path = target / source.name
         if not source.name.endswith(".crl") or not path.is_file():
@@ -122,19 +85,19 @@ def _number(crl: bytes) -> int | None:
         return None  # whatever it is, it is replaced
 
 
-def _is_stale(source: _Source, now: datetime) -> bool:
+def _is_stale(source: ServedFile, now: datetime) -> bool:
     if not source.name.endswith(".crl"):
         return False
     next_update = crl_times(_content(source)).next_update
     return next_update is not None and next_update <= now
 
 
-def _content(source: _Source) -> bytes:
+def _content(source: ServedFile) -> bytes:
     source.file.seek(0)
     return source.file.read(MAX_FILE_OCTETS)
 
 
-def _drop_other_forms(sources: Sequence[_Source], target: Path) -> None:
+def _drop_other_forms(sources: Sequence[ServedFile], target: Path) -> None:
     """Remove the compressed form of what is replaced: a server must not answer with the former one."""
     for source in sources:
         form = target / f"{source.name}.gz"
@@ -142,7 +105,7 @@ def _drop_other_forms(sources: Sequence[_Source], target: Path) -> None:
             form.unlink()
 
 
-def _is_same(source: _Source, path: Path) -> bool:
+def _is_same(source: ServedFile, path: Path) -> bool:
     """Return whether a file has the same octets and time."""
     try:
         there = path.lstat()
@@ -159,7 +122,7 @@ def _is_same(source: _Source, path: Path) -> bool:
     return True
 
 
-def _write(source: _Source, target: Path) -> None:
+def _write(source: ServedFile, target: Path) -> None:
     path = target / source.name
     _make_folders(path.parent)
     source.file.seek(0)

@@ -8,8 +8,9 @@ from datetime import datetime
 from typing import Any, Final
 
 from pkiserver.ca.authorities import Authorities
+from pkiserver.clock import utc_text
 from pkiserver.storage import Storage
-from protocols.asn1.ocsp import CRLReason
+from protocols.asn1.ocsp import REASON_NAMES, CRLReason
 from protocols.x509.certificate import serial_text
 from store import certificates, register, status_events
 from store.database import Transaction
@@ -17,20 +18,6 @@ from store.records import CertificateRecord, PublicEventRecord
 
 MAX_PAGE: Final = 1000  # entries: some 150 KB of JSON
 MAX_HISTORY: Final = 100  # entries shown of one serial, the newest
-
-# As RFC 5280 §5.3.1 spells them.
-REASON_NAMES: Final = {
-    CRLReason.UNSPECIFIED: "unspecified",
-    CRLReason.KEY_COMPROMISE: "keyCompromise",
-    CRLReason.CA_COMPROMISE: "cACompromise",
-    CRLReason.AFFILIATION_CHANGED: "affiliationChanged",
-    CRLReason.SUPERSEDED: "superseded",
-    CRLReason.CESSATION_OF_OPERATION: "cessationOfOperation",
-    CRLReason.CERTIFICATE_HOLD: "certificateHold",
-    CRLReason.REMOVE_FROM_CRL: "removeFromCRL",
-    CRLReason.PRIVILEGE_WITHDRAWN: "privilegeWithdrawn",
-    CRLReason.AA_COMPROMISE: "aACompromise",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +103,7 @@ class Register:
             self._name(record.authority),
             serial_text(record.serial),
             record.to_state,
-            None if record.reason is None else REASON_NAMES[CRLReason(record.reason)],
+            reason_name(record.reason),
             record.effective_at,
         )
 
@@ -124,6 +111,6 @@ class Register:
         return self._authorities.record_with_id(authority).name
 
 
-def utc_text(moment: datetime) -> str:
-    """Return a moment as RFC 3339 has it, in UTC."""
-    return f"{moment:%Y-%m-%dT%H:%M:%SZ}"
+def reason_name(reason: int | None) -> str | None:
+    """Return a reason as RFC 5280 §5.3.1 spells it."""
+    return REASON_NAMES[CRLReason(reason)] if reason is not None else None

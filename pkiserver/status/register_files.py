@@ -17,10 +17,10 @@ from typing import BinaryIO, Final
 
 import structlog
 
-from pkiserver.clock import Clock
+from pkiserver.clock import Clock, utc_text
 from pkiserver.errors import PKIServerError
 from pkiserver.home import PUBLIC_FILE_MODE, replaced_file, write_file
-from pkiserver.status.register import Entry, Register, utc_text
+from pkiserver.status.register import Entry, Register
 from pkiserver.storage import Storage
 from store import facts, register, status_events
 

@@ -6,9 +6,7 @@ of it has been found whole: the files one after another, each at once, and the t
 """
 
 import os
-import re
 import shutil
-import stat
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
@@ -20,6 +18,7 @@ from typing import BinaryIO, Final
 from pkiserver.errors import ConflictError, UnavailableError
 from pkiserver.home import PUBLIC_FILE_MODE, PUBLIC_FOLDERS, Home
 from pkiserver.progress import Progress
+from pkiserver.served_files import MAX_FILE_OCTETS, SERVED_NAME, ServedFile, open_served
 from store.errors import DamagedExportError, TableMissingError
 from store.response_entries import is_response
 from store.response_import import TableImport
@@ -34,12 +33,8 @@ from store.response_stream import (
 )
 from store.responses import ResponseTableReader
 
-MAX_FILE_OCTETS: Final = 256 << 20  # pkiserver.web.static serves no larger one
 CLOCK_TOLERANCE: Final = timedelta(hours=1)  # how far the exporting machine's clock may be ahead
 FOLLOW_S: Final = 10.0  # for workers to leave a former generation; an idle one looks once a second
-SERVED_NAME: Final = re.compile(  # within the public folder
-    r"(?:crl|ca|register)/[A-Za-z0-9][A-Za-z0-9._-]{0,99}\.(?:crl|cer|p7c|pem|csv|gz|html)", re.ASCII
-)
 _STAGING: Final = ".import"  # in the public folder; nothing in it is served
 _TELL_EVERY: Final = 10_000  # records
 
@@ -67,51 +62,32 @@ def export_responses(home: Home, out: BinaryIO, now: datetime, tell: Progress, *
         if table.position() == 0:
             raise UnavailableError("the response table is not filled yet: try again when the server is ready")
         snapshot = stack.enter_context(table.snapshot())
-        files = _public_files(home.public, stack) if public else []
+        files = _served(home.public, stack) if public else []
         header = StreamHeader(
             exported_at=snapshot.exported_at or int(now.timestamp()),
             records=snapshot.records,
             octets=snapshot.octets,
             files=len(files),
-            file_octets=sum(size for _, _, size in files),
+            file_octets=sum(one.status.st_size for one in files),
         )
         stream = StreamWriter(out, header)
         for number, (key, value) in enumerate(snapshot.pairs):
             if number % _TELL_EVERY == 0:
                 tell("responses", number, snapshot.records)
             stream.write(TABLE, key, value)
-        for name, file, size in files:
-            for piece in _pieces(file, size):
-                stream.write(FILE, name.encode("ascii"), piece)
+        for one in files:
+            for piece in _pieces(one.file, one.status.st_size):
+                stream.write(FILE, one.name.encode("ascii"), piece)
         digest = stream.finish()
         responses = table.count()
     return Moved(datetime.fromtimestamp(header.exported_at, UTC), responses, len(files), digest.hex())
 
 
-def _public_files(public: Path, stack: ExitStack) -> list[tuple[str, BinaryIO, int]]:
-    """Return the files that are served by name, open, and their sizes, in the order of their names.
-
-    They are replaced by renaming others over them: what is open stays as it is.
-    """
-    found: list[tuple[str, BinaryIO, int]] = []
-    paths = (path for folder in PUBLIC_FOLDERS for path in (public / folder).glob("*"))
-    for name in sorted(path.relative_to(public).as_posix() for path in paths):
-        if not SERVED_NAME.fullmatch(name):
-            continue
-        file: BinaryIO = os.fdopen(_open_plain(public / name), "rb")
-        stack.callback(file.close)
-        status = os.fstat(file.fileno())
-        if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_FILE_OCTETS:
-            raise ConflictError(f"{public / name} is no file that can be served")
-        found.append((name, file, status.st_size))
+def _served(public: Path, stack: ExitStack) -> list[ServedFile]:
+    found = open_served(public, stack)
     if len(found) > MAX_FILES:
         raise ConflictError(f"there are over {MAX_FILES} files in {public}")
     return found
-
-
-def _open_plain(path: Path) -> int:
-    """Open neither links nor, waiting, pipes: nothing but files is published."""
-    return os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
 
 
 def _pieces(file: BinaryIO, size: int) -> Iterator[bytes]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from pkiserver.health import Cause
+from pkiserver.served_files import MAX_FILE_OCTETS
 from protocols.crl_reader import CRLTimes, crl_times
 from protocols.errors import ProtocolError
 from store.errors import StorageError
@@ -20,7 +21,6 @@ from store.responses import ResponseTableReader
 STEP: Final = 50_000  # responses looked at in one go: some 30 ms
 PAUSE_S: Final = 60.0  # from one look through the table to the next, at least
 REST: Final = 20  # and so many times as long as it took: a large table is not looked at all day
-MAX_CRL_OCTETS: Final = 256 << 20  # pkiserver.web.static serves no larger one
 
 _Signature = tuple[int, int, int]
 
@@ -166,6 +166,6 @@ def _joined(first: Horizon, second: Horizon) -> Horizon:
 
 def _times(path: Path, size: int) -> CRLTimes | None:
     try:
-        return crl_times(path.read_bytes()) if size <= MAX_CRL_OCTETS else None
+        return crl_times(path.read_bytes()) if size <= MAX_FILE_OCTETS else None
     except (OSError, ProtocolError):
         return None

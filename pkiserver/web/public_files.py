@@ -18,11 +18,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO, Final, NamedTuple, cast
 
+from pkiserver.served_files import MAX_FILE_OCTETS, open_plain
 from protocols.crl_reader import crl_times
 from protocols.errors import ProtocolError
 
 CHECK_S: Final = 0.25  # how long a file is served before it is looked at again
-MAX_FILE_BYTES: Final = 256 << 20  # a CRL of 5 million entries; a larger one must be sharded
 SLICE_BYTES: Final = 1 << 18  # read and hashed at a time: some 0.3 ms, in which no other request is answered
 _GZIP_TRAILER: Final = 8  # CRC-32 and length of what was compressed (RFC 1952 §2.3.1)
 
@@ -145,19 +145,14 @@ def _opened(path: str, closing: ExitStack) -> _Opened | None:
 
 def _open_file(path: str, closing: ExitStack) -> BinaryIO | None:
     try:
-        return closing.enter_context(open(path, "rb", buffering=0, opener=_open))
+        return closing.enter_context(open(path, "rb", buffering=0, opener=open_plain))
     except OSError:
         return None
 
 
-def _open(path: str, flags: int) -> int:
-    """Open neither links nor, waiting, pipes: nothing but files is published."""
-    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)
-
-
 def _mark(file: BinaryIO) -> Mark | None:
     found = os.fstat(file.fileno())
-    if not stat.S_ISREG(found.st_mode) or found.st_size > MAX_FILE_BYTES:
+    if not stat.S_ISREG(found.st_mode) or found.st_size > MAX_FILE_OCTETS:
         return None
     return Mark(found.st_ino, found.st_mtime_ns, found.st_size)
 

@@ -10,7 +10,8 @@ from datetime import datetime
 from html import escape
 from typing import Final
 
-from pkiserver.status.register import Entry, Found, utc_text
+from pkiserver.clock import utc_text
+from pkiserver.status.register import Entry, Found
 
 _STYLE: Final = (
     "body{font:1rem/1.5 sans-serif;color:#1a1a1a;background:#fff;"

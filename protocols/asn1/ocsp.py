@@ -190,6 +190,21 @@ class CRLReason(IntEnum):
     AA_COMPROMISE = 10
 
 
+# As RFC 5280 §5.3.1 spells them.
+REASON_NAMES: Final = {
+    CRLReason.UNSPECIFIED: "unspecified",
+    CRLReason.KEY_COMPROMISE: "keyCompromise",
+    CRLReason.CA_COMPROMISE: "cACompromise",
+    CRLReason.AFFILIATION_CHANGED: "affiliationChanged",
+    CRLReason.SUPERSEDED: "superseded",
+    CRLReason.CESSATION_OF_OPERATION: "cessationOfOperation",
+    CRLReason.CERTIFICATE_HOLD: "certificateHold",
+    CRLReason.REMOVE_FROM_CRL: "removeFromCRL",
+    CRLReason.PRIVILEGE_WITHDRAWN: "privilegeWithdrawn",
+    CRLReason.AA_COMPROMISE: "aACompromise",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class OCSPResponse:
     """A whole response; `response` is set, and its type is known, exactly where the status is successful."""

@@ -26,7 +26,8 @@ from pkiserver.core import Core, open_core
 from pkiserver.errors import ConflictError
 from pkiserver.home import Home
 from pkiserver.status.crl_builder import rebuilt
-from pkiserver.status.evidence import Evidence, reason_name
+from pkiserver.status.evidence import Evidence
+from pkiserver.status.register import reason_name
 from store import crls
 from store.records import CertificateRecord
 from tests.conftest import FakeClock

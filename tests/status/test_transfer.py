@@ -35,6 +35,7 @@ from store.response_writer import ResponseTableWriter
 from store.responses import ResponseTableReader
 
 NOW = datetime(2026, 8, 1, 12, tzinfo=UTC)
+MADE_NS = 1_785_000_000_123_456_789  # one time of all: a compressed form is of the file beside it
 FILES = {
     "ca/chain.pem": b"chain",
     "ca/root.cer": b"root",
@@ -68,6 +69,7 @@ def issuing(tmp_path: Path) -> Home:
     fill(home.responses, 2500)
     for name, content in FILES.items():
         (home.public / name).write_bytes(content)
+        os.utime(home.public / name, ns=(MADE_NS, MADE_NS))
     (home.public / "crl" / ".new").write_bytes(b"half a CRL")
     (home.public / "crl" / "notes.txt").write_bytes(b"not served")
     return home
@@ -128,6 +130,12 @@ class TestWhole:
         assert modes == {0o444}
         times = {(status.public / name).stat().st_mtime_ns for name in ("crl/root.crl", "crl/root.crl.gz")}
         assert len(times) == 1  # by which the second is known to be of the first
+
+    def test_a_compressed_form_of_a_former_file_stays_behind(self, issuing: Home, status: Home) -> None:
+        (issuing.public / "crl" / "root.crl").write_bytes(b"the next CRL")
+        imported(status, exported(issuing))
+        assert public_files(status)["crl/root.crl"] == b"the next CRL"
+        assert "crl/root.crl.gz" not in public_files(status)
 
     def test_the_second_takes_the_place_of_the_first(self, issuing: Home, status: Home) -> None:
         imported(status, exported(issuing))
