@@ -70,6 +70,7 @@ class Profile(Section):
     pop_linking: Literal["optional", "required"] = "optional"  # tls-unique in the request (RFC 7030 §3.5)
     approval: StrictBool = False  # whether somebody has to approve each certificate first (202 meanwhile)
     change_subject: StrictBool = False  # whether re-enrolment may ask for another subject (RFC 6402 §2.8)
+    server_keygen: StrictBool = False  # whether serverkeygen makes keys for it, of the first kind in `keys`
 
     @model_validator(mode="before")
     @classmethod
@@ -124,6 +125,8 @@ class Profile(Section):
             ),
             approval=self.approval,
             change_subject=self.change_subject,
+            server_keygen=self.server_keygen,
+            has_qc_statements=self.qc_statements is not None,
         )
 
     def with_lifetime(self, lifetime: Lifetime) -> Self:

@@ -36,7 +36,7 @@ KeyUsageName = Literal[
     "keyCertSign",
     "cRLSign",
 ]
-ExtendedKeyUsageName = Literal["serverAuth", "clientAuth", "emailProtection", "OCSPSigning", "cmcRA"]
+ExtendedKeyUsageName = Literal["serverAuth", "clientAuth", "emailProtection", "OCSPSigning", "cmcRA", "cmcCA"]
 QcTypeName = Literal["esign", "eseal", "web"]
 SemanticsName = Literal["natural", "legal"]
 

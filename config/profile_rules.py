@@ -23,7 +23,7 @@ ATTRIBUTE_BOUNDS: Final = {
 }
 
 _SEMANTICS_ATTRIBUTE: Final = {"natural": "serialNumber", "legal": "organizationIdentifier"}
-_NEEDS_SIGNATURE: Final = frozenset({"clientAuth", "serverAuth", "OCSPSigning", "cmcRA"})
+_NEEDS_SIGNATURE: Final = frozenset({"clientAuth", "serverAuth", "OCSPSigning", "cmcRA", "cmcCA"})
 _CA_USAGE: Final = frozenset({"keyCertSign", "cRLSign"})
 
 
@@ -50,6 +50,8 @@ class ProfileFacts:
     needs_approval: frozenset[str]  # required attributes of the subject that a credential says
     approval: bool
     change_subject: bool
+    server_keygen: bool
+    has_qc_statements: bool
 
     @property
     def is_end_entity(self) -> bool:
@@ -222,6 +224,20 @@ RULES: Final = (
         "of no use",
         "only what is re-enrolled may change its subject",
         lambda facts: not facts.change_subject or bool(facts.reenroll),
+    ),
+    Rule(
+        "server_keygen",
+        "not allowed",
+        "a key for signatures that bind is its holder's alone: none with nonRepudiation or qc_statements",
+        lambda facts: (
+            not facts.server_keygen or not ("nonRepudiation" in facts.key_usage or facts.has_qc_statements)
+        ),
+    ),
+    Rule(
+        "server_keygen",
+        "of no use",
+        "keys are made for what is enrolled; none where somebody approves, who has seen the key",
+        lambda facts: not facts.server_keygen or (facts.enroll and not facts.approval),
     ),
 )
 

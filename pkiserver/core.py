@@ -16,6 +16,7 @@ from pkiserver.ca.authorities import Authorities
 from pkiserver.ca.distribution_points import DistributionPoints
 from pkiserver.ca.hierarchy import Hierarchy
 from pkiserver.ca.issuance import Issuance, OnEvent
+from pkiserver.ca.message_signer import MessageSigner
 from pkiserver.ca.outside_root import OutsideRoot
 from pkiserver.ca.own_certificates import CAServices
 from pkiserver.ca.server_certificates import ServerCertificates
@@ -28,9 +29,13 @@ from pkiserver.home import Home
 from pkiserver.ra.actors import Actors
 from pkiserver.ra.approval import Approvals
 from pkiserver.ra.client_certificates import ClientCertificates
+from pkiserver.ra.cmc import FullPKIRequests
 from pkiserver.ra.credentials import Credentials
 from pkiserver.ra.enrollment import Enrollment
+from pkiserver.ra.key_protection import KeyProtections
+from pkiserver.ra.reenrollment import Reenrollment
 from pkiserver.ra.registration_clients import RegistrationClients
+from pkiserver.ra.server_keys import ServerKeys
 from pkiserver.ra.status_changes import StatusChanges
 from pkiserver.ra.trusted_issuers import TrustedIssuers
 from pkiserver.readiness import ClockGuard, Readiness, StorageGuard, latest_record_time
@@ -66,6 +71,8 @@ class Core:
     approvals: Approvals
     actors: Actors
     enrollment: Enrollment
+    server_keys: ServerKeys
+    full_pki_requests: FullPKIRequests
     crl_publisher: CRLPublisher
     presigning: Presigning
     commands: Commands
@@ -227,6 +234,21 @@ async def _compose(
 
     presigning = Presigning(make_presigner, lambda: ResponseTableWriter(home.responses), clock)
     served_responses = ServedResponses(home.responses)
+    client_certificates = ClientCertificates(
+        storage=storage, clock=clock, authorities=authorities, trusted_issuers=trusted_issuers
+    )
+    registration_clients = RegistrationClients(profiles, actors, approvals)
+    reenrollment = Reenrollment(storage, profiles, approvals)
+    message_signer = MessageSigner(services)
+    status_changes = StatusChanges(storage, clock, on_event)
+    server_keys = ServerKeys(
+        storage=storage,
+        clock=clock,
+        issuance=issuance,
+        status_changes=status_changes,
+        message_signer=message_signer,
+        protections=KeyProtections(storage, clock, home.decrypt_keys),
+    )
     commands = Commands(
         CommandServices(
             storage=storage,
@@ -235,7 +257,7 @@ async def _compose(
             credentials=credentials,
             approvals=approvals,
             actors=actors,
-            status_changes=StatusChanges(storage, clock, on_event),
+            status_changes=status_changes,
             crl_publisher=crl_publisher,
             presigning=presigning,
             hierarchy=hierarchy,
@@ -263,18 +285,27 @@ async def _compose(
         trusted_issuers=trusted_issuers,
         approvals=approvals,
         actors=actors,
+        full_pki_requests=FullPKIRequests(
+            storage=storage,
+            clock=clock,
+            client_certificates=client_certificates,
+            registration_clients=registration_clients,
+            reenrollment=reenrollment,
+            message_signer=message_signer,
+        ),
         enrollment=Enrollment(
             storage=storage,
             clock=clock,
             authorities=authorities,
             profiles=profiles,
             credentials=credentials,
-            client_certificates=ClientCertificates(
-                storage=storage, clock=clock, authorities=authorities, trusted_issuers=trusted_issuers
-            ),
-            registration_clients=RegistrationClients(profiles, actors, approvals),
+            client_certificates=client_certificates,
+            registration_clients=registration_clients,
+            reenrollment=reenrollment,
             approvals=approvals,
+            server_keys=server_keys,
         ),
+        server_keys=server_keys,
         crl_publisher=crl_publisher,
         presigning=presigning,
         commands=commands,

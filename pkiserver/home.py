@@ -60,6 +60,11 @@ class Home:
         return self.path / "administrator"
 
     @property
+    def decrypt_keys(self) -> Path:
+        """Keys that clients share with the operator, by which serverkeygen encrypts for them."""
+        return self.path / "decrypt-keys"
+
+    @property
     def run(self) -> Path:
         """Lock and control socket; nothing in it outlives a start."""
         return self.path / "run"

@@ -15,6 +15,8 @@ from pkiserver.file_stamp import FileStamp, file_stamp
 from pkiserver.metrics import Metrics
 from pkiserver.process_limits import connections_for
 from pkiserver.web.est import est_routes
+from pkiserver.web.est_cmc import cmc_routes
+from pkiserver.web.est_server_keys import server_key_routes
 from pkiserver.web.https import Listener
 from pkiserver.web.limits import Limits
 from pkiserver.web.middleware import web_application
@@ -55,7 +57,13 @@ class HTTPSSide:
         settings = self._core.settings
         limits = https_limits(settings)
         proxies = TrustedProxies(settings.est.trusted_proxies)
-        routes = [*est_routes(self._core.enrollment, proxies), *self._public_routes]
+        enrollment = self._core.enrollment
+        routes = [
+            *est_routes(enrollment, proxies),
+            *server_key_routes(enrollment, proxies),
+            *cmc_routes(self._core.full_pki_requests, enrollment, proxies),
+            *self._public_routes,
+        ]
         app = web_application(routes, limits, settings.est.realm, proxies)
         self.listeners = [
             Listener(

@@ -33,6 +33,7 @@ _EXTENDED_KEY_USAGE: Final = {
     "emailProtection": oid.KP_EMAIL_PROTECTION,
     "OCSPSigning": oid.KP_OCSP_SIGNING,
     "cmcRA": oid.KP_CMC_RA,
+    "cmcCA": oid.KP_CMC_CA,
 }
 _QC_TYPES: Final = {"esign": oid.QCT_ESIGN, "eseal": oid.QCT_ESEAL, "web": oid.QCT_WEB}
 _SEMANTICS: Final = {"natural": oid.SEMANTICS_NATURAL, "legal": oid.SEMANTICS_LEGAL}
@@ -116,10 +117,7 @@ def extensions(
     yield Extension(x509.AuthorityKeyIdentifier(issuer_key_identifier, None, None))
     yield Extension(x509.SubjectKeyIdentifier(key_identifier(public_key)))
     yield Extension(x509.BasicConstraints(is_ca(profile), profile.path_length), critical=True)
-    yield _key_usage_extension(profile)
-    if profile.extended_key_usage:
-        usages = map(x509.ObjectIdentifier, extended_key_usage(profile))
-        yield Extension(x509.ExtendedKeyUsage(usages))
+    yield from usage_extensions(profile)
     if identity.san:  # critical where it alone names the subject (RFC 5280 §4.2.1.6)
         yield Extension(x509.SubjectAlternativeName(identity.san), critical=not identity.subject.rdns)
     yield from _policy_extensions(profile)
@@ -130,11 +128,15 @@ def extensions(
         yield Extension(x509.OCSPNoCheck())
 
 
-def _key_usage_extension(profile: Profile) -> Extension:
+def usage_extensions(profile: Profile) -> Iterator[Extension]:
+    """Yield keyUsage and, where the profile has it, extKeyUsage."""
     bits = key_usage(profile)
     every = (*_KEY_USAGE.values(), "encipher_only", "decipher_only")
     # Critical always: RFC 5280 §4.2.1.3 SHOULD.
-    return Extension(x509.KeyUsage(**{bit: bit in bits for bit in every}), critical=True)
+    yield Extension(x509.KeyUsage(**{bit: bit in bits for bit in every}), critical=True)
+    if profile.extended_key_usage:
+        usages = map(x509.ObjectIdentifier, extended_key_usage(profile))
+        yield Extension(x509.ExtendedKeyUsage(usages))
 
 
 def _policy_extensions(profile: Profile) -> Iterator[Extension]:

@@ -53,8 +53,10 @@ from store import (
     crl_entries,
     enrollments,
     issuances,
+    signed_requests,
     status_events,
     status_history,
+    undelivered_keys,
 )
 from store.database import Transaction
 from store.records import AuthorityRecord, CertificateRecord, IssuanceRecord
@@ -79,6 +81,8 @@ class AuthorizedRequest:
     credential: int | None = None
     enrollment: int | None = None  # whose approval it uses up
     entitled_by: CertificateRecord | None = None  # the current certificate that its holder shows
+    key_made_here: bool = False  # its certificate is of no use to anybody unless the key is delivered
+    signed_request: bytes | None = None  # SHA-256 of the message that asked: sent again, it issues nothing
     bounded: bool = False  # nobody approved how many: `MAX_RENEWALS_A_DAY` for one subject
     lifetime: Lifetime | None = None  # for the kinds of profile that leave it to the authority
     until_issuer_ends: bool = False  # cut rather than refused where it would outlive its issuer
@@ -282,6 +286,12 @@ class Issuance:
                 crl_shard=crl.shard if request.profile.crl_distribution_points else 0,
                 now=now,
             )
+            if request.key_made_here:
+                undelivered_keys.add(tx, intent.id)
+            if request.signed_request is not None:
+                if signed_requests.find(tx, request.signed_request) is not None:  # sent twice at once
+                    raise UnavailableError("this request is being answered; try again")
+                signed_requests.add(tx, request.signed_request, intent.id)
             approved = {} if intent.enrollment is None else {"enrollment": intent.enrollment}
             _audit(tx, now, intent, "certificate.prepare", personal={"subject": subject}, **approved)
             return intent

@@ -1,7 +1,7 @@
 """Enrolment and re-enrolment as EST asks for them: who asks, and what that entitles to."""
 
 from collections import Counter
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import Any, Final, NoReturn, TypeVar
 
 from cryptography import x509
@@ -9,8 +9,6 @@ from cryptography import x509
 from config.profile import Profile
 from pkiserver import audit
 from pkiserver.ca.authorities import Authorities
-from pkiserver.ca.identity import approve_identity
-from pkiserver.ca.issuance import AuthorizedRequest
 from pkiserver.clock import Clock
 from pkiserver.errors import (
     ChallengeError,
@@ -23,6 +21,7 @@ from pkiserver.ra.approval import Approvals
 from pkiserver.ra.attempts import AttemptLimiter, GuessLimiter
 from pkiserver.ra.client_certificates import ClientCertificates, Holder, ShownCertificate
 from pkiserver.ra.credentials import Credentials, WrongCredentialError, enrollable, issuer_name
+from pkiserver.ra.csr_attributes import csr_attributes
 from pkiserver.ra.entitlement import (
     Entitlement,
     by_certificate,
@@ -33,10 +32,11 @@ from pkiserver.ra.linking import require_linking
 from pkiserver.ra.reenrollment import Reenrollment
 from pkiserver.ra.registration_clients import RegistrationClients
 from pkiserver.ra.requester import Password, Requester
+from pkiserver.ra.server_keys import HandOver, ServerKeys
 from pkiserver.ra.undelivered import untaken
 from pkiserver.storage import Storage
 from protocols.errors import ErrorKind, ProtocolError
-from protocols.x509.csr import ParsedCSR, parse_csr
+from protocols.x509.csr import ParsedCSR, parse_csr, parse_csr_without_key
 from store import audit as audit_chain
 from store import certificates, credentials, issuances
 from store.database import Transaction
@@ -62,7 +62,9 @@ class Enrollment:
         credentials: Credentials,
         client_certificates: ClientCertificates,
         registration_clients: RegistrationClients,
+        reenrollment: Reenrollment,
         approvals: Approvals,
+        server_keys: ServerKeys,
     ) -> None:
         self._storage = storage
         self._clock = clock
@@ -72,7 +74,8 @@ class Enrollment:
         self._client_certificates = client_certificates
         self._registration_clients = registration_clients
         self._approvals = approvals
-        self._reenrollment = Reenrollment(storage, profiles, approvals)
+        self._server_keys = server_keys
+        self._reenrollment = reenrollment
         self._attempts = AttemptLimiter()
         self._guesses = GuessLimiter()
         self.failures: Counter[str] = Counter({"wrong": 0, "slowed": 0, "locked": 0})
@@ -87,12 +90,16 @@ class Enrollment:
         (the connection or the server broke) is given again. `PendingError` where it awaits approval
         (`Approvals.obtain`), as all do that a registration client asks for.
         """
+
+        async def issue(entitlement: Entitlement, actor: str) -> bytes:
+            return await self._enroll(csr_der, requester, entitlement, actor)
+
         if requester.password is not None:
-            return await self._enroll_by_credential(csr_der, requester, requester.password, label)
+            return await self._by_credential("enroll", requester, requester.password, label, issue)
         if requester.certificate is None:
             self.refuse_unproven(label)
         shown = await self._shown("enroll", requester)
-        work = self._enroll_by_certificate(csr_der, requester, shown, label)
+        work = self._enroll_by_certificate(csr_der, shown, label, issue)
         return await self._audited("enroll", shown.actor, requester, work)
 
     async def reenroll(self, csr_der: bytes, requester: Requester, label: str | None) -> bytes:
@@ -109,6 +116,49 @@ class Enrollment:
             return await self.enroll(csr_der, requester, label)
         work = self._reenroll(csr_der, requester, shown, label)
         return await self._audited("reenroll", shown.actor, requester, work)
+
+    async def generate_key(
+        self, csr_der: bytes, requester: Requester, label: str | None, hand_over: HandOver
+    ) -> None:
+        """Enrol or re-enrol with a key that is made here, and hand key and certificate over (RFC 7030 §4.4).
+
+        A current certificate of ours alone re-enrols, whoever shows anything else enrols. Raises as `enroll`
+        and `reenroll` do, and what `ServerKeys.make` does.
+        """
+        operation = "serverkeygen"
+
+        async def make(entitlement: Entitlement, actor: str) -> None:
+            csr = parse_csr_without_key(csr_der)
+            require_linking(entitlement.profile, csr, requester.channel)
+            if entitlement.credential is not None and entitlement.credential.uses_left == 0:
+                raise NotAuthenticatedError("the credential has no use left")
+            await self._server_keys.make(csr, entitlement.hold(csr, actor), hand_over)
+
+        if requester.password is not None:
+            await self._by_credential(operation, requester, requester.password, label, make)
+            return
+        if requester.certificate is None:
+            self.refuse_unproven(label)
+        shown = await self._shown(operation, requester)
+        work = (
+            self._make_by_certificate(shown, label, make)
+            if shown.issuer is None
+            else self._make_again(csr_der, requester, shown, label, hand_over)
+        )
+        await self._audited(operation, shown.actor, requester, work)
+
+    async def _make_again(
+        self,
+        csr_der: bytes,
+        requester: Requester,
+        shown: ShownCertificate,
+        label: str | None,
+        hand_over: HandOver,
+    ) -> None:
+        holder = await self._holder(shown)
+        csr = parse_csr_without_key(csr_der)
+        approved = await self._reenrollment.approve(csr, holder, requester.channel, label)
+        await self._server_keys.make(csr, approved, hand_over)
 
     def refuse_unproven(self, label: str | None) -> NoReturn:
         """Raise what a request gets that proves nothing: a challenge, unless a password would not help."""
@@ -132,9 +182,9 @@ class Enrollment:
         if named:
             await self._storage.write(transaction)
 
-    async def refused(self, *, operation: str, peer: str, reason: str) -> None:
-        """Record a request that was refused before it came here."""
-        await self._record_refusal("anonymous", operation, peer, reason)
+    async def refused(self, *, operation: str, peer: str, reason: str, actor: str = "anonymous") -> None:
+        """Record a request that was refused elsewhere."""
+        await self._record_refusal(actor, operation, peer, reason)
 
     def ca_certificates(self, label: str | None) -> Sequence[bytes]:
         """Return the certificates that a client of this profile needs, or all (RFC 7030 §4.1)."""
@@ -142,6 +192,10 @@ class Enrollment:
             return [authority.der for authority in self._authorities]
         issuer = issuer_name(enrollable(self._profiles, label))
         return [authority.der for authority in self._authorities.chain(issuer)]
+
+    def csr_attributes(self, label: str | None) -> bytes | None:
+        """Return the CsrAttrs of a profile (RFC 7030 §4.5.2); None without a label: they share nothing."""
+        return None if label is None else csr_attributes(enrollable(self._profiles, label))
 
     async def _shown(self, operation: str, requester: Requester) -> ShownCertificate:
         async def work() -> ShownCertificate:
@@ -186,21 +240,26 @@ class Enrollment:
         if await self._storage.write(transaction):
             self.failures["locked"] += 1
 
-    async def _enroll_by_credential(
-        self, csr_der: bytes, requester: Requester, password: Password, label: str | None
-    ) -> bytes:
+    async def _by_credential(
+        self,
+        operation: str,
+        requester: Requester,
+        password: Password,
+        label: str | None,
+        finish: Callable[[Entitlement, str], Awaitable[_Result]],
+    ) -> _Result:
         credential = await self._authenticated(password, requester.peer)
         actor = f"credential:{credential.reference}"
 
-        async def work() -> bytes:
+        async def work() -> _Result:
             client = None
             if requester.certificate is not None and wants_certificate(self._profiles, credential):
                 shown = self._client_certificates.read(requester.certificate)
                 client = await self._client_certificates.identify(shown)
             entitlement = by_credential(self._profiles, credential, client, label)
-            return await self._enroll(csr_der, requester, entitlement, actor)
+            return await finish(entitlement, actor)
 
-        return await self._audited("enroll", actor, requester, work())
+        return await self._audited(operation, actor, requester, work())
 
     async def _authenticated(self, password: Password, peer: str) -> CredentialRecord:
         """Return the credential whose secret this is; who guesses waits longer each time."""
@@ -221,50 +280,46 @@ class Enrollment:
         return credential
 
     async def _enroll_by_certificate(
-        self, csr_der: bytes, requester: Requester, shown: ShownCertificate, label: str | None
+        self,
+        csr_der: bytes,
+        shown: ShownCertificate,
+        label: str | None,
+        issue: Callable[[Entitlement, str], Awaitable[bytes]],
     ) -> bytes:
         client = await self._client_certificates.identify(shown)
         if isinstance(client, Holder):
             actor = await self._registration_clients.actor(client, label)
             if actor is not None:
                 return await self._registration_clients.enroll(csr_der, client, actor, label)
-        entitlement = by_certificate(self._profiles, client, label)
-        return await self._enroll(csr_der, requester, entitlement, shown.actor)
+        return await issue(by_certificate(self._profiles, client, label), shown.actor)
+
+    async def _make_by_certificate(
+        self, shown: ShownCertificate, label: str | None, make: Callable[[Entitlement, str], Awaitable[None]]
+    ) -> None:
+        client = await self._client_certificates.identify(shown)
+        await make(by_certificate(self._profiles, client, label), shown.actor)
 
     async def _reenroll(
         self, csr_der: bytes, requester: Requester, shown: ShownCertificate, label: str | None
     ) -> bytes:
+        holder = await self._holder(shown)
+        return await self._reenrollment.reenroll(csr_der, holder, requester.channel, label)
+
+    async def _holder(self, shown: ShownCertificate) -> Holder:
         client = await self._client_certificates.identify(shown)
         if not isinstance(client, Holder):
             raise NotAuthorizedError("the client certificate is not of this CA")
-        return await self._reenrollment.reenroll(csr_der, client, requester.channel, label)
+        return client
 
     async def _enroll(
         self, csr_der: bytes, requester: Requester, entitlement: Entitlement, actor: str
     ) -> bytes:
         csr = parse_csr(csr_der)
-        profile, approved, credential = entitlement.profile, entitlement.approved, entitlement.credential
-        require_linking(profile, csr, requester.channel)
+        credential = entitlement.credential
+        require_linking(entitlement.profile, csr, requester.channel)
         if credential is not None and credential.uses_left == 0:
             return await self._untaken(credential, csr)
-        identity = approve_identity(
-            profile,
-            approved_subject=approved.subject,
-            approved_san=approved.san,
-            requested_subject=csr.subject,
-            requested_san=csr.san,
-            limit_mnt=approved.limit_mnt,
-        )
-        request = AuthorizedRequest(
-            profile=profile,
-            authority=issuer_name(profile),
-            identity=identity,
-            public_key=csr.public_key,
-            requested_by=actor,
-            credential=credential.id if credential else None,
-            entitled_by=entitlement.entitled_by,
-            bounded=credential is None,
-        )
+        request = entitlement.hold(csr, actor).request(csr.public_key)
         return await self._approvals.obtain(request, until=credential.expires_at if credential else None)
 
     async def _untaken(self, credential: CredentialRecord, csr: ParsedCSR) -> bytes:

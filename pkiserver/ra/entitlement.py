@@ -8,10 +8,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from config.profile import Profile
-from pkiserver.ca.identity import Identity
+from pkiserver.ca.identity import Identity, approve_identity
 from pkiserver.errors import ChallengeError, NotAuthorizedError
+from pkiserver.ra.approved import Approved
 from pkiserver.ra.client_certificates import Device, Holder
 from pkiserver.ra.credentials import enrollable
+from protocols.x509.csr import UnprovenCSR
 from protocols.x509.names import parse_san, parse_subject
 from store.records import CertificateRecord, CredentialRecord
 
@@ -24,6 +26,25 @@ class Entitlement:
     approved: Identity
     credential: CredentialRecord | None = None
     entitled_by: CertificateRecord | None = None  # a certificate of ours that must stay active meanwhile
+
+    def hold(self, csr: UnprovenCSR, requested_by: str) -> Approved:
+        """Hold what was approved to the profile and the request; `RefusedError` names what does not fit."""
+        identity = approve_identity(
+            self.profile,
+            approved_subject=self.approved.subject,
+            approved_san=self.approved.san,
+            requested_subject=csr.subject,
+            requested_san=csr.san,
+            limit_mnt=self.approved.limit_mnt,
+        )
+        return Approved(
+            self.profile,
+            identity,
+            requested_by,
+            credential=self.credential.id if self.credential else None,
+            entitled_by=self.entitled_by,
+            bounded=self.credential is None,
+        )
 
 
 def by_credential(

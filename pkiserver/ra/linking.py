@@ -6,12 +6,12 @@ from config.profile import Profile
 from pkiserver.errors import NotLinkedError
 from pkiserver.ra.requester import Channel
 from protocols.est.pop_linking import check_channel_binding
-from protocols.x509.csr import ParsedCSR
+from protocols.x509.csr import UnprovenCSR
 
 _DIRECTLY: Final = "connect directly, over TLS 1.2, without resuming a session"
 
 
-def require_linking(profile: Profile, csr: ParsedCSR, channel: Channel) -> None:
+def require_linking(profile: Profile, csr: UnprovenCSR, channel: Channel) -> None:
     """Verify a challengePassword where there is one, and miss it where the profile requires it.
 
     `BadPOPError` for a wrong one; `NotLinkedError` says what to do where none can be verified: one that is

@@ -12,16 +12,16 @@ from pkiserver.ca.identity import (
     approve_identity,
     certificate_identity,
 )
-from pkiserver.ca.issuance import AuthorizedRequest
 from pkiserver.errors import NotAuthorizedError, RefusedError
 from pkiserver.ra.approval import Approvals
+from pkiserver.ra.approved import Approved
 from pkiserver.ra.client_certificates import Holder
-from pkiserver.ra.credentials import enrollable, issuer_name
+from pkiserver.ra.credentials import enrollable
 from pkiserver.ra.linking import require_linking
 from pkiserver.ra.requester import Channel
 from pkiserver.storage import Storage
 from protocols.x509.certificate import serial_text
-from protocols.x509.csr import ParsedCSR, parse_csr
+from protocols.x509.csr import UnprovenCSR, parse_csr
 from protocols.x509.names import names_equal, sans_equal
 from protocols.x509.request_attributes import ChangeSubjectName
 from store import certificates
@@ -36,13 +36,29 @@ class Reenrollment:
         self._profiles = profiles
         self._approvals = approvals
 
-    async def reenroll(self, csr_der: bytes, holder: Holder, channel: Channel, label: str | None) -> bytes:
+    async def reenroll(
+        self,
+        csr_der: bytes,
+        holder: Holder,
+        channel: Channel,
+        label: str | None,
+        *,
+        signed_request: bytes | None = None,
+    ) -> bytes:
         """Return the DER certificate that renews or rekeys the holder's, or one of profile `label`.
 
         Raises what `Enrollment.reenroll` does.
         """
-        held, record = holder.certificate, holder.record
         csr = parse_csr(csr_der)
+        approved = await self.approve(csr, holder, channel, label)
+        request = approved.request(csr.public_key, signed_request=signed_request)
+        return await self._approvals.obtain(request, until=holder.record.not_after)
+
+    async def approve(
+        self, csr: UnprovenCSR, holder: Holder, channel: Channel, label: str | None
+    ) -> Approved:
+        """Return what the holder may have, whatever key it is to have; raises as `reenroll`."""
+        held, record = holder.certificate, holder.record
         own = self._profiles.get(record.profile)
         target = label or record.profile
         if own is None or target not in own.reenroll:
@@ -59,16 +75,13 @@ class Reenrollment:
         else:
             renewed = identity if target == record.profile else await self._other(record, target)
             approved = _unchanged(profile, renewed, csr)
-        request = AuthorizedRequest(
-            profile=profile,
-            authority=issuer_name(profile),
-            identity=approved,
-            public_key=csr.public_key,
+        return Approved(
+            profile,
+            approved,
             requested_by=f"certificate:{serial_text(record.serial)}",
             entitled_by=record,
             bounded=True,
         )
-        return await self._approvals.obtain(request, until=record.not_after)
 
     def _changed(
         self, profile: Profile, own: Profile, identity: Identity, wanted: ChangeSubjectName
@@ -112,7 +125,7 @@ class Reenrollment:
         return certificate_identity(x509.load_der_x509_certificate(found.certificate))
 
 
-def _unchanged(profile: Profile, renewed: Identity, csr: ParsedCSR) -> Identity:
+def _unchanged(profile: Profile, renewed: Identity, csr: UnprovenCSR) -> Identity:
     """Hold an identity to the profile as it is now; `RefusedError` where that would make another of it."""
     approved = approve_identity(
         profile,

@@ -6,6 +6,7 @@ from typing import Final
 
 from pkiserver.errors import PendingError, PKIServerError
 from pkiserver.logs import escaped
+from protocols.cmc.status import CMCFailInfo
 from protocols.errors import ErrorKind, ProtocolError
 
 MAX_REASON_CHARACTERS: Final = 300  # a reason is one line that a field engineer reads
@@ -16,32 +17,38 @@ RETRY_AFTER_S: Final = 5  # a restarting signer is back by then; a full disk may
 class Wire:
     """How one kind of refusal is answered.
 
+    `cmc` is the reason in CMC (RFC 5272 §6.1.4), None for the kind that is no failure.
     `text` replaces the error's own message: "" is an empty body, None shows the message.
     `retry_after_s` is the value of Retry-After; None: there is none, or the error itself says it.
     """
 
     http: HTTPStatus
+    cmc: CMCFailInfo | None
     text: str | None = None
     retry_after_s: int | None = None
 
 
 WIRE: Final[dict[ErrorKind, Wire]] = {
-    ErrorKind.MALFORMED: Wire(HTTPStatus.BAD_REQUEST),
-    ErrorKind.TOO_LARGE: Wire(HTTPStatus.REQUEST_ENTITY_TOO_LARGE),
-    ErrorKind.UNSUPPORTED_MEDIA_TYPE: Wire(HTTPStatus.UNSUPPORTED_MEDIA_TYPE),
-    ErrorKind.BAD_POP: Wire(HTTPStatus.BAD_REQUEST),
-    ErrorKind.BAD_MESSAGE_CHECK: Wire(HTTPStatus.BAD_REQUEST),
-    ErrorKind.BAD_KEY: Wire(HTTPStatus.BAD_REQUEST),
-    ErrorKind.BAD_REQUEST: Wire(HTTPStatus.BAD_REQUEST),
+    ErrorKind.MALFORMED: Wire(HTTPStatus.BAD_REQUEST, CMCFailInfo.BAD_REQUEST),
+    ErrorKind.TOO_LARGE: Wire(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, CMCFailInfo.BAD_REQUEST),
+    ErrorKind.UNSUPPORTED_MEDIA_TYPE: Wire(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, CMCFailInfo.BAD_REQUEST),
+    ErrorKind.BAD_POP: Wire(HTTPStatus.BAD_REQUEST, CMCFailInfo.POP_FAILED),
+    ErrorKind.BAD_MESSAGE_CHECK: Wire(HTTPStatus.BAD_REQUEST, CMCFailInfo.BAD_MESSAGE_CHECK),
+    ErrorKind.BAD_KEY: Wire(HTTPStatus.BAD_REQUEST, CMCFailInfo.BAD_ALG),
+    ErrorKind.BAD_REQUEST: Wire(HTTPStatus.BAD_REQUEST, CMCFailInfo.BAD_REQUEST),
     # Empty: Bouncy Castle's EST client fails on a 401 that has a body; nor should a guesser learn a reason.
-    ErrorKind.NOT_AUTHENTICATED: Wire(HTTPStatus.UNAUTHORIZED, text=""),
-    ErrorKind.NOT_AUTHORIZED: Wire(HTTPStatus.FORBIDDEN),
-    ErrorKind.NOT_FOUND: Wire(HTTPStatus.NOT_FOUND),
-    ErrorKind.CONFLICT: Wire(HTTPStatus.CONFLICT),
+    ErrorKind.NOT_AUTHENTICATED: Wire(HTTPStatus.UNAUTHORIZED, CMCFailInfo.BAD_IDENTITY, text=""),
+    ErrorKind.NOT_AUTHORIZED: Wire(HTTPStatus.FORBIDDEN, CMCFailInfo.BAD_IDENTITY),
+    ErrorKind.NOT_FOUND: Wire(HTTPStatus.NOT_FOUND, CMCFailInfo.BAD_REQUEST),
+    ErrorKind.CONFLICT: Wire(HTTPStatus.CONFLICT, CMCFailInfo.BAD_REQUEST),
     # Empty, too: the same client fails on a 202 that has a body. The error says when to come again.
-    ErrorKind.PENDING: Wire(HTTPStatus.ACCEPTED, text=""),
-    ErrorKind.UNAVAILABLE: Wire(HTTPStatus.SERVICE_UNAVAILABLE, retry_after_s=RETRY_AFTER_S),
-    ErrorKind.INTERNAL: Wire(HTTPStatus.INTERNAL_SERVER_ERROR, text="internal error"),
+    ErrorKind.PENDING: Wire(HTTPStatus.ACCEPTED, None, text=""),
+    ErrorKind.UNAVAILABLE: Wire(
+        HTTPStatus.SERVICE_UNAVAILABLE, CMCFailInfo.TRY_LATER, retry_after_s=RETRY_AFTER_S
+    ),
+    ErrorKind.INTERNAL: Wire(
+        HTTPStatus.INTERNAL_SERVER_ERROR, CMCFailInfo.INTERNAL_CA_ERROR, text="internal error"
+    ),
 }
 
 

@@ -88,6 +88,15 @@ CREATE INDEX issuances_by_key ON issuances (spki_sha256);
 CREATE UNIQUE INDEX issuances_of_enrollment ON issuances (enrollment)
     WHERE enrollment IS NOT NULL AND state != 'voided';
 
+CREATE TABLE undelivered_keys (         -- keys that were made here: their certificates, until delivered
+    issuance INTEGER PRIMARY KEY REFERENCES issuances (id)
+);
+
+CREATE TABLE signed_requests (          -- CMC messages that were answered: one sent again issues nothing
+    sha256   BLOB PRIMARY KEY,          -- of who signed, what, and which request in it
+    issuance INTEGER NOT NULL REFERENCES issuances (id)
+) WITHOUT ROWID;
+
 CREATE TABLE certificates (
     authority   INTEGER NOT NULL REFERENCES authorities (id),
     serial      BLOB NOT NULL CHECK (length(serial) = 16),
@@ -132,6 +141,7 @@ CREATE TABLE holds (
     closed_at INTEGER
 );
 CREATE UNIQUE INDEX holds_open ON holds (authority, serial, holder) WHERE closed_at IS NULL;
+CREATE INDEX holds_by_certificate ON holds (authority, serial);
 
 CREATE TABLE crl_entries (              -- what CRLs say of holds and revocations, and said
     authority  INTEGER NOT NULL,

@@ -48,6 +48,7 @@ APPROVED = {
     "device": ("CN=gate-1,serialNumber=A-17,O=Гааль,C=MN", ("dns:gate-1.gov.mn",)),
     "registration-client": ("CN=Station 7,O=Registration", ()),
     "administrator": ("CN=Дорж", ("email:dorj@gov.mn",)),
+    "cmc-server": ("CN=CMC server 1", ()),
 }
 CA_NAMES = {
     "root-ca": parse_subject(f"CN=National Root CA,{AUTHORITY}"),

@@ -46,7 +46,9 @@ def test_shipped_profiles() -> None:
         "root-ca",
         "issuing-ca",
         "ocsp-responder",
+        "cmc-server",
     }
+    assert not any(profile.server_keygen for profile in profiles.values())
     check_issuers(profiles, Settings().authorities)
     signature = profiles["citizen-signature"]
     assert signature.key_usage == ("nonRepudiation",)
@@ -122,6 +124,9 @@ def test_with_lifetime() -> None:
         ),
         (("issuer", 'pop_linking = "maybe"\nissuer'), "pop_linking"),
         (("issuer", "change_subject = true\nissuer"), "change_subject"),
+        (("issuer", "server_keygen = 1\nissuer"), "server_keygen"),
+        (("issuer", "server_keygen = true\nenroll = false\nissuer"), "server_keygen"),
+        (("issuer", "server_keygen = true\napproval = true\nissuer"), "server_keygen"),
         (("issuer", "approval = true\nenroll = false\nissuer"), "approval"),
         (("issuer", 'qc_statements = { semantics = "natural" }\nissuer'), "qc_statements.semantics"),
         (("issuer", 'policies = [{ oid = "1.2.3" }, { oid = "1.2.3" }]\nissuer'), "policies"),
@@ -141,6 +146,13 @@ def test_with_lifetime() -> None:
 def test_one_error(change: tuple[str, str], key: str, tmp_path: Path) -> None:
     found = findings(tmp_path, a=GOOD.replace(*change, 1))
     assert f"a.toml: {key}" in found
+
+
+@pytest.mark.parametrize("name", ["citizen-signature", "government-token", "citizen-authentication"])
+def test_no_server_makes_keys_for_signatures_that_bind(name: str, tmp_path: Path) -> None:
+    """nonRepudiation, or statements of a qualified certificate."""
+    shipped = (SHIPPED_PROFILES / f"{name}.toml").read_text()
+    assert findings(tmp_path, a="server_keygen = true\n" + shipped)[0] == "a.toml: server_keygen"
 
 
 def test_every_error_in_every_file_at_once(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from pkiserver.web.limits import Limits
 from pkiserver.web.middleware import NO_PROXIES, web_application
 from pkiserver.web.proxies import TrustedProxies
 from pkiserver.web.tls import TLSSettings, tls_context
+from protocols.est.csr_attributes import CSRDescription, csr_attrs
 from protocols.x509.csr import parse_csr
 
 PEM = serialization.Encoding.PEM
@@ -162,6 +163,11 @@ class FakeService:
         if label not in (None, "device"):
             raise NotFoundError("no profile is named so")
         return [self.certificate]
+
+    def csr_attributes(self, label: str | None) -> bytes | None:
+        if label is None:
+            return None
+        return csr_attrs(CSRDescription(challenge_password=True), template=False).encode()
 
 
 @asynccontextmanager

@@ -20,6 +20,8 @@ from pkiserver.errors import (
     UnavailableError,
 )
 from pkiserver.ra.requester import Channel, Password, Requester
+from protocols import oid
+from protocols.est.csr_attributes import CsrAttrs
 from protocols.x509.csr import parse_csr
 
 CREDENTIAL = ("--user", "ref-1:s3cret:with-colon")
@@ -102,6 +104,18 @@ async def test_cacerts(server: Server, tls: list[str]) -> None:
 async def test_cacerts_of_an_unknown_label(server: Server) -> None:
     reply = await server.curl("nowhere/cacerts")
     assert (reply.status, reply.body) == (404, b"no profile is named so\n")
+
+
+async def test_csrattrs(server: Server) -> None:
+    reply = await server.curl("device/csrattrs")
+    assert (reply.status, reply.headers["content-type"]) == (200, "application/csrattrs")
+    assert reply.headers["content-transfer-encoding"] == "base64"
+    assert CsrAttrs.parse(base64.b64decode(reply.body)).items == (oid.CHALLENGE_PASSWORD,)
+
+
+async def test_csrattrs_with_nothing_to_say(server: Server) -> None:
+    reply = await server.curl("csrattrs")
+    assert (reply.status, reply.body) == (204, b"")
 
 
 async def test_enrolment_without_credentials_is_challenged(server: Server) -> None:

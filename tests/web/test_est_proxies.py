@@ -10,7 +10,7 @@ from raw_client import connected, request, until_no_connection
 
 from pkiserver.errors import NotAuthorizedError
 from pkiserver.ra.requester import Password
-from pkiserver.web.est import PROXIED
+from pkiserver.web.est_messages import PROXIED
 from pkiserver.web.limits import Limits
 from pkiserver.web.proxies import MAX_FORWARDED_FOR_CHARACTERS, TrustedProxies
 

@@ -21,6 +21,11 @@ def test_every_kind_has_a_wire_code() -> None:
     assert set(WIRE) == set(ErrorKind)
 
 
+def test_every_kind_but_waiting_is_a_failure_in_cmc() -> None:
+    """RFC 5272 §6.1.1: a reason stands with the status failed, and pending is none."""
+    assert {kind for kind, wire in WIRE.items() if wire.cmc is None} == {ErrorKind.PENDING}
+
+
 @pytest.mark.parametrize("kind", ErrorKind)
 def test_every_code_is_an_error_or_202_and_which_ask_to_retry(kind: ErrorKind) -> None:
     wire = WIRE[kind]

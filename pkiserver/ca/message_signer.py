@@ -1,0 +1,144 @@
+"""Signs what the CA says in CMS: CMC responses, and keys that it made (RFC 5272 §4.2, RFC 7030 §4.4.2).
+
+The certificate is one of `infrastructure` for id-kp-cmcCA (RFC 6402 §2.10), so that no CA key signs what
+clients have a part in. It is made when first needed, and anew when it is due or no longer active.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from config.hierarchy import INFRASTRUCTURE
+from pkiserver import audit
+from pkiserver.ca.identity import approve_identity
+from pkiserver.ca.issuance import key_hash
+from pkiserver.ca.own_certificates import SYSTEM, CAServices, renewal_due
+from pkiserver.errors import UnavailableError
+from pkiserver.signer.algorithms import KeySpec, load_public_key, signature_algorithm_for, verify
+from pkiserver.signer.errors import SignerError
+from protocols import oid
+from protocols.cms.content_info import IssuerAndSerialNumber
+from protocols.cms.signing import assemble, signed_attributes
+from protocols.x509.names import parse_subject
+from store import audit as audit_chain
+from store import certificates
+
+PROFILE: Final = "cmc-server"
+_LABEL: Final = "cmc-"
+_DIGESTS: Final = {"sha256": oid.SHA256, "sha384": oid.SHA384, "sha512": oid.SHA512}
+_ED25519_DIGEST: Final = oid.SHA512  # RFC 8419 §3.1
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    label: str
+    certificate: x509.Certificate
+
+
+class MessageSigner:
+    """Signs messages in the name of this CA; one a server."""
+
+    def __init__(self, services: CAServices) -> None:
+        self._services = services
+        self._held: _Held | None = None
+        self._making = asyncio.Lock()
+
+    async def sign(self, content_type: str, content: bytes, further: Sequence[bytes] = ()) -> bytes:
+        """Return the DER ContentInfo of a SignedData over `content`.
+
+        It holds the signer's certificate with its chain, and the `further` ones. `UnavailableError` where
+        it cannot be signed now.
+        """
+        try:
+            held = await self._usable()
+            public_key = held.certificate.public_key()
+            algorithm = signature_algorithm_for(public_key)
+            digest = _DIGESTS[algorithm.hash.name] if algorithm.hash else _ED25519_DIGEST
+            attributes = signed_attributes(
+                content_type, content, digest_algorithm=digest, signing_time=self._services.clock.now()
+            )
+            signature = await self._services.signer.sign(held.label, attributes)
+            verify(public_key, signature, attributes)
+        except SignerError as error:
+            raise UnavailableError("the message cannot be signed now; try again later") from error
+        der = held.certificate.public_bytes(Encoding.DER)
+        chain = [authority.der for authority in self._services.authorities.chain(INFRASTRUCTURE)]
+        return assemble(
+            content_type,
+            content,
+            attributes,
+            signer=IssuerAndSerialNumber(
+                held.certificate.issuer.public_bytes(), held.certificate.serial_number
+            ),
+            digest_algorithm=digest,
+            signature_algorithm=algorithm.der,
+            signature=signature,
+            certificates=tuple(dict.fromkeys((der, *chain, *further))),
+        )
+
+    async def _usable(self) -> _Held:
+        async with self._making:  # two requests at once do not make two
+            if self._held is None:
+                self._held = await self._newest()
+            if self._held is None or not await self._is_good(self._held):
+                self._held = await self._make()
+            return self._held
+
+    async def _newest(self) -> _Held | None:
+        """Return the newest key that has a certificate; None for the first time."""
+        for number in reversed(await self._numbers()):
+            label = f"{_LABEL}{number}"
+            certificate = await self._certificate(label)
+            if certificate is not None:
+                return _Held(label, certificate)
+        return None
+
+    async def _numbers(self) -> list[int]:
+        labels = await self._services.signer.labels()
+        ends = (label.removeprefix(_LABEL) for label in labels if label.startswith(_LABEL))
+        return sorted(int(end) for end in ends if end.isdecimal())
+
+    async def _certificate(self, label: str) -> x509.Certificate | None:
+        digest = key_hash(load_public_key(await self._services.signer.public_key(label)))
+        found = await self._services.storage.read(lambda tx: certificates.with_key(tx, digest))
+        return x509.load_der_x509_certificate(found[0].certificate) if found else None
+
+    async def _is_good(self, held: _Held) -> bool:
+        services = self._services
+        issuer = services.authorities.get(INFRASTRUCTURE)
+        serial = held.certificate.serial_number
+        record = await services.storage.read(lambda tx: certificates.get(tx, issuer.id, serial))
+        if record is None or record.state != "active":
+            return False
+        now = services.clock.now()
+        if renewal_due(held.certificate, issuer.certificate, now):
+            return False
+        return now < held.certificate.not_valid_after_utc
+
+    async def _make(self) -> _Held:
+        """Make a key, unless one was left without a certificate, and certify it."""
+        services = self._services
+        numbers = await self._numbers()
+        number = numbers[-1] if numbers else 0
+        if not numbers or await self._certificate(f"{_LABEL}{number}") is not None:
+            number += 1
+            await self._make_key(f"{_LABEL}{number}")
+        label = f"{_LABEL}{number}"
+        profile = services.profiles[PROFILE]
+        subject = parse_subject(f"CN=CMC server {number}")
+        identity = approve_identity(profile, approved_subject=subject, requested_subject=subject)
+        public_key = load_public_key(await services.signer.public_key(label))
+        certificate = await services.issue(
+            PROFILE, INFRASTRUCTURE, identity, public_key, until_issuer_ends=True
+        )
+        return _Held(label, certificate)
+
+    async def _make_key(self, label: str) -> None:
+        kind = self._services.profiles[PROFILE].keys[0]
+        await self._services.signer.generate(label, KeySpec.parse(kind))
+        entry = audit.entry(self._services.clock.now(), SYSTEM, "key.generate", label=label, kind=kind)
+        await self._services.storage.write(lambda tx: audit_chain.append(tx, entry))
