@@ -37,7 +37,13 @@ def show(figures: list[Figure]) -> None:
     for column in ("figure", "measured", "beside it, same run", "ratio", "aim", ""):
         table.add_column(column, overflow="fold")
     for figure in figures:
-        ratio = "" if figure.ratio is None else f"{figure.ratio:.2f}"
+        ratio = (
+            ""
+            if figure.ratio is None
+            else f"{figure.ratio:.2g}"
+            if figure.ratio < 0.1
+            else f"{figure.ratio:.2f}"
+        )
         verdict = {True: "met", False: "NOT MET", None: ""}[figure.met]
         table.add_row(figure.name, figure.value, figure.beside, ratio, figure.aim, verdict)
     Console(width=150).print(table)

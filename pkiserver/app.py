@@ -20,17 +20,14 @@ from pkiserver.health import Cause
 from pkiserver.home import Home
 from pkiserver.https_side import HTTPSSide
 from pkiserver.metrics import Metrics
-from pkiserver.process_limits import connections_for, prepare_process
+from pkiserver.operations_side import OperationsSide
+from pkiserver.process_limits import prepare_process
 from pkiserver.readings import Readings
 from pkiserver.serving import Addresses, Tasks, stop_signal, until_stopped
 from pkiserver.status.fresh import FreshResponses
 from pkiserver.status.presigner_health import PresignerHealth
 from pkiserver.status.register import Register
 from pkiserver.status.register_files import RegisterFiles
-from pkiserver.web.https import Listener
-from pkiserver.web.limits import Limits
-from pkiserver.web.middleware import web_application
-from pkiserver.web.operations import operations_routes
 from pkiserver.web.register import register_routes
 from pkiserver.web.status_worker import SigningSettings
 from pkiserver.web.workers import StatusWorkers, StatusWorkersSettings
@@ -73,7 +70,7 @@ class Server:
         self.presigner_health = PresignerHealth(self.presigner, core.clock)
         self.readings = Readings(core, self.presigner, self.presigner_health)
         self.https = HTTPSSide(core, register_routes(self.register, core.clock.now))
-        self.operations: list[Listener] = []
+        self.operations = OperationsSide(self.metrics, self.causes)
         self._control = ControlServer(core.home, core.commands.run)
         self._tasks = Tasks()
         self._was_answering = False
@@ -105,7 +102,7 @@ class Server:
         return Addresses(
             self.workers.addresses if self._serves_status else [],
             [listener.address for listener in self.https.listeners],
-            [listener.address for listener in self.operations],
+            [listener.address for listener in self.operations.listeners],
         )
 
     async def start(self) -> None:
@@ -130,7 +127,9 @@ class Server:
             register_workers(self.metrics, self.workers)
             self._was_answering = self.presigner_health.has_answers()
             await self.workers.start(ready=self._was_answering)
-        await self._open_listeners()
+        listen = core.settings.listen
+        await self.operations.start(listen.metrics, doors=len(listen.https) + len(listen.metrics))
+        await self.https.start(self.metrics)
         await self._control.start()
         self._tasks.start("crl-publisher", core.crl_publisher.run())
         self._tasks.start("register", self.register_files.run())
@@ -147,7 +146,7 @@ class Server:
         self.workers.set_ready(ready=False)
         await asyncio.gather(
             self.workers.drain(DRAIN) if self._serves_status else asyncio.sleep(0),
-            *(listener.drain() for listener in (*self.https.listeners, *self.operations)),
+            *(listener.drain() for listener in (*self.https.listeners, *self.operations.listeners)),
             self._control.close(),
         )
         await self._tasks.cancel()
@@ -167,26 +166,6 @@ class Server:
         self.core.crl_publisher.notify()
         await self.presigner.wait_for(sequence)
 
-    async def _open_listeners(self) -> None:
-        settings = self.core.settings
-        listeners = len(settings.listen.https) + len(settings.listen.metrics)
-        operations_limits = Limits(max_connections=connections_for(listeners, Limits().max_connections))
-        operations = web_application(operations_routes(self.metrics, self.causes), operations_limits)
-        self.operations = [
-            Listener(
-                "metrics",
-                operations,
-                host=address.host,
-                port=address.port,
-                metrics=self.metrics,
-                limits=operations_limits,
-            )
-            for address in settings.listen.metrics
-        ]
-        for listener in self.operations:
-            await listener.start()
-        await self.https.start(self.metrics)
-
     async def _recover(self) -> None:
         try:
             count = await self.core.issuance.recover()
@@ -202,16 +181,11 @@ class Server:
     async def _keep_up(self) -> None:
         """Once a second: what must be tried again; once an hour: what may have to be renewed."""
         maintained_at = self.core.clock.now()
-        was_ready: dict[str, bool] = {}
         while True:
             await asyncio.sleep(UPKEEP_S)
             await self.core.storage_guard.probe()
             self._tell_load_balancers()
-            for cause in self.causes():
-                if was_ready.get(cause.name, True) != cause.ok:
-                    log = _log.info if cause.ok else _log.error
-                    log("readiness", cause=cause.name, ok=cause.ok, detail=cause.detail)
-                was_ready[cause.name] = cause.ok
+            self.operations.log_changes()
             if self._may_issue():
                 await self._recover()
             await self._refresh_readings()

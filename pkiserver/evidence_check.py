@@ -6,17 +6,22 @@ Signatures of CRLs and OCSP responses are left to other tools, as the folder's R
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from pkiserver.audit import ChainError, Head
 from pkiserver.audit_proof import read_links
 from pkiserver.errors import ConflictError
+from pkiserver.ra.lifecycle import Action, State
 from pkiserver.status.history import status_at
 from pkiserver.status.register import REASON_NAMES, utc_text
+from protocols.asn1.ocsp import CRLReason
 from store.records import StatusEventRecord
 
 MAX_EVENTS: Final = 100_000
@@ -64,12 +69,16 @@ def _check(folder: Path, head: Head | None) -> Checked:
             raise ChainError(f"audit record {sequence} is not the one that the links lead over")
     if head is not None and head != links.head:
         raise ChainError(f"the proof leads to audit record {links.head.sequence}, not to the given head")
-    _check_events(events, [json.loads(text) for text in texts.values()])
-    _check_answer(answer, events)
+    told = _told(json.loads(text) for text in texts.values())
+    _check_events(events, told)
+    _check_certificate(_read(folder / "certificate.pem"), answer, told[events[0]["sequence"]].detail)
+    _check_answer(answer, events, told)
     return Checked(answer["serial"], answer["time"], answer["status"], len(events), files, links.head)
 
 
 def _check_sums(folder: Path) -> int:
+    if not (folder / "SHA256SUMS").exists():
+        raise ConflictError(f"{folder} holds no evidence: give the folder that `status at --evidence` made")
     lines = _read(folder / "SHA256SUMS").splitlines()
     for line in lines:
         digest, _, name = line.partition("  ")
@@ -101,16 +110,27 @@ def _texts(folder: Path) -> dict[int, str]:
     return {int(record["sequence"]): str(record["text"]) for record in records}
 
 
-def _check_events(events: Sequence[Mapping[str, Any]], records: Sequence[Sequence[Any]]) -> None:
-    """Compare each event with the audit record of its commit: [sequence, at, actor, action, outcome, …]."""
-    told = {}
-    for record in records:
-        detail = json.loads(record[5])
-        told[detail["sequence"]] = (record, detail)
+class _Told(NamedTuple):
+    """What an audit record says of an event; `record` is [sequence, at, actor, action, outcome, …]."""
+
+    record: Sequence[Any]
+    detail: Mapping[str, Any]
+
+
+def _told(records: Iterable[Sequence[Any]]) -> dict[int, _Told]:
+    """Return the audit records by the sequence numbers of their events."""
+    found = (_Told(record, json.loads(record[5])) for record in records)
+    return {told.detail["sequence"]: told for told in found}
+
+
+def _check_events(events: Sequence[Mapping[str, Any]], told: Mapping[int, _Told]) -> None:
+    """Compare each event with the audit record of its commit, and with the event before it."""
+    before: Mapping[str, Any] | None = None
     for event in events:
-        if event["sequence"] not in told:
-            raise ConflictError(f"status event {event['sequence']} has no audit record")
-        record, detail = told[event["sequence"]]
+        sequence = event["sequence"]
+        if sequence not in told:
+            raise ConflictError(f"status event {sequence} has no audit record")
+        record, detail = told[sequence]
         issued = event["from"] is None
         same = (
             detail["serial"] == event["serial"]
@@ -122,12 +142,42 @@ def _check_events(events: Sequence[Mapping[str, Any]], records: Sequence[Sequenc
             and (issued or detail["reason"] == _AUDIT_REASONS.get(event["reason"]))
         )
         if not same:
-            raise ConflictError(
-                f"status event {event['sequence']} is not what audit record {record[0]} tells"
-            )
+            raise ConflictError(f"status event {sequence} is not what audit record {record[0]} tells")
+        _check_order(event, before, detail)
+        before = event
 
 
-def _check_answer(answer: Mapping[str, Any], events: Sequence[Mapping[str, Any]]) -> None:
+def _check_order(
+    event: Mapping[str, Any], before: Mapping[str, Any] | None, detail: Mapping[str, Any]
+) -> None:
+    """Hold that this event is the next one of its certificate: the last in the list is what stands."""
+    if before is None:
+        if event["from"] is not None or event["to"] != State.ACTIVE.value:
+            raise ConflictError("the events do not begin with the issuance")
+        return
+    if event["from"] is None or event["sequence"] <= before["sequence"]:
+        raise ConflictError(f"the events are not in order: {event['sequence']} behind {before['sequence']}")
+    if detail["previous"] != before["sequence"] or event["from"] != before["to"]:
+        raise ConflictError(f"an event between {before['sequence']} and {event['sequence']} was left out")
+
+
+def _check_certificate(pem: str, answer: Mapping[str, Any], issued: Mapping[str, Any]) -> None:
+    """Compare the certificate with the audit record of its issuance, and the answer with it."""
+    certificate = x509.load_pem_x509_certificate(pem.encode())
+    same = (
+        hashlib.sha256(certificate.public_bytes(Encoding.DER)).hexdigest() == issued["sha256"]
+        and answer["not_before"] == utc_text(certificate.not_valid_before_utc)
+        and answer["not_after"] == utc_text(certificate.not_valid_after_utc)
+    )
+    if not same:
+        raise ConflictError(
+            "certificate.pem is not what was issued, or its validity not what the answer says"
+        )
+
+
+def _check_answer(
+    answer: Mapping[str, Any], events: Sequence[Mapping[str, Any]], told: Mapping[int, _Told]
+) -> None:
     """Replay the events: the answer must follow from them."""
     records = [
         StatusEventRecord(
@@ -148,6 +198,30 @@ def _check_answer(answer: Mapping[str, Any], events: Sequence[Mapping[str, Any]]
         raise ConflictError("the answer is about another certificate than the events")
     not_after, moment = datetime.fromisoformat(answer["not_after"]), datetime.fromisoformat(answer["time"])
     then = status_at(records, (), not_after, moment)
-    revoked_at = utc_text(then.revoked_at) if then.revoked_at is not None else None
-    if (answer["status"], answer["revoked_at"]) != (then.state.value, revoked_at):
-        raise ConflictError(f"the events say {then.state.value} at {answer['time']}, not {answer['status']}")
+    said = {
+        "status": then.state.value,
+        "revoked_at": utc_text(then.revoked_at) if then.revoked_at is not None else None,
+        "reason": REASON_NAMES[CRLReason(then.reason)] if then.reason is not None else None,
+        "since": utc_text(then.event.effective_at) if then.event is not None else None,
+        "sequence": then.event.sequence if then.event is not None else None,
+        "holds": _holds([told[one.sequence] for one in records if one.effective_at <= moment]),
+    }
+    for name, value in said.items():
+        if answer[name] != value:
+            raise ConflictError(
+                f"the events say {name} {value or 'none'} at {answer['time']}, not {answer[name] or 'none'}"
+            )
+
+
+def _holds(past: Iterable[_Told]) -> str | None:
+    """Return whose holds were open after these changes, as the answer has it."""
+    holders: list[str] = []
+    for record, detail in past:
+        action = str(record[3]).removeprefix("certificate.")
+        if action == Action.SUSPEND.value:
+            holders.append(str(detail["by"]))
+        elif action == Action.RESTORE.value:
+            holders.remove(str(detail["by"]))
+        elif action == Action.REVOKE.value:
+            holders.clear()
+    return ", ".join(holders) or None

@@ -54,6 +54,8 @@ def _os_error(error: OSError) -> str:
     if error.filename is None:
         return reason
     path = Path(str(error.filename)).absolute()
+    if isinstance(error, FileNotFoundError) and not path.parent.is_dir():
+        return f"there is no folder {path.parent}: make it first"
     advice = _FILE_ADVICE.get(error.errno or 0)
     if isinstance(error, PermissionError):
         advice = f"give the command as {_owner(path)}"

@@ -6,6 +6,7 @@ from typing import Final
 
 from pkiserver.ca.server_certificates import server_certificate
 from pkiserver.core import Core
+from pkiserver.crl_readings import register_crls
 from pkiserver.metrics import Metrics, Reading, Sample
 from pkiserver.status.presigner import Presigner
 from pkiserver.status.presigner_health import PresignerHealth
@@ -50,9 +51,6 @@ class Readings:
         for reading, reader in (
             (Reading.CERTIFICATES, self._certificates),
             (Reading.CERTIFICATE_EXPIRY, self._expiry),
-            (Reading.CRL_THIS_UPDATE, self._crl_this_update),
-            (Reading.CRL_NEXT_UPDATE, self._crl_next_update),
-            (Reading.CRL_NUMBER, self._crl_number),
             (Reading.CREDENTIAL_FAILURES, self._credential_failures),
             (Reading.ENROLLMENTS_WAITING, lambda: [Sample(self._waiting.count)]),
             (Reading.ENROLLMENTS_OLDEST, self._oldest_waiting),
@@ -69,6 +67,7 @@ class Readings:
             (Reading.OCSP_OLDEST_NEXT_UPDATE, self._oldest_next_update),
         ):
             metrics.read(reading, reader)
+        register_crls(metrics, self._core.crl_publisher.published)
         metrics.read_causes(self._core.readiness.causes)
 
     def _oldest_next_update(self) -> list[Sample]:
@@ -102,15 +101,3 @@ class Readings:
     def _decided(self) -> Iterator[Sample]:
         for decision, count in self._core.approvals.decided.items():
             yield Sample(count, (decision,))
-
-    def _crl_this_update(self) -> Iterator[Sample]:
-        for name, crl in self._core.crl_publisher.published():
-            yield Sample(crl.this_update.timestamp(), (name,))
-
-    def _crl_next_update(self) -> Iterator[Sample]:
-        for name, crl in self._core.crl_publisher.published():
-            yield Sample(crl.next_update.timestamp(), (name,))
-
-    def _crl_number(self) -> Iterator[Sample]:
-        for name, crl in self._core.crl_publisher.published():
-            yield Sample(crl.number, (name,))

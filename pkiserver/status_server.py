@@ -5,7 +5,7 @@ files; it writes LMDB's lock file and its own files in `run/`. It may run beside
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, closing
 from datetime import UTC, datetime
 from typing import Final
@@ -14,16 +14,14 @@ import structlog
 
 from config.schema_status import StatusSettings
 from pkiserver.clock import Clock
+from pkiserver.crl_readings import register_crls
 from pkiserver.health import Cause
 from pkiserver.home import Home
 from pkiserver.metrics import Metrics, Reading, Sample
-from pkiserver.process_limits import connections_for, prepare_process
+from pkiserver.operations_side import OperationsSide
+from pkiserver.process_limits import prepare_process
 from pkiserver.serving import Addresses, Tasks, stop_signal, until_stopped
 from pkiserver.status.watch import Horizon, StatusWatch
-from pkiserver.web.https import Listener
-from pkiserver.web.limits import Limits
-from pkiserver.web.middleware import web_application
-from pkiserver.web.operations import operations_routes
 from pkiserver.web.workers import StatusWorkers, StatusWorkersSettings
 from pkiserver.worker_readings import register_workers
 from store.responses import ResponseTableReader
@@ -54,16 +52,15 @@ class StatusServer:
                 max_age=settings.ocsp.max_age,
             )
         )
-        self._operations: list[Listener] = []
+        self._operations = OperationsSide(self.metrics, self.causes)
         self._tasks = Tasks()
         self._looking = asyncio.Lock()
-        self._was_ready: dict[str, bool] = {}
 
     @property
     def addresses(self) -> Addresses:
         """Return where it listens."""
         http = self.workers.addresses if self._settings.listen.http else []
-        return Addresses(http, [], [listener.address for listener in self._operations])
+        return Addresses(http, [], [listener.address for listener in self._operations.listeners])
 
     def causes(self) -> list[Cause]:
         """Return the conditions of readiness as they are now."""
@@ -77,19 +74,7 @@ class StatusServer:
         if self._settings.listen.http:
             await self.workers.start(ready=self._has_answers())
         doors = self._settings.listen.metrics
-        limits = Limits(max_connections=connections_for(len(doors), Limits().max_connections))
-        operations = web_application(operations_routes(self.metrics, self.causes), limits)
-        for address in doors:
-            listener = Listener(
-                "metrics",
-                operations,
-                host=address.host,
-                port=address.port,
-                metrics=self.metrics,
-                limits=limits,
-            )
-            await listener.start()
-            self._operations.append(listener)
+        await self._operations.start(doors, doors=len(doors))
         self._tasks.start("watch", self._watch())
         self.addresses.tell(self._home.status_endpoints)
         self.metrics.started.set(datetime.now(UTC).timestamp())
@@ -103,7 +88,7 @@ class StatusServer:
         self.workers.set_ready(ready=False)
         await asyncio.gather(
             self.workers.drain() if self._settings.listen.http else asyncio.sleep(0),
-            *(listener.drain() for listener in self._operations),
+            *(listener.drain() for listener in self._operations.listeners),
         )
         async with self._looking:  # a look goes on in its thread, whatever becomes of its task
             await self._tasks.cancel()
@@ -119,11 +104,7 @@ class StatusServer:
             async with self._looking:
                 await asyncio.to_thread(self.watch.look)
             self.workers.set_ready(self._has_answers())
-            for cause in self.causes():
-                if self._was_ready.get(cause.name, True) != cause.ok:
-                    log = _log.info if cause.ok else _log.error
-                    log("readiness", cause=cause.name, ok=cause.ok, detail=cause.detail)
-                self._was_ready[cause.name] = cause.ok
+            self._operations.log_changes()
 
     def _register(self) -> None:
         watch, metrics = self.watch, self.metrics
@@ -131,23 +112,7 @@ class StatusServer:
         metrics.read_causes(self.causes)
         metrics.read(Reading.PRESIGNER_POSITION, lambda: [Sample(watch.position)])
         metrics.read(Reading.OCSP_OLDEST_NEXT_UPDATE, lambda: _oldest(watch.horizon))
-        metrics.read(Reading.CRL_THIS_UPDATE, self._crl_this_update)
-        metrics.read(Reading.CRL_NEXT_UPDATE, self._crl_next_update)
-        metrics.read(Reading.CRL_NUMBER, self._crl_number)
-
-    def _crl_this_update(self) -> Iterator[Sample]:
-        for name, times in self.watch.crls.items():
-            yield Sample(times.this_update.timestamp(), (name,))
-
-    def _crl_next_update(self) -> Iterator[Sample]:
-        for name, times in self.watch.crls.items():
-            if times.next_update is not None:
-                yield Sample(times.next_update.timestamp(), (name,))
-
-    def _crl_number(self) -> Iterator[Sample]:
-        for name, times in self.watch.crls.items():
-            if times.number is not None:
-                yield Sample(times.number, (name,))
+        register_crls(metrics, lambda: watch.crls.items())
 
 
 def _oldest(horizon: Horizon | None) -> list[Sample]:

@@ -168,7 +168,9 @@ def newest(
 def any_in_use(tx: Transaction, authority: int, now: datetime, besides: Sequence[str]) -> bool:
     """Return whether some certificate is neither revoked nor expired; those of profiles `besides` aside."""
     row = tx.one(
-        "SELECT 1 FROM certificates WHERE authority = ? AND state IN ('active', 'suspended')"
+        # Without the index named, the engine reads every certificate of the authority, octets and all.
+        "SELECT 1 FROM certificates INDEXED BY certificates_by_state"
+        " WHERE authority = ? AND state IN ('active', 'suspended')"
         f" AND not_after >= ? AND profile NOT IN ({', '.join('?' * len(besides))}) LIMIT 1",
         (authority, to_unix(now), *besides),
     )

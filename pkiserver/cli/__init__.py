@@ -36,7 +36,8 @@ from pkiserver.home import Home
 @click.version_option(package_name="pkiserver")
 @click.option(
     "--home",
-    type=click.Path(file_okay=False, path_type=Path),
+    # Not `readable` by click, which does not say whose it is.
+    type=click.Path(file_okay=False, readable=False, path_type=Path),
     envvar=HOME_VARIABLE,
     default=Path("var"),
     show_default=True,

@@ -20,7 +20,11 @@ def audit_group() -> None:
 @JSON_OPTION
 @click.pass_obj
 def audit_list(context: Context, limit: int, as_json: bool) -> None:
-    """List the records, the newest first: who did what, and how it ended."""
+    """List the records, the newest first: who did what, and how it ended.
+
+    \b
+    Example:  pkiserver audit list --limit 20
+    """
     rows = context.command("audit.list", limit=limit)
     show_rows(rows, ("sequence", "at", "actor", "action", "outcome", "detail"), as_json)
 
@@ -56,6 +60,9 @@ def audit_check_evidence(folder: Path, head: Path | None, as_json: bool) -> None
     """Check the evidence that `status at --evidence` wrote: its files, audit proof, events and answer.
 
     Needs no home. Signatures of CRL and OCSP response are for openssl, as the README.txt there shows.
+
+    \b
+    Example:  pkiserver audit check-evidence case-17
     """
     from pkiserver.audit import Head
     from pkiserver.evidence_check import check_evidence
@@ -80,5 +87,9 @@ def audit_check_evidence(folder: Path, head: Path | None, as_json: bool) -> None
 @click.option("--json", is_flag=True, expose_value=False, help="As always: this command prints JSON.")
 @click.pass_obj
 def audit_head(context: Context) -> None:
-    """Print the end of the chain as JSON, to be kept elsewhere."""
+    """Print the end of the chain as JSON, to be kept elsewhere.
+
+    \b
+    Example:  pkiserver audit head > monday.json
+    """
     click.echo(json.dumps(context.command("audit.head")))

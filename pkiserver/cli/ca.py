@@ -21,7 +21,11 @@ def ca_group() -> None:
 @JSON_OPTION
 @click.pass_obj
 def ca_list(context: Context, as_json: bool) -> None:
-    """List the authorities."""
+    """List the authorities.
+
+    \b
+    Example:  pkiserver ca list
+    """
     show_rows(context.command("ca.list"), ("name", "state", "parent", "not_after", "subject"), as_json)
 
 
@@ -30,7 +34,11 @@ def ca_list(context: Context, as_json: bool) -> None:
 @JSON_OPTION
 @click.pass_obj
 def ca_show(context: Context, name: str, as_json: bool) -> None:
-    """Show an authority, its OCSP signer and its CRL."""
+    """Show an authority, its OCSP signer and its CRL.
+
+    \b
+    Example:  pkiserver ca show citizen
+    """
     show(context.command("ca.show", name=name), as_json)
 
 
@@ -64,7 +72,11 @@ def ca_export(context: Context, name: str, chain: bool, der: bool, as_json: bool
 @JSON_OPTION
 @click.pass_obj
 def ca_csr(context: Context, name: str, as_json: bool) -> None:
-    """Write the request of an authority (PKCS #10, PEM) for an outside root to sign."""
+    """Write the request of an authority (PKCS #10, PEM) for an outside root to sign.
+
+    \b
+    Example:  pkiserver ca csr citizen > citizen.csr
+    """
     show(context.command("ca.csr", name=name), as_json)
 
 

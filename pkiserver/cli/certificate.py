@@ -32,7 +32,11 @@ def certificate_group() -> None:
 @JSON_OPTION
 @click.pass_obj
 def certificate_list(context: Context, ca: str | None, status: str | None, limit: int, as_json: bool) -> None:
-    """List certificates, the newest first."""
+    """List certificates, the newest first.
+
+    \b
+    Example:  pkiserver certificate list --ca citizen --status suspended
+    """
     rows = context.command("certificate.list", ca=ca, state=status, limit=limit)
     show_rows(rows, ("ca", "serial", "status", "profile", "not_after", "subject"), as_json)
 
@@ -43,7 +47,11 @@ def certificate_list(context: Context, ca: str | None, status: str | None, limit
 @JSON_OPTION
 @click.pass_obj
 def certificate_show(context: Context, serial: str, ca: str | None, as_json: bool) -> None:
-    """Show a certificate and what happened to it."""
+    """Show a certificate and what happened to it.
+
+    \b
+    Example:  pkiserver certificate show 5d2b…
+    """
     show(context.command("certificate.show", serial=serial, ca=ca), as_json)
 
 
@@ -54,7 +62,11 @@ def certificate_show(context: Context, serial: str, ca: str | None, as_json: boo
 @JSON_OPTION
 @click.pass_obj
 def certificate_suspend(context: Context, serial: str, ca: str | None, by: str, as_json: bool) -> None:
-    """Put a certificate on hold: OCSP and CRL say certificateHold until it is restored."""
+    """Put a certificate on hold: OCSP and CRL say certificateHold until it is restored.
+
+    \b
+    Example:  pkiserver certificate suspend 5d2b… --by authority
+    """
     show(context.command("certificate.suspend", serial=serial, ca=ca, by=by), as_json)
 
 
@@ -65,7 +77,11 @@ def certificate_suspend(context: Context, serial: str, ca: str | None, by: str, 
 @JSON_OPTION
 @click.pass_obj
 def certificate_restore(context: Context, serial: str, ca: str | None, by: str, as_json: bool) -> None:
-    """Lift a hold; the certificate is good again when no other hold is open."""
+    """Lift a hold; the certificate is good again when no other hold is open.
+
+    \b
+    Example:  pkiserver certificate restore 5d2b… --by authority
+    """
     show(context.command("certificate.restore", serial=serial, ca=ca, by=by), as_json)
 
 
@@ -90,6 +106,10 @@ def certificate_restore(context: Context, serial: str, ca: str | None, by: str, 
 def certificate_revoke(
     context: Context, serial: str, ca: str | None, reason: str, invalidity_date: str | None, as_json: bool
 ) -> None:
-    """Revoke a certificate for ever."""
+    """Revoke a certificate for ever.
+
+    \b
+    Example:  pkiserver certificate revoke 5d2b… --reason keyCompromise
+    """
     arguments = {"serial": serial, "ca": ca, "reason": reason, "invalidity_date": invalidity_date}
     show(context.command("certificate.revoke", **arguments), as_json)

@@ -20,5 +20,8 @@ def clock_accept(context: Context, as_json: bool) -> None:
 
     Only after the clock had been ahead by mistake and was corrected: issuing waits otherwise until the
     wrong time is reached.
+
+    \b
+    Example:  pkiserver clock accept
     """
     show(context.command("clock.accept"), as_json)

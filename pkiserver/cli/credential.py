@@ -62,7 +62,11 @@ def _seconds(duration: str) -> int:
 @JSON_OPTION
 @click.pass_obj
 def credential_list(context: Context, as_json: bool) -> None:
-    """List the credentials, the newest first; secrets are not known."""
+    """List the credentials, the newest first; secrets are not known.
+
+    \b
+    Example:  pkiserver credential list
+    """
     show_rows(
         context.command("credential.list"),
         ("reference", "profile", "state", "uses_left", "expires_at", "subject"),
@@ -75,5 +79,9 @@ def credential_list(context: Context, as_json: bool) -> None:
 @JSON_OPTION
 @click.pass_obj
 def credential_cancel(context: Context, reference: str, as_json: bool) -> None:
-    """Cancel a credential: it cannot be used any more."""
+    """Cancel a credential: it cannot be used any more.
+
+    \b
+    Example:  pkiserver credential cancel h0YnysOgIuldK
+    """
     show(context.command("credential.cancel", reference=reference), as_json)

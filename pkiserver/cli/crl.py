@@ -20,7 +20,11 @@ def crl_group() -> None:
 @JSON_OPTION
 @click.pass_obj
 def crl_list(context: Context, as_json: bool) -> None:
-    """Show the CRLs that are published: of all certificates, of shards, and deltas."""
+    """Show the CRLs that are published: of all certificates, of shards, and deltas.
+
+    \b
+    Example:  pkiserver crl list
+    """
     columns = ("file", "kind", "number", "entries", "octets", "this_update", "next_update")
     show_rows(context.command("crl.list"), columns, as_json)
 
@@ -36,7 +40,12 @@ def crl_list(context: Context, as_json: bool) -> None:
 @JSON_OPTION
 @click.pass_obj
 def crl_publish(context: Context, ca: str | None, last: bool, as_json: bool) -> None:
-    """Publish new CRLs now; the server also does it by itself on change and on schedule."""
+    """Publish new CRLs now; the server also does it by itself on change and on schedule.
+
+    \b
+    Examples:  pkiserver crl publish
+               pkiserver crl publish --ca citizen --last
+    """
     rows = context.command("crl.publish", ca=ca, last=last)
     show_rows(rows, ("ca", "shard", "kind", "number", "this_update", "next_update"), as_json)
 

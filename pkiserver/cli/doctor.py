@@ -14,7 +14,11 @@ from pkiserver.printing import show_rows
 @JSON_OPTION
 @click.pass_obj
 def doctor_command(context: Context, as_json: bool) -> None:
-    """Say what is wrong here and what to do about it; fails when anything is."""
+    """Say what is wrong here and what to do about it; fails when anything is.
+
+    \b
+    Example:  pkiserver doctor
+    """
     from pkiserver.doctor import examine
 
     findings = asyncio.run(examine(context.home))

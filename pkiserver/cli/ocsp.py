@@ -20,9 +20,11 @@ def ocsp_group() -> None:
 def ocsp_presign(context: Context, everything: bool, ca: str | None, as_json: bool) -> None:
     """Sign OCSP responses now; the server also does it by itself, as they become due.
 
+    With --all a new table is made and takes the place of the present one when it is whole.
+
     \b
-    With --all a new table is made and takes the place of the present one when it is whole:
-        pkiserver ocsp presign --all
+    Examples:  pkiserver ocsp presign
+               pkiserver ocsp presign --all
     """
     done = context.command("ocsp.presign", everything=everything, ca=ca)
     if as_json:

@@ -135,7 +135,9 @@ class Credentials:
 
         def transaction(tx: Transaction) -> None:
             if not rows.cancel(tx, reference, now):
-                raise NotFoundError(f"no credential {reference} that could be cancelled")
+                raise NotFoundError(
+                    f"no credential {reference} that could be cancelled; see `pkiserver credential list`"
+                )
             audit_chain.append(tx, audit.entry(now, actor, "credential.cancel", reference=reference))
 
         await self._storage.write(transaction)

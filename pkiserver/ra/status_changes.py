@@ -66,6 +66,7 @@ def _apply(
         authority=authority,
         serial=serial_text(serial),
         sequence=sequence,
+        previous=events[-1].sequence if events else None,  # so that nobody can leave an event out
         effective_at=now.isoformat(),
         to=change.to_state.value,
         by=command.owner.value,

@@ -263,7 +263,10 @@ def _end(tx: Transaction, authority: Authority, now: datetime, actor: str) -> No
     """Note that an authority issues nothing more; `ConflictError` while something of it is in use."""
     name = authority.name
     if certificates.any_in_use(tx, authority.id, now, (ROOT_PROFILE, RESPONDER_PROFILE)):
-        raise ConflictError(f"authority {name} has certificates in use: revoke them, or wait for their end")
+        raise ConflictError(
+            f"authority {name} has certificates in use: revoke them, or wait for their end; see"
+            f" `pkiserver certificate list --ca {name}`"
+        )
     if any(intent.authority == authority.id for intent in issuances.unfinished(tx)):
         raise ConflictError(f"authority {name} is about to issue a certificate: try again")
     if not authority_rows.has_ended(tx, authority.id):

@@ -81,7 +81,8 @@ _AUDIT: Final = """The events stand in the audit log, and the answer follows fro
          print(text)
      END
 
-   That no event was left out is shown by the whole log only: `pkiserver audit verify`.
+   The record of each event names the event before it (`previous`). That none came after the last is shown by
+   the whole log only (`pkiserver audit verify`), and by CRL and OCSP.
 """
 
 _CRL: Final = """{name} is signed by the issuer, and has the serial number or not:

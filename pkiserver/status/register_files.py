@@ -44,6 +44,7 @@ class RegisterFiles:
         self._clock = clock
         self._source = source
         self._folder = folder
+        self._index = folder / "index.html"
         self._done: date | None = None  # nothing is missing up to this day
         self._failing = False
 
@@ -70,21 +71,19 @@ class RegisterFiles:
         if self._done is not None and last <= self._done:
             return
         first = await self._storage.read(register.first_time)
-        if first is None:
-            return
         position = int(await self._storage.read(lambda tx: facts.get(tx, _POSITION)) or 0)
         head = await self._storage.read(status_events.head)
         touched = await self._storage.read(lambda tx: register.days(tx, position))
         written = self._written()
-        start = max(first.date(), last - (MAX_DAYS - 1) * _DAY)
+        start = max(first.date() if first else last + _DAY, last - (MAX_DAYS - 1) * _DAY)
         wanted = [start + number * _DAY for number in range((last - start).days + 1)]
         late = {_EPOCH + number * _DAY for number in touched}
         due = [day for day in wanted if day not in written or day in late]
         for day in due:
             await self._write_day(day)
-        if due:
+        if due or not self._index.exists():  # from the first day on
             page = render_index(sorted({*written, *due}, reverse=True))
-            await asyncio.to_thread(write_file, self._folder / "index.html", page, PUBLIC_FILE_MODE)
+            await asyncio.to_thread(write_file, self._index, page, PUBLIC_FILE_MODE)
         await self._storage.write(lambda tx: facts.put(tx, _POSITION, str(head)))
         self._done = last
 
@@ -121,9 +120,11 @@ def csv_line(entry: Entry) -> str:
 def render_index(days: Sequence[date]) -> bytes:
     """Return the page that lists the daily files, in Mongolian and English."""
     items = "\n".join(f'<li><a href="{day}.csv.gz">{escape(str(day))}</a></li>' for day in days)
-    return _INDEX.replace("ITEMS", items).encode()
+    return _INDEX.replace("ITEMS", items or _NONE_YET).encode()
 
 
+_NONE_YET: Final = """<li>Анхны файл шөнө дундын (UTC) дараа гарна.
+<span lang="en">The first file comes after midnight (UTC).</span></li>"""
 _INDEX: Final = """<!DOCTYPE html>
 <html lang="mn">
 <head>

@@ -141,6 +141,7 @@ CREATE TABLE holds (
     closed_at INTEGER
 );
 CREATE UNIQUE INDEX holds_open ON holds (authority, serial, holder) WHERE closed_at IS NULL;
+CREATE INDEX holds_by_certificate ON holds (authority, serial);
 
 CREATE TABLE crl_entries (              -- what CRLs say of holds and revocations, and said
     authority  INTEGER NOT NULL,

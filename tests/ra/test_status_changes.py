@@ -116,6 +116,7 @@ async def test_suspending(setup: Setup, recorded: Any) -> None:
             "authority": 1,
             "serial": f"{SERIAL:x}",
             "sequence": 1,
+            "previous": None,
             "effective_at": NOW.isoformat(),
             "to": "suspended",
             "by": "holder",

@@ -146,14 +146,7 @@ class TestHelp:
 
     @pytest.mark.parametrize(
         "words",
-        [
-            ("init",),
-            ("serve",),
-            ("credential", "create"),
-            ("ca", "export"),
-            ("ca", "import"),
-            ("audit", "verify"),
-        ],
+        [words for words, command in COMMANDS.items() if not isinstance(command, click.Group)],
     )
     def test_has_an_example(self, words: tuple[str, ...]) -> None:
         assert re.search(r"Examples?:\s+pkiserver", COMMANDS[words].help or "")
@@ -313,6 +306,23 @@ class TestErrors:
         result = run(home, *words)
         assert result.exit_code == 2
         assert "Usage:" in result.stderr
+
+    def test_a_missing_folder_is_named(self, home: Home, tmp_path: Path) -> None:
+        missing = tmp_path / "missing"
+        evidence = (
+            "status",
+            "at",
+            "1f",
+            "--time",
+            "2026-03-01T12:00:00Z",
+            "--evidence",
+            str(missing / "case"),
+        )
+        for words in (evidence, ("responses", "export", str(missing / "file"))):
+            assert refused(home, *words) == f"Error: there is no folder {missing}: make it first\n"
+
+    def test_a_folder_without_evidence(self, home: Home, tmp_path: Path) -> None:
+        assert f"{tmp_path} holds no evidence" in refused(home, "audit", "check-evidence", str(tmp_path))
 
     def test_another_process_has_the_home(self, home: Home) -> None:
         with HomeLock(home):

@@ -292,6 +292,42 @@ def later(folder: Path) -> None:
     (folder / "events.json").write_text(json.dumps(events))
 
 
+def without_suspension(folder: Path) -> None:
+    """Leave the hold out, event and record, so that all the rest fits together."""
+    events = json.loads((folder / "events.json").read_text())
+    (folder / "events.json").write_text(json.dumps([events[0], *events[3:]]))
+    answer = json.loads((folder / "status.json").read_text())
+    answer |= {"status": "active", "revoked_at": None, "reason": None, "holds": None}
+    answer |= {"since": events[0]["at"], "sequence": events[0]["sequence"]}
+    (folder / "status.json").write_text(json.dumps(answer))
+
+
+def issued_last(folder: Path) -> None:
+    """Put the first event behind all others too: what comes last stands."""
+    events = json.loads((folder / "events.json").read_text())
+    (folder / "events.json").write_text(json.dumps([*events, events[0]]))
+    answer = json.loads((folder / "status.json").read_text())
+    answer |= {"status": "active", "revoked_at": None, "reason": None}
+    answer |= {"since": events[0]["at"], "sequence": events[0]["sequence"]}
+    (folder / "status.json").write_text(json.dumps(answer))
+
+
+def never_issued(folder: Path) -> None:
+    events = json.loads((folder / "events.json").read_text())
+    (folder / "events.json").write_text(json.dumps(events[1:]))
+
+
+def expired(folder: Path) -> None:
+    """Have the certificate end before the time asked for."""
+    answer = json.loads((folder / "status.json").read_text())
+    answer |= {"status": "expired", "not_after": answer["not_before"]}
+    (folder / "status.json").write_text(json.dumps(answer))
+
+
+def of_another_certificate(folder: Path) -> None:
+    shutil.copy(folder / "issuer.pem", folder / "certificate.pem")
+
+
 # Each with all the digests of SHA256SUMS made again, as a forger would.
 FORGERIES: dict[str, tuple[Spoil, str]] = {
     "another status": (replaced("status.json", '"status": "suspended"', '"status": "active"'), "not active"),
@@ -300,7 +336,7 @@ FORGERIES: dict[str, tuple[Spoil, str]] = {
         "is not what audit record",
     ),
     "another time of an event": (later, "is not what audit record"),
-    "an event left out": (without_event, "events say active"),
+    "an event left out": (without_event, "was left out"),
     "another record": (
         replaced("audit-records.jsonl", "certificate.suspend", "certificate.restore"),
         "links",
@@ -311,6 +347,14 @@ FORGERIES: dict[str, tuple[Spoil, str]] = {
     "no head": (without_line("audit-links.txt", -1), "there is no head"),
     "no begin": (without_line("audit-links.txt", 0), "no begin"),
     "another certificate": (replaced("status.json", '"serial": "', '"serial": "1'), "another certificate"),
+    "an event left out with its record": (without_suspension, "was left out"),
+    "events in another order": (issued_last, "not in order"),
+    "no issuance": (never_issued, "not begin with"),
+    "another end of validity": (expired, "certificate.pem"),
+    "another reason": (replaced("status.json", '"certificateHold"', '"superseded"'), "reason"),
+    "another time of the change": (replaced("status.json", '"since": "2', '"since": "1'), "since"),
+    "another hold": (replaced("status.json", '"holds": "holder"', '"holds": "authority"'), "holds"),
+    "another file of the certificate": (of_another_certificate, "certificate.pem"),
     "no JSON": (replaced("events.json", "[", "("), "damaged"),
     "no events": (lambda folder: (folder / "events.json").write_text("[]"), "no status event"),
     "a deep nest": (lambda folder: (folder / "events.json").write_text("[" * 100_000), "damaged"),

@@ -77,6 +77,12 @@ async def test_a_day_is_written_when_it_is_over(
     assert path.stat().st_mode & 0o777 == 0o644
 
 
+async def test_the_page_is_there_before_the_first_day_is_over(core: Core, folder: Path, write: Write) -> None:
+    await write()
+    assert [path.name for path in folder.iterdir()] == ["index.html"]
+    assert "The first file comes after midnight" in (folder / "index.html").read_text()
+
+
 def record_time(row: dict[str, str]) -> datetime:
     return datetime.fromisoformat(row["at"])
 

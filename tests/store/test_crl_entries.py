@@ -2,23 +2,24 @@
 
 import asyncio
 import tempfile
-from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from store import authorities, certificates, crl_entries, crls
+from store import certificates, crl_entries, crls
 from store.crl_entries import EntryChange
 from store.database import Database, Transaction
 from store.errors import StorageError
 from store.records import CertificateRecord, CRLEntryRecord, CRLRecord, CRLShardRecord, StatusRecord, to_unix
 
-Result = TypeVar("Result")
+if TYPE_CHECKING:
+    from tests.store.conftest import Store
+
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
 DAY = timedelta(days=1)
@@ -29,29 +30,7 @@ FULL = CRLRecord(
 )
 
 
-class Store:
-    """A database with the authorities `root` (1) and `citizen` (2)."""
-
-    def __init__(self, path: Path) -> None:
-        self.database = Database(path)
-
-    async def write(self, function: Callable[..., Result], *arguments: Any) -> Result:
-        return await self.database.write(lambda tx: function(tx, *arguments))
-
-    async def read(self, function: Callable[..., Result], *arguments: Any) -> Result:
-        return await self.database.read(lambda tx: function(tx, *arguments))
-
-
-@pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    opened = Store(tmp_path / "test.db")
-    await opened.write(authorities.add_authority, "root", None, "ca-root")
-    await opened.write(authorities.add_authority, "citizen", "root", None)
-    yield opened
-    opened.database.close()
-
-
-async def test_an_entry_from_one_event_till_another(store: Store) -> None:
+async def test_an_entry_from_one_event_till_another(store: "Store") -> None:
     assert await store.read(crl_entries.current, 1, 5) is None
     await store.write(crl_entries.begin, HOLD)
     assert await store.read(crl_entries.current, 1, 5) == HOLD
@@ -71,13 +50,13 @@ async def test_an_entry_from_one_event_till_another(store: Store) -> None:
     assert await store.read(crl_entries.at, 1, 5, 14) is None
 
 
-async def test_the_same_again_changes_nothing(store: Store) -> None:
+async def test_the_same_again_changes_nothing(store: "Store") -> None:
     await store.write(crl_entries.begin, HOLD)
     await store.write(crl_entries.begin, replace(HOLD, since=12))
     assert await store.read(crl_entries.of_certificate, 1, 5) == [HOLD]
 
 
-async def test_one_certificate_has_one_current_entry(store: Store) -> None:
+async def test_one_certificate_has_one_current_entry(store: "Store") -> None:
     await store.write(crl_entries.begin, HOLD)
 
     def second(tx: Transaction) -> None:
@@ -90,7 +69,9 @@ async def test_one_certificate_has_one_current_entry(store: Store) -> None:
         await store.write(second)
 
 
-async def entries(store: Store, scope: int, position: int, floor: datetime | None, limit: int) -> list[bytes]:
+async def entries(
+    store: "Store", scope: int, position: int, floor: datetime | None, limit: int
+) -> list[bytes]:
     """Return what all chunks hold; entries in these tests are of one octet each."""
     joined, after = b"", 0
     while (found := await store.read(crl_entries.chunk, 1, scope, position, floor, after, limit)) is not None:
@@ -101,7 +82,7 @@ async def entries(store: Store, scope: int, position: int, floor: datetime | Non
 
 
 @pytest.mark.parametrize("limit", [1, 2, 100])
-async def test_chunks_in_serial_order_without_the_expired(store: Store, limit: int) -> None:
+async def test_chunks_in_serial_order_without_the_expired(store: "Store", limit: int) -> None:
     for authority, serial, days, shard, entry in [
         (1, 300, 9, 1, b"c"),
         (1, 2, 0, 2, b"a"),
@@ -120,7 +101,7 @@ async def test_chunks_in_serial_order_without_the_expired(store: Store, limit: i
     assert await entries(store, 3, 10, None, limit) == []
 
 
-async def test_changes_between_two_events(store: Store) -> None:
+async def test_changes_between_two_events(store: "Store") -> None:
     for serial, since, until, not_after in [
         (1, 3, None, DAY),  # in both
         (2, 3, 7, DAY),  # restored
@@ -195,7 +176,7 @@ def test_a_full_crl_or_a_delta_after_it_and_the_changes_make_the_later_one(
         assert updated == known[-1]
 
 
-async def test_published_crls(store: Store) -> None:
+async def test_published_crls(store: "Store") -> None:
     assert await store.read(crls.latest, 1, 0, crls.FULL) is None
     second = replace(
         FULL, number=2, this_update=NOW + DAY, next_update=NOW + 2 * DAY, not_expired_at=NOW, sha256=b"hash 2"
@@ -220,12 +201,12 @@ async def test_published_crls(store: Store) -> None:
 @pytest.mark.parametrize(
     "wrong", [replace(FULL, base_number=1), replace(FULL, kind=crls.DELTA), replace(FULL, kind="other")]
 )
-async def test_a_delta_has_a_base_and_a_full_crl_has_none(store: Store, wrong: CRLRecord) -> None:
+async def test_a_delta_has_a_base_and_a_full_crl_has_none(store: "Store", wrong: CRLRecord) -> None:
     with pytest.raises(StorageError, match="CHECK"):
         await store.write(crls.add, wrong)
 
 
-async def test_shards(store: Store) -> None:
+async def test_shards(store: "Store") -> None:
     records = [CRLShardRecord(1, number, f"http://a/crl/root-{number}.crl") for number in (1, 2)]
     for record in reversed(records):
         await store.write(crls.add_shard, record)
@@ -236,7 +217,7 @@ async def test_shards(store: Store) -> None:
             await store.write(crls.add_shard, again)
 
 
-async def test_ocsp_is_told_of_the_current_entry(store: Store) -> None:
+async def test_ocsp_is_told_of_the_current_entry(store: "Store") -> None:
     certificate = CertificateRecord(
         1, 5, "device", "CN=a", bytes(32), NOW, NOW + DAY, "active", b"certificate", 2
     )

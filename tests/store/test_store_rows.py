@@ -2,18 +2,17 @@
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from store import authorities, certificates, credentials, facts, issuances, status_events
-from store.database import Database, Transaction, Value
+from store.database import Transaction
 from store.errors import StorageError
 from store.records import (
     AuthorityRecord,
@@ -28,7 +27,9 @@ from store.records import (
     to_unix,
 )
 
-Result = TypeVar("Result")
+if TYPE_CHECKING:
+    from tests.store.conftest import Store
+
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 DAY = timedelta(days=1)
 KEY = bytes(range(32))
@@ -46,28 +47,6 @@ CERTIFICATE = CertificateRecord(
     certificate=b"certificate",
     crl_shard=3,
 )
-
-
-class Store:
-    """A database with the authorities `root` (1) and `citizen` (2)."""
-
-    def __init__(self, path: Path) -> None:
-        self.database = Database(path)
-
-    async def write(self, function: Callable[..., Result], *arguments: Any, **named: Any) -> Result:
-        return await self.database.write(lambda tx: function(tx, *arguments, **named))
-
-    async def read(self, function: Callable[..., Result], *arguments: Any, **named: Any) -> Result:
-        return await self.database.read(lambda tx: function(tx, *arguments, **named))
-
-
-@pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    opened = Store(tmp_path / "test.db")
-    await opened.write(authorities.add_authority, "root", None, "ca-root")
-    await opened.write(authorities.add_authority, "citizen", "root", None)
-    yield opened
-    opened.database.close()
 
 
 @pytest.mark.parametrize(
@@ -93,7 +72,7 @@ def test_times_both_ways(seconds: int) -> None:
 # facts
 
 
-async def test_facts(store: Store) -> None:
+async def test_facts(store: "Store") -> None:
     assert await store.read(facts.get, "slot") is None
     await store.write(facts.put, "slot", "1")
     await store.write(facts.put, "slot", "2")
@@ -103,7 +82,7 @@ async def test_facts(store: Store) -> None:
 # authorities
 
 
-async def test_authorities(store: Store) -> None:
+async def test_authorities(store: "Store") -> None:
     await store.write(authorities.set_certificate, "citizen", b"certificate")
     assert await store.read(authorities.all_authorities) == [
         AuthorityRecord(1, "root", None, "ca-root", None),
@@ -113,7 +92,7 @@ async def test_authorities(store: Store) -> None:
         await store.write(authorities.add_authority, "root", None, None)
 
 
-async def test_responders(store: Store) -> None:
+async def test_responders(store: "Store") -> None:
     assert await store.read(authorities.all_responders) == []
     await store.write(authorities.add_responder, 2, "ocsp-1", b"first", NOW)
     await store.write(authorities.add_responder, 2, "ocsp-2", b"second", NOW + DAY)
@@ -126,7 +105,7 @@ async def test_responders(store: Store) -> None:
 # credentials
 
 
-async def _credential(store: Store, reference: str = "ref", uses: int = 1, attempts: int = 3) -> int:
+async def _credential(store: "Store", reference: str = "ref", uses: int = 1, attempts: int = 3) -> int:
     await store.write(
         credentials.add,
         reference=reference,
@@ -145,7 +124,7 @@ async def _credential(store: Store, reference: str = "ref", uses: int = 1, attem
     return record.id
 
 
-async def test_credentials_both_ways(store: Store) -> None:
+async def test_credentials_both_ways(store: "Store") -> None:
     assert await store.read(credentials.get, "ref") is None
     await _credential(store)
     await _credential(store, "other", uses=2)
@@ -169,7 +148,7 @@ async def test_credentials_both_ways(store: Store) -> None:
     assert await store.read(credentials.newest, 1) == [other]
 
 
-async def test_exactly_as_many_takers_win_as_there_are_uses(store: Store) -> None:
+async def test_exactly_as_many_takers_win_as_there_are_uses(store: "Store") -> None:
     number = await _credential(store, uses=7)
     taken = await asyncio.gather(*(store.write(credentials.take_use, number, NOW) for _ in range(40)))
     assert taken.count(True) == 7
@@ -178,13 +157,13 @@ async def test_exactly_as_many_takers_win_as_there_are_uses(store: Store) -> Non
     assert not await store.write(credentials.take_use, number, NOW)
 
 
-async def test_a_use_is_taken_until_the_credential_expires(store: Store) -> None:
+async def test_a_use_is_taken_until_the_credential_expires(store: "Store") -> None:
     number = await _credential(store, uses=3)
     assert await store.write(credentials.take_use, number, NOW + DAY - timedelta(seconds=1))
     assert not await store.write(credentials.take_use, number, NOW + DAY)
 
 
-async def test_no_use_of_a_cancelled_credential(store: Store) -> None:
+async def test_no_use_of_a_cancelled_credential(store: "Store") -> None:
     number = await _credential(store)
     assert await store.write(credentials.cancel, "ref", NOW)
     assert not await store.write(credentials.cancel, "ref", NOW)
@@ -195,7 +174,7 @@ async def test_no_use_of_a_cancelled_credential(store: Store) -> None:
     assert (record.cancelled_at, record.uses_left) == (NOW, 1)
 
 
-async def test_no_use_of_a_locked_credential(store: Store) -> None:
+async def test_no_use_of_a_locked_credential(store: "Store") -> None:
     number = await _credential(store, attempts=2)
     for left in (1, 0, 0):
         await store.write(credentials.take_attempt, number)
@@ -209,7 +188,7 @@ async def test_no_use_of_a_locked_credential(store: Store) -> None:
 
 
 async def _reserve(
-    store: Store, serial: int = 1, *, subject: str = "CN=a", credential: int | None = None
+    store: "Store", serial: int = 1, *, subject: str = "CN=a", credential: int | None = None
 ) -> IssuanceRecord:
     return await store.write(
         issuances.reserve,
@@ -228,7 +207,7 @@ async def _reserve(
     )
 
 
-async def test_issuances_both_ways(store: Store) -> None:
+async def test_issuances_both_ways(store: "Store") -> None:
     number = await _credential(store)
     first = await _reserve(store, MAX_SERIAL, credential=number)
     assert first == IssuanceRecord(
@@ -256,7 +235,7 @@ ALLOWED = {("prepared", "signing"), ("prepared", "voided"), ("signing", "issued"
 
 
 @pytest.mark.parametrize(("state", "step"), list(itertools.product(WAYS, STEPS)))
-async def test_states_of_an_issuance(store: Store, state: str, step: str) -> None:
+async def test_states_of_an_issuance(store: "Store", state: str, step: str) -> None:
     intent = await _reserve(store)
     for name in WAYS[state]:
         assert await store.write(STEPS[name], intent.id)
@@ -269,7 +248,7 @@ async def test_states_of_an_issuance(store: Store, state: str, step: str) -> Non
     assert [one.state for one in unfinished] == ([reached] if finished is None else [])
 
 
-async def test_an_issuance_is_undelivered_from_issued_to_delivered(store: Store) -> None:
+async def test_an_issuance_is_undelivered_from_issued_to_delivered(store: "Store") -> None:
     number = await _credential(store)
     intent = await _reserve(store, 7, credential=number)
     for name in ("signing", "issued"):
@@ -284,7 +263,7 @@ async def test_an_issuance_is_undelivered_from_issued_to_delivered(store: Store)
     assert await store.read(issuances.undelivered, number, KEY) is None
 
 
-async def test_subjects_of_a_key_without_the_voided(store: Store) -> None:
+async def test_subjects_of_a_key_without_the_voided(store: "Store") -> None:
     for serial, subject in enumerate(["CN=a", "CN=b", "CN=b"], start=1):
         await _reserve(store, serial, subject=subject)
     assert await store.read(issuances.subjects_of_key, KEY) == {"CN=a", "CN=b"}
@@ -296,7 +275,7 @@ async def test_subjects_of_a_key_without_the_voided(store: Store) -> None:
 # certificates
 
 
-async def test_certificates_both_ways(store: Store) -> None:
+async def test_certificates_both_ways(store: "Store") -> None:
     assert await store.read(certificates.get, 1, CERTIFICATE.serial) is None
     sibling = replace(CERTIFICATE, authority=2, not_before=NOW + DAY)
     for record in (CERTIFICATE, sibling):
@@ -311,7 +290,7 @@ async def test_certificates_both_ways(store: Store) -> None:
         await store.write(certificates.add, CERTIFICATE)
 
 
-async def test_the_newest_certificate_of_a_subject(store: Store) -> None:
+async def test_the_newest_certificate_of_a_subject(store: "Store") -> None:
     newer = replace(CERTIFICATE, serial=2, not_before=NOW + DAY)
     others = [
         replace(CERTIFICATE, serial=3, not_before=NOW + 2 * DAY, subject="CN=b"),
@@ -324,7 +303,7 @@ async def test_the_newest_certificate_of_a_subject(store: Store) -> None:
     assert await store.read(certificates.newest_of_subject, 1, "device", "CN=c") is None
 
 
-async def test_lists_and_counts_by_state_at_a_moment(store: Store) -> None:
+async def test_lists_and_counts_by_state_at_a_moment(store: "Store") -> None:
     ended = {"not_after": NOW - timedelta(seconds=1)}
     records = {
         "active": CERTIFICATE,
@@ -355,42 +334,7 @@ async def test_lists_and_counts_by_state_at_a_moment(store: Store) -> None:
     assert await store.read(certificates.count_by_state, 9, NOW) == dict.fromkeys(counts, 0)
 
 
-class Explaining:
-    """Passes statements on and notes how the engine goes about the queries."""
-
-    def __init__(self, tx: Transaction) -> None:
-        self._tx = tx
-        self.plans: list[str] = []
-
-    def execute(self, sql: str, parameters: Sequence[Value] = ()) -> int:
-        return self._tx.execute(sql, parameters)
-
-    def one(self, sql: str, parameters: Sequence[Value] = ()) -> tuple[Any, ...] | None:
-        self.plans += [row[3] for row in self._tx.all(f"EXPLAIN QUERY PLAN {sql}", parameters)]
-        return self._tx.one(sql, parameters)
-
-    def all(self, sql: str, parameters: Sequence[Value] = ()) -> list[tuple[Any, ...]]:
-        self.plans += [row[3] for row in self._tx.all(f"EXPLAIN QUERY PLAN {sql}", parameters)]
-        return self._tx.all(sql, parameters)
-
-
-@pytest.mark.parametrize("authority", [None, 1])
-@pytest.mark.parametrize("state", [None, "active", "expired", "suspended"])
-async def test_lists_and_counts_do_not_read_or_sort_all_certificates(
-    store: Store, authority: int | None, state: str | None
-) -> None:
-    def work(tx: Transaction) -> list[str]:
-        explaining = Explaining(tx)
-        certificates.newest(explaining, authority=authority, state=state, now=NOW, limit=10)
-        certificates.count_by_state(explaining, 1, NOW)
-        return explaining.plans
-
-    listed, counted, *_ = await store.read(work)
-    assert listed == "SCAN certificates USING COVERING INDEX certificates_newest"
-    assert counted == "SEARCH certificates USING COVERING INDEX certificates_by_state (authority=?)"
-
-
-async def test_the_state_of_one_certificate_changes(store: Store) -> None:
+async def test_the_state_of_one_certificate_changes(store: "Store") -> None:
     for authority in (1, 2):
         await store.write(certificates.add, replace(CERTIFICATE, authority=authority))
     await store.write(certificates.set_state, 1, CERTIFICATE.serial, "suspended")
@@ -405,7 +349,7 @@ async def test_the_state_of_one_certificate_changes(store: Store) -> None:
     serials=st.sets(SERIALS, max_size=12), low=SERIALS, high=st.integers(1, MAX_SERIAL + 1), data=st.data()
 )
 async def test_serial_ranges(
-    store: Store, serials: set[int], low: int, high: int, data: st.DataObject
+    store: "Store", serials: set[int], low: int, high: int, data: st.DataObject
 ) -> None:
     limit = data.draw(st.integers(1, 12))
     edges = st.sampled_from(sorted(serials)) if serials else st.just(low)
@@ -439,7 +383,7 @@ def _event(tx: Transaction, **changes: Any) -> int:
     return status_events.append(tx, **values | changes)
 
 
-async def test_events_both_ways(store: Store) -> None:
+async def test_events_both_ways(store: "Store") -> None:
     assert await store.read(status_events.head) == 0
     issued: dict[str, Any] = {"from_state": None, "to_state": "active", "reason": None}
     assert await store.write(_event, **issued) == 1
@@ -457,7 +401,7 @@ async def test_events_both_ways(store: Store) -> None:
     assert await store.read(status_events.head) == 3
 
 
-async def test_sequence_numbers_have_no_gaps_and_follow_the_commits(store: Store) -> None:
+async def test_sequence_numbers_have_no_gaps_and_follow_the_commits(store: "Store") -> None:
     """Failing transactions between the others leave no hole, and a follower never sees one."""
 
     def undone(tx: Transaction) -> int:
@@ -480,7 +424,7 @@ async def test_sequence_numbers_have_no_gaps_and_follow_the_commits(store: Store
     assert await asyncio.wait_for(follower, 30) == list(range(1, 101))
 
 
-async def test_holds(store: Store) -> None:
+async def test_holds(store: "Store") -> None:
     await store.write(status_events.open_hold, 1, 5, "holder", NOW)
     await store.write(status_events.open_hold, 1, 5, "authority", NOW + DAY)
     await store.write(status_events.open_hold, 2, 5, "holder", NOW)

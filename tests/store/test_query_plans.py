@@ -1,0 +1,123 @@
+"""How the engine goes about what is asked often, or by anybody: by an index, however much there is."""
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from store import certificates, crl_entries, crls, issuances, ocsp_archive, register, status_events
+from store import status_history as history
+from store.database import Transaction, Value
+
+if TYPE_CHECKING:
+    from tests.store.conftest import Store
+
+NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+SUBJECT = "CN=a"
+KEY = bytes(32)
+# What grows with the certificates that were ever issued.
+LARGE = ("certificates", "issuances", "status_events", "holds", "crl_entries", "crls", "ocsp_archive")
+
+
+class Explaining:
+    """Passes statements on and notes how the engine goes about the queries."""
+
+    def __init__(self, tx: Transaction) -> None:
+        self._tx = tx
+        self.plans: list[str] = []
+
+    def execute(self, sql: str, parameters: Sequence[Value] = ()) -> int:
+        return self._tx.execute(sql, parameters)
+
+    def one(self, sql: str, parameters: Sequence[Value] = ()) -> tuple[Any, ...] | None:
+        self._explain(sql, parameters)
+        return self._tx.one(sql, parameters)
+
+    def all(self, sql: str, parameters: Sequence[Value] = ()) -> list[tuple[Any, ...]]:
+        self._explain(sql, parameters)
+        return self._tx.all(sql, parameters)
+
+    def _explain(self, sql: str, parameters: Sequence[Value]) -> None:
+        self.plans += [row[3] for row in self._tx.all(f"EXPLAIN QUERY PLAN {sql}", parameters)]
+
+
+async def plans_of(store: "Store", query: Callable[..., object], *arguments: Any, **named: Any) -> list[str]:
+    def work(tx: Transaction) -> list[str]:
+        explaining = Explaining(tx)
+        query(explaining, *arguments, **named)
+        return explaining.plans
+
+    return await store.read(work)
+
+
+def walks_through(plan: str) -> bool:
+    """Tell whether a step looks at all rows of a large table, or at all of one authority."""
+    kind, _, rest = plan.partition(" ")
+    if kind == "SCAN":
+        return rest.split()[0] in LARGE
+    return kind == "SEARCH" and plan.endswith("(authority=?)")
+
+
+@pytest.mark.parametrize(
+    ("query", "arguments"),
+    [
+        (certificates.get, (1, 5)),
+        (certificates.with_serial, (5,)),
+        (certificates.with_key, (KEY,)),
+        (certificates.newest_of_subject, (1, "device", SUBJECT)),
+        (certificates.count_since, ("device", SUBJECT, NOW)),
+        (certificates.status, (1, 5)),
+        (certificates.statuses_in_range, (1, 5, 50, 10)),
+        (certificates.count_in_range, (1, 5, 50, 0)),
+        (certificates.any_in_use, (1, NOW, ["root-ca", "ocsp-signer"])),
+        (crl_entries.current, (1, 5)),
+        (crl_entries.of_certificate, (1, 5)),
+        (crl_entries.at, (1, 5, 9)),
+        (crl_entries.chunk, (1, 0, 9, NOW, 5, 10)),
+        (crl_entries.chunk, (1, 3, 9, NOW, 5, 10)),
+        (crl_entries.changes, (1, 0, 4, NOW, 9, 10)),
+        (crl_entries.changes, (1, 3, 4, NOW, 9, 10)),
+        (crl_entries.last_changes, (1, 9)),
+        (crls.get, (1, 0, crls.FULL, 7)),
+        (crls.latest, (1, 0, crls.FULL)),
+        (crls.in_force_at, (1, 0, crls.FULL, NOW)),
+        (issuances.unfinished, ()),
+        (issuances.undelivered, (1, KEY)),
+        (issuances.subjects_of_key, (KEY,)),
+        (ocsp_archive.at, (1, 5, NOW)),
+        (register.after, (9, 10)),
+        (register.of_serial, (5, 10)),
+        (register.between, (NOW, NOW + timedelta(days=1), 9, 10)),
+        (register.days, (9,)),
+        (register.first_time, ()),
+        (status_events.head, ()),
+        (status_events.after, (9, 10)),
+        (status_events.of_certificate, (1, 5)),
+        (status_events.open_holds, (1, 5)),
+        (history.holds, (1, 5)),
+    ],
+    ids=lambda value: f"{value.__module__}.{value.__name__}" if callable(value) else "",
+)
+async def test_no_query_walks_through_a_table(
+    store: "Store", query: Callable[..., object], arguments: tuple[Any, ...]
+) -> None:
+    plans = await plans_of(store, query, *arguments)
+    assert plans
+    assert [plan for plan in plans if walks_through(plan)] == []
+
+
+@pytest.mark.parametrize("authority", [None, 1])
+@pytest.mark.parametrize("state", [None, "active", "expired", "suspended"])
+async def test_lists_do_not_read_or_sort_all_certificates(
+    store: "Store", authority: int | None, state: str | None
+) -> None:
+    listed, *_ = await plans_of(
+        store, certificates.newest, authority=authority, state=state, now=NOW, limit=10
+    )
+    assert listed == "SCAN certificates USING COVERING INDEX certificates_newest"
+
+
+async def test_counts_do_not_read_all_certificates(store: "Store") -> None:
+    counted, *_ = await plans_of(store, certificates.count_by_state, 1, NOW)
+    assert counted == "SEARCH certificates USING COVERING INDEX certificates_by_state (authority=?)"
