@@ -30,7 +30,6 @@ from pkiserver.errors import (
 )
 from pkiserver.home import Home
 from pkiserver.progress import silent
-from pkiserver.ra.actors import Actors
 from pkiserver.ra.lifecycle import Action
 from pkiserver.ra.requester import Channel
 from protocols.x509.names import parse_subject, subject_text
@@ -300,6 +299,25 @@ async def test_while_it_is_being_made_others_wait(office: Office, monkeypatch: p
     assert intents.serial == x509.load_der_x509_certificate(certificate).serial_number
 
 
+async def test_what_is_not_approved_is_not_reserved(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As when the approval is taken back in the moment between."""
+    credential = await office.gate()
+    await office.is_told_to_wait(credential)
+    await office.approve()
+    prepare = issuance_module.Issuance.prepare
+
+    async def refused_meanwhile(self: Any, request: Any) -> Any:
+        await office.refuse()
+        return await prepare(self, request)
+
+    monkeypatch.setattr(issuance_module.Issuance, "prepare", refused_meanwhile)
+    with pytest.raises(UnavailableError, match="being decided or issued; try again"):
+        await office.enroll(credential)
+    with pytest.raises(NotAuthorizedError, match="was refused"):
+        await office.enroll(credential)
+    assert await office.core.storage.read(issuances.unfinished) == []
+
+
 # Deciding
 
 
@@ -463,6 +481,17 @@ async def test_re_enrolment_waits_too(office: Office) -> None:
     assert await office.reenroll(held, request) == renewed
 
 
+async def test_a_renewal_never_outlives_what_it_renews(office: Office, clock: Any) -> None:
+    held = await office.approved(await office.gate(), gate_csr(office.key))
+    clock.moment += timedelta(days=89)
+    with pytest.raises(PendingError):
+        await office.reenroll(held, csr(new_key(), WHOLE, SAN))
+    [number] = await office.waiting()
+    ends = x509.load_der_x509_certificate(held).not_valid_after_utc
+    shown = await office.command("enrollment.show", enrollment=number)
+    assert shown["expires_at"] == ends.isoformat()
+
+
 async def test_a_holder_who_was_suspended_meanwhile_gets_nothing(office: Office) -> None:
     held = await office.approved(await office.gate(), gate_csr(office.key))
     request = csr(new_key(), WHOLE, SAN)
@@ -564,6 +593,24 @@ async def test_the_status_of_an_ra_is_looked_up_at_each_request(office: Office) 
     assert await office.enroll(None, request, "gate", shown=ra)
 
 
+async def test_an_ra_suspended_in_the_midst_gets_nothing(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ra, request = await registration_client(office), csr(new_key(), "CN=gate-9", ())
+    await office.is_told_to_wait(None, request, label="gate", shown=ra)
+    await office.approve()
+    prepare = issuance_module.Issuance.prepare
+
+    async def suspended_meanwhile(self: Any, asked: Any) -> Any:
+        await office.change(ra, Action.SUSPEND)
+        return await prepare(self, asked)
+
+    monkeypatch.setattr(issuance_module.Issuance, "prepare", suspended_meanwhile)
+    with pytest.raises(NotAuthorizedError, match="client certificate is suspended"):
+        await office.enroll(None, request, "gate", shown=ra)
+    assert await office.state() == "approved"
+
+
 async def test_a_removed_actor_speaks_for_itself_alone(office: Office, recorded: Any) -> None:
     ra, request = await registration_client(office), csr(new_key(), "CN=gate-9", ())
     await office.is_told_to_wait(None, request, label="gate", shown=ra)
@@ -638,9 +685,15 @@ async def test_only_certificates_of_infrastructure_on_record_are_registered(offi
     with pytest.raises(RefusedError, match="holds no certificate"):
         await office.command("actor.add", name="x", role="ra", pem="nonsense")
     root = office.core.authorities.get("root").certificate
-    actors: Actors = office.core.actors
+    ra = x509.load_der_x509_certificate(await registration_client(office, None))
+    serial = ra.serial_number.to_bytes(16, "big")
+    await office.core.storage.write(
+        lambda tx: tx.execute("DELETE FROM certificates WHERE serial = ?", (serial,))
+    )
+    with pytest.raises(RefusedError, match="the certificate is not on record"):
+        await office.core.actors.add("x", "ra", ra, "user:root")
     with pytest.raises(RefusedError, match="not one of the authority infrastructure"):
-        await actors.add("x", "ra", root, "user:root")
+        await office.core.actors.add("x", "ra", root, "user:root")
 
 
 async def test_certificates_are_registered_one_by_one(office: Office) -> None:

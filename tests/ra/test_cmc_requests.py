@@ -1,8 +1,10 @@
 """Full PKI Requests on a home of its own: who signed, what comes of it, and a message sent again."""
 
 import asyncio
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,8 +14,10 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 from test_enrollment import CHANNEL, DEVICE, PEER, Registration, csr, new_key
 
-from pkiserver.core import Core
+from pkiserver.core import Core, open_core
 from pkiserver.errors import NotAuthorizedError, RefusedError
+from pkiserver.home import Home
+from pkiserver.progress import silent
 from pkiserver.ra.cmc import MAX_REQUESTS, Answer, NotServedError
 from pkiserver.ra.lifecycle import Action
 from pkiserver.ra.requester import Requester
@@ -25,6 +29,7 @@ from protocols.cmc.pki_data import CertReqMsg, OtherRequest, PKIData, TaggedCert
 from protocols.cms.content_info import IssuerAndSerialNumber, SubjectKeyIdentifier
 from protocols.cms.signing import assemble, signed_attributes
 from protocols.errors import BadPOPError, BadSignatureError, ErrorKind, MalformedError
+from protocols.x509.names import parse_subject
 
 _ECDSA = der.sequence(der.oid(oid.ECDSA_WITH_SHA256))
 
@@ -267,3 +272,47 @@ async def test_messages_inside_are_refused(signer: Signer) -> None:
     data = PKIData(other_msg_sequence=(OtherMsg(5, "1.2.3", der.null()),))
     answer = await signer.send(data)
     assert answer.outcomes[0].body_parts == (5,)
+
+
+# ---- registered RAs
+
+GATE = """
+description = "A gate that somebody approves"
+issuer = "infrastructure"
+lifetime = "90d"
+keys = ["ec:P-256"]
+key_usage = ["digitalSignature"]
+extended_key_usage = ["clientAuth"]
+approval = true
+[[subject]]
+attribute = "commonName"
+source = "request"
+[[policies]]
+oid = "1.3.6.1.4.1.32473.2.1"
+"""
+
+
+async def test_a_registered_ra_enrols_what_was_approved(
+    initialised_home: Path, tmp_path: Path, clock: Any
+) -> None:
+    home = Home(tmp_path / "home")
+    shutil.copytree(initialised_home, home.path)
+    home.profiles.mkdir(exist_ok=True)
+    (home.profiles / "gate.toml").write_text(GATE)
+    async with open_core(home, clock) as core:
+        station = await Signer(core).enrol("registration-client", "CN=Station 7,O=R")
+        pem = x509.load_der_x509_certificate(station.certificate).public_bytes(Encoding.PEM).decode()
+        more = {"name": "station-7", "role": "ra", "pem": pem}
+        await core.commands.run("actor.add", more, "user:root", silent)
+        message = station.message(renewal(csr(new_key(), "CN=gate-9", ())))
+
+        waits = await station.send(message, "gate")
+        assert waits.error is not None
+        assert waits.error.kind is ErrorKind.PENDING
+
+        await core.commands.run("enrollment.approve", {"enrollment": 1}, "user:registrar", silent)
+        answer = await station.send(message, "gate")
+        assert answer.error is None
+        [certificate] = answer.certificates
+        assert x509.load_der_x509_certificate(certificate).subject == parse_subject("CN=gate-9")
+        assert (await station.send(message, "gate")).certificates == (certificate,)
