@@ -50,6 +50,7 @@ def export_public(home: Home, target: Path, now: datetime, tell: Progress, *, fo
     written. `NotFoundError` where this home has no public files.
     """
     _refuse_home(home, target)
+    _refuse_links(target)
     with ExitStack() as stack:
         sources = _sources(home.public, stack)
         if not sources:
@@ -72,6 +73,13 @@ def _refuse_home(home: Home, target: Path) -> None:
     inside, outside = target.resolve(), home.path.resolve()
     if inside == outside or outside in inside.parents or inside in outside.parents:
         raise ConflictError(f"{target} is in the home, or the home in it: export to a folder of its own")
+
+
+def _refuse_links(target: Path) -> None:
+    """Refuse folders that lead elsewhere: who may write to the web server's would have us write anywhere."""
+    for folder in PUBLIC_FOLDERS:
+        if (target / folder).is_symlink():
+            raise ConflictError(f"{target / folder} is a link: nothing is written through it")
 
 
 def _sources(public: Path, stack: ExitStack) -> list[_Source]:
