@@ -38,6 +38,9 @@ class ScopeState:
     last_change: int = 0  # the last event by which an entry of it began or ended
     resting_until_s: float = 0.0  # of the monotonic clock
     unwritten: set[str] = field(default_factory=set)
+    failures: int = 0  # in a row
+    failure: str = ""  # what the last one was
+    retry_at_s: float = 0.0  # of the monotonic clock
     lost: bool = False  # what was published cannot be made again: a new one is due
 
 

@@ -1,6 +1,6 @@
 """Publishes the CRLs of every authority whose key is here: on change, on schedule, on request (RFC 5280 §5).
 
-One that cannot be made leaves the others, and the last one served; it is tried again every second.
+One that cannot be made leaves the others, and the last one served; it is tried again, more and more seldom.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ from pkiserver.signer.client import Signer
 from pkiserver.status.crl_builder import read_entries
 from pkiserver.status.crl_publications import CRLPublications
 from pkiserver.status.crl_release import CRLReleases
-from pkiserver.status.crl_schedule import COALESCE_S, Due, can_have_delta, due, rest_s
+from pkiserver.status.crl_schedule import COALESCE_S, Due, can_have_delta, due, rest_s, retry_s
 from pkiserver.status.crl_scopes import CRLPlan, CRLPolicy, CRLScope, Issuer, plan_delta, plan_full
 from pkiserver.storage import Storage
 from store import audit as audit_chain
@@ -119,10 +119,8 @@ class CRLPublisher:
         failures: list[str] = []
         for authority in list(self._authorities):
             for scope in await self._publications.scopes(authority):
-                try:
-                    await self._work_on(authority, scope)
-                except (PKIServerError, OSError) as error:
-                    failures.append(f"{scope}: {error}")
+                failure = await self._tried(authority, scope)
+                failures += [f"{scope}: {failure}"] if failure else []
         try:
             await self._publications.show()
         except OSError as error:
@@ -163,6 +161,20 @@ class CRLPublisher:
             if not self._publications.states[scope].published.ended:
                 made += await self._publish(authority, scope, actor)
         return made
+
+    async def _tried(self, authority: Authority, scope: CRLScope) -> str:
+        """Work on one scope, where it is time to; return why it could not be done, or nothing."""
+        state = self._publications.states[scope]
+        if time.monotonic() < state.retry_at_s:
+            return state.failure
+        try:
+            await self._work_on(authority, scope)
+        except (PKIServerError, OSError) as error:
+            state.failures, state.failure = state.failures + 1, str(error)
+            state.retry_at_s = time.monotonic() + retry_s(state.failures)
+        else:
+            state.failures, state.failure = 0, ""
+        return state.failure
 
     async def _work_on(self, authority: Authority, scope: CRLScope) -> None:
         if self._publications.states[scope].unwritten:
@@ -214,6 +226,9 @@ class CRLPublisher:
     ) -> list[CRLRecord]:
         """Make, record and serve what is wanted of one scope: unless said, all that is to be there."""
         async with self._publishing:
+            authority = self._authorities.with_id(authority.id)  # it may have ended while this waited
+            if self._publications.states[scope].published.ended:
+                return []
             started_s = time.process_time()
             try:
                 made = await self._make(authority, scope, actor, wanted)

@@ -15,6 +15,8 @@ from store.records import CRLRecord
 COALESCE_S: Final = 0.5  # changes within it share a CRL; what is acknowledged is out within a second
 SHARE: Final = 10  # after a costly CRL, changes wait this many times what it cost: a tenth of the time
 COSTLY_S: Final = 0.1  # of CPU: some 50,000 entries
+MAX_RETRY_S: Final = 30.0  # between attempts at what cannot be made; each leaves an audit record
+_PATIENCE: Final = 3  # attempts at once: a signer process that is replaced is back by then
 _JITTER: Final = 10  # publication comes earlier by up to a tenth of the period
 
 
@@ -69,6 +71,11 @@ def can_have_delta(policy: CRLPolicy, published: Published, now: datetime) -> bo
 def rest_s(cost_s: float) -> float:
     """Return how long changes wait after a CRL that cost so much CPU time to make."""
     return SHARE * cost_s if cost_s >= COSTLY_S else 0.0
+
+
+def retry_s(failures: int) -> float:
+    """Return how long to wait after so many failures in a row."""
+    return min(2.0 ** min(failures - _PATIENCE, 10), MAX_RETRY_S) if failures > _PATIENCE else 0.0
 
 
 def _over(record: CRLRecord, period: timedelta, now: datetime) -> bool:

@@ -117,9 +117,12 @@ class FreshResponses:
     ) -> bytes:
         policy = self._policies[authority.name]
         serials = [cert_id.serial_number for cert_id in cert_ids]
-        statuses = await self._statuses(authority.id, serials, told_from_s(policy, now))
+        issued, told_from = await self._statuses(authority.id, serials), told_from_s(policy, now)
+        statuses = [one if one is None or one.not_after_s >= told_from else None for one in issued]
         said_of_unknown = _SAID_OF_UNKNOWN[policy.unknown]
-        if said_of_unknown is None and None in statuses:
+        # Of what was issued it is not true that it was not: that is not to be signed, long as it is over.
+        untrue = said_of_unknown is _NOT_ISSUED and statuses != issued
+        if untrue or (said_of_unknown is None and None in statuses):
             return error_response(OCSPResponseStatus.UNAUTHORIZED)
         end = responder.certificate.not_valid_after_utc
         cutoff = archive_cutoff(policy, authority.certificate.not_valid_before_utc, now)
@@ -165,19 +168,16 @@ class FreshResponses:
             self._issuer_parts[key] = parts
         return parts
 
-    async def _statuses(
-        self, authority: int, serials: Sequence[int], told_from: int
-    ) -> list[StatusRecord | None]:
+    async def _statuses(self, authority: int, serials: Sequence[int]) -> list[StatusRecord | None]:
         def read(tx: Transaction) -> list[StatusRecord | None]:
-            return [_status(tx, authority, serial, told_from) for serial in serials]
+            return [_status(tx, authority, serial) for serial in serials]
 
         return await self._storage.read(read)
 
 
-def _status(tx: Transaction, authority: int, serial: int, told_from: int) -> StatusRecord | None:
-    """Return what the presigner would look at now; None where none was issued, or it is told of no more."""
-    record = certificates.status(tx, authority, serial) if serial in _SERIALS else None
-    return None if record is None or record.not_after_s < told_from else record
+def _status(tx: Transaction, authority: int, serial: int) -> StatusRecord | None:
+    """Return what the presigner would look at now; None where none was issued."""
+    return certificates.status(tx, authority, serial) if serial in _SERIALS else None
 
 
 def _single(

@@ -248,16 +248,22 @@ class Presigner:
             self._followed.notify_all()
 
     async def _refresh(self) -> None:
-        """Sign what is due of each authority."""
-        signed = False
+        """Sign what is due of each authority; one whose key is away does not hold up those after it."""
+        signed, failure = False, None
         for authority in list(self._authorities):
             now = self._clock.now()
             if ranges := self._progress.due(authority, now):
-                await self._sign_all(authority.id, ranges)
+                try:
+                    await self._sign_all(authority.id, ranges)
+                except PKIServerError as error:
+                    failure = failure or error
+                    continue
                 self._progress.signed(authority, now)
                 signed = True
         if signed:
             await self._note_progress()
+        if failure is not None:
+            raise failure
 
     async def _note_progress(self) -> None:
         await self._storage.write(lambda tx: self._progress.store(tx, self._batches.silent))

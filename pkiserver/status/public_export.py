@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from pkiserver.errors import ConflictError, NotFoundError
-from pkiserver.home import PUBLIC_FILE_MODE, PUBLIC_FOLDER_MODE, Home, replaced_file
+from pkiserver.home import PUBLIC_FILE_MODE, PUBLIC_FOLDER_MODE, PUBLIC_FOLDERS, Home, replaced_file
 from pkiserver.progress import Progress
 from pkiserver.served_files import MAX_FILE_OCTETS, ServedFile, open_served
 from protocols.crl_reader import crl_times
@@ -41,6 +41,7 @@ def export_public(home: Home, target: Path, now: datetime, tell: Progress, *, fo
     written. `NotFoundError` where this home has no public files.
     """
     _refuse_home(home, target)
+    _refuse_links(target)
     with ExitStack() as stack:
         sources = open_served(home.public, stack)
         if not sources:
@@ -63,6 +64,13 @@ def _refuse_home(home: Home, target: Path) -> None:
     inside, outside = target.resolve(), home.path.resolve()
     if inside == outside or outside in inside.parents or inside in outside.parents:
         raise ConflictError(f"{target} is in the home, or the home in it: export to a folder of its own")
+
+
+def _refuse_links(target: Path) -> None:
+    """Refuse folders that lead elsewhere: who may write to the web server's would have us write anywhere."""
+    for folder in PUBLIC_FOLDERS:
+        if (target / folder).is_symlink():
+            raise ConflictError(f"{target / folder} is a link: nothing is written through it")
 
 
 def _refuse_older(sources: Sequence[ServedFile], target: Path) -> None:

@@ -64,6 +64,8 @@ class HTTPConnection(asyncio.Protocol):
         service.counters.connections_total += 1
         service.counters.connections = len(service.connections)
         excess = len(service.connections) - service.limits.connections
+        if excess > 0 and service.make_room():
+            excess = 0
         if excess > MAX_LINGERING:
             self.closing = True
             self._transport.abort()
@@ -281,11 +283,16 @@ class HTTPConnection(asyncio.Protocol):
 
     def close_if_quiet(self, since: float) -> None:
         """Close the connection where nothing is under way and nothing happened since."""
-        reading = not self.closing and (self._reader.started or self._unfed)
-        busy = reading or self._awaited is not None or self._writer.unsent
-        if not busy and self._since <= since:
+        quiet_since = self.quiet_since()
+        if quiet_since is not None and quiet_since <= since:
             self.closing = True
             self._transport.close()
+
+    def quiet_since(self) -> float | None:
+        """Return when something happened last, in the loop's clock; None where something is under way."""
+        reading = not self.closing and (self._reader.started or self._unfed)
+        busy = reading or self._awaited is not None or self._writer.unsent
+        return None if busy else self._since
 
     def abort(self) -> None:
         """Drop the connection at once."""

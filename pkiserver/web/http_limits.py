@@ -14,6 +14,8 @@ SLICE_BYTES: Final = (
 )
 MAX_HEAD_BYTES: Final = MAX_URL_BYTES + MAX_HEADER_BYTES + SLICE_BYTES
 MAX_MESSAGE_BYTES: Final = MAX_HEAD_BYTES + 8 * MAX_BODY_BYTES  # a chunk of one octet takes six on the wire
+MADE_ROOM: Final = 64  # idle connections closed at a time, the longest idle first, where there are too many
+MIN_IDLE_S: Final = 1.0  # those idle for less may have a request on the way
 MAX_LINGERING: Final = 64  # connections over the limit that are told so; the next are reset
 
 

@@ -1,12 +1,13 @@
 """What the connections of one worker share: handler, limits, time, counters, and their list."""
 
 import asyncio
+import heapq
 from collections.abc import Callable
 from datetime import datetime
 from typing import Final, Protocol
 
 from pkiserver.clock import Clock
-from pkiserver.web.http_limits import INTERNAL_ERROR, HTTPLimits
+from pkiserver.web.http_limits import INTERNAL_ERROR, MADE_ROOM, MIN_IDLE_S, HTTPLimits
 from pkiserver.web.http_messages import Answer, HTTPRequest
 from pkiserver.web.http_plain import PlainRequests
 from pkiserver.web.status_counters import StatusCounters
@@ -25,6 +26,8 @@ class Connection(Protocol):
     def close_if_quiet(self, since: float) -> None: ...
 
     def abort(self) -> None: ...
+
+    def quiet_since(self) -> float | None: ...
 
 
 class HTTPService:
@@ -56,6 +59,7 @@ class HTTPService:
         self._on_tick = on_tick
         self._clock = clock
         self._next_tick = 0.0
+        self._no_room_until = 0.0
         self.now = clock.now()
         self.date_line = b""
         self.tick()
@@ -84,6 +88,23 @@ class HTTPService:
         elapsed = self.loop.time()
         for connection in list(self.connections):
             connection.check_time(elapsed)
+
+    def make_room(self) -> bool:
+        """Close the connections that are idle the longest; False where none is.
+
+        Who holds many connections without using them must not keep all others out.
+        """
+        elapsed = self.loop.time()
+        if elapsed < self._no_room_until:
+            return False
+        idle = [(since, id(one), one) for one in self.connections if (since := one.quiet_since()) is not None]
+        old = [found for found in idle if found[0] <= elapsed - MIN_IDLE_S]
+        for since, _, connection in heapq.nsmallest(MADE_ROOM, old):
+            connection.close_if_quiet(since)
+            self.connections.discard(connection)
+        if not old:
+            self._no_room_until = elapsed + _TICK_S  # a look at thousands of them takes a millisecond
+        return bool(old)
 
     async def drain(self, deadline_s: float) -> None:
         """Answer what is under way, close connections as they fall quiet, and all after the deadline.

@@ -84,6 +84,32 @@ async def test_what_was_cut_short_is_done_later(core: Core, monkeypatch: pytest.
     assert served(core).next_update_utc == NO_FURTHER_UPDATE
 
 
+async def test_a_crl_that_was_due_before_does_not_come_after_it(
+    core: Core, clock: "FakeClock", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The schedule finds one due, and waits while an operator ends the authority."""
+    await revoke_all(core)
+    clock.advance(20 * HOUR)
+    published_before = core.crl_publisher._publish
+    ended = False
+
+    async def late(authority: Any, *arguments: Any) -> Any:
+        nonlocal ended
+        if authority.name == "infrastructure" and not ended:
+            ended = True
+            await core.crl_publisher.publish_last("infrastructure", "test")
+        return await published_before(authority, *arguments)
+
+    monkeypatch.setattr(core.crl_publisher, "_publish", late)
+    await core.crl_publisher.work()
+    assert ended
+    assert served(core).next_update_utc == NO_FURTHER_UPDATE
+    last = number(served(core))
+    monkeypatch.undo()
+    await core.crl_publisher.work()
+    assert number(served(core)) == last
+
+
 async def test_it_takes_the_delta_away(home: Home, clock: "FakeClock") -> None:
     configure(home, crl_delta_period='"1h"')
     async with open_core(home, clock) as core:

@@ -3,7 +3,9 @@
 import asyncio
 import gzip
 import shutil
+import time
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 from unittest.mock import AsyncMock
 
@@ -19,6 +21,7 @@ from pkiserver.home import Home
 from pkiserver.signer.errors import BadSignatureError, SignerUnavailableError
 from pkiserver.status import crl_files
 from pkiserver.status import crl_publisher as module
+from pkiserver.status.crl_schedule import MAX_RETRY_S
 from protocols.crl_reader import parse_crl
 from store import crls
 
@@ -392,3 +395,25 @@ async def test_what_cannot_be_made_again_is_published_anew(core: Core, clock: "F
         await again.crl_publisher.work()
         assert number(served(again, "citizen")) == 2
         assert number(served(again, "root")) == 1
+
+
+async def test_a_signer_that_fails_is_not_asked_every_second(
+    core: Core, clock: "FakeClock", audited: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each attempt reads all entries and leaves an audit record; a token may be away for days."""
+    moment = 0.0
+    fake = SimpleNamespace(monotonic=lambda: moment, process_time=time.process_time)
+    monkeypatch.setattr(module, "time", fake)
+    before = len(await audited(core))
+    clock.advance(13 * HOUR)
+    with monkeypatch.context() as failing:
+        failing.setattr(core.signer, "sign_digest", fail)
+        for second in range(600):
+            moment = float(second)
+            with pytest.raises(UnavailableError, match="hangs"):
+                await core.crl_publisher.work()
+    attempts = len(await audited(core)) - before
+    assert len(NAMES) < attempts < 30 * len(NAMES)
+    moment += MAX_RETRY_S
+    await core.crl_publisher.work()
+    assert number(served(core)) == 2

@@ -655,3 +655,26 @@ class TestFailures:
         await asyncio.wait((task,))
         assert task.cancelled()
         assert done == [1]
+
+
+async def test_an_authority_whose_key_is_away_does_not_hold_up_the_others(
+    core: Core, issue: "Issue", clock: "FakeClock", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with status_plane(core) as plane:
+        record = await issue(core)
+        assert await plane.presigner.attempt()
+        away = core.authorities.responder_at(core.authorities.get("citizen").id, clock.now())
+        assert away is not None
+        sign_many = core.signer.sign_many
+
+        async def sign(label: str, data: Any) -> Any:
+            if label == away.key_label:
+                raise SignerUnavailableError("the token is away")
+            return await sign_many(label, data)
+
+        monkeypatch.setattr(core.signer, "sign_many", sign)
+        clock.advance(timedelta(hours=13))
+        assert not await plane.presigner.attempt()
+        assert plane.presigner.failure == "the token is away"
+        single = next(iter(plane.ask(record.serial).responses))
+        assert single.this_update_utc == clock.now()

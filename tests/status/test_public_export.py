@@ -151,3 +151,15 @@ async def test_a_link_among_the_files_is_not_followed(published: Core, tmp_path:
     (published.home.public / "ca" / "secret.pem").symlink_to(tmp_path / "secret")
     with pytest.raises(OSError, match=r"secret\.pem"):
         export(published, tmp_path / "www")
+
+
+async def test_nothing_is_written_through_a_link(published: Core, tmp_path: Path) -> None:
+    target, elsewhere = tmp_path / "www", tmp_path / "elsewhere"
+    target.mkdir()
+    elsewhere.mkdir()
+    (target / "crl").symlink_to(elsewhere)
+    for force in (False, True):
+        with pytest.raises(ConflictError, match="is a link"):
+            export(published, target, force=force)
+    assert not list(elsewhere.iterdir())
+    assert [path.name for path in target.iterdir()] == ["crl"]

@@ -16,7 +16,13 @@ from hypothesis import strategies as st
 from status_support import SetClock
 
 from pkiserver.web.http1 import HTTPConnection
-from pkiserver.web.http_limits import MAX_BODY_BYTES, MAX_HEADER_BYTES, MAX_URL_BYTES, HTTPLimits
+from pkiserver.web.http_limits import (
+    MAX_BODY_BYTES,
+    MAX_HEADER_BYTES,
+    MAX_URL_BYTES,
+    MIN_IDLE_S,
+    HTTPLimits,
+)
 from pkiserver.web.http_messages import HTTPReply, HTTPRequest, plain_reply
 from pkiserver.web.http_service import Handler, HTTPService
 
@@ -551,6 +557,23 @@ async def test_connections_over_the_limit_are_told_so() -> None:
         second.writer.close()
         await until(lambda: len(server.service.connections) == 1)
         assert (await (await server.client()).ask(GET)).status == 200
+
+
+@on_uvloop
+async def test_idle_connections_make_room_for_others() -> None:
+    """Who holds all connections, and asks nothing, must not keep the others out."""
+    async with serving(replace(HTTPLimits(), connections=2)) as (server, hoarder):
+        assert (await hoarder.ask(GET)).status == 200
+        (idle,) = server.service.connections
+        assert isinstance(idle, HTTPConnection)
+        active = await server.client()
+        assert (await active.ask(GET)).status == 200
+        idle._since -= 2 * MIN_IDLE_S
+        newcomer = await server.client()
+        assert (await newcomer.ask(GET)).status == 200
+        assert await hoarder.end() == b""
+        assert (await active.ask(GET)).status == 200
+        assert server.service.counters.connections <= 2
 
 
 # ---- Draining
