@@ -16,3 +16,8 @@ def put(tx: Transaction, name: str, value: str) -> None:
         " ON CONFLICT (name) DO UPDATE SET value = excluded.value",
         (name, value),
     )
+
+
+def delete(tx: Transaction, name: str) -> None:
+    """Forget the value, if there is one."""
+    tx.execute("DELETE FROM facts WHERE name = ?", (name,))

@@ -280,6 +280,8 @@ class Presigner:
             start = low
             while statuses := await self._statuses_in(authority, start, high):
                 await self._sign(statuses, store or self._replace)
+                if authority in self._batches.silent:
+                    return  # `_fill` comes back to it
                 start = statuses[-1].serial + 1
                 await self._follow()
 
@@ -308,7 +310,10 @@ class Presigner:
         gone = [one for one in statuses if one.not_after_s < from_s[one.authority]]
         if gone:
             statuses = [one for one in statuses if one.not_after_s >= from_s[one.authority]]
+        silent = set(self._batches.silent)
         entries = await self._batches.entries(statuses, now)
+        if lost := self._batches.silent - silent:  # noted before the table passes over what they have to say
+            await self._storage.write(lambda tx: self._progress.forget(tx, lost))
         await self._archive.keep(events, entries)
         keys = [response_key(one.authority, integer_content(one.serial)) for one in gone]
         await self._at_rest(partial(store, entries, keys))

@@ -58,3 +58,8 @@ class RefreshProgress:
             if one.id in self._slots and one.id not in silent:
                 mark = self.cycle(one).mark(self._slots[one.id], self._hashes)
                 facts.put(tx, f"{_MARK_FACT}-{one.id}", mark)
+
+    def forget(self, tx: Transaction, silent: Collection[int]) -> None:
+        """Note that answers of these authorities are missing: after a restart too, all of theirs is due."""
+        for authority in silent:
+            facts.delete(tx, f"{_MARK_FACT}-{authority}")

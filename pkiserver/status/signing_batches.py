@@ -12,12 +12,14 @@ from itertools import groupby
 from operator import itemgetter
 from typing import Final
 
+import structlog
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from config.status_policy import StatusPolicy
 from pkiserver.ca.authorities import Authorities, Authority, Responder, public_key_bits
 from pkiserver.signer.algorithms import signature_algorithm_for
 from pkiserver.signer.client import Signer
+from pkiserver.signer.errors import KeyNotFoundError
 from pkiserver.status.retention import archive_cutoff
 from protocols.asn1.der import integer_content
 from protocols.asn1.ocsp import CertStatus, CRLReason, Good, RevokedInfo
@@ -28,6 +30,7 @@ from store.response_entries import ResponderParts, pack_entries, response_key
 from store.response_writer import ResponseTableWriter
 
 GOOD: Final = Good()
+_log = structlog.get_logger("pkiserver.presigner")
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,13 +99,20 @@ class SigningBatches:
     async def entries(self, statuses: Sequence[StatusRecord], now: datetime) -> list[tuple[bytes, bytes]]:
         """Return the signed entries of these statuses, packed, of those authorities that somebody speaks for.
 
-        Those of one authority are to stand together: each such run is signed as one.
+        Those of one authority are to stand together: each such run is signed as one. An authority whose
+        responder has lost its key is `silent`, and does not hold up the others.
         """
         entries: list[tuple[bytes, bytes]] = []
         for authority, batch in groupby(statuses, itemgetter(0)):
             voice = self.voice(authority, now)
-            if voice is not None:  # an authority whose key is outside has none
+            if voice is None:  # as of an authority whose key is outside
+                continue
+            try:
                 entries += await self._entries(voice, list(batch), now)
+            except KeyNotFoundError as error:
+                if authority not in self.silent:
+                    _log.error("responder-key-missing", reason=str(error))
+                self.silent.add(authority)
         return entries
 
     async def _entries(

@@ -15,16 +15,17 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 from hypothesis import given
 from hypothesis import strategies as st
-from status_plane import POLICY, SHA1, StatusPlane, status_plane, verify
+from status_plane import POLICY, SHA1, StatusPlane, change, status_plane, verify
 
 from config.status_policy import StatusPolicy
 from pkiserver.ca.issuance import SERIAL_BITS
 from pkiserver.core import Core
 from pkiserver.errors import UnavailableError
-from pkiserver.signer.errors import SignerUnavailableError
+from pkiserver.signer.errors import KeyNotFoundError, SignerUnavailableError
 from pkiserver.status import presigner as module
 from pkiserver.status.refresh_cycle import SLOTS, RefreshCycle, slot_ranges
 from protocols.asn1.der import integer_content
+from store import certificates
 from store.response_entries import ResponseEntry, response_key
 
 if TYPE_CHECKING:
@@ -678,3 +679,34 @@ async def test_an_authority_whose_key_is_away_does_not_hold_up_the_others(
         assert plane.presigner.failure == "the token is away"
         single = next(iter(plane.ask(record.serial).responses))
         assert single.this_update_utc == clock.now()
+
+
+async def test_events_of_an_authority_whose_key_is_lost_wait_for_it_alone(
+    core: Core, issue: "Issue", clock: "FakeClock", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Others' events are shown meanwhile; those of this authority once the key is back, after a start too."""
+    sign_many = core.signer.sign_many
+    async with status_plane(core) as plane:
+        lost, root = await issue(core), core.authorities.get("root").id
+        assert await plane.presigner.attempt()
+        gone = core.authorities.responder_at(lost.authority, clock.now())
+        assert gone is not None
+
+        async def sign(label: str, data: Any) -> Any:
+            if label == gone.key_label:
+                raise KeyNotFoundError("no key bears this label")
+            return await sign_many(label, data)
+
+        monkeypatch.setattr(core.signer, "sign_many", sign)
+        [other] = await core.storage.read(lambda tx: certificates.statuses_in_range(tx, root, 0, 1 << 127, 1))
+        await plane.change("suspend", lost)
+        await change(core, "revoke", other)  # type: ignore[arg-type]  # it has what is asked of it
+        assert not await plane.presigner.attempt()
+        assert plane.presigner.failure == "the OCSP signer of infrastructure is missing or has expired"
+        assert plane.presigner.position == await plane.head()
+        assert plane.status(other.serial, "root") == "revoked (superseded)"
+        assert plane.status(lost.serial) == "good"  # until it can be signed
+    monkeypatch.setattr(core.signer, "sign_many", sign_many)
+    async with status_plane(core) as plane:
+        assert await plane.presigner.attempt()
+        assert plane.status(lost.serial) == "revoked (certificateHold)"
