@@ -103,6 +103,13 @@ READINGS = [
     (Reading.READY, ("disk",), 'pkiserver_ready{cause="disk"}'),
     (Reading.AUDIT_SEQUENCE, (), "pkiserver_audit_sequence"),
     (Reading.CREDENTIAL_FAILURES, ("wrong",), 'pkiserver_credential_failures_total{outcome="wrong"}'),
+    (Reading.ENROLLMENTS_WAITING, (), "pkiserver_enrollments_waiting"),
+    (Reading.ENROLLMENTS_OLDEST, (), "pkiserver_enrollments_oldest_waiting_seconds"),
+    (
+        Reading.ENROLLMENTS_DECIDED,
+        ("approved",),
+        'pkiserver_enrollments_decided_total{outcome="approved"}',
+    ),
     (Reading.CONNECTIONS, ("https",), 'pkiserver_connections{listener="https"}'),
 ]
 
