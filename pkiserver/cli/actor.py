@@ -44,7 +44,11 @@ def actor_add(context: Context, name: str, certificate: Path, role: str, as_json
 @JSON_OPTION
 @click.pass_obj
 def actor_list(context: Context, as_json: bool) -> None:
-    """List the actors, those that were removed too, the newest first."""
+    """List the actors, those that were removed too, the newest first.
+
+    \b
+    Example:  pkiserver actor list
+    """
     show_rows(
         context.command("actor.list"),
         ("name", "role", "serial", "added_at", "added_by", "removed_at"),
@@ -57,5 +61,9 @@ def actor_list(context: Context, as_json: bool) -> None:
 @JSON_OPTION
 @click.pass_obj
 def actor_remove(context: Context, name: str, as_json: bool) -> None:
-    """Remove an actor: from its next request on, its certificates speak for themselves alone."""
+    """Remove an actor: from its next request on, its certificates speak for themselves alone.
+
+    \b
+    Example:  pkiserver actor remove station-1
+    """
     show(context.command("actor.remove", name=name), as_json)

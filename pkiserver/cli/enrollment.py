@@ -29,7 +29,11 @@ def enrollment_group() -> None:
 @JSON_OPTION
 @click.pass_obj
 def enrollment_list(context: Context, state: str, limit: int, as_json: bool) -> None:
-    """List enrolments: those that wait by age, others with the newest first."""
+    """List enrolments: those that wait by age, others with the newest first.
+
+    \b
+    Example:  pkiserver enrollment list --state refused
+    """
     rows = context.command("enrollment.list", state=None if state == "all" else state, limit=limit)
     show_rows(rows, ("enrollment", "state", "profile", "requested_at", "asked_by", "subject"), as_json)
 
@@ -39,7 +43,11 @@ def enrollment_list(context: Context, state: str, limit: int, as_json: bool) -> 
 @JSON_OPTION
 @click.pass_obj
 def enrollment_show(context: Context, number: int, as_json: bool) -> None:
-    """Show an enrolment: the identity and the key that would be certified, and what became of it."""
+    """Show an enrolment: the identity and the key that would be certified, and what became of it.
+
+    \b
+    Example:  pkiserver enrollment show 7
+    """
     show(context.command("enrollment.show", enrollment=number), as_json)
 
 
@@ -48,7 +56,11 @@ def enrollment_show(context: Context, number: int, as_json: bool) -> None:
 @JSON_OPTION
 @click.pass_obj
 def enrollment_approve(context: Context, number: int, as_json: bool) -> None:
-    """Approve an enrolment: its client gets the certificate when it asks again."""
+    """Approve an enrolment: its client gets the certificate when it asks again.
+
+    \b
+    Example:  pkiserver enrollment approve 7
+    """
     show(context.command("enrollment.approve", enrollment=number), as_json)
 
 
@@ -58,5 +70,9 @@ def enrollment_approve(context: Context, number: int, as_json: bool) -> None:
 @JSON_OPTION
 @click.pass_obj
 def enrollment_refuse(context: Context, number: int, reason: str, as_json: bool) -> None:
-    """Refuse an enrolment that waits, or take back an approval of which nothing was made yet."""
+    """Refuse an enrolment that waits, or take back an approval of which nothing was made yet.
+
+    \b
+    Example:  pkiserver enrollment refuse 7 --reason "the device is not in the inventory"
+    """
     show(context.command("enrollment.refuse", enrollment=number, reason=reason), as_json)
