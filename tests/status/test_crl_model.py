@@ -240,7 +240,7 @@ def test_one_story(initialised_home: Path, issue: "Issue", options: dict[str, st
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("options", CONFIGURATIONS, ids=lambda options: "-".join(options.values()))
 def test_long_stories(initialised_home: Path, issue: "Issue", options: dict[str, str], seed: int) -> None:
     asyncio.run(walk(initialised_home, issue, options, seed, steps=40))
