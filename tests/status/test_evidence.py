@@ -401,7 +401,8 @@ class TestArchive:
         kept = await case.core.storage.read(
             lambda tx: tx.all("SELECT this_update FROM ocsp_archive ORDER BY id", ())
         )
-        times = [datetime.fromtimestamp(row[0], UTC) for row in kept]
+        # The cycle may sign one anew in the very second of a change: then both are kept.
+        times = list(dict.fromkeys(datetime.fromtimestamp(row[0], UTC) for row in kept))
         assert times == [case.issued, case.suspended, case.restored, case.revoked]
         second = timedelta(seconds=1)
         for moment, this_update in [
