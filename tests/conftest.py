@@ -2,7 +2,8 @@
 
 import asyncio
 import shutil
-from collections.abc import AsyncIterator, Awaitable, Callable
+import subprocess
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -106,3 +107,22 @@ def audited() -> Callable[[Core], Awaitable[list[AuditRecord]]]:
         return await core.storage.read(lambda tx: audit.after(tx, 0, 100_000))
 
     return read
+
+
+@pytest.fixture
+def small_disk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
+    """A file system of its own, so small that a test can fill it: `SIZE_MIB` of its module."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    options = f"size={request.module.SIZE_MIB}m,mode=700"
+    mount = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
+    try:
+        mounted = subprocess.run(mount, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        pytest.skip("needs mount(8)")
+    if mounted.returncode != 0:
+        pytest.skip(f"needs the right to mount a small tmpfs (root): {mounted.stderr.strip()}")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)

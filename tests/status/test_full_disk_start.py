@@ -3,9 +3,7 @@
 import asyncio
 import os
 import shutil
-import subprocess
 import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -24,25 +22,13 @@ LISTEN = {door: ["127.0.0.1:0"] for door in ("http", "https", "metrics")}
 
 
 @pytest.fixture
-def small_home(initialised_home: Path, tmp_path: Path) -> Iterator[Home]:
+def small_home(initialised_home: Path, small_disk: Path) -> Home:
     """A home on a file system of its own, which is soon full; issuing asks for no room in advance."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={SIZE_MIB}m,mode=700", "tmpfs", str(disk)]
-    try:
-        mounted = subprocess.run(mount, capture_output=True, text=True, check=False)
-    except FileNotFoundError:
-        pytest.skip("needs mount(8)")
-    if mounted.returncode != 0:
-        pytest.skip(f"needs the right to mount a small tmpfs (root): {mounted.stderr.strip()}")
-    try:
-        home = Home(shutil.copytree(initialised_home, disk / "home"))
-        text = home.configuration.read_text()
-        assert 'min_free = "64MiB"' in text
-        home.configuration.write_text(text.replace('min_free = "64MiB"', 'min_free = "0KiB"'))
-        yield home
-    finally:
-        subprocess.run(["umount", str(disk)], check=True)
+    home = Home(shutil.copytree(initialised_home, small_disk / "home"))
+    text = home.configuration.read_text()
+    assert 'min_free = "64MiB"' in text
+    home.configuration.write_text(text.replace('min_free = "64MiB"', 'min_free = "0KiB"'))
+    return home
 
 
 def fill(disk: Path) -> Path:
