@@ -41,7 +41,7 @@ class Readings:
     async def _count(self, now: datetime) -> None:
         counts: _Counts = {}
         for authority in self._core.authorities:
-            counts[authority.name] = await self._core.storage.read(
+            counts[authority.handle] = await self._core.storage.read(
                 lambda tx, known=authority.id: certificates.count_by_state(tx, known, now)  # type: ignore[misc]
             )
         self._counts, self._counted_at = counts, now
@@ -81,11 +81,11 @@ class Readings:
 
     def _expiry(self) -> Iterator[Sample]:
         for authority in self._core.authorities:
-            yield Sample(authority.certificate.not_valid_after_utc.timestamp(), ("ca", authority.name))
+            yield Sample(authority.certificate.not_valid_after_utc.timestamp(), ("ca", authority.handle))
             responder = self._core.authorities.responder(authority.id)
             if responder is not None:
                 expiry = responder.certificate.not_valid_after_utc.timestamp()
-                yield Sample(expiry, ("ocsp", authority.name))
+                yield Sample(expiry, ("ocsp", authority.handle))
         certificate = server_certificate(self._core.home)
         if certificate is not None:
             yield Sample(certificate.not_valid_after_utc.timestamp(), ("tls", "https"))

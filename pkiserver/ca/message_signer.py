@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from config.hierarchy import INFRASTRUCTURE
 from pkiserver import audit
+from pkiserver.ca.ca_certificates import sent_chain
 from pkiserver.ca.identity import approve_identity
 from pkiserver.ca.issuance import key_hash
 from pkiserver.ca.own_certificates import SYSTEM, CAServices, renewal_due
@@ -66,7 +67,9 @@ class MessageSigner:
         except SignerError as error:
             raise UnavailableError("the message cannot be signed now; try again later") from error
         der = held.certificate.public_bytes(Encoding.DER)
-        chain = [authority.der for authority in self._services.authorities.chain(INFRASTRUCTURE)]
+        authorities = self._services.authorities
+        chain = [authority.der for authority in authorities.chain(INFRASTRUCTURE)]
+        chain += [one.public_bytes(Encoding.DER) for one in sent_chain(authorities, INFRASTRUCTURE)]
         return assemble(
             content_type,
             content,
