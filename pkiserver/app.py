@@ -159,7 +159,11 @@ class Server:
 
     def _listen_for_events(self) -> None:
         self.core.listeners.append(self._follow_event)
-        self.core.authority_listeners += [self.presigner.introduce, self.https.reload_tls]
+        self.core.authority_listeners.append(self._show_authorities)
+
+    def _show_authorities(self) -> None:
+        self.presigner.introduce()
+        self.https.reload_tls()
 
     async def _follow_event(self, sequence: int) -> None:
         """Have the status plane tell of an event before its command or enrolment is acknowledged."""
@@ -188,6 +192,7 @@ class Server:
             self.operations.log_changes()
             if self._may_issue():
                 await self._recover()
+            await self._attempt(self.core.rollover.activate_due, self._show_authorities)
             await self._refresh_readings()
             await self.https.follow_files()
             if self.core.clock.now() - maintained_at > MAINTENANCE:

@@ -19,6 +19,7 @@ from pkiserver.ca.issuance import Issuance, OnEvent
 from pkiserver.ca.message_signer import MessageSigner
 from pkiserver.ca.outside_root import OutsideRoot
 from pkiserver.ca.own_certificates import CAServices
+from pkiserver.ca.rollover import Rollover
 from pkiserver.ca.server_certificates import ServerCertificates
 from pkiserver.ca.weak_keys import load_weak_keys
 from pkiserver.clock import Clock
@@ -66,6 +67,7 @@ class Core:
     storage_guard: StorageGuard
     issuance: Issuance
     hierarchy: Hierarchy
+    rollover: Rollover
     server_certificates: ServerCertificates
     credentials: Credentials
     trusted_issuers: TrustedIssuers
@@ -191,6 +193,7 @@ async def _compose(
     )
     services = CAServices(settings, profiles, storage, signer, clock, authorities, issuance)
     hierarchy = Hierarchy(services)
+    rollover = Rollover(services, hierarchy)
     server_certificates = ServerCertificates(services, home)
     credentials = Credentials(
         storage=storage,
@@ -262,6 +265,7 @@ async def _compose(
             crl_publisher=crl_publisher,
             presigning=presigning,
             hierarchy=hierarchy,
+            rollover=rollover,
             outside_root=OutsideRoot(services, hierarchy),
             server_certificates=server_certificates,
             clock_guard=clock_guard,
@@ -281,6 +285,7 @@ async def _compose(
         storage_guard=storage_guard,
         issuance=issuance,
         hierarchy=hierarchy,
+        rollover=rollover,
         server_certificates=server_certificates,
         credentials=credentials,
         trusted_issuers=trusted_issuers,

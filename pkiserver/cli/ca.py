@@ -95,3 +95,30 @@ def ca_import(context: Context, name: str, file: Path, as_json: bool) -> None:
     if file.stat().st_size > MAX_LINE_BYTES // 2:
         raise click.UsageError(f"{file} is too large for a certificate")
     show(context.command("ca.import", name=name, pem=file.read_text("ascii", "replace")), as_json)
+
+
+@ca_group.command("rollover")
+@click.argument("name")
+@click.option("--prepare", "step", flag_value="prepare", help="Make the next key and its certificate.")
+@click.option("--publish", "step", flag_value="publish", help="Let everybody know the next certificate.")
+@click.option("--activate", "step", flag_value="activate", help="Have the next key issue.")
+@click.option("--status", "step", flag_value="status", help="Say how far it is (the default).")
+@click.option("--at", metavar="TIME", help="With --activate: when (RFC 3339, with its zone); else at once.")
+@JSON_OPTION
+@click.pass_obj
+def ca_rollover(context: Context, name: str, step: str | None, at: str | None, as_json: bool) -> None:
+    """Have a new key follow an authority's present one, a step at a time.
+
+    The former key goes on signing CRLs and the status of what it issued.
+
+    \b
+    Example:  pkiserver ca rollover citizen --prepare
+              pkiserver ca rollover citizen --publish
+              pkiserver ca rollover citizen --activate --at 2031-01-01T00:00:00+08:00
+    """
+    if at is not None and step != "activate":
+        raise click.UsageError("--at is for --activate")
+    arguments = {"name": name, "at": at} if step == "activate" else {"name": name}
+    rows = context.command(f"ca.rollover.{step or 'status'}", **arguments)
+    columns = ("name", "state", "not_after", "activate_at", "certificates", "next")
+    show_rows(rows, columns, as_json)

@@ -20,6 +20,7 @@ from pkiserver.commands import (
     crl,
     enrollment,
     ocsp,
+    rollover,
     status,
 )
 from pkiserver.commands.services import Caller, CommandEntry, CommandServices
@@ -34,6 +35,7 @@ COMMANDS: Final[Mapping[str, CommandEntry]] = {
     **actor.COMMANDS,
     **certificate.COMMANDS,
     **authority.COMMANDS,
+    **rollover.COMMANDS,
     **crl.COMMANDS,
     **ocsp.COMMANDS,
     **status.COMMANDS,
