@@ -31,6 +31,7 @@ from pkiserver.ra.actors import Actors
 from pkiserver.ra.approval import Approvals
 from pkiserver.ra.client_certificates import ClientCertificates
 from pkiserver.ra.cmc import FullPKIRequests
+from pkiserver.ra.compromise import Compromise
 from pkiserver.ra.credentials import Credentials
 from pkiserver.ra.enrollment import Enrollment
 from pkiserver.ra.key_protection import KeyProtections
@@ -69,6 +70,7 @@ class Core:
     hierarchy: Hierarchy
     rollover: Rollover
     server_certificates: ServerCertificates
+    message_signer: MessageSigner
     credentials: Credentials
     trusted_issuers: TrustedIssuers
     approvals: Approvals
@@ -266,6 +268,7 @@ async def _compose(
             presigning=presigning,
             hierarchy=hierarchy,
             rollover=rollover,
+            compromise=Compromise(storage, clock, authorities, status_changes),
             outside_root=OutsideRoot(services, hierarchy),
             server_certificates=server_certificates,
             clock_guard=clock_guard,
@@ -287,6 +290,7 @@ async def _compose(
         hierarchy=hierarchy,
         rollover=rollover,
         server_certificates=server_certificates,
+        message_signer=message_signer,
         credentials=credentials,
         trusted_issuers=trusted_issuers,
         approvals=approvals,

@@ -179,6 +179,22 @@ def any_in_use(tx: Transaction, authority: int, now: datetime, besides: Sequence
     return row is not None
 
 
+def not_ended(
+    tx: Transaction, authority: int, now: datetime, after: int, limit: int, reason: int
+) -> list[CertificateRecord]:
+    """Return certificates that have not ended in serial order, those with a serial up to `after` left out.
+
+    Of revoked ones only those revoked for this reason (RFC 5280 §5.3.1).
+    """
+    rows = tx.all(
+        f"SELECT {_COLUMNS} FROM certificates c WHERE authority = ? AND serial > ? AND not_after >= ?"
+        " AND (state != 'revoked' OR EXISTS (SELECT 1 FROM crl_entries r WHERE r.authority = c.authority"
+        " AND r.serial = c.serial AND r.until IS NULL AND r.reason = ?)) ORDER BY serial LIMIT ?",
+        (authority, serial_to_blob(after), to_unix(now), reason, limit),
+    )
+    return [_record(row) for row in rows]
+
+
 def set_state(tx: Transaction, authority: int, serial: int, state: str) -> None:
     """Store the state that a status event led to."""
     tx.execute(

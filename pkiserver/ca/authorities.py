@@ -74,6 +74,11 @@ class Authority:
         """The subjectKeyIdentifier, which its certificates name as authorityKeyIdentifier."""
         return self.certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value.digest
 
+    def answers_at(self, now: datetime) -> bool:
+        """Whether it signs CRLs and OCSP signers now: not before others know it, nor when it is over."""
+        at_work = self.state in ("published", "active", "retiring") and self.key_label is not None
+        return at_work and now <= self.certificate.not_valid_after_utc
+
     def signing_key(self) -> str:
         """Return the label of its key; `ConflictError` when the key is kept outside."""
         if self.key_label is None:
@@ -189,6 +194,11 @@ class Authorities:
         ]
         valid = [found for found in usable if found.certificate.not_valid_before_utc <= now]
         return next(iter([*reversed(valid), *usable]), None)
+
+    def is_to_have_responder(self, authority: int, now: datetime) -> bool:
+        """Return whether the authority with this number is there to answer for what it issued."""
+        known = self._by_id.get(authority)
+        return known is not None and known.answers_at(now)
 
     def above(self, authority: Authority) -> Authority | None:
         """Return the generation that issued the certificate of an authority; None above a root."""

@@ -64,8 +64,8 @@ class Hierarchy:
         return attempts.finish()
 
     async def ensure_responder(self, authority: Authority) -> None:
-        """Make an OCSP signer of one authority where that is due."""
-        if self._responder_due(authority):
+        """Make an OCSP signer of one authority where that is due, and its key is here."""
+        if authority.key_label is not None and self._responder_due(authority):
             await self._make_responder(authority)
 
     async def _add_authorities(self, *, offline_root: bool) -> None:
@@ -122,9 +122,7 @@ class Hierarchy:
 
     def _responder_due(self, authority: Authority) -> bool:
         now = self._services.clock.now()
-        if authority.key_label is None or now > authority.certificate.not_valid_after_utc:
-            return False
-        if authority.ended or authority.state == "compromised":
+        if authority.state != "prepared" and not authority.answers_at(now):
             return False  # an authority that has ended makes no responder any more
         responder = self._authorities.responder(authority.id)
         return responder is None or renewal_due(responder.certificate, authority.certificate, now)

@@ -184,7 +184,7 @@ class Issuance:
         try:
             try:
                 await self._mark_signing(intent, prepared.entitled_by)
-            except NotAuthorizedError as error:
+            except (NotAuthorizedError, ConflictError) as error:
                 await self._void(intent, str(error))
                 raise
             try:
@@ -361,6 +361,8 @@ class Issuance:
         def transaction(tx: Transaction) -> None:
             if entitled_by is not None:
                 require_entitled(tx, entitled_by, now)
+            if authority_rows.state_of(tx, intent.authority) == "compromised":
+                raise ConflictError(f"the authority {_WHY_NOT['compromised']}")
             if not issuances.mark_signing(tx, intent.id):
                 raise ConflictError("this issuance has ended already")
             _audit(tx, now, intent, "certificate.sign")

@@ -15,6 +15,7 @@ from pkiserver.errors import ConflictError, NotFoundError, RefusedError
 from pkiserver.progress import GiveFile, Progress
 from pkiserver.ra.actors import Actors
 from pkiserver.ra.approval import Approvals
+from pkiserver.ra.compromise import Compromise
 from pkiserver.ra.credentials import Credentials
 from pkiserver.ra.status_changes import StatusChanges
 from pkiserver.readiness import ClockGuard
@@ -44,6 +45,7 @@ class CommandServices:
     presigning: Presigning
     hierarchy: Hierarchy
     rollover: Rollover
+    compromise: Compromise
     outside_root: OutsideRoot
     server_certificates: ServerCertificates
     clock_guard: ClockGuard
