@@ -121,6 +121,7 @@ class Server:
         core.readiness.shows(self.presigner_health.cause)
         core.readiness.shows(self._crl_cause)
         core.readiness.shows(self._signer_cause)
+        core.readiness.shows(self._rollover_cause)
         self.readings.register(self.metrics)
         await self.readings.refresh()
         if self._serves_status:
@@ -238,9 +239,20 @@ class Server:
 
     def _crl_cause(self) -> Cause:
         now = self.core.clock.now()
-        stale = [name for name, crl in self.core.crl_publisher.published() if crl.next_update <= now]
+        authorities = self.core.authorities
+        stale = [
+            name
+            for name, crl in self.core.crl_publisher.published()
+            if crl.next_update <= now and authorities.with_id(crl.authority).answers_at(now)
+        ]
         detail = f"the CRL {', '.join(stale)} is past its nextUpdate" if stale else ""
         return Cause("crl", ok=not stale, detail=detail or self.core.crl_publisher.failure or "")
+
+    def _rollover_cause(self) -> Cause:
+        """Never a reason to turn clients away, but long before it would be, one to tell people."""
+        near = [f"{name} by {latest:%Y-%m-%d}" for name, latest in self.core.rollover.near().items()]
+        told = f"a new key has to be active: {', '.join(near)}; see `pkiserver ca rollover`" if near else ""
+        return Cause("rollover", ok=True, detail=told)
 
     def _signer_cause(self) -> Cause:
         if self.core.signer.healthy:

@@ -51,6 +51,8 @@ class Readings:
         for reading, reader in (
             (Reading.CERTIFICATES, self._certificates),
             (Reading.CERTIFICATE_EXPIRY, self._expiry),
+            (Reading.AUTHORITY_STATE, self._authority_states),
+            (Reading.AUTHORITY_ROLLOVER, self._rollover_times),
             (Reading.CREDENTIAL_FAILURES, self._credential_failures),
             (Reading.ENROLLMENTS_WAITING, lambda: [Sample(self._waiting.count)]),
             (Reading.ENROLLMENTS_OLDEST, self._oldest_waiting),
@@ -89,6 +91,17 @@ class Readings:
         certificate = server_certificate(self._core.home)
         if certificate is not None:
             yield Sample(certificate.not_valid_after_utc.timestamp(), ("tls", "https"))
+        signer = self._core.message_signer.certificate
+        if signer is not None:
+            yield Sample(signer.not_valid_after_utc.timestamp(), ("cmc", "messages"))
+
+    def _authority_states(self) -> Iterator[Sample]:
+        for record in self._core.authorities.records:
+            yield Sample(1, (record.handle, record.state))
+
+    def _rollover_times(self) -> Iterator[Sample]:
+        for name, latest in self._core.rollover.times().items():
+            yield Sample(latest.timestamp(), (name,))
 
     def _credential_failures(self) -> Iterator[Sample]:
         for outcome, count in self._core.enrollment.failures.items():

@@ -48,6 +48,11 @@ class MessageSigner:
         self._held: _Held | None = None
         self._making = asyncio.Lock()
 
+    @property
+    def certificate(self) -> x509.Certificate | None:
+        """The certificate that signed last; None before the first message."""
+        return self._held.certificate if self._held is not None else None
+
     async def sign(self, content_type: str, content: bytes, further: Sequence[bytes] = ()) -> bytes:
         """Return the DER ContentInfo of a SignedData over `content`.
 

@@ -5,7 +5,6 @@ The former key stays: it signs CRLs and OCSP signers for what it issued until th
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -82,6 +81,27 @@ class Rollover:
         for record in due:
             await self._activate(record, SYSTEM)
         return bool(due)
+
+    def times(self) -> Mapping[str, datetime]:
+        """Return of each active authority until when its next key has to be active (`latest_activation`)."""
+        services = self._services
+        return {
+            one.name: latest_activation(
+                one.name, one.certificate.not_valid_after_utc, services.settings, services.profiles
+            )
+            for one in self._authorities
+            if one.state == "active"
+        }
+
+    def near(self) -> Mapping[str, datetime]:
+        """Return those times that are less than `NOTICE` away, but for what is activated before by itself."""
+        now = self._services.clock.now()
+        planned = {one.name: one.activate_at for one in self._authorities.records if one.activate_at}
+        return {
+            name: latest
+            for name, latest in self.times().items()
+            if latest - now < NOTICE and (name not in planned or planned[name] > latest)
+        }
 
     def coming(self, name: str) -> AuthorityRecord | None:
         """Return the generation that is to follow the present one, None where there is none."""
@@ -205,28 +225,17 @@ class Rollover:
         await self._authorities.reload(self._storage)
 
 
-@dataclass(frozen=True, slots=True)
-class RolloverTime:
-    """Until when the next key of an authority has to be active: from then on what it issues is refused."""
+def latest_activation(
+    name: str, end: datetime, settings: Settings, profiles: Mapping[str, Profile]
+) -> datetime:
+    """Return until when the key that follows an authority's, which ends at `end`, has to be active.
 
-    authority: Authority
-    latest: datetime
-
-    def is_near(self, now: datetime) -> bool:
-        """Whether it is time to prepare."""
-        return self.latest - now < NOTICE
-
-
-def rollover_time(authority: Authority, settings: Settings, profiles: Mapping[str, Profile]) -> RolloverTime:
-    """Return when an active authority can issue the longest-lived of its certificates for the last time.
-
-    Nothing outlives its issuer: later, those are refused.
+    Nothing outlives its issuer: later, the longest-lived of what it issues would be refused.
     """
-    own = [one.lifetime for one in profiles.values() if one.issuer == authority.name]
-    below = [one.lifetime for one in settings.authorities.values() if one.parent == authority.name]
-    end = authority.certificate.not_valid_after_utc
+    own = [one.lifetime for one in profiles.values() if one.issuer == name]
+    below = [one.lifetime for one in settings.authorities.values() if one.parent == name]
     lifetimes = [_length(one, end) for one in (*own, *below) if one is not None]
-    return RolloverTime(authority, end - max(lifetimes, default=timedelta(0)))
+    return end - max(lifetimes, default=timedelta(0))
 
 
 def _length(lifetime: Lifetime, day: datetime) -> timedelta:

@@ -10,12 +10,15 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from pkiserver.ca.authorities import Authority
 from pkiserver.ca.ca_certificates import ca_certificates, root_update, sent_chain
-from pkiserver.ca.rollover import NOTICE, rollover_time
-from pkiserver.core import Core
+from pkiserver.ca.rollover import NOTICE
+from pkiserver.core import Core, load_configuration
 from pkiserver.errors import ConflictError, NotFoundError, RefusedError
 from pkiserver.home import Home
-from store import certificates
+from pkiserver.progress import silent
+from protocols.asn1.der import integer_content
+from store import certificates, status_events
 from store.records import AuditRecord
+from store.response_entries import response_key
 
 if TYPE_CHECKING:
     from tests.conftest import FakeClock, Issue, Request
@@ -264,14 +267,23 @@ async def test_leaves_end_within_the_key_that_issued_them(
     assert record.not_after <= new.certificate.not_valid_after_utc
 
 
-async def test_until_when_the_next_key_is_to_be_active(core: Core) -> None:
-    citizen = core.authorities.get("citizen")
-    _, profiles = core.settings, core.hierarchy._services.profiles
-    time = rollover_time(citizen, core.settings, profiles)
-    end = citizen.certificate.not_valid_after_utc
-    assert time.latest == end - (profiles["citizen-signature"].lifetime.after(end) - end)  # type: ignore[union-attr]  # it has one
-    assert not time.is_near(time.latest - NOTICE)
-    assert time.is_near(time.latest - NOTICE + timedelta(seconds=1))
+async def test_until_when_the_next_key_is_to_be_active(core: Core, clock: "FakeClock") -> None:
+    end = core.authorities.get("citizen").certificate.not_valid_after_utc
+    _, profiles = load_configuration(core.home)
+    longest = profiles["citizen-signature"].lifetime
+    assert longest is not None
+    latest = core.rollover.times()["citizen"]
+    assert latest == end - (longest.after(end) - end)
+    clock.moment = latest - NOTICE
+    assert "citizen" not in core.rollover.near()
+    clock.advance(timedelta(seconds=1))
+    assert core.rollover.near()["citizen"] == latest
+    await core.hierarchy.maintain()
+    await core.rollover.prepare("citizen", "test")
+    await core.rollover.publish("citizen", "test")
+    assert "citizen" in core.rollover.near()
+    await core.rollover.activate("citizen", latest, "test")
+    assert "citizen" not in core.rollover.near()
 
 
 async def test_a_key_in_use_is_refused_to_others_after_a_roll_over(
@@ -291,3 +303,36 @@ async def test_everything_is_there_after_a_restart(core: Core, home: Home, clock
     before = core.authorities.records, core.authorities.root_updates
     await core.authorities.reload(core.storage)
     assert (core.authorities.records, core.authorities.root_updates) == before
+
+
+async def test_when_the_former_key_is_over_ocsp_goes_on(
+    core: Core, clock: "FakeClock", issue: "Issue"
+) -> None:
+    """Nobody speaks for it any more, and nobody has to."""
+    former = core.authorities.get("infrastructure")
+    await issue(core, "old.example.mn")
+    clock.moment = former.certificate.not_valid_after_utc - 800 * DAY
+    await core.hierarchy.maintain()
+    await rolled(core, "infrastructure")
+    clock.moment = former.certificate.not_valid_after_utc + timedelta(seconds=1)
+    await core.rollover.prepare("citizen", "test")
+    await core.rollover.prepare("government", "test")
+    for name in ("citizen", "government"):
+        await core.rollover.publish(name, "test")
+        await core.rollover.activate(name, None, "test")
+    await core.hierarchy.maintain()
+    record = await issue(core, "new.example.mn")
+    async with core.presigning.opened() as (presigner, _):
+        assert await presigner.presign(everything=True, authority=None, progress=silent) > 0
+        assert presigner.failure is None
+    key = response_key(record.authority, integer_content(record.serial))
+    assert core.served_responses.get(key) is not None
+
+
+async def test_events_of_a_key_that_nobody_knows_yet_do_not_hold_up_others(core: Core) -> None:
+    async with core.presigning.opened() as (presigner, _):
+        await presigner.settle()
+        await core.rollover.prepare("citizen", "test")
+        await presigner.presign(everything=False, authority=None, progress=silent)
+        assert presigner.failure is None
+        assert presigner.position == await core.storage.read(status_events.head)
