@@ -57,6 +57,12 @@ async def activate(
 ) -> list[dict[str, Any]]:
     moment: datetime | None = parse_time(at) if at is not None else None
     await services.rollover.activate(name, moment, caller.actor)
+    try:
+        await services.server_certificates.maintain(
+            caller.progress
+        )  # due where the former key is compromised
+    except PKIServerError as error:  # the key is active nevertheless, and the server tries again
+        caller.progress(str(error))
     services.on_authorities_changed()
     return await rollover_status(services, caller, name=name)
 

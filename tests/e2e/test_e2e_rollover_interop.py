@@ -1,16 +1,19 @@
 """A new root key and a new key of an issuing authority on a running server, as relying parties see it."""
 
+import json
 import subprocess
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from client_messages import new_key
+from client_messages import csr_for, new_key, serial_of
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from foreign_clients import curl, expect_crl_verdict, openssl_ocsp, save_certificate, tool, worked
 from server_harness import Server, done, eventually, run_program, running
+
+from protocols.crl import NO_FURTHER_UPDATE
 
 pytestmark = pytest.mark.interop
 
@@ -155,3 +158,36 @@ def test_a_planned_activation_happens_by_itself(home: Path) -> None:
             return [row["state"] for row in rows] == ["retiring", "active"]
 
         eventually(active, "the activation")
+
+
+def test_a_compromise_is_rehearsed(home: Path, tmp_path: Path) -> None:
+    """From the alarm to the first certificate by a new key, as relying parties see it."""
+    with running(home) as server:
+        device = server.device(new_key())
+        file = save_certificate(tmp_path / "device.pem", device)
+        issuer_file = save_certificate(tmp_path / "issuer.pem", server.ca(CA))
+        server.shows(device, "good")
+        listed = tmp_path / "reissue.csv"
+        refused = run_program(home, "ca", "compromise", CA, "--reissue", str(listed))  # nobody confirms
+        assert refused.returncode == 1
+        assert not listed.exists()
+        told = json.loads(
+            done(run_program(home, "ca", "compromise", CA, "--reissue", str(listed), "--yes", "--json"))
+        )
+        assert told["to_reissue"] == 3  # the device, the administrator and the server
+        assert listed.stat().st_mode & 0o777 == 0o600
+        assert serial_of(device) in listed.read_text()
+        server.shows(device, "revoked")
+        assert openssl_ocsp(server, CA, file) == "revoked"
+        assert openssl_ocsp(server, "root", issuer_file) == "revoked"
+        expect_crl_verdict(server, CA, file, "certificate revoked")
+        assert server.crl(CA).next_update_utc == NO_FURTHER_UPDATE
+        reply = server.enroll(
+            server.credential("device", "CN=late", "dns:late.example.mn"), csr_for(new_key())
+        )
+        assert reply.status >= 400
+        rolled(server, CA)
+        again = server.device(new_key())
+        again.verify_directly_issued_by(server.ca(f"{CA}.2"))
+        server.shows(again, "good", f"{CA}.2")
+        assert server.ready()[0] == 200
