@@ -149,7 +149,10 @@ BROKEN: dict[str, tuple[bytes, PartialHeader | None]] = {
         in_header(ID, der.explicit(9, der.null())),
         replace(NAMED, transaction_id=b"id"),
     ),
-    "rfc9810_5_1_1_field_twice": (in_header(ID, ID), replace(NAMED, transaction_id=b"id")),
+    "rfc9810_5_1_1_field_twice": (
+        in_header(ID, der.explicit(4, der.octet_string(b"other"))),
+        replace(NAMED, transaction_id=b"id"),
+    ),
     "rfc9810_5_1_1_out_of_order": (
         in_header(NONCE, ID),
         replace(NAMED, transaction_id=b"id", sender_nonce=b"nonce"),
