@@ -159,10 +159,12 @@ class FullPKIRequests:
     ) -> bytes:
         csr_der = request.certification_request
         actor = await self._registration_clients.actor(client, label)
-        if actor is not None:  # who asks the same of `Approvals` again gets the same certificate
-            return await self._registration_clients.enroll(csr_der, client, actor, label)
         digest = _digest(message, request, client)
         answered = await self._storage.read(lambda tx: signed_requests.find(tx, digest))
+        if answered is None and actor is not None:
+            return await self._registration_clients.enroll(
+                csr_der, client, actor, label, signed_request=digest
+            )
         if answered is None:
             return await self._reenrollment.reenroll(
                 csr_der, client, requester.channel, label, signed_request=digest

@@ -324,11 +324,12 @@ class Enrollment:
 
     async def _untaken(self, credential: CredentialRecord, csr: ParsedCSR) -> bytes:
         """Return the certificate of a used credential that its client has not taken; else refuse."""
+        actor = f"credential:{credential.reference}"
         certificate = await untaken(
             self._storage,
             self._clock,
-            lambda tx: issuances.undelivered(tx, credential.id, csr.spki_sha256),
-            f"credential:{credential.reference}",
+            lambda tx: issuances.undelivered(tx, actor, credential.profile, csr.spki_sha256),
+            actor,
         )
         if certificate is None:
             raise NotAuthenticatedError("the credential has no use left")

@@ -132,6 +132,17 @@ async def test_a_message_sent_again_issues_nothing(signer: Signer) -> None:
     assert other.certificates != first.certificates
 
 
+async def test_a_repeat_that_is_signed_anew_gets_what_was_not_taken(signer: Signer) -> None:
+    """Its client cannot know whether it was answered: another nonce, the same key (ADR 0004)."""
+    request = csr(new_key())
+    first = await signer.send(renewal(request))
+    assert (await signer.send(renewal(request, nonce=b"another"))).certificates == first.certificates
+    await signer.core.enrollment.delivered(first.certificates[0])
+    third = await signer.send(renewal(request, nonce=b"a third"))
+    assert third.error is None
+    assert third.certificates != first.certificates
+
+
 async def test_a_message_sent_twice_at_once_issues_one(signer: Signer) -> None:
     message = signer.message(renewal(csr(new_key())))
     count = await Registration(signer.core).count()
@@ -316,3 +327,14 @@ async def test_a_registered_ra_enrols_what_was_approved(
         [certificate] = answer.certificates
         assert x509.load_der_x509_certificate(certificate).subject == parse_subject("CN=gate-9")
         assert (await station.send(message, "gate")).certificates == (certificate,)
+
+        # Taken or not: a message that was answered asks nobody to approve anything again.
+        await core.enrollment.delivered(certificate)
+        assert (await station.send(message, "gate")).certificates == (certificate,)
+        await Registration(core).change(certificate, Action.REVOKE)
+        kind, text = error_of(await station.send(message, "gate"))
+        assert (kind, "another senderNonce" in text) == (RefusedError, True)
+        assert (
+            await core.commands.run("enrollment.list", {"state": "waiting", "limit": 9}, "user:root", silent)
+            == []
+        )

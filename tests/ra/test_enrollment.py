@@ -322,6 +322,31 @@ async def test_a_certificate_that_was_not_taken_is_given_again(registration: Reg
         await registration.enroll(credential)
 
 
+async def test_a_credential_with_uses_left_gives_it_again_too(registration: Registration, clock: Any) -> None:
+    """The repeat of a client that got no answer costs no second use and makes no second certificate."""
+    credential = await registration.credential(uses=3)
+    der = await registration.enroll(credential)
+    assert await registration.enroll(credential) == der
+    assert await registration.uses_left(credential) == 2
+    other = await registration.enroll(credential, csr(new_key()))  # of another device
+    assert other != der
+    await registration.core.enrollment.delivered(der)
+    again = await registration.enroll(credential)
+    assert again not in (der, other)
+    assert await registration.uses_left(credential) == 0
+
+
+async def test_what_is_half_over_is_not_given_again(registration: Registration, clock: Any) -> None:
+    held = x509.load_der_x509_certificate(await registration.enroll(await registration.credential()))
+    request, der = csr(new_key()), held.public_bytes(Encoding.DER)
+    renewed = await registration.reenroll(der, request)
+    half = (held.not_valid_after_utc - held.not_valid_before_utc) // 2
+    clock.moment = held.not_valid_before_utc + timedelta(seconds=half // timedelta(seconds=1))
+    assert await registration.reenroll(der, request) == renewed
+    clock.moment += timedelta(seconds=2)
+    assert await registration.reenroll(der, request) != renewed
+
+
 async def test_it_is_given_to_its_own_credential_only(registration: Registration) -> None:
     first = await registration.credential()
     der = await registration.enroll(first)
@@ -395,6 +420,27 @@ async def test_a_holder_gets_a_new_certificate_of_the_same_identity(registration
     assert certificate_identity(renewed) == certificate_identity(before)
     assert renewed.public_key() == key.public_key()
     assert await registration.reenroll(held, csr(registration.key), label="device")  # rekeying is not asked
+
+
+async def test_a_renewal_that_was_not_taken_is_given_again(registration: Registration) -> None:
+    """The same holder, key and identity; once it was taken, the holder gets another."""
+    held = await registration.enroll(await registration.credential())
+    request = csr(new_key())
+    renewed = await registration.reenroll(held, request)
+    before = await registration.count()
+    assert await registration.reenroll(held, request) == renewed
+    assert await registration.reenroll(held, request, "device") == renewed
+    assert await registration.count() == before
+    assert await registration.reenroll(renewed, csr(registration.key)) != renewed  # another holder and key
+    await registration.core.enrollment.delivered(renewed)
+    assert await registration.reenroll(held, request) != renewed
+
+
+async def test_a_revoked_renewal_is_not_given_again(registration: Registration) -> None:
+    held, request = await registration.enroll(await registration.credential()), csr(new_key())
+    renewed = await registration.reenroll(held, request)
+    await _revoke(registration, renewed, CRLReason.SUPERSEDED)
+    assert await registration.reenroll(held, request) != renewed
 
 
 @pytest.mark.parametrize(

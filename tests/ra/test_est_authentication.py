@@ -310,6 +310,14 @@ async def test_a_device_is_bounded_in_what_it_makes_the_ca_sign(
         await registration.enroll(None, request(), "idevid", shown=ACME.device())
 
 
+async def test_what_a_device_did_not_take_is_given_again(registration: Registration) -> None:
+    device, key = ACME.device("A-7"), new_key()
+    der = await registration.enroll(None, csr(key, "CN=hall-1", ()), "idevid", shown=device)
+    assert await registration.enroll(None, csr(key, "CN=hall-1", ()), "idevid", shown=device) == der
+    other = await registration.enroll(None, csr(new_key(), "CN=hall-1", ()), "idevid", shown=device)
+    assert other != der
+
+
 async def test_trusted_issuers_are_read_anew(registration: Registration, home: Home) -> None:
     trusted, device = registration.core.trusted_issuers, OTHER.device("A-3")
     assert not trusted.changed()
