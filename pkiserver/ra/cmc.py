@@ -26,7 +26,7 @@ from pkiserver.storage import Storage
 from protocols import oid
 from protocols.cmc.controls import CONTROLS, RequestControls, read_controls
 from protocols.cmc.full_request import FullPKIRequest, read_full_request
-from protocols.cmc.pki_data import TaggedCertificationRequest, TaggedRequest
+from protocols.cmc.pki_data import TaggedCertificationRequest
 from protocols.cmc.pki_response import PKIResponse
 from protocols.cms.verification import signer_certificate, verify_signer
 from protocols.errors import BadSignatureError, ErrorKind, ProtocolError
@@ -122,8 +122,7 @@ class FullPKIRequests:
         if unsupported is not None:
             return Answer((unsupported,), self._clock.now(), controls, actor)
         outcomes = [
-            await self._outcome(request, one, client, requester, label)
-            for one in request.pki_data.req_sequence
+            await self._outcome(request, one, client, requester, label) for one in _certification(request)
         ]
         return Answer(tuple(outcomes), self._clock.now(), controls, actor)
 
@@ -134,15 +133,12 @@ class FullPKIRequests:
     async def _outcome(
         self,
         message: FullPKIRequest,
-        request: TaggedRequest,
+        request: TaggedCertificationRequest,
         client: Holder,
         requester: Requester,
         label: str | None,
     ) -> Outcome:
         parts = (request.body_part_id,)
-        if not isinstance(request, TaggedCertificationRequest):
-            error = NotServedError("requests of CRMF and of other kinds are not served: send a PKCS #10")
-            return Outcome(parts, error=error)
         try:
             certificate = await self._certificate(message, request, client, requester, label)
         except (PKIServerError, ProtocolError) as refusal:
@@ -214,7 +210,18 @@ def _unsupported(request: FullPKIRequest) -> Outcome | None:
         )
     if not 1 <= len(pki_data.req_sequence) <= MAX_REQUESTS:
         return Outcome((THIS_MESSAGE,), error=RefusedError(f"a message has 1 to {MAX_REQUESTS} requests"))
+    foreign = [
+        one.body_part_id for one in pki_data.req_sequence if not isinstance(one, TaggedCertificationRequest)
+    ]
+    if foreign:  # §3.2.1: and no other certification requests are processed
+        refusal = NotServedError("requests of CRMF and of other kinds are not served: send a PKCS #10")
+        return Outcome(tuple(foreign), error=refusal)
     return None
+
+
+def _certification(request: FullPKIRequest) -> list[TaggedCertificationRequest]:
+    found = request.pki_data.req_sequence
+    return [one for one in found if isinstance(one, TaggedCertificationRequest)]
 
 
 def _digest(message: FullPKIRequest, request: TaggedCertificationRequest, client: Holder) -> bytes:

@@ -258,6 +258,22 @@ async def test_rfc5272_3_2_1_2_other_requests_are_not_served(
     assert isinstance(answer.outcomes[0].error, NotServedError)
 
 
+async def test_rfc5272_3_2_1_beside_one_that_is_not_served_nothing_is_processed(signer: Signer) -> None:
+    """§3.2.1: noSupport for that item, and no other certification requests are processed."""
+    count = await Registration(signer.core).count()
+    good = TaggedCertificationRequest(1, csr(new_key()))
+    answer = await signer.send(PKIData(req_sequence=(good, OtherRequest(2, "1.2.3", der.null()))))
+    assert [(one.body_parts, type(one.error)) for one in answer.outcomes] == [((2,), NotServedError)]
+    assert await Registration(signer.core).count() == count
+
+
+async def test_rfc5272_3_2_1_2_1_a_request_without_a_name_is_refused(signer: Signer) -> None:
+    key = new_key()
+    nobody = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([])).sign(key, SHA256())
+    answer = await signer.send(renewal(nobody.public_bytes(Encoding.DER)))
+    assert isinstance(answer.error, RefusedError)  # badRequest, by the table of errors
+
+
 @pytest.mark.parametrize(
     "kind", [oid.CMC_REVOKE_REQUEST, oid.CMC_IDENTIFICATION, oid.CMC_QUERY_PENDING, "1.2.3"]
 )
