@@ -384,17 +384,38 @@ async def test_an_address_is_refused_so_often_and_then_not_even_audited(
         await enrollment.refused(operation="enroll", peer=PEER, reason="not a CSR")
     credential = await registration.credential()
     wrong = NewCredential(credential.reference, "wrong", credential.expires_at)
+    unknown = NewCredential("nobody", "wrong", credential.expires_at)
     for _ in range(2):
         with pytest.raises(UnavailableError, match="too many refused requests"):
             await enrollment.refused(operation="enroll", peer=PEER, reason="not a CSR")
         with pytest.raises(UnavailableError, match="too many refused requests"):
-            await registration.enroll(wrong)
+            await registration.enroll(unknown)
     assert await refusals() == [("anonymous", "enroll", PEER, "not a CSR")] * MAX_FAILURES
     # Who has the right secret is served, whatever others behind the same address did.
     assert await registration.enroll(credential)
     clock.moment += timedelta(minutes=1)
     with pytest.raises(NotAuthenticatedError):
         await registration.enroll(wrong)
+
+
+async def test_no_flood_of_refusals_hides_guesses(
+    registration: Registration, clock: Any, refusals: Any, recorded: Any
+) -> None:
+    """Whoever had its share of refusals has its guesses counted still: they lock the credential."""
+    credential, attempts = await registration.credential(), registration.core.settings.est.max_attempts
+    wrong = NewCredential(credential.reference, "wrong", credential.expires_at)
+    for _ in range(attempts + 2):
+        for _ in range(MAX_FAILURES):
+            await registration.core.enrollment.refused(operation="enroll", peer=PEER, reason="not a CSR")
+        with pytest.raises(UnavailableError, match="too many refused requests"):  # as for any reference
+            await registration.enroll(wrong)
+        clock.moment += MAX_DELAY
+    with pytest.raises(NotAuthenticatedError, match="locked"):
+        await registration.enroll(credential)
+    log = await recorded(registration.core.storage)
+    assert [one["action"] for one in log].count("credential.lock") == 1
+    guesses = [one for one in await refusals() if one[3] == "reference or secret is wrong"]
+    assert len(guesses) == attempts  # what comes after the lock costs no write
 
 
 async def test_certificates_that_a_client_needs(registration: Registration) -> None:
