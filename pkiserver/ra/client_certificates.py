@@ -17,6 +17,7 @@ from pkiserver.ca.authorities import Authorities, Authority
 from pkiserver.ca.issuance import require_entitled
 from pkiserver.clock import Clock
 from pkiserver.errors import NotAuthorizedError, RefusedError
+from pkiserver.ra.issuer_crls import require_unrevoked
 from pkiserver.ra.trusted_issuers import TrustedIssuers
 from pkiserver.storage import Storage
 from protocols.x509.certificate import MAX_CERTIFICATE_BYTES, serial_text
@@ -114,6 +115,7 @@ class ClientCertificates:
             raise NotAuthorizedError("the client certificate is neither of this CA nor of a trusted issuer")
         for issuer in issuers:
             _require_valid(issuer, now, "the certificate of the client certificate's issuer")
+            require_unrevoked(self._trusted_issuers.crls, issuer, certificate, now)
         _require_valid(certificate, now, "the client certificate")
         try:
             _require_client_usage(certificate)

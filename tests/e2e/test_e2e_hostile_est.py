@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -17,10 +18,12 @@ from client_messages import Credential, Reply, ask, csr_for, key_pem, new_key, r
 from consistency import assert_consistent
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 from foreign_clients import save_certificate
-from server_harness import FAULTY, PATIENCE_S, Server, copied, running
+from server_harness import FAULTY, PATIENCE_S, Server, copied, eventually, running
 from test_e2e_bad_input import assert_clean_log, http_request, rest, status_of
+from test_e2e_est_interop import MACHINE, manufacturer
 
 EST = "/.well-known/est"
 CSR_TYPE = {"Content-Type": "application/pkcs10"}
@@ -264,6 +267,35 @@ def test_an_expired_certificate_over_a_kept_connection(home: Path, tmp_path: Pat
         offset.write_text(str(int(until.total_seconds()) + 1))
         reply = ask(connection, "POST", f"{EST}/simplereenroll", body, CSR_TYPE)
         assert (reply.status, reply.body) == (403, b"the client certificate is expired\n")
+        connection.close()
+
+
+@pytest.mark.interop  # OpenSSL makes the manufacturer
+def test_a_device_that_its_manufacturer_revokes(home: Path, tmp_path: Path) -> None:
+    """The CRL is put in place while the server runs, and counts on a connection that was open before."""
+    acme, *files = manufacturer(tmp_path)
+    (home / "acme.pem").write_bytes(acme.read_bytes())
+    (home / "profiles").mkdir(exist_ok=True)
+    (home / "profiles" / "machine.toml").write_text(MACHINE)
+    device = x509.load_pem_x509_certificate(files[0].read_bytes())
+    key = load_pem_private_key((tmp_path / "acme.key").read_bytes(), None)
+    now = datetime.now(UTC)
+    crl = x509.CertificateRevocationListBuilder(device.issuer, now, now + timedelta(days=1))
+    crl = crl.add_revoked_certificate(x509.RevokedCertificateBuilder(device.serial_number, now).build())
+    with running(home) as server:
+        connection = server.connection(server.tls((files[0], files[1])))
+
+        def ask_again() -> Reply:
+            body = base64.b64encode(csr_for(new_key(), "CN=anything").public_bytes(Encoding.DER))
+            return ask(connection, "POST", f"{EST}/machine/simpleenroll", body, CSR_TYPE)
+
+        assert ask_again().status == 200
+        (tmp_path / "new.pem").write_bytes(
+            acme.read_bytes() + crl.sign(key, SHA256()).public_bytes(Encoding.PEM)  # type: ignore[arg-type]  # it is an EC key
+        )
+        (tmp_path / "new.pem").rename(home / "acme.pem")
+        eventually(lambda: ask_again().status == 403, "the CRL to be taken up")
+        assert ask_again().body == b"the client certificate is revoked by its issuer\n"
         connection.close()
 
 
