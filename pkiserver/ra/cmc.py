@@ -12,8 +12,6 @@ from datetime import datetime
 from typing import Final
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from pkiserver.ca.message_signer import MessageSigner
 from pkiserver.clock import Clock
@@ -29,7 +27,8 @@ from protocols.cmc.full_request import FullPKIRequest, read_full_request
 from protocols.cmc.pki_data import TaggedCertificationRequest
 from protocols.cmc.pki_response import PKIResponse
 from protocols.cms.verification import signer_certificate, verify_signer
-from protocols.errors import BadSignatureError, ErrorKind, ProtocolError
+from protocols.errors import BadSignatureError, ErrorKind, MalformedError, ProtocolError, TooLargeError
+from protocols.x509.certificate import TBSCertificate, read_certificate
 from protocols.x509.spki import read_public_key
 from store import signed_requests
 
@@ -181,14 +180,13 @@ def _verified_signer(request: FullPKIRequest) -> bytes:
     if certificate is None:
         raise BadSignatureError("the signer's certificate is not in the message")
     try:
-        parsed = x509.load_der_x509_certificate(certificate)
-        spki = parsed.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-        usage = parsed.extensions.get_extension_for_class(x509.KeyUsage).value
-    except (ValueError, TypeError, UnsupportedAlgorithm, x509.ExtensionNotFound) as error:
+        usage = read_certificate(certificate).extensions.get_extension_for_class(x509.KeyUsage).value
+    except (MalformedError, TooLargeError, x509.ExtensionNotFound) as error:
         raise BadSignatureError("the signer's certificate cannot be read") from error
     if not (usage.digital_signature or usage.content_commitment):
         raise NotAuthorizedError("the signer's certificate is not for signatures")
-    verify_signer(signed_data, signed_data.signer_infos[0], read_public_key(spki))
+    public_key = read_public_key(TBSCertificate.of_certificate(certificate).spki_der)
+    verify_signer(signed_data, signed_data.signer_infos[0], public_key)
     return certificate
 
 

@@ -28,7 +28,7 @@ from protocols.cmc.controls import CONTROLS
 from protocols.cmc.pki_data import CertReqMsg, OtherRequest, PKIData, TaggedCertificationRequest
 from protocols.cms.content_info import IssuerAndSerialNumber, SubjectKeyIdentifier
 from protocols.cms.signing import assemble, signed_attributes
-from protocols.errors import BadPOPError, BadSignatureError, ErrorKind, MalformedError
+from protocols.errors import BadKeyError, BadPOPError, BadSignatureError, ErrorKind, MalformedError
 from protocols.x509.names import parse_subject
 
 _ECDSA = der.sequence(der.oid(oid.ECDSA_WITH_SHA256))
@@ -200,6 +200,28 @@ async def test_bad_signatures(signer: Signer, changes: dict[str, Any]) -> None:
     assert answer.error is not None
     assert isinstance(answer.error, BadSignatureError | MalformedError)
     assert answer.controls.sender_nonce is None  # nobody known said it
+
+
+UNREADABLE = {
+    "version": (b"\xa0\x03\x02\x01\x02", b"\xa0\x03\x02\x01\x05"),
+    "an extension twice": (b"\x06\x03\x55\x1d\x1f", b"\x06\x03\x55\x1d\x20"),
+    "issuer": (b"\x0c\x11Infrastructure CA", b"\x0c\x11\xff\xffrastructure CA"),
+    "kind of key": (b"\x2a\x86\x48\xce\x3d\x02\x01", b"\x2a\x86\x48\xce\x3d\x02\x7f"),
+    "algorithm": (b"\x2a\x86\x48\xce\x3d\x04\x03", b"\x2a\x86\x48\xce\x3d\x04\x7f"),
+}
+
+
+@pytest.mark.parametrize("what", UNREADABLE)
+async def test_a_certificate_of_the_signer_that_cannot_be_read(signer: Signer, what: str) -> None:
+    """Anybody can send one: it is refused, and no error of ours."""
+    altered = signer.certificate.replace(*UNREADABLE[what])
+    assert altered != signer.certificate
+    content = renewal(csr(new_key())).encode()
+    message = signed(content, signer.key, signer.certificate, certificates=[altered], by_key=what == "issuer")
+    kind, _ = error_of(await signer.send(message))
+    assert kind in (BadSignatureError, NotAuthorizedError, MalformedError, BadKeyError)
+    with pytest.raises(NotAuthorizedError):
+        await Registration(signer.core).reenroll(altered)
 
 
 async def test_signature_of_another_key(signer: Signer) -> None:
