@@ -106,7 +106,7 @@ class FullPKIRequests:
         controls, actor = RequestControls(), "anonymous"
         try:
             request = read_full_request(message)
-            shown = self._client_certificates.read(_verified_signer(request))
+            shown = self._client_certificates.read(verified_signer(request))
             actor = shown.actor
             # From here on it is known that the signer said so: its nonces are worth giving back.
             controls = read_controls(request.pki_data.control_sequence)
@@ -171,7 +171,7 @@ class FullPKIRequests:
         return answered.certificate.certificate
 
 
-def _verified_signer(request: FullPKIRequest) -> bytes:
+def verified_signer(request: FullPKIRequest) -> bytes:
     """Return the DER certificate of the one who signed, once the signature was verified with its key."""
     signed_data = request.signed_data
     if len(signed_data.signer_infos) != 1:

@@ -3,6 +3,7 @@
 import asyncio
 import shutil
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,23 +13,34 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from test_enrollment import CHANNEL, DEVICE, PEER, Registration, csr, new_key
 
 from pkiserver.core import Core, open_core
-from pkiserver.errors import NotAuthorizedError, RefusedError
+from pkiserver.errors import NotAuthorizedError, PKIServerError, RefusedError
 from pkiserver.home import Home
 from pkiserver.progress import silent
-from pkiserver.ra.cmc import MAX_REQUESTS, Answer, NotServedError
+from pkiserver.ra.cmc import MAX_REQUESTS, Answer, NotServedError, verified_signer
 from pkiserver.ra.lifecycle import Action
 from pkiserver.ra.requester import Requester
 from protocols import oid
 from protocols.asn1 import der
 from protocols.cmc.body_parts import OtherMsg, TaggedAttribute
 from protocols.cmc.controls import CONTROLS
+from protocols.cmc.full_request import read_full_request
 from protocols.cmc.pki_data import CertReqMsg, OtherRequest, PKIData, TaggedCertificationRequest
 from protocols.cms.content_info import IssuerAndSerialNumber, SubjectKeyIdentifier
 from protocols.cms.signing import assemble, signed_attributes
-from protocols.errors import BadKeyError, BadPOPError, BadSignatureError, ErrorKind, MalformedError
+from protocols.errors import (
+    BadKeyError,
+    BadPOPError,
+    BadSignatureError,
+    ErrorKind,
+    MalformedError,
+    ProtocolError,
+)
+from protocols.x509.certificate import read_certificate
 from protocols.x509.names import parse_subject
 
 _ECDSA = der.sequence(der.oid(oid.ECDSA_WITH_SHA256))
@@ -222,6 +234,21 @@ async def test_a_certificate_of_the_signer_that_cannot_be_read(signer: Signer, w
     assert kind in (BadSignatureError, NotAuthorizedError, MalformedError, BadKeyError)
     with pytest.raises(NotAuthorizedError):
         await Registration(signer.core).reenroll(altered)
+
+
+FULL_REQUESTS = sorted((Path(__file__).parents[1] / "vectors" / "cmc").glob("openssl_full_request*"))
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.sampled_from(FULL_REQUESTS), st.integers(0, 4000), st.integers(0, 3), st.binary(max_size=4))
+def test_whoever_signed_an_altered_message(path: Path, at: int, cut: int, put: bytes) -> None:
+    """Only our own errors, its certificate included; what still verifies says who signed the original."""
+    original = path.read_bytes()
+    signer = verified_signer(read_full_request(original))
+    at %= len(original)
+    with suppress(ProtocolError, PKIServerError):
+        altered = verified_signer(read_full_request(original[:at] + put + original[at + cut :]))
+        assert read_certificate(altered).public_key() == read_certificate(signer).public_key()
 
 
 async def test_signature_of_another_key(signer: Signer) -> None:
