@@ -13,7 +13,7 @@ from typing import Final, Literal
 from config.schema_est import Approval
 from pkiserver import audit
 from pkiserver.ca.authorities import Authorities
-from pkiserver.ca.issuance import AuthorizedRequest, Issuance, key_hash
+from pkiserver.ca.issuance import AuthorizedRequest, Issuance, NotTakenError, key_hash
 from pkiserver.clock import Clock
 from pkiserver.errors import (
     ConflictError,
@@ -91,7 +91,7 @@ class Approvals:
         more; and what `Issuance` raises. An enrolment runs out at `until`, if not before.
         """
         if not request.profile.approval:
-            return await self._untaken_by(request) or await self._issue(request)
+            return await self._issue_once(request)
         application = self._application(request)
         found = await self._storage.read(lambda tx: enrollments.latest(tx, application))
         now = self._clock.now()
@@ -137,6 +137,12 @@ class Approvals:
 
     async def _issue(self, request: AuthorizedRequest) -> bytes:
         return (await self._issuance.issue(await self._issuance.prepare(request))).certificate
+
+    async def _issue_once(self, request: AuthorizedRequest) -> bytes:
+        try:
+            return await self._issue(replace(request, repeatable=True))
+        except NotTakenError:
+            return await self._untaken_by(request) or await self._issue(request)
 
     async def _issue_approved(self, request: AuthorizedRequest, found: EnrollmentRecord) -> bytes:
         """Make the one certificate of an approval; who asks again meanwhile waits for it."""
