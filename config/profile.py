@@ -34,6 +34,9 @@ from config.validation import read_toml, validate
 
 SHIPPED_PROFILES: Final = Path(__file__).parent / "profiles"
 _NAME: Final = re.compile(r"[a-z][a-z0-9-]{0,62}")
+_EST_OPERATIONS: Final = frozenset(  # no label is named as one of them (RFC 7030 §3.2.2)
+    {"cacerts", "csrattrs", "fullcmc", "serverkeygen", "simpleenroll", "simplereenroll"}
+)
 
 Kind = Literal["end-entity", "root-ca", "issuing-ca", "ocsp-responder"]
 ESTAuthentication = Literal["credential", "certificate", "credential+certificate"]
@@ -159,6 +162,9 @@ def load_profile(path: Path) -> Profile:
         raise ConfigError(
             [Finding(path.name, "", "no name of a profile", "lower-case letters, digits, hyphens")]
         )
+    if path.stem in _EST_OPERATIONS:
+        rule = "a profile's name is a label of EST, which is not that of an operation (RFC 7030 §3.2.2)"
+        raise ConfigError([Finding(path.name, "", "the name of an operation", rule)])
     content = read_toml(path)
     if "name" in content:
         raise ConfigError([Finding(path.name, "name", "not allowed", "a profile is named by its file")])

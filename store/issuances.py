@@ -101,12 +101,14 @@ def unfinished(tx: Transaction) -> list[IssuanceRecord]:
     return [_record(row) for row in rows]
 
 
-def undelivered(tx: Transaction, credential: int, spki_sha256: bytes) -> IssuanceRecord | None:
-    """Return the issuance of this credential and key that no client has taken yet, or None."""
+def undelivered(
+    tx: Transaction, requested_by: str, profile: str, spki_sha256: bytes
+) -> IssuanceRecord | None:
+    """Return the newest issuance to this requester, for this key, that no client has taken yet, or None."""
     row = tx.one(
-        f"SELECT {_COLUMNS} FROM issuances WHERE credential = ? AND spki_sha256 = ?"
+        f"SELECT {_COLUMNS} FROM issuances WHERE spki_sha256 = ? AND requested_by = ? AND profile = ?"
         " AND state = 'issued' AND delivered_at IS NULL ORDER BY id DESC LIMIT 1",
-        (credential, spki_sha256),
+        (spki_sha256, requested_by, profile),
     )
     return _record(row) if row else None
 

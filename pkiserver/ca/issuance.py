@@ -69,6 +69,10 @@ SERIAL_BITS: Final = 127  # positive and at most 16 octets; CA/B BR 7.1 asks for
 OnEvent = Callable[[int], Awaitable[None]]  # told the sequence number of a status event on disk
 
 
+class NotTakenError(PKIServerError):
+    """A certificate of this profile and key was issued to this requester, and it has not taken it yet."""
+
+
 @dataclass(frozen=True, slots=True)
 class AuthorizedRequest:
     """A request that somebody was entitled to make; made by `ra` and by the hierarchy's own needs."""
@@ -83,6 +87,7 @@ class AuthorizedRequest:
     entitled_by: CertificateRecord | None = None  # the current certificate that its holder shows
     key_made_here: bool = False  # its certificate is of no use to anybody unless the key is delivered
     signed_request: bytes | None = None  # SHA-256 of the message that asked: sent again, it issues nothing
+    repeatable: bool = False  # `NotTakenError` where the requester has not taken what it got for this key
     bounded: bool = False  # nobody approved how many: `MAX_RENEWALS_A_DAY` for one subject
     lifetime: Lifetime | None = None  # for the kinds of profile that leave it to the authority
     until_issuer_ends: bool = False  # cut rather than refused where it would outlive its issuer
@@ -261,7 +266,9 @@ class Issuance:
         spki_sha256 = key_hash(request.public_key)
 
         def transaction(tx: Transaction) -> IssuanceRecord:
-            self._refuse_reused_key(tx, request, spki_sha256, subject)
+            known = self._refuse_reused_key(tx, request, spki_sha256, subject)
+            if request.repeatable and known and _is_not_taken(tx, request, spki_sha256):
+                raise NotTakenError("it was issued and not taken")
             self._require_good_issuer(tx, authority)
             if request.entitled_by is not None:
                 require_entitled(tx, request.entitled_by, now)
@@ -314,12 +321,13 @@ class Issuance:
 
     def _refuse_reused_key(
         self, tx: Transaction, request: AuthorizedRequest, spki_sha256: bytes, subject: str
-    ) -> None:
+    ) -> bool:
         """A key belongs to one subject, and once compromised to nobody (CA/B BR 6.1.1.3).
 
-        A key for signatures that bind serves nothing else.
+        A key for signatures that bind serves nothing else. Returns whether the key was seen before.
         """
-        if issuances.subjects_of_key(tx, spki_sha256) - {subject}:
+        subjects = issuances.subjects_of_key(tx, spki_sha256)
+        if subjects - {subject}:
             raise KeyRefusedError("this key is in use by another subject: make a new one")
         if _is_compromised(tx, spki_sha256):
             raise KeyRefusedError("this key was revoked as compromised: make a new one")
@@ -327,6 +335,7 @@ class Issuance:
         for other in certificates.with_key(tx, spki_sha256):
             if other.profile != request.profile.name and (signs_only or _signs_only(other)):
                 raise KeyRefusedError(f"this key is in use for {other.profile}: make a new one")
+        return bool(subjects)
 
     async def _mark_signing(self, intent: IssuanceRecord, entitled_by: CertificateRecord | None) -> None:
         now = self._clock.now()
@@ -447,6 +456,10 @@ def _is_compromised(tx: Transaction, spki_sha256: bytes) -> bool:
         for certificate in certificates.with_key(tx, spki_sha256)
     )
     return any(found is not None and found.reason in COMPROMISED for found in revocations)
+
+
+def _is_not_taken(tx: Transaction, request: AuthorizedRequest, spki_sha256: bytes) -> bool:
+    return issuances.undelivered(tx, request.requested_by, request.profile.name, spki_sha256) is not None
 
 
 def _refuse_more_renewals(tx: Transaction, profile: str, subject: str, now: datetime) -> None:

@@ -223,9 +223,16 @@ class Enrollment:
         """Audit a refusal, with a wrong secret counted against its credential.
 
         Records are durable writes, and an address gets only so many a minute: `UnavailableError` after.
+        Guesses are recorded nevertheless until they lock their credential: no flood hides them.
         """
         now = self._clock.now()
-        self._attempts.failed(peer, now)
+        try:
+            self._attempts.failed(peer, now)
+            over_share = None
+        except UnavailableError as error:
+            if guessed is None or guessed.attempts_left == 0:
+                raise
+            over_share = error
         # The reason may quote what was asked for, a name or a mail address.
         entry = audit.entry(now, actor, operation, "refused", peer=peer, personal={"reason": reason})
 
@@ -239,6 +246,8 @@ class Enrollment:
 
         if await self._storage.write(transaction):
             self.failures["locked"] += 1
+        if over_share is not None:
+            raise over_share
 
     async def _by_credential(
         self,
@@ -324,11 +333,12 @@ class Enrollment:
 
     async def _untaken(self, credential: CredentialRecord, csr: ParsedCSR) -> bytes:
         """Return the certificate of a used credential that its client has not taken; else refuse."""
+        actor = f"credential:{credential.reference}"
         certificate = await untaken(
             self._storage,
             self._clock,
-            lambda tx: issuances.undelivered(tx, credential.id, csr.spki_sha256),
-            f"credential:{credential.reference}",
+            lambda tx: issuances.undelivered(tx, actor, credential.profile, csr.spki_sha256),
+            actor,
         )
         if certificate is None:
             raise NotAuthenticatedError("the credential has no use left")

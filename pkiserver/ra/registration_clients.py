@@ -40,7 +40,15 @@ class RegistrationClients:
             raise NotAuthorizedError("this registration client is not registered: see `pkiserver actor add`")
         return found
 
-    async def enroll(self, csr_der: bytes, holder: Holder, actor: ActorRecord, label: str | None) -> bytes:
+    async def enroll(
+        self,
+        csr_der: bytes,
+        holder: Holder,
+        actor: ActorRecord,
+        label: str | None,
+        *,
+        signed_request: bytes | None = None,
+    ) -> bytes:
         """Return the DER certificate of a request on behalf of others, once it was approved.
 
         The identity is what the request says, all of it held to the profile. A challengePassword is not
@@ -71,5 +79,6 @@ class RegistrationClients:
             public_key=csr.public_key,
             requested_by=f"actor:{actor.name}",
             entitled_by=holder.record,
+            signed_request=signed_request,
         )
         return await self._approvals.obtain(request, for_others=True)

@@ -82,7 +82,6 @@ CREATE TABLE issuances (
     UNIQUE (authority, serial)
 );
 CREATE INDEX issuances_open ON issuances (state) WHERE state IN ('prepared', 'signing');
-CREATE INDEX issuances_by_credential ON issuances (credential) WHERE credential IS NOT NULL;
 CREATE INDEX issuances_by_key ON issuances (spki_sha256);
 -- One approval, one certificate, whatever the program does.
 CREATE UNIQUE INDEX issuances_of_enrollment ON issuances (enrollment)

@@ -83,7 +83,7 @@ def walks_through(plan: str) -> bool:
         (crls.latest, (1, 0, crls.FULL)),
         (crls.in_force_at, (1, 0, crls.FULL, NOW)),
         (issuances.unfinished, ()),
-        (issuances.undelivered, (1, KEY)),
+        (issuances.undelivered, ("credential:a", "device", KEY)),
         (issuances.subjects_of_key, (KEY,)),
         (ocsp_archive.at, (1, 5, NOW)),
         (register.after, (9, 10)),
