@@ -5,6 +5,7 @@ reach a terminal as a control sequence. Lines of aiohttp and asyncio take the sa
 """
 
 import contextlib
+import json
 import logging
 import sys
 from typing import Any, Final, Literal
@@ -14,6 +15,7 @@ import structlog
 MAX_VALUE_CHARACTERS: Final = 1_000  # one value; longer ones are cut, since clients choose some of them
 MAX_TRACEBACK_CHARACTERS: Final = 16_000
 _MAX_DEPTH: Final = 4  # nesting of values we log ourselves
+_JSON: Final = json.JSONEncoder(ensure_ascii=False)  # `safe_values` left what JSON has, and no object else
 _SECRET_NAMES: Final = frozenset({"authorization", "passphrase", "password", "pin", "secret"})
 
 LogFormat = Literal["json", "console"]
@@ -139,10 +141,14 @@ class _Lines:
     debug = info = warning = error = critical = exception = _write
 
 
+def _json_line(_logger: Any, _method: str, event: structlog.typing.EventDict) -> str:
+    return _JSON.encode(event)
+
+
 def _renderer(form: LogFormat) -> structlog.typing.Processor:
     if form == "json":
         # Not ASCII only: names are Cyrillic here, and `safe_values` has escaped what could do harm.
-        return structlog.processors.JSONRenderer(ensure_ascii=False)
+        return _json_line
     return structlog.dev.ConsoleRenderer(
         colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
     )
