@@ -21,7 +21,7 @@ from pkiserver.home import Home
 from pkiserver.https_side import HTTPSSide
 from pkiserver.metrics import Metrics
 from pkiserver.operations_side import OperationsSide
-from pkiserver.process_limits import prepare_process
+from pkiserver.process_limits import prepare_process, settle_garbage_collection
 from pkiserver.readings import Readings
 from pkiserver.serving import Addresses, Tasks, stop_signal, until_stopped
 from pkiserver.status.fresh import FreshResponses
@@ -278,4 +278,5 @@ async def serve(
     stop = stop_signal()
     async with running_server(home, clock, listen, status=status) as server:
         await started(server)
+        settle_garbage_collection()
         await until_stopped(server, stop)

@@ -183,6 +183,7 @@ class Metrics:
             buckets=_LATENCY_S,
             registry=registry,
         )
+        self._counted: Final[dict[tuple[str, str, int], tuple[Counter, Histogram]]] = {}  # found once
         self.handshake_failures: Final = Counter(
             "pkiserver_tls_handshake_failures", "TLS handshakes that failed", registry=registry
         )
@@ -216,8 +217,16 @@ class Metrics:
 
     def count_request(self, protocol: str, operation: str, status: int, seconds: float) -> None:
         """Count one request answered. `protocol` and `operation` are of fixed tables, never from a client."""
-        self.requests.labels(protocol, operation, str(status)).inc()
-        self.request_seconds.labels(protocol, operation).observe(seconds)
+        counted = self._counted.get((protocol, operation, status))
+        if counted is None:
+            counted = (
+                self.requests.labels(protocol, operation, str(status)),
+                self.request_seconds.labels(protocol, operation),
+            )
+            self._counted[protocol, operation, status] = counted
+        requests, request_seconds = counted
+        requests.inc()
+        request_seconds.observe(seconds)
 
     def render(self) -> bytes:
         """Return the Prometheus text format of every metric, of the media type `CONTENT_TYPE`."""

@@ -184,13 +184,15 @@ def plain_response(
 def request_log(metrics: Metrics) -> type[AbstractAccessLogger]:
     """Return the class by which aiohttp reports each response: one structured line and one count."""
 
+    log_line = _log.bind().info  # bound once: the proxy would bind at every request
+
     class RequestLog(AbstractAccessLogger):
         __slots__ = ()
 
         def log(self, request: web.BaseRequest, response: web.StreamResponse, time: float) -> None:
             protocol, operation = request.get(LABELS, UNMATCHED)
             metrics.count_request(protocol, operation, response.status, time)
-            _log.info(
+            log_line(
                 "request",
                 protocol=protocol,
                 operation=operation,
