@@ -121,6 +121,7 @@ class Server:
         core.readiness.shows(self.presigner_health.cause)
         core.readiness.shows(self._crl_cause)
         core.readiness.shows(self._signer_cause)
+        core.readiness.shows(self._rollover_cause)
         self.readings.register(self.metrics)
         await self.readings.refresh()
         if self._serves_status:
@@ -159,7 +160,11 @@ class Server:
 
     def _listen_for_events(self) -> None:
         self.core.listeners.append(self._follow_event)
-        self.core.authority_listeners += [self.presigner.introduce, self.https.reload_tls]
+        self.core.authority_listeners.append(self._show_authorities)
+
+    def _show_authorities(self) -> None:
+        self.presigner.introduce()
+        self.https.reload_tls()
 
     async def _follow_event(self, sequence: int) -> None:
         """Have the status plane tell of an event before its command or enrolment is acknowledged."""
@@ -188,6 +193,7 @@ class Server:
             self.operations.log_changes()
             if self._may_issue():
                 await self._recover()
+            await self._attempt(self.core.rollover.activate_due, self._show_authorities)
             await self._refresh_readings()
             await self.https.follow_files()
             if self.core.clock.now() - maintained_at > MAINTENANCE:
@@ -233,9 +239,20 @@ class Server:
 
     def _crl_cause(self) -> Cause:
         now = self.core.clock.now()
-        stale = [name for name, crl in self.core.crl_publisher.published() if crl.next_update <= now]
+        authorities = self.core.authorities
+        stale = [
+            name
+            for name, crl in self.core.crl_publisher.published()
+            if crl.next_update <= now and authorities.with_id(crl.authority).answers_at(now)
+        ]
         detail = f"the CRL {', '.join(stale)} is past its nextUpdate" if stale else ""
         return Cause("crl", ok=not stale, detail=detail or self.core.crl_publisher.failure or "")
+
+    def _rollover_cause(self) -> Cause:
+        """Never a reason to turn clients away, but long before it would be, one to tell people."""
+        near = [f"{name} by {latest:%Y-%m-%d}" for name, latest in self.core.rollover.near().items()]
+        told = f"a new key has to be active: {', '.join(near)}; see `pkiserver ca rollover`" if near else ""
+        return Cause("rollover", ok=True, detail=told)
 
     def _signer_cause(self) -> Cause:
         if self.core.signer.healthy:

@@ -19,6 +19,7 @@ from pkiserver.ca.issuance import Issuance, OnEvent
 from pkiserver.ca.message_signer import MessageSigner
 from pkiserver.ca.outside_root import OutsideRoot
 from pkiserver.ca.own_certificates import CAServices
+from pkiserver.ca.rollover import Rollover
 from pkiserver.ca.server_certificates import ServerCertificates
 from pkiserver.ca.weak_keys import load_weak_keys
 from pkiserver.clock import Clock
@@ -30,6 +31,7 @@ from pkiserver.ra.actors import Actors
 from pkiserver.ra.approval import Approvals
 from pkiserver.ra.client_certificates import ClientCertificates
 from pkiserver.ra.cmc import FullPKIRequests
+from pkiserver.ra.compromise import Compromise
 from pkiserver.ra.credentials import Credentials
 from pkiserver.ra.enrollment import Enrollment
 from pkiserver.ra.key_protection import KeyProtections
@@ -66,7 +68,9 @@ class Core:
     storage_guard: StorageGuard
     issuance: Issuance
     hierarchy: Hierarchy
+    rollover: Rollover
     server_certificates: ServerCertificates
+    message_signer: MessageSigner
     credentials: Credentials
     trusted_issuers: TrustedIssuers
     approvals: Approvals
@@ -191,6 +195,7 @@ async def _compose(
     )
     services = CAServices(settings, profiles, storage, signer, clock, authorities, issuance)
     hierarchy = Hierarchy(services)
+    rollover = Rollover(services, hierarchy)
     server_certificates = ServerCertificates(services, home)
     credentials = Credentials(
         storage=storage,
@@ -262,6 +267,8 @@ async def _compose(
             crl_publisher=crl_publisher,
             presigning=presigning,
             hierarchy=hierarchy,
+            rollover=rollover,
+            compromise=Compromise(storage, clock, authorities, status_changes),
             outside_root=OutsideRoot(services, hierarchy),
             server_certificates=server_certificates,
             clock_guard=clock_guard,
@@ -281,7 +288,9 @@ async def _compose(
         storage_guard=storage_guard,
         issuance=issuance,
         hierarchy=hierarchy,
+        rollover=rollover,
         server_certificates=server_certificates,
+        message_signer=message_signer,
         credentials=credentials,
         trusted_issuers=trusted_issuers,
         approvals=approvals,

@@ -80,8 +80,18 @@ class Reading(Enum):
     CERTIFICATES = _Family("pkiserver_certificates", "Certificates issued, by state", ("ca", "state"))
     CERTIFICATE_EXPIRY = _Family(
         "pkiserver_certificate_expiry_timestamp_seconds",
-        "notAfter of the server's own certificates (role: ca, ocsp, tls)",
+        "notAfter of the server's own certificates (role: ca, ocsp, tls, cmc)",
         ("role", "name"),
+    )
+    AUTHORITY_STATE = _Family(
+        "pkiserver_authority_state",
+        "1 for the state that each key of an authority is in: published, active, retiring, …",
+        ("ca", "state"),
+    )
+    AUTHORITY_ROLLOVER = _Family(
+        "pkiserver_authority_rollover_latest_timestamp_seconds",
+        "Until when the next key of an authority has to be active: later, certificates would outlive it",
+        ("ca",),
     )
     CRL_THIS_UPDATE = _Family(
         "pkiserver_crl_this_update_timestamp_seconds", "thisUpdate of the CRL published", ("crl",)

@@ -41,7 +41,7 @@ class Readings:
     async def _count(self, now: datetime) -> None:
         counts: _Counts = {}
         for authority in self._core.authorities:
-            counts[authority.name] = await self._core.storage.read(
+            counts[authority.handle] = await self._core.storage.read(
                 lambda tx, known=authority.id: certificates.count_by_state(tx, known, now)  # type: ignore[misc]
             )
         self._counts, self._counted_at = counts, now
@@ -51,6 +51,8 @@ class Readings:
         for reading, reader in (
             (Reading.CERTIFICATES, self._certificates),
             (Reading.CERTIFICATE_EXPIRY, self._expiry),
+            (Reading.AUTHORITY_STATE, self._authority_states),
+            (Reading.AUTHORITY_ROLLOVER, self._rollover_times),
             (Reading.CREDENTIAL_FAILURES, self._credential_failures),
             (Reading.ENROLLMENTS_WAITING, lambda: [Sample(self._waiting.count)]),
             (Reading.ENROLLMENTS_OLDEST, self._oldest_waiting),
@@ -81,14 +83,25 @@ class Readings:
 
     def _expiry(self) -> Iterator[Sample]:
         for authority in self._core.authorities:
-            yield Sample(authority.certificate.not_valid_after_utc.timestamp(), ("ca", authority.name))
+            yield Sample(authority.certificate.not_valid_after_utc.timestamp(), ("ca", authority.handle))
             responder = self._core.authorities.responder(authority.id)
             if responder is not None:
                 expiry = responder.certificate.not_valid_after_utc.timestamp()
-                yield Sample(expiry, ("ocsp", authority.name))
+                yield Sample(expiry, ("ocsp", authority.handle))
         certificate = server_certificate(self._core.home)
         if certificate is not None:
             yield Sample(certificate.not_valid_after_utc.timestamp(), ("tls", "https"))
+        signer = self._core.message_signer.certificate
+        if signer is not None:
+            yield Sample(signer.not_valid_after_utc.timestamp(), ("cmc", "messages"))
+
+    def _authority_states(self) -> Iterator[Sample]:
+        for record in self._core.authorities.records:
+            yield Sample(1, (record.handle, record.state))
+
+    def _rollover_times(self) -> Iterator[Sample]:
+        for name, latest in self._core.rollover.times().items():
+            yield Sample(latest.timestamp(), (name,))
 
     def _credential_failures(self) -> Iterator[Sample]:
         for outcome, count in self._core.enrollment.failures.items():

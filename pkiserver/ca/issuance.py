@@ -10,7 +10,7 @@ no certificate exists that is not on record.
 
 import hashlib
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -28,6 +28,7 @@ from pkiserver.ca.extensions import Addresses
 from pkiserver.ca.identity import Identity
 from pkiserver.ca.key_policy import check_key
 from pkiserver.ca.lint import check_tbs
+from pkiserver.ca.root_updates import LINK_PROFILE
 from pkiserver.ca.tbs import CertificateContents, IssuerFacts, build_tbs, lint_facts, validity
 from pkiserver.ca.weak_keys import WeakKeyList
 from pkiserver.clock import Clock
@@ -59,12 +60,20 @@ from store import (
     undelivered_keys,
 )
 from store.database import Transaction
-from store.records import AuthorityRecord, CertificateRecord, IssuanceRecord
+from store.records import AuthorityRecord, AuthorityState, CertificateRecord, IssuanceRecord
 
 COMPROMISED: Final = frozenset({CRLReason.KEY_COMPROMISE, CRLReason.CA_COMPROMISE})
 MAX_RENEWALS_A_DAY: Final = 50  # of one subject and profile; a token that is tried out needs a few
 SERIAL_BITS: Final = 127  # positive and at most 16 octets; CA/B BR 7.1 asks for 64 random bits
 
+
+_WHY_NOT: Final[Mapping[AuthorityState, str]] = {
+    "prepared": "does not issue yet",
+    "published": "does not issue yet",
+    "retiring": "issues no more: another key does",
+    "ended": "has issued its last CRL: it has ended",
+    "compromised": "is compromised: it issues no more",
+}
 
 OnEvent = Callable[[int], Awaitable[None]]  # told the sequence number of a status event on disk
 
@@ -91,6 +100,7 @@ class AuthorizedRequest:
     bounded: bool = False  # nobody approved how many: `MAX_RENEWALS_A_DAY` for one subject
     lifetime: Lifetime | None = None  # for the kinds of profile that leave it to the authority
     until_issuer_ends: bool = False  # cut rather than refused where it would outlive its issuer
+    validity: tuple[datetime, datetime] | None = None  # instead of a lifetime: that of another certificate
 
 
 @dataclass(slots=True)
@@ -147,11 +157,12 @@ class Issuance:
         check_key(request.public_key, request.profile.keys, self._weak_keys)
         now = self._clock.now()
         serial = _random_serial()
-        crl = await self._distribution_points.choose(self._authorities.record(request.authority))
-        tbs = self._tbs(request, serial, crl, now)
+        authority = self._authorities.record(request.authority)  # once: another may become the active one
+        crl = await self._distribution_points.choose(authority)
+        tbs = self._tbs(request, authority, serial, crl, now)
         self._under_way.add(serial)
         try:
-            intent = await self._reserve(request, serial, crl, tbs, now)
+            intent = await self._reserve(request, authority, serial, crl, tbs, now)
             return PreparedCertificate(intent, request.entitled_by)
         except BaseException:  # cancelled too: then the intent may be stored nevertheless
             self._under_way.discard(serial)
@@ -178,7 +189,7 @@ class Issuance:
         try:
             try:
                 await self._mark_signing(intent, prepared.entitled_by)
-            except NotAuthorizedError as error:
+            except (NotAuthorizedError, ConflictError) as error:
                 await self._void(intent, str(error))
                 raise
             try:
@@ -192,10 +203,11 @@ class Issuance:
             self._under_way.discard(intent.serial)
 
     async def issue_once(self, request: AuthorizedRequest) -> bytes:
-        """Return the active certificate of this key and profile, issued earlier or now (DER)."""
+        """Return the active certificate of this issuer, key and profile, issued earlier or now (DER)."""
         digest = key_hash(request.public_key)
+        wanted = (self._authorities.record(request.authority).id, request.profile.name, "active")
         for found in await self._storage.read(lambda tx: certificates.with_key(tx, digest)):
-            if found.profile == request.profile.name and found.state == "active":
+            if (found.authority, found.profile, found.state) == wanted:
                 return found.certificate
         return (await self.issue(await self.prepare(request))).certificate
 
@@ -224,33 +236,43 @@ class Issuance:
             return
         await self._record(intent, der)
 
-    def _tbs(self, request: AuthorizedRequest, serial: int, crl: CRLAddress, now: datetime) -> bytes:
+    def _tbs(
+        self,
+        request: AuthorizedRequest,
+        authority: AuthorityRecord,
+        serial: int,
+        crl: CRLAddress,
+        now: datetime,
+    ) -> bytes:
         profile = request.profile
         if request.lifetime is not None:
             profile = profile.with_lifetime(request.lifetime)
-        issuer = self._issuer(request)
+        issuer = self._issuer(request, authority)
+        begin_and_end = request.validity or validity(
+            profile, now, issuer.not_after, cut=request.until_issuer_ends
+        )
         contents = CertificateContents(
             profile,
             request.identity,
             request.public_key,
             issuer,
-            self._addresses(request.authority, crl),
+            self._addresses(authority, crl),
             serial,
-            *validity(profile, now, issuer.not_after, cut=request.until_issuer_ends),
+            *begin_and_end,
         )
         tbs = build_tbs(contents)
         check_tbs(tbs, lint_facts(contents))
         return tbs
 
-    def _addresses(self, authority: str, crl: CRLAddress) -> Addresses:
+    def _addresses(self, authority: AuthorityRecord, crl: CRLAddress) -> Addresses:
         url = self._public_url
-        return Addresses(f"{url}/ocsp", f"{url}/ca/{authority}.cer", crl.url, crl.delta)
+        return Addresses(f"{url}/ocsp", f"{url}/ca/{authority.handle}.cer", crl.url, crl.delta)
 
-    def _issuer(self, request: AuthorizedRequest) -> IssuerFacts:
+    def _issuer(self, request: AuthorizedRequest, authority: AuthorityRecord) -> IssuerFacts:
         """Return what the certificate says of its issuer; a root that has none yet issues itself."""
-        if self._authorities.record(request.authority).certificate is None:
+        if authority.certificate is None:
             return IssuerFacts.of_root(request.identity.subject, request.public_key)
-        return IssuerFacts.of(self._authorities.get(request.authority).certificate)
+        return IssuerFacts.of(self._authorities.with_id(authority.id).certificate)
 
     def _issuer_key(self, intent: IssuanceRecord) -> CertificatePublicKeyTypes:
         record = self._authorities.record_with_id(intent.authority)
@@ -259,9 +281,14 @@ class Issuance:
         return x509.load_der_x509_certificate(record.certificate).public_key()
 
     async def _reserve(
-        self, request: AuthorizedRequest, serial: int, crl: CRLAddress, tbs: bytes, now: datetime
+        self,
+        request: AuthorizedRequest,
+        authority: AuthorityRecord,
+        serial: int,
+        crl: CRLAddress,
+        tbs: bytes,
+        now: datetime,
     ) -> IssuanceRecord:
-        authority = self._authorities.record(request.authority)
         subject = subject_text(request.identity.subject)
         spki_sha256 = key_hash(request.public_key)
 
@@ -269,7 +296,7 @@ class Issuance:
             known = self._refuse_reused_key(tx, request, spki_sha256, subject)
             if request.repeatable and known and _is_not_taken(tx, request, spki_sha256):
                 raise NotTakenError("it was issued and not taken")
-            self._require_good_issuer(tx, authority)
+            self._require_good_issuer(tx, authority, request.profile)
             if request.entitled_by is not None:
                 require_entitled(tx, request.entitled_by, now)
             if request.bounded:
@@ -305,19 +332,19 @@ class Issuance:
 
         return await self._storage.write(transaction)
 
-    def _require_good_issuer(self, tx: Transaction, issuer: AuthorityRecord) -> None:
-        """An authority that has ended, or whose own certificate is suspended or revoked, issues nothing."""
-        if authority_rows.has_ended(tx, issuer.id):
-            raise ConflictError(f"authority {issuer.name} has issued its last CRL: it has ended")
+    def _require_good_issuer(self, tx: Transaction, issuer: AuthorityRecord, profile: Profile) -> None:
+        """Hold an authority to its state, and to that of its own certificate: suspended it issues nothing."""
+        require_may_issue(issuer, authority_rows.state_of(tx, issuer.id), profile)
         if issuer.certificate is None:
             return  # a root about to certify itself
-        above = self._authorities.record(issuer.parent or issuer.name)
-        serial = self._authorities.get(issuer.name).certificate.serial_number
+        authority = self._authorities.with_id(issuer.id)
+        above = self._authorities.above(authority) or authority
+        serial = authority.certificate.serial_number
         if above.key_label is None or serial >> SERIAL_BITS:
             return  # certified outside: its status is not known here
         own = certificates.get(tx, above.id, serial)
         if own is not None and own.state != "active":
-            raise ConflictError(f"the certificate of authority {issuer.name} is {own.state}")
+            raise ConflictError(f"the certificate of authority {issuer.handle} is {own.state}")
 
     def _refuse_reused_key(
         self, tx: Transaction, request: AuthorizedRequest, spki_sha256: bytes, subject: str
@@ -343,6 +370,8 @@ class Issuance:
         def transaction(tx: Transaction) -> None:
             if entitled_by is not None:
                 require_entitled(tx, entitled_by, now)
+            if authority_rows.state_of(tx, intent.authority) == "compromised":
+                raise ConflictError(f"the authority {_WHY_NOT['compromised']}")
             if not issuances.mark_signing(tx, intent.id):
                 raise ConflictError("this issuance has ended already")
             _audit(tx, now, intent, "certificate.sign")
@@ -428,6 +457,17 @@ class Issuance:
 def key_hash(public_key: CertificatePublicKeyTypes) -> bytes:
     """Return the SHA-256 of the SubjectPublicKeyInfo, by which a key is known in the store."""
     return hashlib.sha256(public_key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).digest()
+
+
+def require_may_issue(issuer: AuthorityRecord, state: AuthorityState, profile: Profile) -> None:
+    """Raise `ConflictError` unless a generation in this state issues certificates of this profile.
+
+    Before it is active, and after, it certifies itself, its OCSP signers and the links of a root alone.
+    """
+    own = profile.kind in ("root-ca", "ocsp-responder") or profile.name == LINK_PROFILE
+    if state == "active" or (own and state in ("prepared", "published", "retiring")):
+        return
+    raise ConflictError(f"authority {issuer.handle} {_WHY_NOT[state]}")
 
 
 def _random_serial() -> int:

@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from config.hierarchy import INFRASTRUCTURE
 from pkiserver import audit
+from pkiserver.ca.ca_certificates import sent_chain
 from pkiserver.ca.identity import approve_identity
 from pkiserver.ca.issuance import key_hash
 from pkiserver.ca.own_certificates import SYSTEM, CAServices, renewal_due
@@ -47,6 +48,11 @@ class MessageSigner:
         self._held: _Held | None = None
         self._making = asyncio.Lock()
 
+    @property
+    def certificate(self) -> x509.Certificate | None:
+        """The certificate that signed last; None before the first message."""
+        return self._held.certificate if self._held is not None else None
+
     async def sign(self, content_type: str, content: bytes, further: Sequence[bytes] = ()) -> bytes:
         """Return the DER ContentInfo of a SignedData over `content`.
 
@@ -66,7 +72,9 @@ class MessageSigner:
         except SignerError as error:
             raise UnavailableError("the message cannot be signed now; try again later") from error
         der = held.certificate.public_bytes(Encoding.DER)
-        chain = [authority.der for authority in self._services.authorities.chain(INFRASTRUCTURE)]
+        authorities = self._services.authorities
+        chain = [authority.der for authority in authorities.chain(INFRASTRUCTURE)]
+        chain += [one.public_bytes(Encoding.DER) for one in sent_chain(authorities, INFRASTRUCTURE)]
         return assemble(
             content_type,
             content,

@@ -16,10 +16,12 @@ from pkiserver.commands import (
     authority,
     certificate,
     clock,
+    compromise,
     credential,
     crl,
     enrollment,
     ocsp,
+    rollover,
     status,
 )
 from pkiserver.commands.services import Caller, CommandEntry, CommandServices
@@ -34,6 +36,8 @@ COMMANDS: Final[Mapping[str, CommandEntry]] = {
     **actor.COMMANDS,
     **certificate.COMMANDS,
     **authority.COMMANDS,
+    **rollover.COMMANDS,
+    **compromise.COMMANDS,
     **crl.COMMANDS,
     **ocsp.COMMANDS,
     **status.COMMANDS,

@@ -8,12 +8,14 @@ from typing import Any, Final
 from pkiserver.ca.authorities import Authorities
 from pkiserver.ca.hierarchy import Hierarchy
 from pkiserver.ca.outside_root import OutsideRoot
+from pkiserver.ca.rollover import Rollover
 from pkiserver.ca.server_certificates import ServerCertificates
 from pkiserver.clock import Clock
 from pkiserver.errors import ConflictError, NotFoundError, RefusedError
 from pkiserver.progress import GiveFile, Progress
 from pkiserver.ra.actors import Actors
 from pkiserver.ra.approval import Approvals
+from pkiserver.ra.compromise import Compromise
 from pkiserver.ra.credentials import Credentials
 from pkiserver.ra.status_changes import StatusChanges
 from pkiserver.readiness import ClockGuard
@@ -42,6 +44,8 @@ class CommandServices:
     crl_publisher: CRLPublisher
     presigning: Presigning
     hierarchy: Hierarchy
+    rollover: Rollover
+    compromise: Compromise
     outside_root: OutsideRoot
     server_certificates: ServerCertificates
     clock_guard: ClockGuard
@@ -73,8 +77,8 @@ async def certificate_of(services: CommandServices, serial: str, ca: str | None)
     number = parse_serial(serial)
     found = await services.storage.read(lambda tx: certificates.with_serial(tx, number))
     if ca is not None:
-        authority = services.authorities.record(ca).id
-        found = [record for record in found if record.authority == authority]
+        issuers = services.authorities.ids(ca)
+        found = [record for record in found if record.authority in issuers]
     if not found:
         raise NotFoundError(
             f"no certificate with serial {serial_text(number)}; see `pkiserver certificate list`"

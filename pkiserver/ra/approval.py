@@ -123,7 +123,8 @@ class Approvals:
 
     def _application(self, request: AuthorizedRequest) -> Application:
         return Application(
-            authority=self._authorities.record(request.authority).id,
+            # The first generation stands for all: a roll-over makes no other application of it.
+            authority=self._authorities.generations(request.authority)[0].id,
             profile=request.profile.name,
             subject=subject_text(request.identity.subject),
             san=tuple(sorted(san_text(name) for name in request.identity.san)),

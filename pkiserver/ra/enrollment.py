@@ -9,6 +9,7 @@ from cryptography import x509
 from config.profile import Profile
 from pkiserver import audit
 from pkiserver.ca.authorities import Authorities
+from pkiserver.ca.ca_certificates import ca_certificates
 from pkiserver.clock import Clock
 from pkiserver.errors import (
     ChallengeError,
@@ -188,10 +189,8 @@ class Enrollment:
 
     def ca_certificates(self, label: str | None) -> Sequence[bytes]:
         """Return the certificates that a client of this profile needs, or all (RFC 7030 §4.1)."""
-        if label is None:
-            return [authority.der for authority in self._authorities]
-        issuer = issuer_name(enrollable(self._profiles, label))
-        return [authority.der for authority in self._authorities.chain(issuer)]
+        issuer = None if label is None else issuer_name(enrollable(self._profiles, label))
+        return ca_certificates(self._authorities, self._clock.now(), issuer)
 
     def csr_attributes(self, label: str | None) -> bytes | None:
         """Return the CsrAttrs of a profile (RFC 7030 §4.5.2); None without a label: they share nothing."""

@@ -1,13 +1,24 @@
 -- Times are Unix seconds (UTC). Serials are 16 octets, big-endian, so that they sort as numbers.
 
-CREATE TABLE authorities (
+CREATE TABLE authorities (              -- a row each key of an authority: its generations
     id          INTEGER PRIMARY KEY,
-    name        TEXT NOT NULL UNIQUE,
+    name        TEXT NOT NULL,
+    generation  INTEGER NOT NULL CHECK (generation > 0),
     parent      TEXT,               -- NULL: self-signed, or signed outside
     key_label   TEXT UNIQUE,        -- NULL: the key is kept outside
     certificate BLOB,               -- DER; NULL until issued or imported
-    ended_at    INTEGER             -- since when it issues nothing more; NULL: it does
+    state       TEXT NOT NULL
+        CHECK (state IN ('prepared', 'published', 'active', 'retiring', 'ended', 'compromised')),
+    activate_at INTEGER,            -- when a published one is to become the active one
+    ended_at    INTEGER,            -- since when its last CRL is due; NULL: CRLs go on
+    UNIQUE (name, generation),
+    CHECK (activate_at IS NULL OR state = 'published'),
+    CHECK (state != 'ended' OR ended_at IS NOT NULL),
+    CHECK (ended_at IS NULL OR state IN ('ended', 'compromised'))
 );
+-- One key of a name issues at a time, and one follows it.
+CREATE UNIQUE INDEX authorities_active ON authorities (name) WHERE state = 'active';
+CREATE UNIQUE INDEX authorities_coming ON authorities (name) WHERE state IN ('prepared', 'published');
 
 CREATE TABLE credentials (
     id            INTEGER PRIMARY KEY,

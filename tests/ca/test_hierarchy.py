@@ -86,7 +86,7 @@ async def assert_complete(core: Core) -> None:
     )
     assert await core.storage.read(issuances.unfinished) == []
     rows = await core.storage.read(
-        lambda tx: certificates.newest(tx, authority=None, state=None, now=core.clock.now(), limit=1000)
+        lambda tx: certificates.newest(tx, authorities=None, state=None, now=core.clock.now(), limit=1000)
     )
     own = [row for row in rows if row.profile in ("root-ca", "issuing-ca", "ocsp-responder")]
     assert len(own) == 2 * len(NAMES)

@@ -46,6 +46,7 @@ def test_shipped_profiles() -> None:
         "root-ca",
         "issuing-ca",
         "ocsp-responder",
+        "root-link",
         "cmc-server",
     }
     assert not any(profile.server_keygen for profile in profiles.values())

@@ -107,13 +107,13 @@ async def test_no_query_walks_through_a_table(
     assert [plan for plan in plans if walks_through(plan)] == []
 
 
-@pytest.mark.parametrize("authority", [None, 1])
+@pytest.mark.parametrize("authorities", [None, [1], [1, 2]])
 @pytest.mark.parametrize("state", [None, "active", "expired", "suspended"])
 async def test_lists_do_not_read_or_sort_all_certificates(
-    store: "Store", authority: int | None, state: str | None
+    store: "Store", authorities: list[int] | None, state: str | None
 ) -> None:
     listed, *_ = await plans_of(
-        store, certificates.newest, authority=authority, state=state, now=NOW, limit=10
+        store, certificates.newest, authorities=authorities, state=state, now=NOW, limit=10
     )
     assert listed == "SCAN certificates USING COVERING INDEX certificates_newest"
 

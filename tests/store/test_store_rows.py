@@ -5,6 +5,7 @@ import itertools
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -83,13 +84,53 @@ async def test_facts(store: "Store") -> None:
 
 
 async def test_authorities(store: "Store") -> None:
-    await store.write(authorities.set_certificate, "citizen", b"certificate")
+    await store.write(authorities.set_certificate, 2, b"certificate")
     assert await store.read(authorities.all_authorities) == [
         AuthorityRecord(1, "root", None, "ca-root", None),
         AuthorityRecord(2, "citizen", "root", None, b"certificate"),
     ]
     with pytest.raises(StorageError, match="UNIQUE"):
         await store.write(authorities.add_authority, "root", None, None)
+
+
+async def test_generations_of_an_authority_follow_each_other(store: "Store") -> None:
+    add = partial(store.write, authorities.add_authority, "root", None)
+    await add("ca-root.2", generation=2, state="prepared")
+    with pytest.raises(StorageError, match="UNIQUE"):  # one follows, not two
+        await add("ca-root.3", generation=3, state="published")
+    assert not await store.write(authorities.activate_at, 3, NOW)  # not published yet
+    assert not await store.write(authorities.move, 3, "published", "active")
+    assert await store.write(authorities.move, 3, "prepared", "published")
+    assert await store.write(authorities.activate_at, 3, NOW)
+    assert (await store.read(authorities.all_authorities))[2] == AuthorityRecord(
+        3, "root", None, "ca-root.2", None, 2, "published", NOW
+    )
+    with pytest.raises(StorageError, match="UNIQUE"):  # one issues, not two
+        await store.write(authorities.move, 3, "published", "active")
+    assert await store.write(authorities.move, 1, "active", "retiring")
+    assert await store.write(authorities.move, 3, "published", "active")
+    records = await store.read(authorities.all_authorities)
+    assert [(one.handle, one.state, one.activate_at) for one in records] == [
+        ("root", "retiring", None),
+        ("citizen", "active", None),
+        ("root.2", "active", None),
+    ]
+
+
+@pytest.mark.parametrize(("state", "after"), [("retiring", "ended"), ("compromised", "compromised")])
+async def test_the_end_of_a_generation(store: "Store", state: str, after: str) -> None:
+    await store.write(authorities.move, 1, "active", state)
+    await store.write(authorities.end, 1, NOW)
+    await store.write(authorities.end, 1, NOW + DAY)
+    assert await store.read(authorities.state_of, 1) == after
+    assert (await store.read(authorities.all_authorities))[0].ended_at == NOW
+
+
+async def test_the_other_certificate_of_a_holder_may_be_by_a_former_key(store: "Store") -> None:
+    await store.write(authorities.add_authority, "root", None, "k", generation=2, state="prepared")
+    await store.write(certificates.add, CERTIFICATE)
+    assert await store.read(certificates.newest_of_subject, 3, "device", "CN=a") == CERTIFICATE
+    assert await store.read(certificates.newest_of_subject, 2, "device", "CN=a") is None
 
 
 async def test_responders(store: "Store") -> None:
@@ -317,17 +358,18 @@ async def test_lists_and_counts_by_state_at_a_moment(store: "Store") -> None:
     for record in records.values():
         await store.write(certificates.add, record)
 
-    async def listed(state: str | None, authority: int | None = 1) -> set[int]:
-        found = await store.read(certificates.newest, authority=authority, state=state, now=NOW, limit=100)
+    async def listed(state: str | None, *issuers: int) -> set[int]:
+        wanted = {"authorities": issuers or None, "state": state, "now": NOW, "limit": 100}
+        found = await store.read(certificates.newest, **wanted)
         return {one.serial for one in found}
 
-    assert await listed("active") == {CERTIFICATE.serial, 2}
-    assert await listed("expired") == {3, 5}
-    assert await listed("suspended") == {4}
-    assert await listed("revoked") == {6}
-    assert await listed(None) == {CERTIFICATE.serial, 2, 3, 4, 5, 6}
-    assert await listed(None, authority=None) == {CERTIFICATE.serial, 2, 3, 4, 5, 6, 7}
-    first = await store.read(certificates.newest, authority=None, state=None, now=NOW, limit=1)
+    assert await listed("active", 1) == {CERTIFICATE.serial, 2}
+    assert await listed("expired", 1) == {3, 5}
+    assert await listed("suspended", 1) == {4}
+    assert await listed("revoked", 1) == {6}
+    assert await listed(None, 1) == {CERTIFICATE.serial, 2, 3, 4, 5, 6}
+    assert await listed(None) == await listed(None, 1, 2) == {CERTIFICATE.serial, 2, 3, 4, 5, 6, 7}
+    first = await store.read(certificates.newest, authorities=None, state=None, now=NOW, limit=1)
     assert [one.serial for one in first] == [7]
     counts = {"active": 2, "suspended": 1, "revoked": 1, "expired": 2}
     assert await store.read(certificates.count_by_state, 1, NOW) == counts

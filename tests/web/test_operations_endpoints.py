@@ -97,6 +97,16 @@ READINGS = [
         ("ca", "root"),
         'pkiserver_certificate_expiry_timestamp_seconds{name="root",role="ca"}',
     ),
+    (
+        Reading.AUTHORITY_STATE,
+        ("citizen.2", "active"),
+        'pkiserver_authority_state{ca="citizen.2",state="active"}',
+    ),
+    (
+        Reading.AUTHORITY_ROLLOVER,
+        ("citizen",),
+        'pkiserver_authority_rollover_latest_timestamp_seconds{ca="citizen"}',
+    ),
     (Reading.CRL_THIS_UPDATE, ("root",), 'pkiserver_crl_this_update_timestamp_seconds{crl="root"}'),
     (Reading.CRL_NEXT_UPDATE, ("root",), 'pkiserver_crl_next_update_timestamp_seconds{crl="root"}'),
     (Reading.CRL_NUMBER, ("root",), 'pkiserver_crl_number{crl="root"}'),
