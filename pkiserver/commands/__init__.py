@@ -20,6 +20,7 @@ from pkiserver.commands import (
     crl,
     enrollment,
     ocsp,
+    signer,
     status,
 )
 from pkiserver.commands.services import Caller, CommandEntry, CommandServices
@@ -36,6 +37,7 @@ COMMANDS: Final[Mapping[str, CommandEntry]] = {
     **authority.COMMANDS,
     **crl.COMMANDS,
     **ocsp.COMMANDS,
+    **signer.COMMANDS,
     **status.COMMANDS,
     **audit.COMMANDS,
     **clock.COMMANDS,
