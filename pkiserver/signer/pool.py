@@ -30,6 +30,7 @@ BATCH_AIM_S: Final = 0.002  # what a request may wait for others of its batch
 BATCH_SHARE: Final = 1 / 16  # of the time that the whole queue takes
 MAX_TOGETHER: Final = 64  # requests in one frame
 MAX_TOGETHER_BYTES: Final = 1 << 20  # beyond that what is large travels alone
+RETRY_AFTER_S: Final = 0.02  # what ended one worker often ends others: let that show first
 CHECK_EVERY_S: Final = 10.0  # a token that was pulled out is noticed so soon, though nobody asks for anything
 _WATCH_S: Final = 0.2
 _WATCHES_A_DEADLINE: Final = 20
@@ -57,6 +58,7 @@ class Pool:
         self._max_waiting = max_waiting
         self._deadline_s = deadline_s
         self._waiting: deque[Pending] = deque()
+        self._retrying: deque[Pending] = deque()  # will soon wait before all others
         self._lanes = [Lane(self, self.circuit, statistics, settings) for _ in range(workers)]
         self._idle: list[Lane] = []  # the last is given the next request: its caches are warm
         self._tasks: list[asyncio.Task[None]] = []
@@ -83,7 +85,7 @@ class Pool:
     @property
     def depth(self) -> int:
         """Requests that wait or are being served."""
-        return len(self._waiting) + sum(lane.in_work for lane in self._lanes)
+        return len(self._retrying) + len(self._waiting) + sum(lane.in_work for lane in self._lanes)
 
     @property
     def serving(self) -> int:
@@ -158,15 +160,20 @@ class Pool:
         """See `LanePool`: try again what may be, before everything that waits, and fail the rest."""
         if lane in self._idle:
             self._idle.remove(lane)
-        for pending in reversed(unanswered):
+        for pending in unanswered:
             if pending.may_be_tried and not pending.late(_now()):
-                self._waiting.appendleft(pending)
+                self._retrying.append(pending)
             elif isinstance(error, SignerUnavailableError):
                 pending.fail(error)
             else:
                 pending.fail(SignerUnavailableError(str(error)))
         if not self.serving and self.circuit.hopeless:
             self._refuse_waiting(self.circuit.reason or error)
+        asyncio.get_running_loop().call_later(RETRY_AFTER_S, self._try_again)
+
+    def _try_again(self) -> None:
+        self._waiting.extendleft(reversed(self._retrying))
+        self._retrying.clear()
         self._dispatch()
 
     def _refuse_if_hopeless(self) -> None:
@@ -174,8 +181,10 @@ class Pool:
             raise type(self.circuit.reason)(*self.circuit.reason.args)
 
     def _refuse_waiting(self, error: SignerError) -> None:
-        while self._waiting:
-            self._waiting.popleft().fail(error)
+        for queue in (self._retrying, self._waiting):
+            for pending in queue:
+                pending.fail(error)
+            queue.clear()
 
     def _dispatch(self) -> None:
         while self._idle and self._waiting:

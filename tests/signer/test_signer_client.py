@@ -1,6 +1,7 @@
 """The signer as the server uses it: faults of the worker, deadlines, the bounded queue."""
 
 import asyncio
+import io
 import os
 import signal
 import subprocess
@@ -24,6 +25,7 @@ from pkiserver.signer.errors import (
     SignerError,
     SignerSecretError,
     SignerUnavailableError,
+    WorkerLostError,
 )
 from pkiserver.signer.process import WorkerProcess, worker_environment
 from pkiserver.signer.settings import SignerSettings
@@ -138,6 +140,72 @@ async def test_request_that_kills_every_worker_fails(
         assert signer.restarts == 2
     finally:
         await signer.close()
+
+
+async def test_a_poisonous_request_takes_no_other_with_it(
+    software_settings: SignerSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was lost in one batch with it is tried again, each by itself."""
+    signer = Signer(software_settings, deadline_s=PATIENCE_S)
+    await signer.start()
+    spki = await signer.generate("key", P256)
+    await signer.sign_many("key", [b"so that its speed is known"] * 20)
+    send, sent = WorkerProcess.send, []
+
+    def killing(self: WorkerProcess, request: Request) -> None:
+        sent.append(request.parts)
+        if b"poison" in request.parts:
+            os.kill(self.pid or 0, signal.SIGKILL)
+        send(self, request)
+
+    monkeypatch.setattr(WorkerProcess, "send", killing)
+    try:
+        first = asyncio.create_task(signer.sign("key", b"first"))
+        data = [b"0", b"1", b"poison", b"3"]
+        answers = await asyncio.gather(
+            first, *(signer.sign("key", one) for one in data), return_exceptions=True
+        )
+        failed = [answer for answer in answers if isinstance(answer, BaseException)]
+        assert [type(error) for error in failed] == [WorkerLostError]
+        for one, signature in zip([b"first", *data], answers, strict=True):
+            if isinstance(signature, bytes):
+                verify(load_public_key(spki), signature, one)
+        assert any(b"poison" in parts and len(parts) > 1 for parts in sent)
+        assert (b"poison",) in sent
+    finally:
+        await signer.close()
+
+
+async def test_a_pin_that_is_typed(token_settings: SignerSettings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is asked for once, and serves the workers that replace others."""
+    asked: list[str] = []
+
+    def typed(what: str) -> bytes:
+        asked.append(what)
+        return b"correct-PIN-1"
+
+    monkeypatch.setattr(client, "ask_secret", typed)
+    signer = Signer(replace(token_settings, pin_file=None, pin_prompt=True), workers=2)
+    await signer.start()
+    try:
+        spki = await signer.generate("key", P256)
+        await until(lambda: signer.serving == 2)
+        for pid in signer.pids:
+            assert b"correct-PIN" not in Path(f"/proc/{pid}/cmdline").read_bytes()
+            os.kill(pid, signal.SIGKILL)
+        await works(signer, spki)
+        await until(lambda: signer.serving == 2)
+        assert asked == ["PIN"]
+    finally:
+        await signer.close()
+
+
+async def test_nobody_is_there_to_type_a_pin(
+    token_settings: SignerSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO())
+    with pytest.raises(SignerSecretError, match="no terminal"):
+        await Signer(replace(token_settings, pin_file=None, pin_prompt=True)).start()
 
 
 async def test_full_queue_refuses_at_once(software_settings: SignerSettings) -> None:
