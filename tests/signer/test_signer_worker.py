@@ -58,18 +58,20 @@ class Worker:
 
 @pytest.fixture
 def worker(software_settings: SignerSettings) -> Iterator[Worker]:
-    """A worker that was given no settings yet."""
+    """A worker that has loaded its kind of store, and was given no settings yet."""
     ours, theirs = socket.socketpair()
     ours.settimeout(WAIT_S)
     process = subprocess.Popen(
-        [sys.executable, "-m", "pkiserver.signer.worker", str(theirs.fileno())],
+        [sys.executable, "-m", "pkiserver.signer.worker", str(theirs.fileno()), "software"],
         pass_fds=(theirs.fileno(),),
         env=worker_environment(software_settings),
         stderr=subprocess.PIPE,
     )
     theirs.close()
     try:
-        yield Worker(process, ours)
+        started = Worker(process, ours)
+        assert started.answer() == Answer(READY_ID, OK)
+        yield started
     finally:
         ours.close()
         process.kill()
