@@ -6,6 +6,7 @@ leaves the process in doubt (`errors.ENDING`) the worker ends, and the server st
 """
 
 import ctypes
+import gc
 import importlib
 import resource
 import signal
@@ -100,6 +101,7 @@ def serve(connection: socket.socket, kind: str) -> None:
         return
     if store is None:
         return
+    gc.freeze()  # what is loaded stays: no collection need look through it again
     try:
         frames.answer(Answer(READY_ID, OK))
         _serve_requests(frames, store)
