@@ -1,7 +1,9 @@
 """Reads the passphrase or PIN: in the worker, but for a PIN that is typed where the server is started."""
 
+import ctypes
 import getpass
 import os
+import resource
 import stat
 import sys
 from dataclasses import dataclass, field
@@ -12,6 +14,7 @@ from pkiserver.signer.errors import SignerSecretError
 from pkiserver.signer.settings import SignerSettings
 
 MAX_SECRET_BYTES: Final = 4096  # a passphrase or PIN with its line end, not some other file
+_PR_SET_DUMPABLE: Final = 4  # <linux/prctl.h>
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +46,21 @@ class SecretSource:
         return self.remembered
 
 
+def forbid_dumps() -> None:
+    """Keep what this process knows out of core files, and out of debuggers of the same user, for good."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0) != 0:
+        raise SystemExit("core dumps cannot be forbidden")
+
+
 def ask_secret(what: str) -> bytes:
-    """Return what a person types unseen; `SignerSecretError` where nobody sits at a terminal."""
+    """Return what a person types unseen; `SignerSecretError` where nobody sits at a terminal.
+
+    This process then holds a secret: from now on it dumps no core (`forbid_dumps`).
+    """
     if not sys.stdin.isatty():
         raise SignerSecretError(f"the {what} is to be typed, and there is no terminal: name its pin-source")
+    forbid_dumps()
     return getpass.getpass(f"{what}: ").encode()[:MAX_SECRET_BYTES]
 
 

@@ -5,9 +5,8 @@ so goes the worker. Nothing here is concurrent. An error is answered by code and
 leaves the process in doubt (`errors.ENDING`) the worker ends, and the server starts another.
 """
 
-import ctypes
+import gc
 import importlib
-import resource
 import signal
 import socket
 import sys
@@ -18,7 +17,7 @@ from typing import Final
 from pkiserver.signer.algorithms import KeySpec, public_key_der
 from pkiserver.signer.errors import ENDING, SessionLostError, SignerError, WireError
 from pkiserver.signer.keystore import KeyStore
-from pkiserver.signer.secret import SecretSource
+from pkiserver.signer.secret import SecretSource, forbid_dumps
 from pkiserver.signer.settings import SignerSettings
 from pkiserver.signer.wire import (
     LENGTH_BYTES,
@@ -34,7 +33,6 @@ from pkiserver.signer.wire import (
     frame,
 )
 
-_PR_SET_DUMPABLE: Final = 4  # <linux/prctl.h>
 STORES: Final = {
     "software": ("pkiserver.signer.software", "SoftwareKeyStore"),
     "pkcs11": ("pkiserver.signer.pkcs11", "Pkcs11KeyStore"),
@@ -48,9 +46,7 @@ def protect_process() -> None:
     SIGTERM too is ignored: service managers send it to every process of a service, and the server
     still needs signatures while it drains. The end of the socket ends the worker in any case.
     """
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    if ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0) != 0:
-        raise SystemExit("signer worker: cannot forbid core dumps")
+    forbid_dumps()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
@@ -100,6 +96,7 @@ def serve(connection: socket.socket, kind: str) -> None:
         return
     if store is None:
         return
+    gc.freeze()  # what is loaded stays: no collection need look through it again
     try:
         frames.answer(Answer(READY_ID, OK))
         _serve_requests(frames, store)

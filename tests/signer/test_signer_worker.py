@@ -173,5 +173,16 @@ def test_writes_no_core() -> None:
     assert shown.stdout == b"1 0 (0, 0)\n"
 
 
+def test_who_holds_a_typed_pin_writes_no_core() -> None:
+    script = (
+        "import ctypes, getpass, sys; from pkiserver.signer.secret import ask_secret\n"
+        "sys.stdin.isatty = lambda: True; getpass.getpass = lambda _: 'typed'\n"
+        "print(ask_secret('PIN'), ctypes.CDLL(None).prctl(3))"
+    )
+    environment = worker_environment(SignerSettings(directory="k", passphrase_env="NONE"))
+    shown = subprocess.run([sys.executable, "-c", script], env=environment, check=True, capture_output=True)
+    assert shown.stdout == b"b'typed' 0\n"
+
+
 def test_spec_texts_are_those_of_the_wire() -> None:
     assert str(KeySpec.parse("rsa:3072")).encode() == b"rsa:3072"
