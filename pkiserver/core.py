@@ -35,6 +35,7 @@ from pkiserver.ra.enrollment import Enrollment
 from pkiserver.ra.key_protection import KeyProtections
 from pkiserver.ra.reenrollment import Reenrollment
 from pkiserver.ra.registration_clients import RegistrationClients
+from pkiserver.ra.sealed_secrets import SealedSecrets
 from pkiserver.ra.server_keys import ServerKeys
 from pkiserver.ra.status_changes import StatusChanges
 from pkiserver.ra.trusted_issuers import TrustedIssuers
@@ -58,6 +59,7 @@ class Core:
 
     home: Home
     settings: Settings
+    profiles: dict[str, Profile]
     clock: Clock
     storage: Storage
     signer: Signer
@@ -198,6 +200,7 @@ async def _compose(
         profiles=profiles,
         max_attempts=settings.est.max_attempts,
         lifetime=settings.est.credential_lifetime,
+        sealed_secrets=SealedSecrets(home.credential_key),
     )
     approvals = Approvals(
         storage=storage,
@@ -273,6 +276,7 @@ async def _compose(
     return Core(
         home=home,
         settings=settings,
+        profiles=profiles,
         clock=clock,
         storage=storage,
         signer=signer,
