@@ -45,6 +45,7 @@ WIRE: Final[dict[ErrorKind, Wire]] = {
     ErrorKind.BAD_MESSAGE_CHECK: Wire(
         HTTPStatus.BAD_REQUEST, CMCFailInfo.BAD_MESSAGE_CHECK, PKIFailureInfo.BAD_MESSAGE_CHECK
     ),
+    ErrorKind.BAD_ALGORITHM: Wire(HTTPStatus.BAD_REQUEST, CMCFailInfo.BAD_ALG, PKIFailureInfo.BAD_ALG),
     ErrorKind.BAD_KEY: Wire(HTTPStatus.BAD_REQUEST, CMCFailInfo.BAD_ALG, PKIFailureInfo.BAD_CERT_TEMPLATE),
     ErrorKind.BAD_REQUEST: Wire(HTTPStatus.BAD_REQUEST, CMCFailInfo.BAD_REQUEST, PKIFailureInfo.BAD_REQUEST),
     # Empty: Bouncy Castle's EST client fails on a 401 that has a body; nor should a guesser learn a reason.
