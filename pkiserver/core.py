@@ -34,6 +34,7 @@ from pkiserver.ra.credentials import Credentials
 from pkiserver.ra.enrollment import Enrollment
 from pkiserver.ra.key_protection import KeyProtections
 from pkiserver.ra.reenrollment import Reenrollment
+from pkiserver.ra.refusals import Refusals
 from pkiserver.ra.registration_clients import RegistrationClients
 from pkiserver.ra.sealed_secrets import SealedSecrets
 from pkiserver.ra.server_keys import ServerKeys
@@ -73,6 +74,7 @@ class Core:
     trusted_issuers: TrustedIssuers
     approvals: Approvals
     actors: Actors
+    refusals: Refusals
     enrollment: Enrollment
     server_keys: ServerKeys
     full_pki_requests: FullPKIRequests
@@ -209,6 +211,7 @@ async def _compose(
         issuance=issuance,
         settings=settings.approval,
     )
+    refusals = Refusals(storage, clock)
     actors = Actors(storage, clock, authorities)
     trusted_issuers = TrustedIssuers(home.path, profiles)
     trusted_issuers.load()
@@ -298,6 +301,7 @@ async def _compose(
             reenrollment=reenrollment,
             message_signer=message_signer,
         ),
+        refusals=refusals,
         enrollment=Enrollment(
             storage=storage,
             clock=clock,
@@ -309,6 +313,7 @@ async def _compose(
             reenrollment=reenrollment,
             approvals=approvals,
             server_keys=server_keys,
+            refusals=refusals,
         ),
         server_keys=server_keys,
         crl_publisher=crl_publisher,

@@ -64,16 +64,15 @@ def open_transaction(
     pvno: int,
     state: State,
     request_sha256: bytes,
-    request: bytes | None,
+    request: bytes | None = None,
     server_nonce: bytes,
     now: datetime,
-    deadline: datetime | None,
-) -> int | None:
-    """Open a transaction and return its number; None where its sender has one of this transactionID."""
+    deadline: datetime | None = None,
+) -> int:
+    """Open a transaction and return its number; one of this sender and transactionID breaks a constraint."""
     row = tx.one(
         "INSERT INTO cmp_transactions (transaction_id, sender, body, pvno, state, request_sha256, request,"
-        " server_nonce, opened_at, deadline) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-        " ON CONFLICT (transaction_id, sender) DO NOTHING RETURNING id",
+        " server_nonce, opened_at, deadline) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id",
         (
             transaction_id,
             sender,
@@ -87,12 +86,16 @@ def open_transaction(
             None if deadline is None else to_unix(deadline),
         ),
     )
-    return None if row is None else int(row[0])
+    assert row is not None  # noqa: S101 - RETURNING gives the inserted row
+    return int(row[0])
 
 
-def get(tx: Transaction, number: int) -> CMPTransaction | None:
-    """Return the transaction with this number, or None."""
-    row = tx.one(f"SELECT {_COLUMNS} FROM cmp_transactions WHERE id = ?", (number,))
+def find(tx: Transaction, transaction_id: bytes, sender: str) -> CMPTransaction | None:
+    """Return the transaction of this transactionID and sender, or None."""
+    row = tx.one(
+        f"SELECT {_COLUMNS} FROM cmp_transactions WHERE transaction_id = ? AND sender = ?",
+        (transaction_id, sender),
+    )
     return _record(row) if row else None
 
 
@@ -160,6 +163,12 @@ def due(tx: Transaction, now: datetime, limit: int) -> list[CMPTransaction]:
         (to_unix(now), limit),
     )
     return [_record(row) for row in rows]
+
+
+def count_waiting(tx: Transaction, sender: str) -> int:
+    """Return how many transactions of a sender wait for approval."""
+    row = tx.one("SELECT count(*) FROM cmp_transactions WHERE state = 'waiting' AND sender = ?", (sender,))
+    return int(row[0]) if row else 0
 
 
 def count_unconfirmed(tx: Transaction) -> int:

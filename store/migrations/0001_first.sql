@@ -114,6 +114,7 @@ CREATE TABLE cmp_transactions (         -- what is remembered of CMP's (RFC 9810
     UNIQUE (transaction_id, sender)
 );
 CREATE INDEX cmp_transactions_due ON cmp_transactions (deadline) WHERE state = 'unconfirmed';
+CREATE INDEX cmp_transactions_waiting ON cmp_transactions (sender) WHERE state = 'waiting';
 
 CREATE TABLE cmp_requests (             -- what each certificate request of a transaction led to
     cmp_transaction INTEGER NOT NULL REFERENCES cmp_transactions (id),
