@@ -34,7 +34,9 @@ from pkiserver.ra.credentials import Credentials
 from pkiserver.ra.enrollment import Enrollment
 from pkiserver.ra.key_protection import KeyProtections
 from pkiserver.ra.reenrollment import Reenrollment
+from pkiserver.ra.refusals import Refusals
 from pkiserver.ra.registration_clients import RegistrationClients
+from pkiserver.ra.sealed_secrets import SealedSecrets
 from pkiserver.ra.server_keys import ServerKeys
 from pkiserver.ra.status_changes import StatusChanges
 from pkiserver.ra.trusted_issuers import TrustedIssuers
@@ -58,6 +60,7 @@ class Core:
 
     home: Home
     settings: Settings
+    profiles: dict[str, Profile]
     clock: Clock
     storage: Storage
     signer: Signer
@@ -71,6 +74,7 @@ class Core:
     trusted_issuers: TrustedIssuers
     approvals: Approvals
     actors: Actors
+    refusals: Refusals
     enrollment: Enrollment
     server_keys: ServerKeys
     full_pki_requests: FullPKIRequests
@@ -198,6 +202,7 @@ async def _compose(
         profiles=profiles,
         max_attempts=settings.est.max_attempts,
         lifetime=settings.est.credential_lifetime,
+        sealed_secrets=SealedSecrets(home.credential_key),
     )
     approvals = Approvals(
         storage=storage,
@@ -206,6 +211,7 @@ async def _compose(
         issuance=issuance,
         settings=settings.approval,
     )
+    refusals = Refusals(storage, clock)
     actors = Actors(storage, clock, authorities)
     trusted_issuers = TrustedIssuers(home.path, profiles)
     trusted_issuers.load()
@@ -273,6 +279,7 @@ async def _compose(
     return Core(
         home=home,
         settings=settings,
+        profiles=profiles,
         clock=clock,
         storage=storage,
         signer=signer,
@@ -294,6 +301,7 @@ async def _compose(
             reenrollment=reenrollment,
             message_signer=message_signer,
         ),
+        refusals=refusals,
         enrollment=Enrollment(
             storage=storage,
             clock=clock,
@@ -305,6 +313,7 @@ async def _compose(
             reenrollment=reenrollment,
             approvals=approvals,
             server_keys=server_keys,
+            refusals=refusals,
         ),
         server_keys=server_keys,
         crl_publisher=crl_publisher,

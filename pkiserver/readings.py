@@ -91,7 +91,7 @@ class Readings:
             yield Sample(certificate.not_valid_after_utc.timestamp(), ("tls", "https"))
 
     def _credential_failures(self) -> Iterator[Sample]:
-        for outcome, count in self._core.enrollment.failures.items():
+        for outcome, count in self._core.refusals.failures.items():
             yield Sample(count, (outcome,))
 
     def _oldest_waiting(self) -> list[Sample]:

@@ -1,0 +1,183 @@
+"""PKIHeader (RFC 9810 §5.1.1), whole and, of a message that is broken, as far as it can be read.
+
+What a field must hold is the server's matter; here it is only well formed.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from enum import IntEnum
+from typing import Any, Final, Self
+
+from protocols.asn1 import der
+from protocols.asn1.der import Reader
+from protocols.asn1.pkix import AlgorithmIdentifier
+from protocols.cmp.free_text import encode_free_text, parse_free_text
+from protocols.cmp.general_name import NULL_DN, directory_name, parse_general_name
+from protocols.cmp.info_type import InfoTypeAndValue, encode_infos, parse_infos
+from protocols.errors import MalformedError, ProtocolError
+
+
+class Version(IntEnum):
+    """The versions that have a name (RFC 9810 §7); `PKIHeader.pvno` may hold others."""
+
+    CMP1999 = 1
+    CMP2000 = 2
+    CMP2021 = 3
+
+
+def _general_info(reader: Reader) -> tuple[InfoTypeAndValue, ...]:
+    infos = parse_infos(reader)
+    if not infos:
+        raise MalformedError("generalInfo is empty")
+    return infos
+
+
+# The optional fields in the order of their tags [0] to [8].
+_OPTIONAL: Final[tuple[tuple[str, Callable[[Reader], Any]], ...]] = (
+    ("message_time", Reader.generalized_time),
+    ("protection_alg", AlgorithmIdentifier.parse),
+    ("sender_kid", Reader.octet_string),
+    ("recip_kid", Reader.octet_string),
+    ("transaction_id", Reader.octet_string),
+    ("sender_nonce", Reader.octet_string),
+    ("recip_nonce", Reader.octet_string),
+    ("free_text", parse_free_text),
+    ("general_info", _general_info),
+)
+_BY_TAG: Final = {der.context(number): rule for number, rule in enumerate(_OPTIONAL)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PKIHeader:
+    """A header; `sender` and `recipient` are DER GeneralNames, times are whole seconds of UTC.
+
+    What is absent is None, and () of `free_text` and `general_info`; what is known of those says
+    `general_info`.
+    """
+
+    pvno: int = Version.CMP2000
+    sender: bytes = NULL_DN
+    recipient: bytes = NULL_DN
+    message_time: datetime | None = None
+    protection_alg: AlgorithmIdentifier | None = None
+    sender_kid: bytes | None = None
+    recip_kid: bytes | None = None
+    transaction_id: bytes | None = None
+    sender_nonce: bytes | None = None
+    recip_nonce: bytes | None = None
+    free_text: tuple[str, ...] = ()
+    general_info: tuple[InfoTypeAndValue, ...] = ()
+
+    @property
+    def sender_name(self) -> bytes | None:
+        """The DER Name of the sender, None where it is another kind of GeneralName."""
+        return directory_name(self.sender)
+
+    @property
+    def recipient_name(self) -> bytes | None:
+        """The DER Name of the recipient, None where it is another kind of GeneralName."""
+        return directory_name(self.recipient)
+
+    @classmethod
+    def parse(cls, reader: Reader) -> Self:
+        """Read a PKIHeader."""
+        fields = reader.enter()
+        read: dict[str, Any] = {
+            "pvno": fields.integer(),
+            "sender": parse_general_name(fields),
+            "recipient": parse_general_name(fields),
+        }
+        last = 0
+        while (tag := fields.peek()) is not None:
+            rule = _BY_TAG.get(tag)
+            if rule is None or tag <= last:
+                raise MalformedError("a field of the header is unknown, repeated or out of order")
+            last = tag
+            inner = fields.enter(tag)
+            read[rule[0]] = rule[1](inner)
+            inner.finish()
+        return cls(**read)
+
+    def encode(self) -> bytes:
+        """Return the DER."""
+        return der.sequence(
+            der.integer(self.pvno), self.sender, self.recipient, *map(_encode_optional, _values(self))
+        )
+
+
+def _values(header: PKIHeader) -> list[tuple[int, bytes]]:
+    """Return the tag number and the DER of each optional field; b"" where it is absent."""
+    octets = (
+        header.sender_kid,
+        header.recip_kid,
+        header.transaction_id,
+        header.sender_nonce,
+        header.recip_nonce,
+    )
+    encoded = [
+        der.generalized_time(header.message_time) if header.message_time else b"",
+        header.protection_alg.encode() if header.protection_alg else b"",
+        *(b"" if value is None else der.octet_string(value) for value in octets),
+        encode_free_text(header.free_text),
+        encode_infos(header.general_info) if header.general_info else b"",
+    ]
+    return list(enumerate(encoded))
+
+
+def _encode_optional(field: tuple[int, bytes]) -> bytes:
+    number, encoded = field
+    return der.explicit(number, encoded) if encoded else b""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PartialHeader:
+    """What could be read of the header of a broken message, for the error that answers it.
+
+    Nothing in it is authentic. What is absent or could not be read is None.
+    """
+
+    pvno: int | None = None
+    sender: bytes | None = None
+    recipient: bytes | None = None
+    protection_alg: AlgorithmIdentifier | None = None
+    sender_kid: bytes | None = None
+    transaction_id: bytes | None = None
+    sender_nonce: bytes | None = None
+    recip_nonce: bytes | None = None
+
+
+_WANTED: Final = frozenset(PartialHeader.__slots__)
+
+
+def read_partial_header(data: bytes) -> PartialHeader | None:
+    """Return what can be read of the header of a message that `parse_pki_message` refused.
+
+    None where the bytes are no PKIMessage at all: not a SEQUENCE that begins with a SEQUENCE that begins
+    with an INTEGER, the version.
+    """
+    try:
+        fields = Reader(data).enter().enter()
+        read: dict[str, Any] = {"pvno": fields.integer()}
+    except ProtocolError:
+        return None
+    try:
+        read["sender"] = parse_general_name(fields)
+        read["recipient"] = parse_general_name(fields)
+        while not fields.at_end:
+            _read_one(fields, read)
+    except ProtocolError:  # the framing is broken from here on
+        pass
+    return PartialHeader(**read)
+
+
+def _read_one(fields: Reader, read: dict[str, Any]) -> None:
+    """Read the next optional field into `read`, or pass over it where it is not wanted or not of its type."""
+    tag, encoded = fields.read_any()
+    rule = _BY_TAG.get(tag)
+    if rule is None or rule[0] not in _WANTED or rule[0] in read:
+        return
+    try:
+        read[rule[0]] = der.whole(Reader(encoded).read(tag), rule[1])
+    except ProtocolError:
+        return

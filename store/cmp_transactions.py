@@ -1,0 +1,177 @@
+"""CMP transactions and what their certificate requests led to (RFC 9810 §5.1.1).
+
+A transaction is known by its transactionID and by who protects its messages: nobody takes up another's. It
+is opened in the store transaction that reserves the first serial, so that request and certificates are one.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final, Literal, NamedTuple
+
+from store import certificates
+from store.database import Transaction
+from store.records import CertificateRecord, from_unix, to_unix
+
+# waiting: for approval. unconfirmed: certificates were issued, certConf is missing. The others are ends:
+# confirmed and refused by certConf (the second also by time), ended without one.
+State = Literal["waiting", "unconfirmed", "confirmed", "refused", "ended"]
+
+_COLUMNS: Final = (
+    "id, transaction_id, sender, body, pvno, state, request_sha256, request, server_nonce,"
+    " opened_at, deadline"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class CMPTransaction:
+    """A transaction as it stands. `request` is kept while it waits, `deadline` while it is unconfirmed."""
+
+    id: int
+    transaction_id: bytes
+    sender: str
+    body: int
+    pvno: int
+    state: State
+    request_sha256: bytes
+    request: bytes | None
+    server_nonce: bytes
+    opened_at: datetime
+    deadline: datetime | None
+
+
+class Requested(NamedTuple):
+    """What a certificate request led to: its issuance, and the certificate once there is one."""
+
+    cert_req_id: int
+    issuance: int
+    state: str
+    credential: int | None
+    enrollment: int | None
+    certificate: CertificateRecord | None
+
+
+def _record(row: tuple[Any, ...]) -> CMPTransaction:
+    deadline = None if row[10] is None else from_unix(row[10])
+    return CMPTransaction(*row[:9], from_unix(row[9]), deadline)
+
+
+def open_transaction(
+    tx: Transaction,
+    *,
+    transaction_id: bytes,
+    sender: str,
+    body: int,
+    pvno: int,
+    state: State,
+    request_sha256: bytes,
+    request: bytes | None = None,
+    server_nonce: bytes,
+    now: datetime,
+    deadline: datetime | None = None,
+) -> int:
+    """Open a transaction and return its number; one of this sender and transactionID breaks a constraint."""
+    row = tx.one(
+        "INSERT INTO cmp_transactions (transaction_id, sender, body, pvno, state, request_sha256, request,"
+        " server_nonce, opened_at, deadline) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id",
+        (
+            transaction_id,
+            sender,
+            body,
+            pvno,
+            state,
+            request_sha256,
+            request,
+            server_nonce,
+            to_unix(now),
+            None if deadline is None else to_unix(deadline),
+        ),
+    )
+    assert row is not None  # noqa: S101 - RETURNING gives the inserted row
+    return int(row[0])
+
+
+def find(tx: Transaction, transaction_id: bytes, sender: str) -> CMPTransaction | None:
+    """Return the transaction of this transactionID and sender, or None."""
+    row = tx.one(
+        f"SELECT {_COLUMNS} FROM cmp_transactions WHERE transaction_id = ? AND sender = ?",
+        (transaction_id, sender),
+    )
+    return _record(row) if row else None
+
+
+def with_id(tx: Transaction, transaction_id: bytes) -> list[CMPTransaction]:
+    """Return the transactions of this transactionID, of whichever sender."""
+    rows = tx.all(f"SELECT {_COLUMNS} FROM cmp_transactions WHERE transaction_id = ?", (transaction_id,))
+    return [_record(row) for row in rows]
+
+
+def move(
+    tx: Transaction,
+    number: int,
+    *,
+    from_state: State,
+    to_state: State,
+    server_nonce: bytes,
+    deadline: datetime | None = None,
+) -> bool:
+    """Bring a transaction from one state to another; False where it is not in that state any more.
+
+    What it kept for the state that it leaves is forgotten.
+    """
+    return (
+        tx.execute(
+            "UPDATE cmp_transactions SET state = ?, server_nonce = ?, deadline = ?,"
+            " request = CASE WHEN ? = 'waiting' THEN request END WHERE id = ? AND state = ?",
+            (
+                to_state,
+                server_nonce,
+                None if deadline is None else to_unix(deadline),
+                to_state,
+                number,
+                from_state,
+            ),
+        )
+        == 1
+    )
+
+
+def link(tx: Transaction, number: int, cert_req_id: int, issuance: int) -> None:
+    """Note which issuance a certificate request leads to, instead of one that came to nothing."""
+    tx.execute(
+        "INSERT INTO cmp_requests (cmp_transaction, cert_req_id, issuance) VALUES (?, ?, ?)"
+        " ON CONFLICT (cmp_transaction, cert_req_id) DO UPDATE SET issuance = excluded.issuance",
+        (number, cert_req_id, issuance),
+    )
+
+
+def requested(tx: Transaction, number: int) -> list[Requested]:
+    """Return what the requests of a transaction led to, in the order of their certReqId."""
+    rows = tx.all(
+        "SELECT r.cert_req_id, i.id, i.state, i.credential, i.enrollment, i.authority, i.serial"
+        " FROM cmp_requests r JOIN issuances i ON i.id = r.issuance WHERE r.cmp_transaction = ?"
+        " ORDER BY r.cert_req_id",
+        (number,),
+    )
+    return [Requested(*row[:5], certificates.get(tx, row[5], int.from_bytes(row[6], "big"))) for row in rows]
+
+
+def due(tx: Transaction, now: datetime, limit: int) -> list[CMPTransaction]:
+    """Return unconfirmed transactions whose time is over, the longest overdue first."""
+    rows = tx.all(
+        f"SELECT {_COLUMNS} FROM cmp_transactions WHERE state = 'unconfirmed' AND deadline <= ?"
+        " ORDER BY deadline LIMIT ?",
+        (to_unix(now), limit),
+    )
+    return [_record(row) for row in rows]
+
+
+def count_waiting(tx: Transaction, sender: str) -> int:
+    """Return how many transactions of a sender wait for approval."""
+    row = tx.one("SELECT count(*) FROM cmp_transactions WHERE state = 'waiting' AND sender = ?", (sender,))
+    return int(row[0]) if row else 0
+
+
+def count_unconfirmed(tx: Transaction) -> int:
+    """Return how many transactions wait for certConf."""
+    row = tx.one("SELECT count(*) FROM cmp_transactions WHERE state = 'unconfirmed'")
+    return int(row[0]) if row else 0
