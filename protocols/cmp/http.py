@@ -39,15 +39,17 @@ def address_of(path: bytes) -> CMPAddress | None:
     """
     if path != PATH and not path.startswith(PATH + b"/"):
         return None
-    rest = path[len(PATH) + 1 :].removesuffix(b"/")
-    segments = rest.split(b"/") if rest else []
+    rest = path[len(PATH) + 1 :]
+    segments = rest.removesuffix(b"/").split(b"/") if rest else []
     profile = None
     if segments[:1] == [_PROFILE_MARK]:
         if len(segments) < 2 or _PROFILE.fullmatch(segments[1]) is None:
             return None
         profile, segments = segments[1].decode("ascii"), segments[2:]
-    operation = b"/".join(segments).decode("ascii", "replace") or None
-    if operation is not None and operation not in OPERATIONS:
+    if not segments:
+        return CMPAddress(None, profile)
+    operation = b"/".join(segments).decode("ascii", "replace")
+    if operation not in OPERATIONS:
         return None
     return CMPAddress(operation, profile)
 
