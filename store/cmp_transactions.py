@@ -14,7 +14,7 @@ from store.records import CertificateRecord, from_unix, to_unix
 
 # waiting: for approval. unconfirmed: certificates were issued, certConf is missing. The others are ends:
 # confirmed and refused by certConf (the second also by time), ended without one.
-State = Literal["waiting", "unconfirmed", "confirmed", "refused", "ended"]
+TransactionState = Literal["waiting", "unconfirmed", "confirmed", "refused", "ended"]
 
 _COLUMNS: Final = (
     "id, transaction_id, sender, body, pvno, state, request_sha256, request, server_nonce,"
@@ -24,14 +24,17 @@ _COLUMNS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class CMPTransaction:
-    """A transaction as it stands. `request` is kept while it waits, `deadline` while it is unconfirmed."""
+    """A transaction as it stands; `deadline` is there while it is unconfirmed.
+
+    `request` is kept where it had to wait, and looked at again at each poll.
+    """
 
     id: int
     transaction_id: bytes
     sender: str
     body: int
     pvno: int
-    state: State
+    state: TransactionState
     request_sha256: bytes
     request: bytes | None
     server_nonce: bytes
@@ -49,6 +52,11 @@ class Requested(NamedTuple):
     enrollment: int | None
     certificate: CertificateRecord | None
 
+    @property
+    def is_revoked(self) -> bool:
+        """Whether there is a certificate, and it is revoked."""
+        return self.certificate is not None and self.certificate.state == "revoked"
+
 
 def _record(row: tuple[Any, ...]) -> CMPTransaction:
     deadline = None if row[10] is None else from_unix(row[10])
@@ -62,7 +70,7 @@ def open_transaction(
     sender: str,
     body: int,
     pvno: int,
-    state: State,
+    state: TransactionState,
     request_sha256: bytes,
     request: bytes | None = None,
     server_nonce: bytes,
@@ -109,27 +117,15 @@ def move(
     tx: Transaction,
     number: int,
     *,
-    from_state: State,
-    to_state: State,
-    server_nonce: bytes,
+    from_state: TransactionState,
+    to_state: TransactionState,
     deadline: datetime | None = None,
 ) -> bool:
-    """Bring a transaction from one state to another; False where it is not in that state any more.
-
-    What it kept for the state that it leaves is forgotten.
-    """
+    """Bring a transaction from one state to another; False where it is not in that state any more."""
     return (
         tx.execute(
-            "UPDATE cmp_transactions SET state = ?, server_nonce = ?, deadline = ?,"
-            " request = CASE WHEN ? = 'waiting' THEN request END WHERE id = ? AND state = ?",
-            (
-                to_state,
-                server_nonce,
-                None if deadline is None else to_unix(deadline),
-                to_state,
-                number,
-                from_state,
-            ),
+            "UPDATE cmp_transactions SET state = ?, deadline = ? WHERE id = ? AND state = ?",
+            (to_state, None if deadline is None else to_unix(deadline), number, from_state),
         )
         == 1
     )

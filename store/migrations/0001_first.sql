@@ -107,8 +107,8 @@ CREATE TABLE cmp_transactions (         -- what is remembered of CMP's (RFC 9810
     pvno           INTEGER NOT NULL,
     state          TEXT NOT NULL CHECK (state IN ('waiting', 'unconfirmed', 'confirmed', 'refused', 'ended')),
     request_sha256 BLOB NOT NULL,       -- of the request as received: sent again, it gets its answer again
-    request        BLOB,                -- while it waits: it is looked at again at each poll
-    server_nonce   BLOB NOT NULL,       -- of our last message: the next one of the client gives it back
+    request        BLOB,                -- where it had to wait: it is looked at again at each poll
+    server_nonce   BLOB NOT NULL,       -- of our messages: the next one of the client gives it back
     opened_at      INTEGER NOT NULL,
     deadline       INTEGER,             -- until when it is to be confirmed; NULL: it is not
     UNIQUE (transaction_id, sender)

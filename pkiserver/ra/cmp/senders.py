@@ -49,6 +49,7 @@ class MACSender:
     """Who knows the secret of a credential; `key` protected the message and protects the answer."""
 
     credential: CredentialRecord
+    secret: bytes = field(repr=False)
     key: MACKey = field(repr=False)
 
     @property
@@ -135,7 +136,7 @@ class Senders:
         if found.credential is None:  # nobody knows that secret
             raise BadMessageCheckError("reference or secret is wrong")
         self._refusals.right_secret(reference)
-        return MACSender(found.credential, key)
+        return MACSender(found.credential, secret, key)
 
     async def _by_signature(self, message: PKIMessage) -> SignatureSender:
         if not message.extra_certs:

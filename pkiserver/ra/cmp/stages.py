@@ -13,11 +13,14 @@ from pkiserver.ra.cmp.senders import Sender
 from protocols.cmp.bodies import PKIBody
 from protocols.cmp.general_info import GeneralInfo
 from protocols.cmp.message import PKIMessage
+from protocols.cmp.status import PKIStatusInfo
 from protocols.errors import ProtocolError
 from store.cmp_transactions import CMPTransaction
 
 NONCE_OCTETS: Final = 16  # RFC 9483 §3.1: 128 bits
 NOTHING_SAID: Final = GeneralInfo()
+Refusal = PKIServerError | ProtocolError
+RefusedAs = Callable[[BaseException], PKIStatusInfo]  # how a client is told of an error
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +69,7 @@ class Request:
 
     @property
     def profile(self) -> str | None:
-        """The profile that is asked for: by the path, or else by certProfile of the header (RFC 9810 §5.1.1.4)."""
+        """The profile that is asked for: by the path, or else by certProfile (RFC 9810 §5.1.1.4)."""
         named = self.checked.info.cert_profiles
         return self.target.profile or (named[0] if named else None) or None
 
@@ -81,7 +84,7 @@ class Reply:
     body: PKIBody
     info: GeneralInfo = NOTHING_SAID
     certificates: tuple[bytes, ...] = field(default=(), repr=False)
-    refusals: tuple[PKIServerError | ProtocolError, ...] = ()
+    refusals: tuple[Refusal, ...] = ()
 
 
 Handler = Callable[[Request], Awaitable[Reply]]

@@ -92,10 +92,11 @@ def _row(first: tuple[_Refusal, str] | None, **steps: Step | tuple[_Refusal, str
 TRANSITIONS: Final[Mapping[State, Row]] = {
     State.NEW: _row(None),
     State.WAITING: _row(_IN_USE, POLL=Step.POLL, ABORTION=Step.ABORT),
-    State.UNCONFIRMED: _row(_IN_USE, CONFIRMATION=Step.CONFIRM, ABORTION=Step.ABORT),
+    # Who missed the answer to its last poll polls again.
+    State.UNCONFIRMED: _row(_IN_USE, CONFIRMATION=Step.CONFIRM, ABORTION=Step.ABORT, POLL=Step.POLL),
     State.CONFIRMED: _row(_IN_USE, CONFIRMATION=Step.CONFIRM_AGAIN),
     State.REFUSED: _row(_IN_USE, CONFIRMATION=Step.CONFIRM_AGAIN),
-    State.ENDED: _row(_IN_USE, CONFIRMATION=_SETTLED),
+    State.ENDED: _row(_IN_USE, CONFIRMATION=_SETTLED, POLL=Step.POLL),
 }
 
 
