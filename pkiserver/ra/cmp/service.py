@@ -110,6 +110,8 @@ class CMPService:
             progress = _Progress(parsed.header, parsed.body.tag)
             reply = await self._reply(parsed, target, now, progress)
         self._count(progress, reply)
+        if reply.message is not None:
+            return reply.message
         return await self._answers.message(
             progress.header, reply, progress.sender, server_nonce=progress.server_nonce, now=now
         )
@@ -214,7 +216,7 @@ def _require_nonce(request: Request) -> None:
     found = request.checked.message.header.recip_nonce
     transaction = request.transaction
     if transaction is None:
-        if found is not None:
+        if found is not None and request.body.tag is not BodyType.NESTED:  # it may be that of what is inside
             raise BadRecipientNonceError("recipNonce stands in a message that answers none")
     elif not secrets.compare_digest(found or b"", transaction.server_nonce):
         raise BadRecipientNonceError("recipNonce is not the senderNonce of the message before")

@@ -79,12 +79,14 @@ class Reply:
     """What is answered. `certificates` go into extraCerts, after those of the signer.
 
     `refusals` are those inside the body, to be audited; a reply that is one refusal has the body `error`.
+    `message` is a whole message that goes out as it is, since it answers what was nested, not what it was in.
     """
 
     body: PKIBody
     info: GeneralInfo = NOTHING_SAID
     certificates: tuple[bytes, ...] = field(default=(), repr=False)
     refusals: tuple[Refusal, ...] = ()
+    message: bytes | None = field(default=None, repr=False)
 
 
 Handler = Callable[[Request], Awaitable[Reply]]
