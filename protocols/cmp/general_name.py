@@ -31,7 +31,7 @@ def parse_general_name(reader: Reader) -> bytes:
         raise MalformedError("a GeneralName is none of its kinds")
     tag, name = reader.read_any()
     if tag == _DIRECTORY_NAME:
-        directory_name(name)
+        Reader(name).read_explicit(4, der.SEQUENCE)
     return name
 
 
@@ -39,7 +39,4 @@ def directory_name(name: bytes) -> bytes | None:
     """Return the DER Name of a GeneralName that is a directoryName, else None."""
     if name[0] != _DIRECTORY_NAME:
         return None
-    fields = Reader(name).enter(_DIRECTORY_NAME)
-    name_der = fields.read_raw(der.SEQUENCE)
-    fields.finish()
-    return name_der
+    return der.encode(der.SEQUENCE, Reader(name).read_explicit(4, der.SEQUENCE))

@@ -4,6 +4,7 @@ What a field must hold is the server's matter; here it is only well formed.
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum
@@ -26,26 +27,44 @@ class Version(IntEnum):
     CMP2021 = 3
 
 
-def _general_info(reader: Reader) -> tuple[InfoTypeAndValue, ...]:
-    infos = parse_infos(reader)
+def _message_time(fields: Reader, number: int) -> datetime:
+    return der.generalized_time_value(fields.read_explicit(number, der.GENERALIZED_TIME))
+
+
+def _octets(fields: Reader, number: int) -> bytes:
+    return fields.read_explicit(number, der.OCTET_STRING)
+
+
+def _protection_alg(fields: Reader, number: int) -> AlgorithmIdentifier | None:
+    return der.optional(fields, number, AlgorithmIdentifier.parse)
+
+
+def _free_text(fields: Reader, number: int) -> tuple[str, ...] | None:
+    return der.optional(fields, number, parse_free_text)
+
+
+def _general_info(fields: Reader, number: int) -> tuple[InfoTypeAndValue, ...]:
+    infos = der.optional(fields, number, parse_infos)
     if not infos:
         raise MalformedError("generalInfo is empty")
     return infos
 
 
 # The optional fields in the order of their tags [0] to [8].
-_OPTIONAL: Final[tuple[tuple[str, Callable[[Reader], Any]], ...]] = (
-    ("message_time", Reader.generalized_time),
-    ("protection_alg", AlgorithmIdentifier.parse),
-    ("sender_kid", Reader.octet_string),
-    ("recip_kid", Reader.octet_string),
-    ("transaction_id", Reader.octet_string),
-    ("sender_nonce", Reader.octet_string),
-    ("recip_nonce", Reader.octet_string),
-    ("free_text", parse_free_text),
+_OPTIONAL: Final[tuple[tuple[str, Callable[[Reader, int], Any]], ...]] = (
+    ("message_time", _message_time),
+    ("protection_alg", _protection_alg),
+    ("sender_kid", _octets),
+    ("recip_kid", _octets),
+    ("transaction_id", _octets),
+    ("sender_nonce", _octets),
+    ("recip_nonce", _octets),
+    ("free_text", _free_text),
     ("general_info", _general_info),
 )
-_BY_TAG: Final = {der.context(number): rule for number, rule in enumerate(_OPTIONAL)}
+_BY_TAG: Final = {
+    der.context(number): (number, name, parse) for number, (name, parse) in enumerate(_OPTIONAL)
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,9 +113,8 @@ class PKIHeader:
             if rule is None or tag <= last:
                 raise MalformedError("a field of the header is unknown, repeated or out of order")
             last = tag
-            inner = fields.enter(tag)
-            read[rule[0]] = rule[1](inner)
-            inner.finish()
+            number, name, parse = rule
+            read[name] = parse(fields, number)
         return cls(**read)
 
     def encode(self) -> bytes:
@@ -161,13 +179,11 @@ def read_partial_header(data: bytes) -> PartialHeader | None:
         read: dict[str, Any] = {"pvno": fields.integer()}
     except ProtocolError:
         return None
-    try:
+    with suppress(ProtocolError):  # from there on the framing is broken
         read["sender"] = parse_general_name(fields)
         read["recipient"] = parse_general_name(fields)
         while not fields.at_end:
             _read_one(fields, read)
-    except ProtocolError:  # the framing is broken from here on
-        pass
     return PartialHeader(**read)
 
 
@@ -175,9 +191,9 @@ def _read_one(fields: Reader, read: dict[str, Any]) -> None:
     """Read the next optional field into `read`, or pass over it where it is not wanted or not of its type."""
     tag, encoded = fields.read_any()
     rule = _BY_TAG.get(tag)
-    if rule is None or rule[0] not in _WANTED or rule[0] in read:
+    if rule is None:
         return
-    try:
-        read[rule[0]] = der.whole(Reader(encoded).read(tag), rule[1])
-    except ProtocolError:
-        return
+    number, name, parse = rule
+    if name in _WANTED and name not in read:
+        with suppress(ProtocolError):
+            read[name] = parse(Reader(encoded), number)

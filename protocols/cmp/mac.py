@@ -23,7 +23,7 @@ PSEUDORANDOM_FUNCTIONS: Final = {
 }
 MAC_ALGORITHMS: Final = {oid.HMAC_SHA1: "sha1", oid.HMAC_WITH_SHA1: "sha1", **PSEUDORANDOM_FUNCTIONS}
 MIN_KEY_OCTETS: Final = 16  # of PBMAC1: 128 bits of strength
-MAX_KEY_OCTETS: Final = 128  # the block of SHA-512; HMAC hashes longer keys
+MAX_KEY_OCTETS: Final = 64  # the longest output of a hash here; each block of PBKDF2 costs all iterations
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class MACBounds:
     """What a client may name. RFC 9045 §4.3 has 100 iterations at least, RFC 4211 §4.4 salt of 8 octets."""
 
     min_iterations: int = 100
-    max_iterations: int = 100_000  # 30 ms of PBM, 60 ms of PBMAC1
+    max_iterations: int = 100_000  # up to 60 ms of work
     min_salt_octets: int = 8
     max_salt_octets: int = 128
 

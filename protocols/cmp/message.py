@@ -58,22 +58,26 @@ def parse_pki_message(data: bytes, *, max_bytes: int = MAX_MESSAGE_BYTES) -> PKI
     if len(data) > max_bytes:
         raise TooLargeError(f"message is longer than {max_bytes} bytes")
     try:
-        return der.whole(data, _parse)
+        return _parse(data)
     except ProtocolError as error:
         raise MalformedMessageError(str(error), read_partial_header(data)) from error
 
 
-def _parse(reader: Reader) -> PKIMessage:
-    whole = reader.look().read_raw(der.SEQUENCE)
-    fields = reader.enter()
-    header_der = fields.look().read_raw(der.SEQUENCE)
+def _parse(data: bytes) -> PKIMessage:
+    outer = Reader(data)
+    fields = outer.enter()
+    outer.finish()
+    start = fields.position
     header = PKIHeader.parse(fields)
-    _, body_der = fields.look().read_any()
+    header_end = fields.position
     body = PKIBody.parse(fields)
+    body_end = fields.position
     protection = der.optional(fields, 0, Reader.bit_string)
     extra_certs = der.optional(fields, 1, _parse_certificates)
     fields.finish()
-    return PKIMessage(header, body, header_der, body_der, protection, extra_certs or (), whole)
+    return PKIMessage(
+        header, body, data[start:header_end], data[header_end:body_end], protection, extra_certs or (), data
+    )
 
 
 def _parse_certificates(reader: Reader) -> tuple[bytes, ...]:

@@ -158,7 +158,7 @@ class CMPService:
                 transaction.server_nonce if transaction else secrets.token_bytes(NONCE_OCTETS),
             )
             progress.server_nonce = request.server_nonce
-            return await self._handle(request, progress)
+            return await self._handle(request)
         finally:
             self._busy.discard(key)
 
@@ -173,7 +173,7 @@ class CMPService:
             raise RefusedError("the transaction was begun by another sender (RFC 9483 §4.1.1)")
         return own
 
-    async def _handle(self, request: Request, progress: _Progress) -> Reply:
+    async def _handle(self, request: Request) -> Reply:
         transaction = request.transaction
         kind = KINDS[request.body.tag]
         again = self._again.get(kind)
