@@ -20,12 +20,13 @@ from pkiserver.errors import (
     UnavailableError,
 )
 from pkiserver.ra.approval import Approvals
+from pkiserver.ra.cmp.deliveries import Delivery, WithKey
 from pkiserver.ra.cmp.entitlements import Entitled, Entitlements
 from pkiserver.ra.cmp.errors import CertRevokedError
 from pkiserver.ra.cmp.openings import Opening, open_transaction
-from pkiserver.ra.cmp.proofs import proven_key
 from pkiserver.ra.cmp.senders import MACSender
 from pkiserver.ra.cmp.stages import CheckedMessage, Refusal, RefusedAs, Reply, Request
+from pkiserver.ra.cmp.subject_keys import SubjectKeys, is_to_be_made
 from pkiserver.ra.cmp.wanted import Wanted, read_wanted
 from pkiserver.storage import Storage
 from protocols.cmp.bodies import BodyType, PKIBody
@@ -47,6 +48,9 @@ ANSWERS: Final = {
     BodyType.KUR: BodyType.KUP,
 }
 _WAITS: Final = ("the request waits for approval",)
+_KEY_GONE: Final = (
+    "the key that was made went with the first answer, and is kept nowhere: ask for another one"
+)
 WHOLE_RESPONSE: Final = -1  # certReqId of a pollReq that means all (RFC 9810 §5.3.22)
 
 
@@ -58,15 +62,16 @@ class Approved:
     request: AuthorizedRequest
     entitled: Entitled
     modified: bool
+    delivery: Delivery
     certificate: bytes | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one request: a DER certificate with its authority, or why there is none."""
+    """What became of one request: the certificate as it is sent and its authority, or why there is none."""
 
     cert_req_id: int
-    certificate: bytes | None = field(default=None, repr=False)
+    pair: CertifiedKeyPair | None = field(default=None, repr=False)
     authority: str = ""
     modified: bool = False
     refusal: Refusal | None = None
@@ -83,9 +88,11 @@ class Certification:
         entitlements: Entitlements,
         approvals: Approvals,
         settings: CMP,
+        subject_keys: SubjectKeys,
         refused_as: RefusedAs,
     ) -> None:
         self._storage = storage
+        self._subject_keys = subject_keys
         self._authorities = authorities
         self._entitlements = entitlements
         self._approvals = approvals
@@ -151,10 +158,13 @@ class Certification:
     async def _look_at(
         self, request: Request, wanted: Wanted, before: Requested | None
     ) -> Approved | Outcome:
+        if before is not None and is_to_be_made(wanted):
+            return Outcome(wanted.cert_req_id, refusal=RefusedError(_KEY_GONE))
         try:
             entitled = await self._entitlements.of(request, wanted)
-            sender_name = request.checked.message.header.sender
-            public_key = proven_key(wanted, request.sender, sender_name, is_ra=entitled.for_others)
+            public_key, delivery = await self._subject_keys.of(
+                request, wanted, entitled.approved, is_ra=entitled.for_others
+            )
         except UnavailableError:
             raise
         except (PKIServerError, ProtocolError) as error:
@@ -164,7 +174,10 @@ class Certification:
         certificate = before.certificate.certificate if before and before.certificate else None
         identity = entitled.approved.identity
         modified = not _is_as_wanted(identity, wanted)
-        return Approved(wanted, entitled.approved.request(public_key), entitled, modified, certificate)
+        authorized = entitled.approved.request(public_key)
+        if isinstance(delivery, WithKey):  # each costs a key besides, however it was approved
+            authorized = replace(authorized, bounded=True)
+        return Approved(wanted, authorized, entitled, modified, delivery, certificate)
 
     def _opening(self, request: Request, *, implicitly: bool) -> Opening:
         if implicitly:
@@ -189,7 +202,8 @@ class Certification:
                 raise
             except (PKIServerError, ProtocolError) as error:
                 return Outcome(cert_req_id, refusal=error)
-        return Outcome(cert_req_id, certificate, approved.request.authority, approved.modified)
+        pair = await approved.delivery.pair(certificate)
+        return Outcome(cert_req_id, pair, approved.request.authority, approved.modified)
 
     async def _keep(self, request: Request) -> None:
         """Open the transaction of a request that waits, unless this is the same message again."""
@@ -224,7 +238,7 @@ class Certification:
         return replace(poll, checked=checked, request_sha256=hashlib.sha256(message.der).digest())
 
     def _reply(self, request: Request, outcomes: Sequence[Outcome], opening: Opening) -> Reply:
-        issued = [one for one in outcomes if one.certificate is not None]
+        issued = [one for one in outcomes if one.pair is not None]
         certificates = [
             authority.der
             for name in dict.fromkeys(one.authority for one in issued)
@@ -250,7 +264,7 @@ class Certification:
         if outcome.refusal is not None:
             return CertResponse(outcome.cert_req_id, self._refused_as(outcome.refusal))
         status = PKIStatus.GRANTED_WITH_MODS if outcome.modified else PKIStatus.ACCEPTED
-        return CertResponse(outcome.cert_req_id, PKIStatusInfo(status), CertifiedKeyPair(outcome.certificate))
+        return CertResponse(outcome.cert_req_id, PKIStatusInfo(status), outcome.pair)
 
 
 def _confirmed_implicitly(request: Request, approved: Sequence[Approved]) -> bool:
@@ -259,7 +273,7 @@ def _confirmed_implicitly(request: Request, approved: Sequence[Approved]) -> boo
     if transaction is not None and transaction.state != "waiting":
         return transaction.state == "ended"
     return request.checked.info.implicit_confirm and all(
-        one.request.profile.implicit_confirm for one in approved
+        one.request.profile.implicit_confirm and not one.delivery.needs_confirmation for one in approved
     )
 
 
