@@ -22,6 +22,7 @@ from pkiserver.ca.own_certificates import CAServices
 from pkiserver.ca.server_certificates import ServerCertificates
 from pkiserver.ca.weak_keys import load_weak_keys
 from pkiserver.clock import Clock
+from pkiserver.cmp_side import CMPParts, cmp_service
 from pkiserver.commands import Commands
 from pkiserver.commands.services import CommandServices
 from pkiserver.errors import ConflictError
@@ -30,6 +31,9 @@ from pkiserver.ra.actors import Actors
 from pkiserver.ra.approval import Approvals
 from pkiserver.ra.client_certificates import ClientCertificates
 from pkiserver.ra.cmc import FullPKIRequests
+from pkiserver.ra.cmp.crls import CRLAnswers
+from pkiserver.ra.cmp.general import GeneralMessages
+from pkiserver.ra.cmp.service import CMPService
 from pkiserver.ra.credentials import Credentials
 from pkiserver.ra.enrollment import Enrollment
 from pkiserver.ra.key_protection import KeyProtections
@@ -76,6 +80,7 @@ class Core:
     actors: Actors
     refusals: Refusals
     enrollment: Enrollment
+    cmp: CMPService
     server_keys: ServerKeys
     full_pki_requests: FullPKIRequests
     crl_publisher: CRLPublisher
@@ -276,6 +281,44 @@ async def _compose(
         )
     )
     await crl_publisher.restore_files()
+    enrollment = Enrollment(
+        storage=storage,
+        clock=clock,
+        authorities=authorities,
+        profiles=profiles,
+        credentials=credentials,
+        client_certificates=client_certificates,
+        registration_clients=registration_clients,
+        reenrollment=reenrollment,
+        approvals=approvals,
+        server_keys=server_keys,
+        refusals=refusals,
+    )
+    general_messages = GeneralMessages(
+        authorities=authorities,
+        profiles=profiles,
+        ca_certificates=enrollment.ca_certificates,
+        root_updates=tuple,
+        crls=CRLAnswers(crl_publisher.copies(), authorities),
+    )
+    cmp = cmp_service(
+        CMPParts(
+            settings=settings.cmp,
+            storage=storage,
+            clock=clock,
+            authorities=authorities,
+            profiles=profiles,
+            credentials=credentials,
+            client_certificates=client_certificates,
+            registration_clients=registration_clients,
+            reenrollment=reenrollment,
+            approvals=approvals,
+            status_changes=status_changes,
+            message_signer=message_signer,
+            refusals=refusals,
+        ),
+        general_messages.handle,
+    )
     return Core(
         home=home,
         settings=settings,
@@ -302,19 +345,8 @@ async def _compose(
             message_signer=message_signer,
         ),
         refusals=refusals,
-        enrollment=Enrollment(
-            storage=storage,
-            clock=clock,
-            authorities=authorities,
-            profiles=profiles,
-            credentials=credentials,
-            client_certificates=client_certificates,
-            registration_clients=registration_clients,
-            reenrollment=reenrollment,
-            approvals=approvals,
-            server_keys=server_keys,
-            refusals=refusals,
-        ),
+        enrollment=enrollment,
+        cmp=cmp,
         server_keys=server_keys,
         crl_publisher=crl_publisher,
         presigning=presigning,

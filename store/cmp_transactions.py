@@ -59,8 +59,19 @@ class Requested(NamedTuple):
 
 
 def _record(row: tuple[Any, ...]) -> CMPTransaction:
-    deadline = None if row[10] is None else from_unix(row[10])
-    return CMPTransaction(*row[:9], from_unix(row[9]), deadline)
+    return CMPTransaction(
+        id=row[0],
+        transaction_id=row[1],
+        sender=row[2],
+        body=row[3],
+        pvno=row[4],
+        state=row[5],
+        request_sha256=row[6],
+        request=row[7],
+        server_nonce=row[8],
+        opened_at=from_unix(row[9]),
+        deadline=None if row[10] is None else from_unix(row[10]),
+    )
 
 
 def open_transaction(
@@ -148,7 +159,17 @@ def requested(tx: Transaction, number: int) -> list[Requested]:
         " ORDER BY r.cert_req_id",
         (number,),
     )
-    return [Requested(*row[:5], certificates.get(tx, row[5], int.from_bytes(row[6], "big"))) for row in rows]
+    return [
+        Requested(
+            cert_req_id=row[0],
+            issuance=row[1],
+            state=row[2],
+            credential=row[3],
+            enrollment=row[4],
+            certificate=certificates.get(tx, row[5], int.from_bytes(row[6], "big")),
+        )
+        for row in rows
+    ]
 
 
 def due(tx: Transaction, now: datetime, limit: int) -> list[CMPTransaction]:

@@ -6,7 +6,7 @@ A certificate that is refused, or not confirmed in time, is revoked, and what en
 import hashlib
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 import structlog
 from cryptography import x509
@@ -159,7 +159,7 @@ def _reopen(tx: Transaction, refused: Requested, actor: str, now: datetime) -> N
 
 
 def _audit(
-    tx: Transaction, now: datetime, actor: str, action: str, transaction: CMPTransaction, **detail: object
+    tx: Transaction, now: datetime, actor: str, action: str, transaction: CMPTransaction, **detail: Any
 ) -> None:
     entry = audit.entry(now, actor, action, transaction_id=transaction.transaction_id.hex(), **detail)
     audit_chain.append(tx, entry)

@@ -5,6 +5,7 @@ A holder speaks for the own certificate, a registration client for those of the 
 
 from collections.abc import Mapping
 from datetime import datetime
+from functools import partial
 from typing import Final
 
 from cryptography import x509
@@ -121,7 +122,7 @@ class Revocation:
             for authority in self._authorities:
                 if names_equal(authority.certificate.subject, name):
                     number = authority.id
-                    found = await self._storage.read(lambda tx, at=number: certificates.get(tx, at, serial))
+                    found = await self._storage.read(partial(_certificate, number, serial))
         if found is None or not _describes(template, found):
             raise BadCertIDError("no certificate of this CA is as the template says")
         return found
@@ -134,6 +135,10 @@ class Revocation:
             raise NotAuthorizedError("a certificate is revoked by its holder, or a registration client")
         if await self._registration_clients.actor(holder, record.profile) is None:
             raise NotAuthorizedError("this registration client is not registered: see `pkiserver actor add`")
+
+
+def _certificate(authority: int, serial: int, tx: Transaction) -> CertificateRecord | None:
+    return certificates.get(tx, authority, serial)
 
 
 def _describes(template: CertTemplate, record: CertificateRecord) -> bool:
