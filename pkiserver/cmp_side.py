@@ -19,8 +19,10 @@ from pkiserver.ra.cmp.revocation import Revocation
 from pkiserver.ra.cmp.senders import Senders
 from pkiserver.ra.cmp.service import CMPService
 from pkiserver.ra.cmp.stages import Handler
+from pkiserver.ra.cmp.subject_keys import SubjectKeys
 from pkiserver.ra.cmp.transactions import Kind, Step
 from pkiserver.ra.credentials import Credentials
+from pkiserver.ra.key_maker import KeyMaker
 from pkiserver.ra.reenrollment import Reenrollment
 from pkiserver.ra.refusals import Refusals
 from pkiserver.ra.registration_clients import RegistrationClients
@@ -57,6 +59,7 @@ def cmp_service(parts: CMPParts, general: Handler) -> CMPService:
         entitlements=Entitlements(parts.profiles, parts.registration_clients, parts.reenrollment),
         approvals=parts.approvals,
         settings=parts.settings,
+        subject_keys=SubjectKeys(parts.storage, parts.message_signer, KeyMaker()),
         refused_as=cmp_failure_of,
     )
     revocation = Revocation(
