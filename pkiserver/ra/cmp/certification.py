@@ -20,10 +20,11 @@ from pkiserver.errors import (
     UnavailableError,
 )
 from pkiserver.ra.approval import Approvals
+from pkiserver.ra.cmp.challenges import Challenges
 from pkiserver.ra.cmp.deliveries import Delivery, WithKey
 from pkiserver.ra.cmp.entitlements import Entitled, Entitlements
 from pkiserver.ra.cmp.errors import CertRevokedError
-from pkiserver.ra.cmp.openings import Opening, open_transaction
+from pkiserver.ra.cmp.openings import KEPT, Opening, open_transaction
 from pkiserver.ra.cmp.senders import MACSender
 from pkiserver.ra.cmp.stages import CheckedMessage, Refusal, RefusedAs, Reply, Request
 from pkiserver.ra.cmp.subject_keys import SubjectKeys, is_to_be_made
@@ -89,10 +90,12 @@ class Certification:
         approvals: Approvals,
         settings: CMP,
         subject_keys: SubjectKeys,
+        challenges: Challenges,
         refused_as: RefusedAs,
     ) -> None:
         self._storage = storage
         self._subject_keys = subject_keys
+        self._challenges = challenges
         self._authorities = authorities
         self._entitlements = entitlements
         self._approvals = approvals
@@ -100,14 +103,33 @@ class Certification:
         self._refused_as = refused_as
 
     async def certify(self, request: Request) -> Reply:
-        """Answer a request; one that waits for approval is kept, to be polled for."""
+        """Answer a request; one that waits for approval, or for a challenge, is kept."""
         wanted = read_wanted(request.body, at_most=self._settings.max_requests)
+        transaction = request.transaction
+        if transaction is None or transaction.state == "challenged":
+            challenge = await self._challenges.ask(request, wanted)
+            if challenge is not None:
+                return challenge
+        answered = transaction is not None and transaction.state == "waiting"
+        return await self._go_on(request, wanted, answered=answered)
+
+    async def answer_challenged(self, request: Request) -> Reply:
+        """Answer a popdecr as the request itself, once it has the right numbers (RFC 9810 §5.2.8.3.3)."""
+        await self._challenges.take(request)
+        original = self._original(request)
+        wanted = read_wanted(original.body, at_most=self._settings.max_requests)
+        return await self._go_on(original, wanted, answered=True)
+
+    async def _go_on(self, request: Request, wanted: Sequence[Wanted], *, answered: bool) -> Reply:
         try:
-            return await self._certified(request, wanted)
+            reply = await self._certified(request, wanted, answered=answered)
         except PendingError:
             await self._keep(request)
             responses = [CertResponse(one.cert_req_id, PKIStatusInfo(PKIStatus.WAITING)) for one in wanted]
             return _reply(request, responses)
+        if reply.refusals:
+            await self._close(request)
+        return reply
 
     async def poll(self, request: Request) -> Reply:
         """Answer a pollReq: as the request itself would be answered once it was decided on."""
@@ -118,7 +140,7 @@ class Certification:
         if not polled <= ids | {WHOLE_RESPONSE}:
             raise RefusedError("the certReqId of this poll is not that of the request")
         try:
-            reply = await self._certified(original, wanted)
+            reply = await self._certified(original, wanted, answered=True)
         except PendingError:
             check_after_s = int(self._settings.check_after.total_seconds())
             answers = [PollRep(one, check_after_s, _WAITS) for one in sorted(polled)]
@@ -135,9 +157,13 @@ class Certification:
             )
         return await self.certify(request)
 
-    async def _certified(self, request: Request, wanted: Sequence[Wanted]) -> Reply:
+    async def _certified(self, request: Request, wanted: Sequence[Wanted], *, answered: bool) -> Reply:
+        """Answer requests; `answered`: those that asked for a challenge have answered it."""
         before = await self._before(request)
-        looked_at = [await self._look_at(request, one, before.get(one.cert_req_id)) for one in wanted]
+        looked_at = [
+            await self._look_at(request, one, before.get(one.cert_req_id), answered=answered)
+            for one in wanted
+        ]
         approved = [one for one in looked_at if isinstance(one, Approved)]
         if len(wanted) > 1 and any(one.request.profile.approval for one in approved):
             raise RefusedError("requests that wait for approval are sent one by one")
@@ -156,14 +182,18 @@ class Certification:
         return {one.cert_req_id: one for one in found}
 
     async def _look_at(
-        self, request: Request, wanted: Wanted, before: Requested | None
+        self, request: Request, wanted: Wanted, before: Requested | None, *, answered: bool
     ) -> Approved | Outcome:
         if before is not None and is_to_be_made(wanted):
             return Outcome(wanted.cert_req_id, refusal=RefusedError(_KEY_GONE))
         try:
             entitled = await self._entitlements.of(request, wanted)
             public_key, delivery = await self._subject_keys.of(
-                request, wanted, entitled.approved, is_ra=entitled.for_others
+                request,
+                wanted,
+                entitled.approved,
+                is_ra=entitled.for_others,
+                challenged=answered or (before is not None and before.certificate is not None),
             )
         except UnavailableError:
             raise
@@ -207,18 +237,23 @@ class Certification:
 
     async def _keep(self, request: Request) -> None:
         """Open the transaction of a request that waits, unless this is the same message again."""
-        if request.transaction is None:
+        transaction = request.transaction
+        if transaction is None:
             await self._storage.write(lambda tx: _wait(tx, request))
+        elif transaction.state == "challenged":
+            await self._storage.write(
+                lambda tx: rows.move(tx, transaction.id, from_state="challenged", to_state="waiting")
+            )
 
     async def _close(self, request: Request) -> None:
-        """End a transaction that waited in vain."""
+        """End a transaction that waited in vain, unless some of its requests were answered well."""
         transaction = request.transaction
-        if transaction is not None:
+        if transaction is not None and transaction.state in KEPT:
             await self._storage.write(
                 lambda tx: rows.move(
                     tx,
                     transaction.id,
-                    from_state="waiting",
+                    from_state=transaction.state,
                     to_state="ended",
                 )
             )
@@ -270,7 +305,7 @@ class Certification:
 def _confirmed_implicitly(request: Request, approved: Sequence[Approved]) -> bool:
     """Return whether no certConf is waited for; what was decided when a transaction was opened stays so."""
     transaction = request.transaction
-    if transaction is not None and transaction.state != "waiting":
+    if transaction is not None and transaction.state not in KEPT:
         return transaction.state == "ended"
     return request.checked.info.implicit_confirm and all(
         one.request.profile.implicit_confirm and not one.delivery.needs_confirmation for one in approved

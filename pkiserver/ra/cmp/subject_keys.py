@@ -4,6 +4,7 @@
 |---|---|
 | signature, raVerified | see `proofs` |
 | keyEncipherment, keyAgreement: encrCert | the certificate goes encrypted to its key |
+| the same: challengeResp | it was challenged before, see `challenges` |
 | no publicKey, or an empty one | the key is made here, where the profile says so |
 | everything else | refused |
 """
@@ -30,7 +31,7 @@ from pkiserver.storage import Storage
 from protocols import oid
 from protocols.asn1 import der
 from protocols.asn1.pkix import AlgorithmIdentifier
-from protocols.cmp.crmf import KeyAgreement, KeyEncipherment, Subsequent, SubsequentMessage
+from protocols.cmp.crmf import KeyAgreement, KeyEncipherment, SubsequentMessage
 from protocols.cmp.header import Version
 from protocols.cms.content_info import ContentInfo
 from protocols.errors import BadPOPError
@@ -38,9 +39,7 @@ from protocols.est.server_key import asymmetric_key_package
 from protocols.x509.spki import PublicKey, read_public_key
 from store import audit as audit_chain
 
-_SERVED_PROOFS: Final = (
-    "a key for encryption proves itself by encrCert: ask for the certificate encrypted to it"
-)
+_SERVED_PROOFS: Final = "a key for encryption proves itself by encrCert or challengeResp (RFC 9810 §5.2.8.3)"
 
 
 class KeyMaker(Protocol):
@@ -59,19 +58,17 @@ class SubjectKeys:
         self._key_maker = key_maker
 
     async def of(
-        self, request: Request, wanted: Wanted, approved: Approved, *, is_ra: bool
+        self, request: Request, wanted: Wanted, approved: Approved, *, is_ra: bool, challenged: bool
     ) -> tuple[PublicKey, Delivery]:
-        """Return the public key and the delivery.
+        """Return the public key and the delivery. `challenged`: who asked for a challenge has answered it.
 
         Raises `BadPOPError`, `BadCertTemplateError`, `RefusedError` for pvno 2 where pvno 3 is needed,
         `NotAuthorizedError` where a key that is made could not be encrypted, and what `proven_key` does.
         """
         if is_to_be_made(wanted):
             return await self._made(request, wanted, approved)
-        public_key = _later_proven_key(wanted, approved.profile)
-        if public_key is not None:
-            _require_enveloped_data(request)
-            return public_key, ToItsKey(public_key)
+        if _is_for_encryption(wanted):
+            return _later_proven(request, wanted, approved.profile, challenged=challenged)
         sender_name = request.checked.message.header.sender
         return proven_key(wanted, request.sender, sender_name, is_ra=is_ra), IN_CLEAR
 
@@ -80,7 +77,7 @@ class SubjectKeys:
         profile = approved.profile
         if not profile.server_keygen:
             raise BadCertTemplateError(f"the template has no public key, and none is made for {profile.name}")
-        _require_enveloped_data(request)
+        require_enveloped_data(request)
         recipient = _recipient(request.sender)
         kind = _kind(wanted, profile)
         private_key_info = await self._key_maker.make(kind)
@@ -137,14 +134,30 @@ def _kind(wanted: Wanted, profile: Profile) -> str:
     raise BadCertTemplateError(f"keys for {profile.name} are not of the algorithm that the template names")
 
 
-def _later_proven_key(wanted: Wanted, profile: Profile) -> PublicKey | None:
-    """Return a key whose possession will show when the certificate is confirmed; None where it shows now."""
+def _is_for_encryption(wanted: Wanted) -> bool:
+    return wanted.message is not None and isinstance(wanted.message.popo, KeyEncipherment | KeyAgreement)
+
+
+def _later_proven(
+    request: Request, wanted: Wanted, profile: Profile, *, challenged: bool
+) -> tuple[PublicKey, Delivery]:
+    """Return a key that answered its challenge, or one whose possession shows when it is confirmed."""
+    public_key = challenged_key(wanted, profile)
+    if wanted.later_proof is SubsequentMessage.ENCR_CERT:
+        require_enveloped_data(request)
+        return public_key, ToItsKey(public_key)
+    if wanted.later_proof is SubsequentMessage.CHALLENGE_RESP and challenged:
+        return public_key, IN_CLEAR
+    raise BadPOPError(_SERVED_PROOFS)
+
+
+def challenged_key(wanted: Wanted, profile: Profile) -> PublicKey:
+    """Return the key of a request; `BadPOPError` unless the profile has such keys used for encryption."""
     message = wanted.message
-    if message is None or not isinstance(message.popo, KeyEncipherment | KeyAgreement):
-        return None
-    if message.popo.method != Subsequent(SubsequentMessage.ENCR_CERT):
-        raise BadPOPError(_SERVED_PROOFS)
-    public_key = read_public_key(message.cert_req.template.public_key or b"")
+    spki = None if message is None else message.cert_req.template.public_key
+    if spki is None:
+        raise BadCertTemplateError("the template has no public key")
+    public_key = read_public_key(spki)
     if not encrypts(profile, _family(public_key)):  # OpenSSL says keyEncipherment of keys on curves too
         raise BadPOPError(f"the key is not one for encryption, of those that {profile.name} certifies")
     return public_key
@@ -156,7 +169,8 @@ def _family(public_key: PublicKey) -> str:
     return "ec" if isinstance(public_key, ec.EllipticCurvePublicKey) else "ed25519"
 
 
-def _require_enveloped_data(request: Request) -> None:
+def require_enveloped_data(request: Request) -> None:
+    """Raise `RefusedError` where the client does not know what would be sent to it."""
     if request.checked.message.header.pvno < Version.CMP2021:
         raise RefusedError("the answer holds EnvelopedData, which needs pvno 3 (RFC 9810 §7)")
 
