@@ -28,6 +28,12 @@ class CMP(Section):
 
     enabled: StrictBool = option(True, description="Whether CMP is served.")
     max_message: MessageSize = option("64KiB", description="A larger message is refused, 256KiB at most.")
+    queue: StrictInt = option(
+        64,
+        ge=1,
+        le=1024,
+        description="Messages over plain HTTP that may be under way; one more is told to come again.",
+    )
     message_time_window: PositiveDuration = option(
         "5m", description="By how much the messageTime of a request may differ from the clock here."
     )

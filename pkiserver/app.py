@@ -60,7 +60,7 @@ class Server:
                 workers=settings.ocsp.workers,
                 max_age=settings.ocsp.max_age,
                 signing=self._signing_settings(),
-                cmp=CMPSettings(max_body_bytes=settings.cmp.max_message),
+                cmp=CMPSettings(settings.cmp.queue, settings.cmp.max_message),
             ),
             self._fresh_responses().respond,
             core.cmp if settings.cmp.enabled else None,

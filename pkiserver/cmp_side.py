@@ -12,6 +12,7 @@ from pkiserver.ra.approval import Approvals
 from pkiserver.ra.client_certificates import ClientCertificates
 from pkiserver.ra.cmp.answers import Answers
 from pkiserver.ra.cmp.certification import Certification
+from pkiserver.ra.cmp.challenges import Challenges
 from pkiserver.ra.cmp.confirmation import Confirmation
 from pkiserver.ra.cmp.entitlements import Entitlements
 from pkiserver.ra.cmp.nested import NestedMessages
@@ -19,8 +20,10 @@ from pkiserver.ra.cmp.revocation import Revocation
 from pkiserver.ra.cmp.senders import Senders
 from pkiserver.ra.cmp.service import CMPService
 from pkiserver.ra.cmp.stages import Handler
+from pkiserver.ra.cmp.subject_keys import SubjectKeys
 from pkiserver.ra.cmp.transactions import Kind, Step
 from pkiserver.ra.credentials import Credentials
+from pkiserver.ra.key_maker import KeyMaker
 from pkiserver.ra.reenrollment import Reenrollment
 from pkiserver.ra.refusals import Refusals
 from pkiserver.ra.registration_clients import RegistrationClients
@@ -51,12 +54,15 @@ class CMPParts:
 def cmp_service(parts: CMPParts, general: Handler) -> CMPService:
     """Return the service; `general` answers general messages."""
     confirmation = Confirmation(parts.storage, parts.clock, parts.status_changes)
+    entitlements = Entitlements(parts.profiles, parts.registration_clients, parts.reenrollment)
     certification = Certification(
         storage=parts.storage,
         authorities=parts.authorities,
-        entitlements=Entitlements(parts.profiles, parts.registration_clients, parts.reenrollment),
+        entitlements=entitlements,
         approvals=parts.approvals,
         settings=parts.settings,
+        subject_keys=SubjectKeys(parts.storage, parts.message_signer, KeyMaker()),
+        challenges=Challenges(parts.storage, entitlements, parts.message_signer),
         refused_as=cmp_failure_of,
     )
     revocation = Revocation(
@@ -85,6 +91,7 @@ def cmp_service(parts: CMPParts, general: Handler) -> CMPService:
         handlers={
             Step.CERTIFY: certification.certify,
             Step.POLL: certification.poll,
+            Step.TAKE_CHALLENGE_RESPONSE: certification.answer_challenged,
             Step.CHANGE_STATUS: revocation.change_status,
             Step.ANSWER: general,
             Step.CONFIRM: confirmation.confirm,

@@ -12,21 +12,22 @@ from store import certificates
 from store.database import Transaction
 from store.records import CertificateRecord, from_unix, to_unix
 
-# waiting: for approval. unconfirmed: certificates were issued, certConf is missing. The others are ends:
-# confirmed and refused by certConf (the second also by time), ended without one.
-TransactionState = Literal["waiting", "unconfirmed", "confirmed", "refused", "ended"]
+# waiting: for approval. challenged: for popdecr. unconfirmed: certificates were issued, certConf is missing.
+# The others are ends: confirmed and refused by certConf (the second also by time), ended without one.
+TransactionState = Literal["waiting", "challenged", "unconfirmed", "confirmed", "refused", "ended"]
 
 _COLUMNS: Final = (
     "id, transaction_id, sender, body, pvno, state, request_sha256, request, server_nonce,"
-    " opened_at, deadline"
+    " opened_at, deadline, challenge"
 )
 
 
 @dataclass(frozen=True, slots=True)
 class CMPTransaction:
-    """A transaction as it stands; `deadline` is there while it is unconfirmed.
+    """A transaction as it stands; `deadline` is there while it is unconfirmed or challenged.
 
-    `request` is kept where it had to wait, and looked at again at each poll.
+    `request` is kept where it had to wait, and looked at again at each poll. `challenge` is the SHA-256 of
+    the answer to one.
     """
 
     id: int
@@ -40,6 +41,7 @@ class CMPTransaction:
     server_nonce: bytes
     opened_at: datetime
     deadline: datetime | None
+    challenge: bytes | None = None
 
 
 class Requested(NamedTuple):
@@ -71,6 +73,7 @@ def _record(row: tuple[Any, ...]) -> CMPTransaction:
         server_nonce=row[8],
         opened_at=from_unix(row[9]),
         deadline=None if row[10] is None else from_unix(row[10]),
+        challenge=row[11],
     )
 
 
@@ -142,6 +145,14 @@ def move(
     )
 
 
+def challenge(tx: Transaction, number: int, answer_sha256: bytes, deadline: datetime) -> None:
+    """Note which answer a challenged transaction waits for, instead of one that was noted before."""
+    tx.execute(
+        "UPDATE cmp_transactions SET challenge = ?, deadline = ? WHERE id = ? AND state = 'challenged'",
+        (answer_sha256, to_unix(deadline), number),
+    )
+
+
 def link(tx: Transaction, number: int, cert_req_id: int, issuance: int) -> None:
     """Note which issuance a certificate request leads to, instead of one that came to nothing."""
     tx.execute(
@@ -173,22 +184,28 @@ def requested(tx: Transaction, number: int) -> list[Requested]:
 
 
 def due(tx: Transaction, now: datetime, limit: int) -> list[CMPTransaction]:
-    """Return unconfirmed transactions whose time is over, the longest overdue first."""
+    """Return unconfirmed and challenged transactions whose time is over, the longest overdue first."""
     rows = tx.all(
-        f"SELECT {_COLUMNS} FROM cmp_transactions WHERE state = 'unconfirmed' AND deadline <= ?"
-        " ORDER BY deadline LIMIT ?",
+        f"SELECT {_COLUMNS} FROM cmp_transactions WHERE state IN ('unconfirmed', 'challenged')"
+        " AND deadline <= ? ORDER BY deadline LIMIT ?",
         (to_unix(now), limit),
     )
     return [_record(row) for row in rows]
 
 
 def count_waiting(tx: Transaction, sender: str) -> int:
-    """Return how many transactions of a sender wait for approval."""
-    row = tx.one("SELECT count(*) FROM cmp_transactions WHERE state = 'waiting' AND sender = ?", (sender,))
+    """Return how many transactions of a sender wait for approval or for the answer to a challenge."""
+    row = tx.one(
+        "SELECT count(*) FROM cmp_transactions WHERE state IN ('waiting', 'challenged') AND sender = ?",
+        (sender,),
+    )
     return int(row[0]) if row else 0
 
 
 def count_unconfirmed(tx: Transaction) -> int:
     """Return how many transactions wait for certConf."""
-    row = tx.one("SELECT count(*) FROM cmp_transactions WHERE state = 'unconfirmed'")
+    row = tx.one(
+        "SELECT count(*) FROM cmp_transactions WHERE state IN ('unconfirmed', 'challenged')"
+        " AND state = 'unconfirmed'"  # both terms: the index is of the first
+    )
     return int(row[0]) if row else 0

@@ -105,16 +105,19 @@ CREATE TABLE cmp_transactions (         -- what is remembered of CMP's (RFC 9810
     sender         TEXT NOT NULL,       -- who protects its messages: a credential or a certificate
     body           INTEGER NOT NULL,    -- the type of the request (RFC 9810 §5.1.2)
     pvno           INTEGER NOT NULL,
-    state          TEXT NOT NULL CHECK (state IN ('waiting', 'unconfirmed', 'confirmed', 'refused', 'ended')),
+    state          TEXT NOT NULL CHECK (
+        state IN ('waiting', 'challenged', 'unconfirmed', 'confirmed', 'refused', 'ended')
+    ),
     request_sha256 BLOB NOT NULL,       -- of the request as received: sent again, it gets its answer again
     request        BLOB,                -- where it had to wait: it is looked at again at each poll
     server_nonce   BLOB NOT NULL,       -- of our messages: the next one of the client gives it back
     opened_at      INTEGER NOT NULL,
-    deadline       INTEGER,             -- until when it is to be confirmed; NULL: it is not
+    deadline       INTEGER,             -- until when it is to be confirmed, or a challenge answered
+    challenge      BLOB,                -- SHA-256 of the answer that is expected
     UNIQUE (transaction_id, sender)
 );
-CREATE INDEX cmp_transactions_due ON cmp_transactions (deadline) WHERE state = 'unconfirmed';
-CREATE INDEX cmp_transactions_waiting ON cmp_transactions (sender) WHERE state = 'waiting';
+CREATE INDEX cmp_transactions_due ON cmp_transactions (deadline) WHERE state IN ('unconfirmed', 'challenged');
+CREATE INDEX cmp_transactions_waiting ON cmp_transactions (sender) WHERE state IN ('waiting', 'challenged');
 
 CREATE TABLE cmp_requests (             -- what each certificate request of a transaction led to
     cmp_transaction INTEGER NOT NULL REFERENCES cmp_transactions (id),

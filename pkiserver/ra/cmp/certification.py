@@ -20,12 +20,14 @@ from pkiserver.errors import (
     UnavailableError,
 )
 from pkiserver.ra.approval import Approvals
+from pkiserver.ra.cmp.challenges import Challenges
+from pkiserver.ra.cmp.deliveries import Delivery, WithKey
 from pkiserver.ra.cmp.entitlements import Entitled, Entitlements
 from pkiserver.ra.cmp.errors import CertRevokedError
-from pkiserver.ra.cmp.openings import Opening, open_transaction
-from pkiserver.ra.cmp.proofs import proven_key
+from pkiserver.ra.cmp.openings import KEPT, Opening, open_transaction
 from pkiserver.ra.cmp.senders import MACSender
 from pkiserver.ra.cmp.stages import CheckedMessage, Refusal, RefusedAs, Reply, Request
+from pkiserver.ra.cmp.subject_keys import SubjectKeys, is_to_be_made
 from pkiserver.ra.cmp.wanted import Wanted, read_wanted
 from pkiserver.storage import Storage
 from protocols.cmp.bodies import BodyType, PKIBody
@@ -47,6 +49,9 @@ ANSWERS: Final = {
     BodyType.KUR: BodyType.KUP,
 }
 _WAITS: Final = ("the request waits for approval",)
+_KEY_GONE: Final = (
+    "the key that was made went with the first answer, and is kept nowhere: ask for another one"
+)
 WHOLE_RESPONSE: Final = -1  # certReqId of a pollReq that means all (RFC 9810 §5.3.22)
 
 
@@ -58,15 +63,16 @@ class Approved:
     request: AuthorizedRequest
     entitled: Entitled
     modified: bool
+    delivery: Delivery
     certificate: bytes | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one request: a DER certificate with its authority, or why there is none."""
+    """What became of one request: the certificate as it is sent and its authority, or why there is none."""
 
     cert_req_id: int
-    certificate: bytes | None = field(default=None, repr=False)
+    pair: CertifiedKeyPair | None = field(default=None, repr=False)
     authority: str = ""
     modified: bool = False
     refusal: Refusal | None = None
@@ -83,9 +89,13 @@ class Certification:
         entitlements: Entitlements,
         approvals: Approvals,
         settings: CMP,
+        subject_keys: SubjectKeys,
+        challenges: Challenges,
         refused_as: RefusedAs,
     ) -> None:
         self._storage = storage
+        self._subject_keys = subject_keys
+        self._challenges = challenges
         self._authorities = authorities
         self._entitlements = entitlements
         self._approvals = approvals
@@ -93,14 +103,33 @@ class Certification:
         self._refused_as = refused_as
 
     async def certify(self, request: Request) -> Reply:
-        """Answer a request; one that waits for approval is kept, to be polled for."""
+        """Answer a request; one that waits for approval, or for a challenge, is kept."""
         wanted = read_wanted(request.body, at_most=self._settings.max_requests)
+        transaction = request.transaction
+        if transaction is None or transaction.state == "challenged":
+            challenge = await self._challenges.ask(request, wanted)
+            if challenge is not None:
+                return challenge
+        answered = transaction is not None and transaction.state == "waiting"
+        return await self._go_on(request, wanted, answered=answered)
+
+    async def answer_challenged(self, request: Request) -> Reply:
+        """Answer a popdecr as the request itself, once it has the right numbers (RFC 9810 §5.2.8.3.3)."""
+        await self._challenges.take(request)
+        original = self._original(request)
+        wanted = read_wanted(original.body, at_most=self._settings.max_requests)
+        return await self._go_on(original, wanted, answered=True)
+
+    async def _go_on(self, request: Request, wanted: Sequence[Wanted], *, answered: bool) -> Reply:
         try:
-            return await self._certified(request, wanted)
+            reply = await self._certified(request, wanted, answered=answered)
         except PendingError:
             await self._keep(request)
             responses = [CertResponse(one.cert_req_id, PKIStatusInfo(PKIStatus.WAITING)) for one in wanted]
             return _reply(request, responses)
+        if reply.refusals:
+            await self._close(request)
+        return reply
 
     async def poll(self, request: Request) -> Reply:
         """Answer a pollReq: as the request itself would be answered once it was decided on."""
@@ -111,7 +140,7 @@ class Certification:
         if not polled <= ids | {WHOLE_RESPONSE}:
             raise RefusedError("the certReqId of this poll is not that of the request")
         try:
-            reply = await self._certified(original, wanted)
+            reply = await self._certified(original, wanted, answered=True)
         except PendingError:
             check_after_s = int(self._settings.check_after.total_seconds())
             answers = [PollRep(one, check_after_s, _WAITS) for one in sorted(polled)]
@@ -128,9 +157,13 @@ class Certification:
             )
         return await self.certify(request)
 
-    async def _certified(self, request: Request, wanted: Sequence[Wanted]) -> Reply:
+    async def _certified(self, request: Request, wanted: Sequence[Wanted], *, answered: bool) -> Reply:
+        """Answer requests; `answered`: those that asked for a challenge have answered it."""
         before = await self._before(request)
-        looked_at = [await self._look_at(request, one, before.get(one.cert_req_id)) for one in wanted]
+        looked_at = [
+            await self._look_at(request, one, before.get(one.cert_req_id), answered=answered)
+            for one in wanted
+        ]
         approved = [one for one in looked_at if isinstance(one, Approved)]
         if len(wanted) > 1 and any(one.request.profile.approval for one in approved):
             raise RefusedError("requests that wait for approval are sent one by one")
@@ -149,12 +182,19 @@ class Certification:
         return {one.cert_req_id: one for one in found}
 
     async def _look_at(
-        self, request: Request, wanted: Wanted, before: Requested | None
+        self, request: Request, wanted: Wanted, before: Requested | None, *, answered: bool
     ) -> Approved | Outcome:
+        if before is not None and is_to_be_made(wanted):
+            return Outcome(wanted.cert_req_id, refusal=RefusedError(_KEY_GONE))
         try:
             entitled = await self._entitlements.of(request, wanted)
-            sender_name = request.checked.message.header.sender
-            public_key = proven_key(wanted, request.sender, sender_name, is_ra=entitled.for_others)
+            public_key, delivery = await self._subject_keys.of(
+                request,
+                wanted,
+                entitled.approved,
+                is_ra=entitled.for_others,
+                challenged=answered or (before is not None and before.certificate is not None),
+            )
         except UnavailableError:
             raise
         except (PKIServerError, ProtocolError) as error:
@@ -164,7 +204,10 @@ class Certification:
         certificate = before.certificate.certificate if before and before.certificate else None
         identity = entitled.approved.identity
         modified = not _is_as_wanted(identity, wanted)
-        return Approved(wanted, entitled.approved.request(public_key), entitled, modified, certificate)
+        authorized = entitled.approved.request(public_key)
+        if isinstance(delivery, WithKey):  # each costs a key besides, however it was approved
+            authorized = replace(authorized, bounded=True)
+        return Approved(wanted, authorized, entitled, modified, delivery, certificate)
 
     def _opening(self, request: Request, *, implicitly: bool) -> Opening:
         if implicitly:
@@ -189,22 +232,28 @@ class Certification:
                 raise
             except (PKIServerError, ProtocolError) as error:
                 return Outcome(cert_req_id, refusal=error)
-        return Outcome(cert_req_id, certificate, approved.request.authority, approved.modified)
+        pair = await approved.delivery.pair(certificate)
+        return Outcome(cert_req_id, pair, approved.request.authority, approved.modified)
 
     async def _keep(self, request: Request) -> None:
         """Open the transaction of a request that waits, unless this is the same message again."""
-        if request.transaction is None:
+        transaction = request.transaction
+        if transaction is None:
             await self._storage.write(lambda tx: _wait(tx, request))
+        elif transaction.state == "challenged":
+            await self._storage.write(
+                lambda tx: rows.move(tx, transaction.id, from_state="challenged", to_state="waiting")
+            )
 
     async def _close(self, request: Request) -> None:
-        """End a transaction that waited in vain."""
+        """End a transaction that waited in vain, unless some of its requests were answered well."""
         transaction = request.transaction
-        if transaction is not None:
+        if transaction is not None and transaction.state in KEPT:
             await self._storage.write(
                 lambda tx: rows.move(
                     tx,
                     transaction.id,
-                    from_state="waiting",
+                    from_state=transaction.state,
                     to_state="ended",
                 )
             )
@@ -224,7 +273,7 @@ class Certification:
         return replace(poll, checked=checked, request_sha256=hashlib.sha256(message.der).digest())
 
     def _reply(self, request: Request, outcomes: Sequence[Outcome], opening: Opening) -> Reply:
-        issued = [one for one in outcomes if one.certificate is not None]
+        issued = [one for one in outcomes if one.pair is not None]
         certificates = [
             authority.der
             for name in dict.fromkeys(one.authority for one in issued)
@@ -250,16 +299,16 @@ class Certification:
         if outcome.refusal is not None:
             return CertResponse(outcome.cert_req_id, self._refused_as(outcome.refusal))
         status = PKIStatus.GRANTED_WITH_MODS if outcome.modified else PKIStatus.ACCEPTED
-        return CertResponse(outcome.cert_req_id, PKIStatusInfo(status), CertifiedKeyPair(outcome.certificate))
+        return CertResponse(outcome.cert_req_id, PKIStatusInfo(status), outcome.pair)
 
 
 def _confirmed_implicitly(request: Request, approved: Sequence[Approved]) -> bool:
     """Return whether no certConf is waited for; what was decided when a transaction was opened stays so."""
     transaction = request.transaction
-    if transaction is not None and transaction.state != "waiting":
+    if transaction is not None and transaction.state not in KEPT:
         return transaction.state == "ended"
     return request.checked.info.implicit_confirm and all(
-        one.request.profile.implicit_confirm for one in approved
+        one.request.profile.implicit_confirm and not one.delivery.needs_confirmation for one in approved
     )
 
 

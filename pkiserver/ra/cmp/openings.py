@@ -17,6 +17,7 @@ from store.cmp_transactions import TransactionState
 from store.database import Transaction
 from store.records import IssuanceRecord
 
+KEPT: Final = ("waiting", "challenged")  # states in which the request is needed again
 MAX_WAITING: Final = 1_000  # transactions of one sender, each with its request
 
 
@@ -45,11 +46,11 @@ class Opening:
             return open_transaction(tx, request, self.state, deadline=self.deadline)
         if found.request_sha256 != request.request_sha256:
             raise TransactionIDInUseError("the transactionID is that of another transaction of yours")
-        if found.state == "waiting":
+        if found.state in KEPT:
             rows.move(
                 tx,
                 found.id,
-                from_state="waiting",
+                from_state=found.state,
                 to_state=self.state,
                 deadline=self.deadline,
             )
@@ -59,13 +60,13 @@ class Opening:
 def open_transaction(
     tx: Transaction, request: Request, state: TransactionState, *, deadline: datetime | None = None
 ) -> int:
-    """Open the transaction of a request and return its number; while it waits the request is kept.
+    """Open the transaction of a request and return its number; where it waits the request is kept.
 
     `ConflictError` where its sender has too many that wait.
     """
-    waits = state == "waiting"
+    waits = state in KEPT
     if waits and rows.count_waiting(tx, request.sender.id) >= MAX_WAITING:
-        raise ConflictError(f"{MAX_WAITING} other transactions of yours wait for approval")
+        raise ConflictError(f"{MAX_WAITING} other transactions of yours wait")
     return rows.open_transaction(
         tx,
         transaction_id=request.checked.transaction_id,
@@ -79,3 +80,9 @@ def open_transaction(
         now=request.now,
         deadline=deadline,
     )
+
+
+def keep_challenge(tx: Transaction, request: Request, answer_sha256: bytes, deadline: datetime) -> None:
+    """Have a transaction wait for the answer to a challenge, until `deadline`; open it where it is new."""
+    number = request.transaction.id if request.transaction else open_transaction(tx, request, "challenged")
+    rows.challenge(tx, number, answer_sha256, deadline)

@@ -17,6 +17,7 @@ class State(Enum):
 
     NEW = "new"
     WAITING = "waiting"  # for approval: pollReq asks again
+    CHALLENGED = "challenged"  # a key for encryption: popdecr proves it
     UNCONFIRMED = "unconfirmed"  # certificates were issued, certConf is missing
     CONFIRMED = "confirmed"
     REFUSED = "refused"  # the certificates by certConf, or by the time that it took
@@ -93,6 +94,7 @@ TRANSITIONS: Final[Mapping[State, Row]] = {
     State.NEW: _row(None),
     State.WAITING: _row(_IN_USE, POLL=Step.POLL, ABORTION=Step.ABORT),
     # Who missed the answer to its last poll polls again.
+    State.CHALLENGED: _row(_IN_USE, CHALLENGE_RESPONSE=Step.TAKE_CHALLENGE_RESPONSE, ABORTION=Step.ABORT),
     State.UNCONFIRMED: _row(_IN_USE, CONFIRMATION=Step.CONFIRM, ABORTION=Step.ABORT, POLL=Step.POLL),
     State.CONFIRMED: _row(_IN_USE, CONFIRMATION=Step.CONFIRM_AGAIN),
     State.REFUSED: _row(_IN_USE, CONFIRMATION=Step.CONFIRM_AGAIN),

@@ -11,7 +11,17 @@ from pkiserver.ra.cmp.errors import BadCertIDError
 from protocols import oid
 from protocols.asn1.pkix import find_extension
 from protocols.cmp.bodies import BodyType, PKIBody
-from protocols.cmp.crmf import CertId, CertReqMsg, CertTemplate, parse_cert_req_messages, read_controls
+from protocols.cmp.crmf import (
+    CertId,
+    CertReqMsg,
+    CertTemplate,
+    KeyAgreement,
+    KeyEncipherment,
+    Subsequent,
+    SubsequentMessage,
+    parse_cert_req_messages,
+    read_controls,
+)
 from protocols.cmp.numbers import P10CR_REQ_ID
 from protocols.x509.csr import ParsedCSR, UnprovenCSR, parse_csr
 from protocols.x509.distinguished_names import read_name
@@ -27,6 +37,14 @@ class Wanted:
     cert_req_id: int
     csr: UnprovenCSR
     message: CertReqMsg | None
+
+    @property
+    def later_proof(self) -> SubsequentMessage | None:
+        """How a key for encryption will prove itself (RFC 9810 §5.2.8.3), None where it does otherwise."""
+        popo = None if self.message is None else self.message.popo
+        if isinstance(popo, KeyEncipherment | KeyAgreement) and isinstance(popo.method, Subsequent):
+            return popo.method.message
+        return None
 
 
 def read_wanted(body: PKIBody, *, at_most: int) -> tuple[Wanted, ...]:
