@@ -7,12 +7,11 @@ import hashlib
 import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from asn1crypto import cms
 from cmp_client import CMPClient, MACClient, SigningClient, mac_client
-from conftest import Recorded, SetClock
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
@@ -54,11 +53,15 @@ from protocols.cmp.crmf import (
 )
 from protocols.cmp.general_name import general_name
 from protocols.cmp.header import Version
+from protocols.cmp.polling import build_poll_req
 from protocols.cmp.status import PKIFailureInfo, PKIStatus
 from protocols.cms.signed_data import SignedData
 from protocols.cms.verification import signer_certificate, verify_signer
 from protocols.x509.spki import read_public_key
 from store import certificates
+
+if TYPE_CHECKING:
+    from tests.ra.conftest import Recorded, SetClock
 
 PROFILE = """
 description = "A machine"
@@ -96,7 +99,7 @@ PROOFS = {
 
 
 @pytest.fixture
-async def core(initialised_home: Path, tmp_path: Path, clock: SetClock) -> AsyncIterator[Core]:
+async def core(initialised_home: Path, tmp_path: Path, clock: "SetClock") -> AsyncIterator[Core]:
     """As everywhere, with profiles for encryption and for keys that are made."""
     home = Home(tmp_path / "home")
     shutil.copytree(initialised_home, home.path)
@@ -219,7 +222,7 @@ async def test_rfc9810_5_2_8_3_2_the_certificate_is_encrypted_to_its_key(core: C
     assert await state(core, certificate) == "active"
 
 
-async def test_a_certificate_that_could_not_be_read_is_never_confirmed(core: Core, clock: SetClock) -> None:
+async def test_a_certificate_that_could_not_be_read_is_never_confirmed(core: Core, clock: "SetClock") -> None:
     """Possession is what the confirmation proves: without it the certificate is revoked."""
     client = await mac_client(core, "rsa", "CN=safe")
     found = pair(await client.send(BodyType.IR, requests(RSA_KEY, KeyEncipherment(ENCR_CERT))))
@@ -303,13 +306,15 @@ async def test_rfc9810_5_2_8_3_3_a_challenge_that_is_answered(core: Core, name: 
 
 
 async def test_a_wrong_answer_ends_the_transaction_for_good(core: Core) -> None:
-    """Neither the right answer nor the request itself, sent again, gets a certificate then."""
+    """Neither the right answer, nor a poll, nor the request itself, sent again, gets a certificate then."""
     client = await mac_client(core, "rsa", "CN=safe")
     number = await challenged(client, RSA_KEY)
     request, before = client.sent, await issued(core)
     error = await client.refused(BodyType.POPDECR, build_challenge_responses([number + 1]))
     assert error.status_info.fail_info == frozenset({PKIFailureInfo.BAD_POP})
     await client.refused(BodyType.POPDECR, build_challenge_responses([number]))
+    poll = await client.send(BodyType.POLL_REQ, build_poll_req([0]))
+    assert failure(poll) == {PKIFailureInfo.BAD_POP}
     client.sent = request
     assert failure(await client.resend()) == {PKIFailureInfo.BAD_POP}
     assert await issued(core) == before
@@ -323,7 +328,7 @@ async def test_a_request_sent_again_is_challenged_anew(core: Core) -> None:
     assert (await answer(client, first)).tag is BodyType.ERROR
 
 
-async def test_a_challenge_is_not_waited_for_for_ever(core: Core, clock: SetClock) -> None:
+async def test_a_challenge_is_not_waited_for_for_ever(core: Core, clock: "SetClock") -> None:
     client = await mac_client(core, "rsa", "CN=safe")
     number = await challenged(client, RSA_KEY)
     clock.moment += core.settings.cmp.confirm_wait
@@ -368,7 +373,7 @@ def private_key(found: CertifiedKeyPair, key: Any) -> Any:
     return made
 
 
-async def test_rfc9483_4_1_6_3_a_key_for_who_knows_a_secret(core: Core, recorded: Recorded) -> None:
+async def test_rfc9483_4_1_6_3_a_key_for_who_knows_a_secret(core: Core, recorded: "Recorded") -> None:
     client = await mac_client(core, "made-ec", "CN=sensor")
     found = pair(await client.send(BodyType.IR, requests(None, None)))
     made = private_key(found, client.secret.encode())
@@ -415,7 +420,7 @@ async def test_rfc9483_4_1_6_1_and_2_a_key_for_the_holder_of_a_certificate(core:
     assert made.public_key() != holder.key.public_key()
 
 
-async def test_a_key_is_sent_once(core: Core, clock: SetClock) -> None:
+async def test_a_key_is_sent_once(core: Core, clock: "SetClock") -> None:
     """It is kept nowhere: sent again, the request is refused, and its certificate revoked in time."""
     client = await mac_client(core, "made-ec", "CN=sensor")
     found = pair(await client.send(BodyType.IR, requests(None, None)))
