@@ -1,6 +1,8 @@
 """`openssl cmp` of this machine against a running server: every command that it offers, as it sends it."""
 
 import shutil
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,7 +10,10 @@ import pytest
 from client_messages import Credential
 from cryptography import x509
 from foreign_clients import tool, worked
-from server_harness import Server
+from server_harness import PATIENCE_S, Server, eventually, running, start
+
+from config.profile import SHIPPED_PROFILES
+from store.database import Transaction, read_only
 
 pytestmark = pytest.mark.interop
 SUBJECT = "/O=Example/CN=gate-7"
@@ -177,3 +182,65 @@ def test_genm(openssl: OpenSSL, info: tuple[str, ...], protection: str) -> None:
     by = openssl.holder() if protection == "certificate" else openssl.secret(openssl.credential())
     done, said = openssl.run("-cmd", "genm", *by, *info)
     assert done == 0, said
+
+
+def approving(home: Path) -> Path:
+    """Have devices wait for approval, and clients poll each second."""
+    text = (SHIPPED_PROFILES / "device.toml").read_text()
+    (home / "profiles" / "device.toml").write_text(f"approval = true\n{text}")
+    configuration = home / "pkiserver.toml"
+    changed = configuration.read_text().replace('check_after = "30s"', 'check_after = "1s"')
+    configuration.write_text(changed)
+    return home
+
+
+@pytest.mark.parametrize("decision", ["approve", "refuse"])
+def test_polling_until_somebody_decides(home: Path, tmp_path: Path, decision: str) -> None:
+    with running(approving(home)) as server:
+        client = OpenSSL(server, tmp_path)
+        asked = (*client.secret(client.credential()), "-newkey", client.key("k"), "-subject", SUBJECT)
+        made = tmp_path / "made.pem"
+        with ThreadPoolExecutor(1) as threads:
+            run = threads.submit(client.run, "-cmd", "ir", "-certout", made, *asked)
+            waiting = {"state": "waiting", "limit": 5}
+            (found,) = eventually(lambda: server.command("enrollment.list", **waiting), "the enrolment")
+            reason = {"reason": "no such device"} if decision == "refuse" else {}
+            server.command(f"enrollment.{decision}", enrollment=found["enrollment"], **reason)
+            done, said = run.result(PATIENCE_S)
+        if decision == "approve":
+            assert done == 0, said
+            server.shows(x509.load_pem_x509_certificate(made.read_bytes()), "good")
+        else:
+            assert done != 0
+            assert "no such device" in said
+
+
+def unsettled(tx: Transaction) -> list[tuple[int]]:
+    """Return the devices' certificates that are active though nobody confirmed them."""
+    return tx.all(
+        "SELECT c.serial FROM certificates c"
+        " JOIN issuances i ON i.authority = c.authority AND i.serial = c.serial"
+        " LEFT JOIN cmp_requests r ON r.issuance = i.id"
+        " LEFT JOIN cmp_transactions t ON t.id = r.cmp_transaction"
+        " WHERE c.profile = 'device' AND c.state = 'active' AND t.state IS NOT 'confirmed'"
+    )
+
+
+@pytest.mark.long
+def test_no_certificate_is_left_by_kills(home: Path, tmp_path: Path) -> None:
+    """Whatever moment the server is killed at, each certificate is confirmed or, in time, revoked."""
+    configuration = home / "pkiserver.toml"
+    changed = configuration.read_text().replace('confirm_wait = "5m"', 'confirm_wait = "2s"')
+    configuration.write_text(changed)
+    for delay_s in (0.03, 0.06, 0.09, 0.12, 0.15, 0.2):
+        server = start(home)
+        client = OpenSSL(server, tmp_path)
+        asked = (*client.secret(client.credential()), "-newkey", client.key("k"), "-subject", SUBJECT)
+        with ThreadPoolExecutor(1) as threads:
+            run = threads.submit(client.run, "-cmd", "ir", "-certout", tmp_path / "made.pem", *asked)
+            time.sleep(delay_s)
+            server.kill()
+            run.result(PATIENCE_S)
+    with running(home) as server:
+        eventually(lambda: server.metric("pkiserver_cmp_unconfirmed") == 0, "upkeep")
+    assert read_only(home / "pkiserver.db", unsettled) == []
