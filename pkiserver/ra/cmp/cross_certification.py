@@ -67,9 +67,7 @@ class CrossCertification:
         """
         requested_by = await self._actor(request)
         if not request.checked.info.implicit_confirm:
-            raise RefusedError(
-                "a cross-certificate is not confirmed: ask for implicitConfirm"
-            )
+            raise RefusedError("a cross-certificate is not confirmed: ask for implicitConfirm")
         messages = parse_cert_req_messages(request.body.content_der)
         if len(messages) != 1 or messages[0].cert_req.cert_req_id != ONLY_REQUEST:
             raise RefusedError("a ccr has one request, with certReqId 0 (RFC 9810 appendix D.6)")
