@@ -48,6 +48,7 @@ def test_shipped_profiles() -> None:
         "ocsp-responder",
         "root-link",
         "cmc-server",
+        "cross-ca",
     }
     assert not any(profile.server_keygen for profile in profiles.values())
     check_issuers(profiles, Settings().authorities)
