@@ -81,7 +81,7 @@ class GeneralMessages:
         root_update: Callable[[x509.Certificate | None], RootUpdate | None],
         crls: CRLAnswers,
     ) -> None:
-        """Take `ca_certificates`: those that a client of a profile needs, or all; and `root_update`: what follows a root."""
+        """Take `ca_certificates` of a profile or all, and `root_update`: what follows a root."""
         self._authorities = authorities
         self._profiles = profiles
         self._ca_certificates = ca_certificates
