@@ -8,9 +8,12 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from pyasn1.codec.der.decoder import decode
+from pyasn1.codec.der.encoder import encode
+from pyasn1_alt_modules import rfc9810
 
 from pkiserver.core import Core
 from pkiserver.ra.credentials import NewCredential
@@ -49,6 +52,7 @@ from protocols.x509.names import parse_san, parse_subject
 
 PEER = "192.0.2.1"
 ECDSA_SHA256 = AlgorithmIdentifier(oid.ECDSA_WITH_SHA256)
+RSA_SHA256 = AlgorithmIdentifier(oid.SHA256_WITH_RSA, der.null())
 Key = ec.EllipticCurvePrivateKey
 
 
@@ -96,7 +100,7 @@ class ByMAC:
 class BySignature:
     """By the key of a certificate."""
 
-    key: Key
+    key: Key | rsa.RSAPrivateKey
     certificate: bytes
     extra_certs: tuple[bytes, ...] | None = None
 
@@ -109,12 +113,14 @@ class BySignature:
         return {
             "sender": general_name(certificate.subject.public_bytes()),
             "sender_kid": found,
-            "protection_alg": ECDSA_SHA256,
+            "protection_alg": RSA_SHA256 if isinstance(self.key, rsa.RSAPrivateKey) else ECDSA_SHA256,
         }
 
     def protect(self, header: PKIHeader, body: PKIBody) -> bytes:
         part = protected_part_of(header, body)
         extra = (self.certificate,) if self.extra_certs is None else self.extra_certs
+        if isinstance(self.key, rsa.RSAPrivateKey):
+            return finish_message(part, self.key.sign(part, padding.PKCS1v15(), SHA256()), extra)
         return finish_message(part, self.key.sign(part, ec.ECDSA(SHA256())), extra)
 
 
@@ -193,6 +199,7 @@ class Client:
         """Send a message as it is."""
         self.sent = message
         answered = await self.core.cmp.answer(message, operation=None, profile=self.profile, peer=PEER)
+        require_standard(answered)
         answer = Answer(parse_pki_message(answered))
         self.recip_nonce = answer.message.header.sender_nonce
         return answer
@@ -211,6 +218,12 @@ class Client:
 
     async def poll(self, cert_req_id: int = 0) -> Answer:
         return await self.send(PKIBody(BodyType.POLL_REQ, build_poll_req([cert_req_id])))
+
+
+def require_standard(message: bytes) -> None:
+    """Hold what is sent to an independent implementation of the ASN.1 module: decoded and encoded again."""
+    decoded, rest = decode(message, asn1Spec=rfc9810.PKIMessage())
+    assert (encode(decoded), rest) == (message, b"")
 
 
 def template(key: Key | None, subject: str | None = "CN=sensor-7", san: Iterable[str] = ()) -> CertTemplate:
