@@ -6,7 +6,7 @@ The contents have modules of their own, by subject: `crmf`, `certificates`, `con
 
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import Self
+from typing import Final, Self
 
 from protocols.asn1 import der
 from protocols.asn1.der import Reader
@@ -45,7 +45,7 @@ class BodyType(IntEnum):
     POLL_REP = 26
 
 
-_BY_TAG = {der.context(kind): kind for kind in BodyType}
+_BY_TAG: Final = {der.context(kind): kind for kind in BodyType}
 
 
 @dataclass(frozen=True, slots=True)

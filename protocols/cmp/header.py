@@ -166,6 +166,7 @@ class PartialHeader:
 
 
 _WANTED: Final = frozenset(PartialHeader.__slots__)
+_MAX_FIELDS: Final = 2 * len(_OPTIONAL)  # passed over in a broken header: a message has room for 100,000
 
 
 def read_partial_header(data: bytes) -> PartialHeader | None:
@@ -182,7 +183,7 @@ def read_partial_header(data: bytes) -> PartialHeader | None:
     with suppress(ProtocolError):  # from there on the framing is broken
         read["sender"] = parse_general_name(fields)
         read["recipient"] = parse_general_name(fields)
-        while not fields.at_end:
+        for _ in range(_MAX_FIELDS):
             _read_one(fields, read)
     return PartialHeader(**read)
 

@@ -25,7 +25,7 @@ _EXTRA_CERTS: Final = der.context(1)
 class MalformedMessageError(MalformedError):
     """The bytes are not a PKIMessage; `partial` is what its header tells nevertheless (RFC 9810 §5.3.21).
 
-    None where they resemble no PKIMessage, which HTTP answers with 400 (RFC 9811 §3.3).
+    None where they resemble no PKIMessage, which HTTP answers with 400 (RFC 9811 §3.1).
     """
 
     def __init__(self, reason: str, partial: PartialHeader | None) -> None:

@@ -149,7 +149,10 @@ BROKEN: dict[str, tuple[bytes, PartialHeader | None]] = {
         in_header(ID, der.explicit(9, der.null())),
         replace(NAMED, transaction_id=b"id"),
     ),
-    "rfc9810_5_1_1_field_twice": (in_header(ID, ID), replace(NAMED, transaction_id=b"id")),
+    "rfc9810_5_1_1_field_twice": (
+        in_header(ID, der.explicit(4, der.octet_string(b"other"))),
+        replace(NAMED, transaction_id=b"id"),
+    ),
     "rfc9810_5_1_1_out_of_order": (
         in_header(NONCE, ID),
         replace(NAMED, transaction_id=b"id", sender_nonce=b"nonce"),
@@ -186,6 +189,11 @@ BROKEN: dict[str, tuple[bytes, PartialHeader | None]] = {
         in_header(ID, bytes.fromhex("a580")),
         replace(NAMED, transaction_id=b"id"),
     ),
+    "own_many_unknown_fields": (in_header(*[der.explicit(9, b"")] * 18, ID), NAMED),
+    "rfc9810_5_1_1_a_few_unknown_fields": (
+        in_header(*[der.explicit(9, b"")] * 17, ID),
+        replace(NAMED, transaction_id=b"id"),
+    ),
     "rfc9810_5_1_1_no_recipient": (
         der.sequence(der.sequence(der.integer(2), SENDER), BODY),
         PartialHeader(pvno=2, sender=SENDER),
@@ -194,14 +202,14 @@ BROKEN: dict[str, tuple[bytes, PartialHeader | None]] = {
         der.sequence(der.sequence(der.integer(2), der.null(), DNS), BODY),
         PartialHeader(pvno=2),
     ),
-    "rfc9811_3_3_empty": (b"", None),
-    "rfc9811_3_3_text": (b"<html>", None),
-    "rfc9811_3_3_truncated": (WHOLE[:-1], None),
-    "rfc9811_3_3_no_sequence": (der.null(), None),
-    "rfc9811_3_3_empty_sequence": (der.sequence(), None),
-    "rfc9811_3_3_empty_header": (der.sequence(der.sequence(), BODY), None),
-    "rfc9811_3_3_header_without_version": (der.sequence(der.sequence(SENDER, DNS), BODY), None),
-    "rfc9811_3_3_a_certificate": (CERT, None),
+    "rfc9811_3_1_empty": (b"", None),
+    "rfc9811_3_1_text": (b"<html>", None),
+    "rfc9811_3_1_truncated": (WHOLE[:-1], None),
+    "rfc9811_3_1_no_sequence": (der.null(), None),
+    "rfc9811_3_1_empty_sequence": (der.sequence(), None),
+    "rfc9811_3_1_empty_header": (der.sequence(der.sequence(), BODY), None),
+    "rfc9811_3_1_header_without_version": (der.sequence(der.sequence(SENDER, DNS), BODY), None),
+    "rfc9811_3_1_a_certificate": (CERT, None),
     "x690_10_1_indefinite_length": (b"\x30\x80" + HEADER + BODY + b"\x00\x00", None),
 }
 

@@ -245,7 +245,12 @@ def test_unsupported_protection_is_refused(rule: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("dotted", "name"), [(oid.DH_BASED_MAC, "DHBasedMac"), (oid.KEM_BASED_MAC, "KemBasedMac")]
+    ("dotted", "name"),
+    [
+        (oid.DH_BASED_MAC, "DHBasedMac"),
+        (oid.KEM_BASED_MAC, "KemBasedMac"),
+        (oid.SHA1_WITH_RSA, "SHA-1"),
+    ],
 )
 def test_protection_is_refused_by_name(dotted: str, name: str) -> None:
     with pytest.raises(UnsupportedAlgorithmError, match=name):

@@ -1,12 +1,14 @@
 """CRMF (RFC 4211): every structure both ways, against pyasn1, and what must be refused."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from cryptography import x509
 from cryptography.x509.oid import NameOID
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from pyasn1.codec.der.decoder import decode
 from pyasn1.codec.der.encoder import encode
 from pyasn1_alt_modules import rfc4211
@@ -150,6 +152,48 @@ def test_extensions_are_bounded() -> None:
     many = tuple(Extension(f"1.2.{number}", False, b"") for number in range(MAX_EXTENSIONS + 1))
     with pytest.raises(TooLargeError):
         der.whole(CertTemplate(extensions=many).encode(), CertTemplate.parse)
+
+
+MOMENTS = st.integers(-600_000_000, 250_000_000_000).map(
+    lambda seconds: datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=seconds)
+)
+VALIDITIES = st.builds(OptionalValidity, st.none() | MOMENTS, MOMENTS)
+BITS = st.none() | st.binary(max_size=20).map(lambda octets: b"\x00" + octets)
+EXTENSIONS = st.lists(
+    st.builds(
+        Extension,
+        st.integers(0, 2**40).map(lambda arc: f"2.5.29.{arc}"),
+        st.booleans(),
+        st.binary(max_size=40),
+    ),
+    max_size=4,
+    unique_by=lambda extension: extension.oid,
+).map(tuple)
+
+
+@given(
+    st.builds(
+        CertTemplate,
+        version=st.none() | st.integers(-5, 5),
+        serial_number=st.none() | st.integers(-(2**170), 2**170),
+        signing_alg=st.none() | st.sampled_from([ECDSA, SHA256]),
+        issuer=st.sampled_from([None, NAME]),
+        validity=st.none() | VALIDITIES,
+        subject=st.sampled_from([None, NAME]),
+        public_key=st.sampled_from([None, SPKI]),
+        issuer_uid=BITS,
+        subject_uid=BITS,
+        extensions=EXTENSIONS,
+    )
+)
+@settings(deadline=None)
+def test_any_template_is_read_by_us_and_by_pyasn1(template: CertTemplate) -> None:
+    encoded = template.encode()
+
+    assert der.whole(encoded, CertTemplate.parse) == template
+    independent, rest = decode(encoded, asn1Spec=rfc4211.CertTemplate())
+    assert not rest
+    assert encode(independent) == encoded
 
 
 # ---- proofs
