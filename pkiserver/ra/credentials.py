@@ -121,7 +121,7 @@ class Credentials:
         `WrongCredentialError` says nothing of what was wrong; where a secret was, it names the credential,
         and the caller takes an attempt as it records the refusal.
         """
-        record = await self._storage.read(lambda tx: rows.get(tx, reference))
+        record = await self._storage.read(lambda tx: rows.get(tx, reference), brief=True)
         right = hmac.compare_digest(_hash(secret), record.secret_hash if record else _NOBODY)
         if record is None or not right:
             raise WrongCredentialError("reference or secret is wrong", record)
