@@ -135,7 +135,7 @@ class Credentials:
         `WrongCredentialError` says nothing of what was wrong; where a secret was, it names the credential,
         and the caller takes an attempt as it records the refusal.
         """
-        record = await self._storage.read(lambda tx: rows.get(tx, reference))
+        record = await self._storage.read(lambda tx: rows.get(tx, reference), brief=True)
         kept = record.secret_hash if record is not None else None
         right = hmac.compare_digest(_hash(secret), kept if kept is not None else _NOBODY)
         if record is None or not right or kept is None:

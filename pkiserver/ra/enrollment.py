@@ -8,6 +8,7 @@ from cryptography import x509
 from config.profile import Profile
 from pkiserver.ca.authorities import Authorities
 from pkiserver.ca.ca_certificates import ca_certificates
+from pkiserver.ca.issuance import SERIAL_BITS
 from pkiserver.clock import Clock
 from pkiserver.errors import (
     ChallengeError,
@@ -163,18 +164,18 @@ class Enrollment:
 
     async def delivered(self, certificate: bytes) -> None:
         """Note that the client took this certificate: it is not given again."""
-        parsed = x509.load_der_x509_certificate(certificate)
-        named = [one for one in self._authorities if one.certificate.subject == parsed.issuer]
+        serial = x509.load_der_x509_certificate(certificate).serial_number
+        if serial >> SERIAL_BITS:
+            return  # no serial of ours
         now = self._clock.now()
 
         def transaction(tx: Transaction) -> None:
-            for issuer in named:  # that it is ours the record says: no signature is verified for it
-                record = certificates.get(tx, issuer.id, parsed.serial_number)
-                if record is not None and record.certificate == certificate:
-                    issuances.mark_delivered(tx, issuer.id, parsed.serial_number, now)
+            authority = certificates.authority_of(tx, serial, certificate)
+            if authority is not None:
+                issuances.mark_delivered(tx, authority, serial, now)
 
-        if named:
-            await self._storage.write(transaction)
+        # A note that is lost costs nothing: the client may fetch the same once more (ADR 0004).
+        self._storage.write_along(transaction)
 
     async def refused(self, *, operation: str, peer: str, reason: str, actor: str = "anonymous") -> None:
         """Record a request that was refused elsewhere."""

@@ -75,7 +75,7 @@ class Refusals:
                 audit_chain.append(tx, lock)
             return locks
 
-        if await self._storage.write(transaction):
+        if await self._storage.write(transaction, brief=True):
             self.failures["locked"] += 1
         if over_share is not None:
             raise over_share

@@ -245,6 +245,7 @@ async def _reserve(
         credential=credential,
         enrollment=None,
         crl_shard=3,
+        state="prepared",
         now=NOW,
     )
 
