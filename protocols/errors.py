@@ -12,6 +12,7 @@ class ErrorKind(Enum):
     UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type"
     BAD_POP = "bad_pop"  # possession of the key is not proved
     BAD_MESSAGE_CHECK = "bad_message_check"  # the signature of a message does not verify
+    BAD_ALGORITHM = "bad_algorithm"  # an algorithm, or its parameters, that is not supported
     BAD_KEY = "bad_key"  # the key policy refuses the public key
     BAD_REQUEST = "bad_request"  # well formed, but not what the profile or the state allows
     NOT_AUTHENTICATED = "not_authenticated"
@@ -49,6 +50,18 @@ class BadSignatureError(ProtocolError):
     """The signature of a message does not verify, or is by an algorithm that is too weak or unknown."""
 
     kind = ErrorKind.BAD_MESSAGE_CHECK
+
+
+class BadMACError(ProtocolError):
+    """The MAC of a message was not made with this secret (RFC 9810 §5.1.3.1)."""
+
+    kind = ErrorKind.BAD_MESSAGE_CHECK
+
+
+class UnsupportedAlgorithmError(ProtocolError):
+    """An algorithm is unknown or too weak, or its parameters are out of bounds."""
+
+    kind = ErrorKind.BAD_ALGORITHM
 
 
 class BadKeyError(ProtocolError):

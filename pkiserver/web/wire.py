@@ -34,6 +34,7 @@ WIRE: Final[dict[ErrorKind, Wire]] = {
     ErrorKind.UNSUPPORTED_MEDIA_TYPE: Wire(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, CMCFailInfo.BAD_REQUEST),
     ErrorKind.BAD_POP: Wire(HTTPStatus.BAD_REQUEST, CMCFailInfo.POP_FAILED),
     ErrorKind.BAD_MESSAGE_CHECK: Wire(HTTPStatus.BAD_REQUEST, CMCFailInfo.BAD_MESSAGE_CHECK),
+    ErrorKind.BAD_ALGORITHM: Wire(HTTPStatus.BAD_REQUEST, CMCFailInfo.BAD_ALG),
     ErrorKind.BAD_KEY: Wire(HTTPStatus.BAD_REQUEST, CMCFailInfo.BAD_ALG),
     ErrorKind.BAD_REQUEST: Wire(HTTPStatus.BAD_REQUEST, CMCFailInfo.BAD_REQUEST),
     # Empty: Bouncy Castle's EST client fails on a 401 that has a body; nor should a guesser learn a reason.
