@@ -22,6 +22,7 @@ from pkiserver.ca.own_certificates import CAServices
 from pkiserver.ca.server_certificates import ServerCertificates
 from pkiserver.ca.weak_keys import load_weak_keys
 from pkiserver.clock import Clock
+from pkiserver.cmp_side import CMPParts, cmp_service
 from pkiserver.commands import Commands
 from pkiserver.commands.services import CommandServices
 from pkiserver.errors import ConflictError
@@ -30,11 +31,16 @@ from pkiserver.ra.actors import Actors
 from pkiserver.ra.approval import Approvals
 from pkiserver.ra.client_certificates import ClientCertificates
 from pkiserver.ra.cmc import FullPKIRequests
+from pkiserver.ra.cmp.crls import CRLAnswers
+from pkiserver.ra.cmp.general import GeneralMessages
+from pkiserver.ra.cmp.service import CMPService
 from pkiserver.ra.credentials import Credentials
 from pkiserver.ra.enrollment import Enrollment
 from pkiserver.ra.key_protection import KeyProtections
 from pkiserver.ra.reenrollment import Reenrollment
+from pkiserver.ra.refusals import Refusals
 from pkiserver.ra.registration_clients import RegistrationClients
+from pkiserver.ra.sealed_secrets import SealedSecrets
 from pkiserver.ra.server_keys import ServerKeys
 from pkiserver.ra.status_changes import StatusChanges
 from pkiserver.ra.trusted_issuers import TrustedIssuers
@@ -58,6 +64,7 @@ class Core:
 
     home: Home
     settings: Settings
+    profiles: dict[str, Profile]
     clock: Clock
     storage: Storage
     signer: Signer
@@ -71,7 +78,9 @@ class Core:
     trusted_issuers: TrustedIssuers
     approvals: Approvals
     actors: Actors
+    refusals: Refusals
     enrollment: Enrollment
+    cmp: CMPService
     server_keys: ServerKeys
     full_pki_requests: FullPKIRequests
     crl_publisher: CRLPublisher
@@ -198,6 +207,7 @@ async def _compose(
         profiles=profiles,
         max_attempts=settings.est.max_attempts,
         lifetime=settings.est.credential_lifetime,
+        sealed_secrets=SealedSecrets(home.credential_key),
     )
     approvals = Approvals(
         storage=storage,
@@ -206,6 +216,7 @@ async def _compose(
         issuance=issuance,
         settings=settings.approval,
     )
+    refusals = Refusals(storage, clock)
     actors = Actors(storage, clock, authorities)
     trusted_issuers = TrustedIssuers(home.path, profiles)
     trusted_issuers.load()
@@ -270,9 +281,48 @@ async def _compose(
         )
     )
     await crl_publisher.restore_files()
+    enrollment = Enrollment(
+        storage=storage,
+        clock=clock,
+        authorities=authorities,
+        profiles=profiles,
+        credentials=credentials,
+        client_certificates=client_certificates,
+        registration_clients=registration_clients,
+        reenrollment=reenrollment,
+        approvals=approvals,
+        server_keys=server_keys,
+        refusals=refusals,
+    )
+    general_messages = GeneralMessages(
+        authorities=authorities,
+        profiles=profiles,
+        ca_certificates=enrollment.ca_certificates,
+        root_updates=tuple,
+        crls=CRLAnswers(crl_publisher.copies(), authorities),
+    )
+    cmp = cmp_service(
+        CMPParts(
+            settings=settings.cmp,
+            storage=storage,
+            clock=clock,
+            authorities=authorities,
+            profiles=profiles,
+            credentials=credentials,
+            client_certificates=client_certificates,
+            registration_clients=registration_clients,
+            reenrollment=reenrollment,
+            approvals=approvals,
+            status_changes=status_changes,
+            message_signer=message_signer,
+            refusals=refusals,
+        ),
+        general_messages.handle,
+    )
     return Core(
         home=home,
         settings=settings,
+        profiles=profiles,
         clock=clock,
         storage=storage,
         signer=signer,
@@ -294,18 +344,9 @@ async def _compose(
             reenrollment=reenrollment,
             message_signer=message_signer,
         ),
-        enrollment=Enrollment(
-            storage=storage,
-            clock=clock,
-            authorities=authorities,
-            profiles=profiles,
-            credentials=credentials,
-            client_certificates=client_certificates,
-            registration_clients=registration_clients,
-            reenrollment=reenrollment,
-            approvals=approvals,
-            server_keys=server_keys,
-        ),
+        refusals=refusals,
+        enrollment=enrollment,
+        cmp=cmp,
         server_keys=server_keys,
         crl_publisher=crl_publisher,
         presigning=presigning,

@@ -39,11 +39,15 @@ class AuthorityRecord:
 
 @dataclass(frozen=True, slots=True)
 class CredentialRecord:
-    """An enrolment credential: who knows its secret may enrol this identity, `uses_left` times."""
+    """An enrolment credential: who knows its secret may enrol this identity, `uses_left` times.
+
+    Its secret is kept as a hash, or where it keys the MACs of CMP as `sealed_secret`, encrypted.
+    """
 
     id: int
     reference: str
-    secret_hash: bytes
+    secret_hash: bytes | None
+    sealed_secret: bytes | None
     profile: str
     subject: str
     san: tuple[str, ...]

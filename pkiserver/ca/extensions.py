@@ -34,6 +34,7 @@ _EXTENDED_KEY_USAGE: Final = {
     "OCSPSigning": oid.KP_OCSP_SIGNING,
     "cmcRA": oid.KP_CMC_RA,
     "cmcCA": oid.KP_CMC_CA,
+    "cmKGA": oid.KP_CM_KGA,
 }
 _QC_TYPES: Final = {"esign": oid.QCT_ESIGN, "eseal": oid.QCT_ESEAL, "web": oid.QCT_WEB}
 _SEMANTICS: Final = {"natural": oid.SEMANTICS_NATURAL, "legal": oid.SEMANTICS_LEGAL}

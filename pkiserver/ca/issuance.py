@@ -66,6 +66,7 @@ MAX_RENEWALS_A_DAY: Final = 50  # of one subject and profile; a token that is tr
 SERIAL_BITS: Final = 127  # positive and at most 16 octets; CA/B BR 7.1 asks for 64 random bits
 
 
+Reserved = Callable[[Transaction, IssuanceRecord], None]  # takes part in the transaction of the intent
 OnEvent = Callable[[int], Awaitable[None]]  # told the sequence number of a status event on disk
 
 
@@ -83,6 +84,7 @@ class AuthorizedRequest:
     entitled_by: CertificateRecord | None = None  # the current certificate that its holder shows
     key_made_here: bool = False  # its certificate is of no use to anybody unless the key is delivered
     signed_request: bytes | None = None  # SHA-256 of the message that asked: sent again, it issues nothing
+    reserved: Reserved | None = None  # told of the intent, to keep something beside it
     bounded: bool = False  # nobody approved how many: `MAX_RENEWALS_A_DAY` for one subject
     lifetime: Lifetime | None = None  # for the kinds of profile that leave it to the authority
     until_issuer_ends: bool = False  # cut rather than refused where it would outlive its issuer
@@ -292,6 +294,8 @@ class Issuance:
                 if signed_requests.find(tx, request.signed_request) is not None:  # sent twice at once
                     raise UnavailableError("this request is being answered; try again")
                 signed_requests.add(tx, request.signed_request, intent.id)
+            if request.reserved is not None:
+                request.reserved(tx, intent)
             approved = {} if intent.enrollment is None else {"enrollment": intent.enrollment}
             _audit(tx, now, intent, "certificate.prepare", personal={"subject": subject}, **approved)
             return intent

@@ -227,7 +227,7 @@ async def test_wrong_secrets_are_audited_without_the_secret_and_lock(
         clock.moment += MAX_DELAY
     with pytest.raises(NotAuthenticatedError, match="locked"):
         await registration.enroll(credential)
-    assert registration.core.enrollment.failures == {"wrong": attempts + 2, "slowed": 0, "locked": 1}
+    assert registration.core.refusals.failures == {"wrong": attempts + 2, "slowed": 0, "locked": 1}
     log = await recorded(registration.core.storage)
     refused = [one for one in log if one["outcome"] == "refused"]
     assert [one["actor"] for one in refused] == [
@@ -256,7 +256,7 @@ async def test_guesses_at_one_credential_are_slowed_down(registration: Registrat
     record = await registration.core.storage.read(lambda tx: credential_rows.get(tx, credential.reference))
     assert record is not None
     assert record.attempts_left == registration.core.settings.est.max_attempts - FREE_GUESSES
-    assert registration.core.enrollment.failures == {"wrong": 2 * FREE_GUESSES, "slowed": 5, "locked": 0}
+    assert registration.core.refusals.failures == {"wrong": 2 * FREE_GUESSES, "slowed": 5, "locked": 0}
     clock.moment += timedelta(seconds=1)
     assert await registration.enroll(credential, csr(new_key()))
 

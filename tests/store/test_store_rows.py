@@ -132,6 +132,7 @@ async def test_credentials_both_ways(store: "Store") -> None:
         id=1,
         reference="ref",
         secret_hash=b"hash",
+        sealed_secret=None,
         profile="device",
         subject="CN=Бат",
         san=("dns:a.mn", "email:б@a.mn"),
