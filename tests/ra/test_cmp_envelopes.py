@@ -103,7 +103,7 @@ def test_keys_that_only_sign() -> None:
 
 
 async def test_to_a_secret() -> None:
-    """RFC 9483 §4.1.6.3, RFC 9481 §4.4: PBKDF2 with a salt of its own, and AES key wrap without parameters."""
+    """RFC 9483 §4.1.6.3, RFC 9481 §4.4: PBKDF2 with a salt of its own, and AES key wrap."""
     recipient = to_secret(b"secret")
     found = []
     for encrypted in [await sealed(recipient, oid.PKCS7_DATA, CONTENT) for _ in range(2)]:

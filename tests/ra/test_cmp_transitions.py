@@ -17,6 +17,8 @@ FIRST = {
 LATER = {
     (State.WAITING, BodyType.POLL_REQ): Step.POLL,
     (State.WAITING, BodyType.ERROR): Step.ABORT,
+    (State.CHALLENGED, BodyType.POPDECR): Step.TAKE_CHALLENGE_RESPONSE,
+    (State.CHALLENGED, BodyType.ERROR): Step.ABORT,
     (State.UNCONFIRMED, BodyType.CERT_CONF): Step.CONFIRM,
     (State.UNCONFIRMED, BodyType.POLL_REQ): Step.POLL,
     (State.UNCONFIRMED, BodyType.ERROR): Step.ABORT,

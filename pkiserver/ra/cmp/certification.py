@@ -110,8 +110,7 @@ class Certification:
             challenge = await self._challenges.ask(request, wanted)
             if challenge is not None:
                 return challenge
-        answered = transaction is not None and transaction.state == "waiting"
-        return await self._go_on(request, wanted, answered=answered)
+        return await self._go_on(request, wanted, answered=_has_answered(request))
 
     async def answer_challenged(self, request: Request) -> Reply:
         """Answer a popdecr as the request itself, once it has the right numbers (RFC 9810 §5.2.8.3.3)."""
@@ -140,7 +139,7 @@ class Certification:
         if not polled <= ids | {WHOLE_RESPONSE}:
             raise RefusedError("the certReqId of this poll is not that of the request")
         try:
-            reply = await self._certified(original, wanted, answered=True)
+            reply = await self._certified(original, wanted, answered=_has_answered(original))
         except PendingError:
             check_after_s = int(self._settings.check_after.total_seconds())
             answers = [PollRep(one, check_after_s, _WAITS) for one in sorted(polled)]
@@ -300,6 +299,11 @@ class Certification:
             return CertResponse(outcome.cert_req_id, self._refused_as(outcome.refusal))
         status = PKIStatus.GRANTED_WITH_MODS if outcome.modified else PKIStatus.ACCEPTED
         return CertResponse(outcome.cert_req_id, PKIStatusInfo(status), outcome.pair)
+
+
+def _has_answered(request: Request) -> bool:
+    """Return whether a challenge was answered: without that no transaction waits for approval."""
+    return request.transaction is not None and request.transaction.state == "waiting"
 
 
 def _confirmed_implicitly(request: Request, approved: Sequence[Approved]) -> bool:
