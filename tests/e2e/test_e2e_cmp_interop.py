@@ -176,12 +176,26 @@ def test_what_is_refused(openssl: OpenSSL, arguments: tuple[str, ...], told: str
     assert told in said
 
 
-@pytest.mark.parametrize("info", [(), ("-infotype", "signKeyPairTypes")], ids=["all", "one"])
+RELEVANT = ("caProtEncCert", "signKeyPairTypes", "encKeyPairTypes", "preferredSymmAlg", "rootCaKeyUpdate")
+
+
+@pytest.mark.parametrize("info", ["", *RELEVANT[:4], "currentCRL"])
 @pytest.mark.parametrize("protection", ["secret", "certificate"])
-def test_genm(openssl: OpenSSL, info: tuple[str, ...], protection: str) -> None:
+def test_genm(openssl: OpenSSL, info: str, protection: str) -> None:
+    """Each type that needs no value, and none, which asks for all that is relevant."""
     by = openssl.holder() if protection == "certificate" else openssl.secret(openssl.credential())
-    done, said = openssl.run("-cmd", "genm", *by, *info)
+    done, said = openssl.run("-cmd", "genm", *by, *(("-infotype", info) if info else ()))
     assert done == 0, said
+    for told in (info,) if info else RELEVANT:
+        assert f"id-it-{told}" in said
+
+
+def test_genm_that_is_not_answered(openssl: OpenSSL) -> None:
+    """This openssl sends suppLangTags without the tags."""
+    by = openssl.secret(openssl.credential())
+    done, said = openssl.run("-cmd", "genm", *by, "-infotype", "suppLangTags")
+    assert done != 0
+    assert "badRequest" in said
 
 
 def approving(home: Path) -> Path:

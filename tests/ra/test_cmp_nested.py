@@ -6,7 +6,9 @@ from itertools import count
 from unittest.mock import Mock
 
 import pytest
+from cryptography import x509
 
+from pkiserver.core import Core
 from pkiserver.errors import NotAuthorizedError, RefusedError
 from pkiserver.ra.client_certificates import Device, Holder
 from pkiserver.ra.cmp.errors import BadSenderNonceError, TransactionIDInUseError, WrongIntegrityError
@@ -18,7 +20,10 @@ from protocols.cmp.bodies import BodyType, PKIBody
 from protocols.cmp.general_info import GeneralInfo
 from protocols.cmp.header import PKIHeader
 from protocols.cmp.message import MalformedMessageError, build_pki_message, parse_nested, parse_pki_message
+from protocols.cmp.protection import verify_mac
+from protocols.cmp.status import PKIFailureInfo
 from protocols.errors import TooLargeError
+from tests.cmp_messages import Answer, ByMAC, BySignature, Client, credential, holder, new_key, request_body
 
 NUMBERS = count(1)
 GENM = PKIBody(BodyType.GENM, der.sequence())
@@ -204,3 +209,77 @@ async def test_what_is_no_message_inside() -> None:
     """Nothing is answered then: not even what came before it."""
     with pytest.raises(MalformedMessageError):
         await opened(built(nested(built(), der.sequence())))
+
+
+# ---- In the service
+
+
+async def registered_ra(core: Core) -> BySignature:
+    """Return who holds the certificate of a registered RA."""
+    ra = await holder(core, "CN=station-1,C=MN", "registration-client")
+    await core.actors.add("station-1", "ra", x509.load_der_x509_certificate(ra.certificate), "test")
+    return ra
+
+
+async def ir_of(core: Core, subject: str) -> tuple[bytes, Client]:
+    """Return the ir of somebody who knows a secret, not yet sent."""
+    client = Client(core, ByMAC(await credential(core, subject), subject))
+    body = request_body(BodyType.IR, new_key(), subject)
+    return client.build(body, info=GeneralInfo(implicit_confirm=True)), client
+
+
+def inner(message: bytes) -> Answer:
+    return Answer(parse_pki_message(message))
+
+
+async def test_an_ra_adds_its_protection_and_the_answer_has_that_of_the_request(core: Core) -> None:
+    """RFC 9483 §5.2.2.1: a MAC is answered by a MAC, in one message that is not nested."""
+    ra = Client(core, await registered_ra(core))
+    request, client = await ir_of(core, "CN=sensor-1")
+    parsed = parse_pki_message(request)
+    answer = await ra.send(
+        nested(request),
+        transaction_id=parsed.header.transaction_id,
+        sender_nonce=parsed.header.sender_nonce,
+    )
+    assert answer.body is BodyType.IP
+    assert answer.message.header.transaction_id == client.transaction_id
+    assert isinstance(client.protection, ByMAC)
+    verify_mac(answer.message, client.protection.credential.secret.encode())
+    assert x509.load_der_x509_certificate(answer.certificate).subject.rfc4514_string() == "CN=sensor-1"
+
+
+async def test_a_batch_is_answered_each_by_its_own_protection(core: Core) -> None:
+    """RFC 9483 §5.2.2.2; one that is refused does not keep the others from their certificates."""
+    ra = Client(core, await registered_ra(core))
+    first, _ = await ir_of(core, "CN=sensor-1")
+    second, client = await ir_of(core, "CN=sensor-2")
+    forged = client.build(GENM, transaction_id=fresh())[:-1] + b"\x00"
+    answer = await ra.send(nested(first, second, forged))
+    assert answer.body is BodyType.NESTED
+    answers = [inner(one) for one in parse_nested(answer.message.body)]
+    assert [one.body for one in answers] == [BodyType.IP, BodyType.IP, BodyType.ERROR]
+    ids = [parse_pki_message(one).header.transaction_id for one in (first, second, forged)]
+    assert [one.message.header.transaction_id for one in answers] == ids
+    again = await ra.send(nested(first, second), transaction_id=fresh())
+    assert [inner(one).certificate for one in parse_nested(again.message.body)] == [
+        answers[0].certificate,
+        answers[1].certificate,
+    ]
+
+
+async def test_who_is_no_ra_forwards_nothing(core: Core) -> None:
+    request, _ = await ir_of(core, "CN=sensor-1")
+    stranger = await Client(core, await holder(core)).send(nested(request, request))
+    assert stranger.failure is PKIFailureInfo.NOT_AUTHORIZED
+    by_mac = await Client(core, ByMAC(await credential(core))).send(nested(request, request))
+    assert by_mac.failure is PKIFailureInfo.WRONG_INTEGRITY
+
+
+@pytest.mark.parametrize("by", ["secret", "certificate"])
+async def test_no_authority_is_certified_over_cmp(core: Core, by: str) -> None:
+    """ccr (RFC 9810 §5.3.11): there is no peer in the configuration."""
+    protection = ByMAC(await credential(core)) if by == "secret" else await holder(core)
+    answer = await Client(core, protection).send(request_body(BodyType.CCR, new_key()))
+    expected = PKIFailureInfo.WRONG_INTEGRITY if by == "secret" else PKIFailureInfo.NOT_AUTHORIZED
+    assert (answer.body, answer.failure) == (BodyType.ERROR, expected)
