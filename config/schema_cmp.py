@@ -6,11 +6,12 @@ from pydantic import AfterValidator, StrictBool, StrictInt, model_validator
 
 from config.base import Section, option
 from config.errors import Broken, RuleError, refuse
-from config.units import PositiveDuration, Size
+from config.units import CertificateLifetime, PositiveDuration, Size
 
 MAX_CMP_MESSAGE_BYTES: Final = 256 * 1024  # protocols.cmp.message reads no longer one
 LEAST_MAC_ITERATIONS: Final = 100  # RFC 4211 §4.4 has fewer not be used
 MOST_MAC_ITERATIONS: Final = 1_000_000  # a quarter of a second of CPU, before it is known who asks
+MAX_PEERS: Final = 16
 MAX_REQUESTS: Final = 8  # each costs a signature; a token has two or three keys
 
 
@@ -50,6 +51,15 @@ class CMP(Section):
     )
     max_requests: StrictInt = option(
         1, ge=1, le=MAX_REQUESTS, description="Certificates that one ir or cr may ask for."
+    )
+    peers: tuple[str, ...] = option(
+        [],
+        max_length=MAX_PEERS,
+        description="PEM files, relative to the home, with certificates of other authorities: a registered "
+        "RA may have the root certify their names and keys (ccr). None: ccr is refused.",
+    )
+    peer_lifetime: CertificateLifetime = option(
+        "3y", description="Validity of a cross-certificate; cut where the root ends before."
     )
     min_mac_iterations: StrictInt = option(
         LEAST_MAC_ITERATIONS,

@@ -1,11 +1,14 @@
 """CMP composed: what answers each step of a transaction, on the services of the issuing side."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+
+from cryptography import x509
 
 from config.profile import Profile
 from config.schema_cmp import CMP
 from pkiserver.ca.authorities import Authorities
+from pkiserver.ca.issuance import Issuance
 from pkiserver.ca.message_signer import MessageSigner
 from pkiserver.clock import Clock
 from pkiserver.ra.approval import Approvals
@@ -14,6 +17,8 @@ from pkiserver.ra.cmp.answers import Answers
 from pkiserver.ra.cmp.certification import Certification
 from pkiserver.ra.cmp.challenges import Challenges
 from pkiserver.ra.cmp.confirmation import Confirmation
+from pkiserver.ra.cmp.cross_certification import PROFILE as CROSS_PROFILE
+from pkiserver.ra.cmp.cross_certification import CrossCertification
 from pkiserver.ra.cmp.entitlements import Entitlements
 from pkiserver.ra.cmp.nested import NestedMessages
 from pkiserver.ra.cmp.revocation import Revocation
@@ -49,6 +54,8 @@ class CMPParts:
     status_changes: StatusChanges
     message_signer: MessageSigner
     refusals: Refusals
+    issuance: Issuance
+    peers: Sequence[x509.Certificate]
 
 
 def cmp_service(parts: CMPParts, general: Handler) -> CMPService:
@@ -74,6 +81,14 @@ def cmp_service(parts: CMPParts, general: Handler) -> CMPService:
         settings=parts.settings,
         refused_as=cmp_failure_of,
     )
+    cross_certification = CrossCertification(
+        peers=parts.peers,
+        profile=parts.profiles[CROSS_PROFILE],
+        settings=parts.settings,
+        issuance=parts.issuance,
+        authorities=parts.authorities,
+        registration_clients=parts.registration_clients,
+    )
     nested = NestedMessages(parts.registration_clients)
     service = CMPService(
         storage=parts.storage,
@@ -92,6 +107,7 @@ def cmp_service(parts: CMPParts, general: Handler) -> CMPService:
             Step.CERTIFY: certification.certify,
             Step.POLL: certification.poll,
             Step.TAKE_CHALLENGE_RESPONSE: certification.answer_challenged,
+            Step.CROSS_CERTIFY: cross_certification.certify,
             Step.CHANGE_STATUS: revocation.change_status,
             Step.ANSWER: general,
             Step.CONFIRM: confirmation.confirm,

@@ -32,6 +32,7 @@ from pkiserver.ra.approval import Approvals
 from pkiserver.ra.client_certificates import ClientCertificates
 from pkiserver.ra.cmc import FullPKIRequests
 from pkiserver.ra.cmp.crls import CRLAnswers
+from pkiserver.ra.cmp.cross_certification import load_peers
 from pkiserver.ra.cmp.general import GeneralMessages
 from pkiserver.ra.cmp.service import CMPService
 from pkiserver.ra.credentials import Credentials
@@ -97,6 +98,7 @@ def load_configuration(home: Home) -> tuple[Settings, dict[str, Profile]]:
     profiles = load_profiles(SHIPPED_PROFILES, home.profiles)
     check_issuers(profiles, settings.authorities)
     TrustedIssuers(home.path, profiles).load()
+    load_peers(home.path, settings.cmp.peers)
     return settings, profiles
 
 
@@ -316,6 +318,8 @@ async def _compose(
             status_changes=status_changes,
             message_signer=message_signer,
             refusals=refusals,
+            issuance=issuance,
+            peers=load_peers(home.path, settings.cmp.peers),
         ),
         general_messages.handle,
     )

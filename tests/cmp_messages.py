@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
@@ -49,6 +49,7 @@ from protocols.x509.names import parse_san, parse_subject
 
 PEER = "192.0.2.1"
 ECDSA_SHA256 = AlgorithmIdentifier(oid.ECDSA_WITH_SHA256)
+RSA_SHA256 = AlgorithmIdentifier(oid.SHA256_WITH_RSA, der.null())
 Key = ec.EllipticCurvePrivateKey
 
 
@@ -96,7 +97,7 @@ class ByMAC:
 class BySignature:
     """By the key of a certificate."""
 
-    key: Key
+    key: Key | rsa.RSAPrivateKey
     certificate: bytes
     extra_certs: tuple[bytes, ...] | None = None
 
@@ -109,12 +110,14 @@ class BySignature:
         return {
             "sender": general_name(certificate.subject.public_bytes()),
             "sender_kid": found,
-            "protection_alg": ECDSA_SHA256,
+            "protection_alg": RSA_SHA256 if isinstance(self.key, rsa.RSAPrivateKey) else ECDSA_SHA256,
         }
 
     def protect(self, header: PKIHeader, body: PKIBody) -> bytes:
         part = protected_part_of(header, body)
         extra = (self.certificate,) if self.extra_certs is None else self.extra_certs
+        if isinstance(self.key, rsa.RSAPrivateKey):
+            return finish_message(part, self.key.sign(part, padding.PKCS1v15(), SHA256()), extra)
         return finish_message(part, self.key.sign(part, ec.ECDSA(SHA256())), extra)
 
 

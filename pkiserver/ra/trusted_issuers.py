@@ -36,7 +36,7 @@ class TrustedIssuers:
         for profile, files in self._files.items():
             for file in files:
                 try:
-                    read[profile] = (*read.get(profile, ()), *_certificates(self._home / file))
+                    read[profile] = (*read.get(profile, ()), *ca_certificates(self._home / file))
                 except (OSError, ValueError) as error:
                     reason = getattr(error, "strerror", None) or str(error)
                     problem = f"{file!r}: {reason}"
@@ -70,7 +70,8 @@ class TrustedIssuers:
         return {file: file_stamp(self._home / file) for files in self._files.values() for file in files}
 
 
-def _certificates(path: Path) -> Sequence[x509.Certificate]:
+def ca_certificates(path: Path) -> Sequence[x509.Certificate]:
+    """Return the CA certificates of a PEM file; `OSError`, and `ValueError` for all else that is wrong."""
     if path.stat().st_size > MAX_FILE_BYTES:
         raise ValueError(f"is larger than {MAX_FILE_BYTES} bytes")
     try:

@@ -84,7 +84,7 @@ def kek_recipient(key_identifier: bytes, kek: bytes, content_key: bytes) -> Reci
 def password_recipient(
     password: bytes, *, salt: bytes, iterations: int, wrap: str, content_key: bytes
 ) -> RecipientInfo:
-    """Return the PasswordRecipientInfo (§6.2.4) by PBKDF2 with HMAC-SHA256 and AES key wrap (RFC 9481 §4.4.1).
+    """Return the PasswordRecipientInfo (§6.2.4) by PBKDF2 and AES key wrap (RFC 9481 §4.4).
 
     `wrap` is one of `WRAP_KEY_OCTETS`. The work is that of the iterations.
     """

@@ -40,6 +40,7 @@ SERIAL = 0x7234567890ABCDEF7234567890ABCDEF
 LIFETIMES = {
     "root-ca": Lifetime(years=20),
     "issuing-ca": Lifetime(years=10),
+    "cross-ca": Lifetime(years=3),
     "ocsp-responder": Lifetime(span=timedelta(days=90)),
 }
 SUBJECTS = {

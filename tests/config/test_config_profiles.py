@@ -47,6 +47,7 @@ def test_shipped_profiles() -> None:
         "issuing-ca",
         "ocsp-responder",
         "cmc-server",
+        "cross-ca",
     }
     assert not any(profile.server_keygen for profile in profiles.values())
     check_issuers(profiles, Settings().authorities)

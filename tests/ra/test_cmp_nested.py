@@ -268,6 +268,14 @@ async def test_a_batch_is_answered_each_by_its_own_protection(core: Core) -> Non
     ]
 
 
+@pytest.mark.parametrize(("originals", "answered"), [(1, BodyType.GENP), (2, BodyType.ERROR)])
+async def test_the_original_of_one_message(core: Core, originals: int, answered: BodyType) -> None:
+    """RFC 9810 §5.1.1.3: what an RA changed comes with what it was, one message with one."""
+    ra = Client(core, await registered_ra(core))
+    info = GeneralInfo(orig_pki_messages=tuple(built() for _ in range(originals)))
+    assert (await ra.send(GENM, info=info)).body is answered
+
+
 async def test_who_is_no_ra_forwards_nothing(core: Core) -> None:
     request, _ = await ir_of(core, "CN=sensor-1")
     stranger = await Client(core, await holder(core)).send(nested(request, request))

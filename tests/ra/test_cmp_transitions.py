@@ -7,9 +7,10 @@ from pkiserver.ra.cmp.transactions import KINDS, TRANSITIONS, Kind, State, Step,
 from protocols.cmp.bodies import BodyType
 from protocols.errors import ErrorKind
 
-REQUESTS = (BodyType.IR, BodyType.CR, BodyType.P10CR, BodyType.KUR, BodyType.CCR)
+REQUESTS = (BodyType.IR, BodyType.CR, BodyType.P10CR, BodyType.KUR)
 FIRST = {
     **dict.fromkeys(REQUESTS, Step.CERTIFY),
+    BodyType.CCR: Step.CROSS_CERTIFY,
     BodyType.RR: Step.CHANGE_STATUS,
     BodyType.GENM: Step.ANSWER,
     BodyType.NESTED: Step.OPEN_NESTED,

@@ -7,14 +7,13 @@ message, the same answer to the same message, and confirmation.
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Final, NoReturn
+from typing import Final
 
 from config.schema_cmp import CMP
 from pkiserver.ca.authorities import Authorities
 from pkiserver.ca.identity import Identity
 from pkiserver.ca.issuance import AuthorizedRequest
 from pkiserver.errors import (
-    NotAuthorizedError,
     PendingError,
     PKIServerError,
     RefusedError,
@@ -24,7 +23,7 @@ from pkiserver.ra.approval import Approvals
 from pkiserver.ra.cmp.challenges import Challenges
 from pkiserver.ra.cmp.deliveries import Delivery, WithKey
 from pkiserver.ra.cmp.entitlements import Entitled, Entitlements
-from pkiserver.ra.cmp.errors import CertRevokedError, WrongIntegrityError
+from pkiserver.ra.cmp.errors import CertRevokedError
 from pkiserver.ra.cmp.openings import KEPT, Opening, open_transaction
 from pkiserver.ra.cmp.senders import MACSender
 from pkiserver.ra.cmp.stages import CheckedMessage, Refusal, RefusedAs, Reply, Request
@@ -105,8 +104,6 @@ class Certification:
 
     async def certify(self, request: Request) -> Reply:
         """Answer a request; one that waits for approval, or for a challenge, is kept."""
-        if request.body.tag is BodyType.CCR:
-            _refuse_cross_certification(request)
         wanted = read_wanted(request.body, at_most=self._settings.max_requests)
         transaction = request.transaction
         if transaction is None or transaction.state == "challenged":
@@ -302,13 +299,6 @@ class Certification:
             return CertResponse(outcome.cert_req_id, self._refused_as(outcome.refusal))
         status = PKIStatus.GRANTED_WITH_MODS if outcome.modified else PKIStatus.ACCEPTED
         return CertResponse(outcome.cert_req_id, PKIStatusInfo(status), outcome.pair)
-
-
-def _refuse_cross_certification(request: Request) -> NoReturn:
-    """No authority outside is named in the configuration, so none is certified (RFC 9810 appendix D.6)."""
-    if isinstance(request.sender, MACSender):
-        raise WrongIntegrityError("ccr is protected by a signature (RFC 9810 appendix D.6)")
-    raise NotAuthorizedError("no other authority is certified over CMP")
 
 
 def _has_answered(request: Request) -> bool:

@@ -14,6 +14,7 @@ from pkiserver.ra.cmp.errors import (
 from pkiserver.ra.cmp.stages import NONCE_OCTETS, CheckedMessage
 from protocols import oid
 from protocols.asn1 import der
+from protocols.cmp.bodies import BodyType
 from protocols.cmp.general_info import GeneralInfo, read_general_info
 from protocols.cmp.header import PKIHeader, Version
 from protocols.cmp.message import PKIMessage
@@ -38,7 +39,10 @@ def check_header(message: PKIMessage, settings: CMP, now: datetime) -> CheckedMe
     if header.sender_nonce is None or not NONCE_OCTETS <= len(header.sender_nonce) <= MAX_OCTETS:
         raise BadSenderNonceError("senderNonce is missing or not of 128 bits (RFC 9483 §3.1)")
     _check_time(header.message_time, settings, now)
-    return CheckedMessage(message, _general_info(header), transaction_id, header.sender_nonce)
+    info = _general_info(header)
+    if message.body.tag is not BodyType.NESTED and len(info.orig_pki_messages) > 1:
+        raise RefusedError("origPKIMessage holds one message, but of nested ones (RFC 9810 §5.1.1.3)")
+    return CheckedMessage(message, info, transaction_id, header.sender_nonce)
 
 
 def _check_time(message_time: datetime | None, settings: CMP, now: datetime) -> None:

@@ -28,6 +28,7 @@ class Kind(Enum):
     """What a message is for."""
 
     CERTIFICATION = "certification"
+    CROSS_CERTIFICATION = "cross-certification"
     REVOCATION = "revocation"
     QUERY = "query"
     CONFIRMATION = "confirmation"
@@ -42,6 +43,7 @@ class Step(Enum):
     """What is done with a message."""
 
     CERTIFY = "certify"
+    CROSS_CERTIFY = "cross-certify"
     CHANGE_STATUS = "change status"
     ANSWER = "answer"
     CONFIRM = "confirm"
@@ -54,9 +56,8 @@ class Step(Enum):
 
 KINDS: Final[Mapping[BodyType, Kind]] = {
     **dict.fromkeys(BodyType, Kind.OTHER),
-    **dict.fromkeys(
-        (BodyType.IR, BodyType.CR, BodyType.P10CR, BodyType.KUR, BodyType.CCR), Kind.CERTIFICATION
-    ),
+    **dict.fromkeys((BodyType.IR, BodyType.CR, BodyType.P10CR, BodyType.KUR), Kind.CERTIFICATION),
+    BodyType.CCR: Kind.CROSS_CERTIFICATION,
     BodyType.RR: Kind.REVOCATION,
     BodyType.GENM: Kind.QUERY,
     BodyType.CERT_CONF: Kind.CONFIRMATION,
@@ -68,6 +69,7 @@ KINDS: Final[Mapping[BodyType, Kind]] = {
 # What begins a transaction, with the same step whatever it is that begins.
 _FIRST: Final[Mapping[Kind, Step]] = {
     Kind.CERTIFICATION: Step.CERTIFY,
+    Kind.CROSS_CERTIFICATION: Step.CROSS_CERTIFY,
     Kind.REVOCATION: Step.CHANGE_STATUS,
     Kind.QUERY: Step.ANSWER,
     Kind.NESTED: Step.OPEN_NESTED,
