@@ -11,6 +11,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from pyasn1.codec.der.decoder import decode
+from pyasn1.codec.der.encoder import encode
+from pyasn1_alt_modules import rfc9810
 
 from pkiserver.core import Core
 from pkiserver.ra.credentials import NewCredential
@@ -196,6 +199,7 @@ class Client:
         """Send a message as it is."""
         self.sent = message
         answered = await self.core.cmp.answer(message, operation=None, profile=self.profile, peer=PEER)
+        require_standard(answered)
         answer = Answer(parse_pki_message(answered))
         self.recip_nonce = answer.message.header.sender_nonce
         return answer
@@ -214,6 +218,12 @@ class Client:
 
     async def poll(self, cert_req_id: int = 0) -> Answer:
         return await self.send(PKIBody(BodyType.POLL_REQ, build_poll_req([cert_req_id])))
+
+
+def require_standard(message: bytes) -> None:
+    """Hold what is sent to an independent implementation of the ASN.1 module: decoded and encoded again."""
+    decoded, rest = decode(message, asn1Spec=rfc9810.PKIMessage())
+    assert (encode(decoded), rest) == (message, b"")
 
 
 def template(key: Key | None, subject: str | None = "CN=sensor-7", san: Iterable[str] = ()) -> CertTemplate:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from pkiserver.errors import ConflictError, NotFoundError
@@ -144,7 +144,7 @@ class Authorities:
             if authority.certificate.subject == certificate.issuer:
                 try:
                     certificate.verify_directly_issued_by(authority.certificate)
-                except (ValueError, TypeError, InvalidSignature):
+                except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
                     continue
                 return authority
         return None

@@ -23,12 +23,17 @@ from protocols.x509.certificate import MAX_CERTIFICATE_BYTES, serial_text
 from store import certificates
 from store.records import CertificateRecord
 
-_UNREADABLE: Final = (ValueError, TypeError, UnsupportedAlgorithm, x509.DuplicateExtension)
+# What cryptography raises for fields of a certificate that are not as X.509 has them, as each is looked at.
+UNREADABLE: Final = (
+    *(ValueError, TypeError, UnsupportedAlgorithm),
+    *(x509.DuplicateExtension, x509.InvalidVersion, x509.UnsupportedGeneralNameType),
+)
 _READ: Final = frozenset(
     {ExtensionOID.BASIC_CONSTRAINTS, ExtensionOID.KEY_USAGE, ExtensionOID.EXTENDED_KEY_USAGE}
     # Names and policies say nothing of whether it is valid; IDevIDs may have either critical (IEEE 802.1AR).
     | {ExtensionOID.SUBJECT_ALTERNATIVE_NAME, ExtensionOID.CERTIFICATE_POLICIES}
 )
+_LOOKED_AT_FIRST: Final = ("issuer", "subject", "serial_number")
 _SHA2: Final = (hashes.SHA256, hashes.SHA384, hashes.SHA512)
 
 
@@ -117,7 +122,7 @@ class ClientCertificates:
         _require_valid(certificate, now, "the client certificate")
         try:
             _require_client_usage(certificate)
-        except _UNREADABLE as error:
+        except UNREADABLE as error:
             raise NotAuthorizedError("the client certificate has extensions that cannot be read") from error
         return Device(certificate, frozenset().union(*map(self._trusted_issuers.profiles, issuers)))
 
@@ -126,16 +131,19 @@ def _load(client_certificate: bytes) -> x509.Certificate:
     try:
         if len(client_certificate) > MAX_CERTIFICATE_BYTES:
             raise ValueError("too long")
-        return x509.load_der_x509_certificate(client_certificate)
-    except _UNREADABLE as error:
+        certificate = x509.load_der_x509_certificate(client_certificate)
+        for field in _LOOKED_AT_FIRST:  # cryptography reads each when it is asked for, and raises only then
+            getattr(certificate, field)
+    except UNREADABLE as error:
         raise NotAuthorizedError("the client certificate is no certificate that can be read") from error
+    return certificate
 
 
 def _issued(issuer: x509.Certificate, certificate: x509.Certificate) -> bool:
     try:
         certificate.verify_directly_issued_by(issuer)
         return isinstance(certificate.signature_hash_algorithm, (*_SHA2, type(None)))  # None: EdDSA
-    except (*_UNREADABLE, InvalidSignature):
+    except (*UNREADABLE, InvalidSignature):
         return False
 
 

@@ -12,13 +12,12 @@ from datetime import datetime
 from typing import Final
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from pkiserver.ca.message_signer import MessageSigner
 from pkiserver.clock import Clock
 from pkiserver.errors import NotAuthorizedError, PKIServerError, RefusedError, UnavailableError
-from pkiserver.ra.client_certificates import ClientCertificates, Holder
+from pkiserver.ra.client_certificates import UNREADABLE, ClientCertificates, Holder
 from pkiserver.ra.reenrollment import Reenrollment
 from pkiserver.ra.registration_clients import RegistrationClients
 from pkiserver.ra.requester import Requester
@@ -186,7 +185,7 @@ def _verified_signer(request: FullPKIRequest) -> bytes:
         parsed = x509.load_der_x509_certificate(certificate)
         spki = parsed.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
         usage = parsed.extensions.get_extension_for_class(x509.KeyUsage).value
-    except (ValueError, TypeError, UnsupportedAlgorithm, x509.ExtensionNotFound) as error:
+    except (*UNREADABLE, x509.ExtensionNotFound) as error:
         raise BadSignatureError("the signer's certificate cannot be read") from error
     if not (usage.digital_signature or usage.content_commitment):
         raise NotAuthorizedError("the signer's certificate is not for signatures")

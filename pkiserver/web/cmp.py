@@ -5,7 +5,7 @@ from typing import Final
 from aiohttp import web
 
 from pkiserver.errors import NotFoundError
-from pkiserver.web.cmp_reply import CMPAnswerer, reply_to
+from pkiserver.web.cmp_answering import CMPAnswerer, reply_to
 from pkiserver.web.middleware import CLIENT
 from protocols.cmp.http import MEDIA_TYPE, PATH, CMPAddress, address_of
 

@@ -10,7 +10,8 @@ from typing import Any, Final
 
 import structlog
 
-from pkiserver.web.cmp_reply import CMPAnswerer, CMPReply, reply_to
+from pkiserver.web.cmp_answering import CMPAnswerer, reply_to
+from pkiserver.web.cmp_reply import CMPReply
 from pkiserver.web.worker_requests import WorkerRequests
 from protocols.cmp.http import CMPAddress
 

@@ -16,8 +16,8 @@ import structlog
 
 from pkiserver.child_environment import child_environment
 from pkiserver.errors import UnavailableError
+from pkiserver.web.cmp_answering import CMPAnswerer
 from pkiserver.web.cmp_relay import CMPRelay
-from pkiserver.web.cmp_reply import CMPAnswerer
 from pkiserver.web.http_limits import HTTPLimits
 from pkiserver.web.signing_service import Fresh, SigningService
 from pkiserver.web.status_counters import StatusCounters

@@ -642,3 +642,38 @@ async def test_keys_of_other_kinds(core: Core) -> None:
     body = PKIBody(BodyType.IR, build_cert_req_messages([CertReqMsg(asked, proof)]))
     assert (await Client(core, ByMAC(await credential(core))).send(body)).certificate
     assert await core.storage.read(cmp_transactions.count_unconfirmed) == 1
+
+
+class TestRegistrationClient:
+    """A registered RA asks for others, in its own name: for what awaits approval, and for nothing else."""
+
+    async def registered(self, core: Core) -> BySignature:
+        ra = await holder(core, "CN=station", "registration-client")
+        await core.actors.add("station", "ra", x509.load_der_x509_certificate(ra.certificate), "test")
+        return ra
+
+    @pytest.mark.parametrize("popo", [None, RAVerified()], ids=["signature", "raVerified"])
+    async def test_it_enrols_once_somebody_approved(self, core: Core, popo: RAVerified | None) -> None:
+        ra = await self.registered(core)
+        with_profile(core, "device", approval=True)
+        client = Client(core, ra, profile="device")
+        answer = await client.send(request_body(BodyType.CR, new_key(), "CN=sensor-9", popo=popo))
+        assert answer.status.status is PKIStatus.WAITING
+        found = await core.storage.read(lambda tx: enrollments.with_state(tx, "waiting", core.clock.now(), 9))
+        assert [(one.asked_by, one.subject) for one in found] == [("actor:station", "CN=sensor-9")]
+        await core.approvals.decide(found[0].id, "approved", "registrar:1", None)
+        certificate = (await client.poll()).certificate
+        assert x509.load_der_x509_certificate(certificate).subject.rfc4514_string() == "CN=sensor-9"
+        assert (await client.confirm(certificate)).body is BodyType.PKICONF
+
+    async def test_not_what_awaits_no_approval(self, core: Core) -> None:
+        client = Client(core, await self.registered(core), profile="device")
+        answer = await client.send(request_body(BodyType.CR, new_key(), "CN=sensor-9"))
+        assert answer.failure is Failure.NOT_AUTHORIZED
+
+    async def test_not_while_it_is_not_registered(self, core: Core) -> None:
+        sender = await holder(core, "CN=station", "registration-client")
+        with_profile(core, "device", approval=True)
+        body = request_body(BodyType.CR, new_key(), "CN=sensor-9", popo=RAVerified())
+        answer = await Client(core, sender, profile="device").send(body)
+        assert answer.failure is Failure.NOT_AUTHORIZED

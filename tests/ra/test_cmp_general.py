@@ -15,6 +15,7 @@ from pkiserver.ra.cmp.key_types import encryption_algorithms, request_template, 
 from protocols import oid
 from protocols.asn1 import der
 from protocols.asn1.pkix import AlgorithmIdentifier
+from protocols.cmp.bodies import BodyType, PKIBody
 from protocols.cmp.certificates import parse_certificates
 from protocols.cmp.free_text import encode_free_text
 from protocols.cmp.general import (
@@ -23,14 +24,17 @@ from protocols.cmp.general import (
     CRLStatus,
     RootCaKeyUpdateContent,
     alg_id,
+    build_general_message,
     encode_crl_statuses,
     parse_algorithms,
+    parse_general_message,
     parse_oids,
     rsa_key_len,
 )
 from protocols.cmp.general_name import general_name
 from protocols.cmp.info_type import InfoTypeAndValue
 from protocols.errors import MalformedError
+from tests.cmp_messages import ByMAC, Client, credential, holder
 
 PROFILES = load_profiles(SHIPPED_PROFILES)
 NOBODY = Asker()
@@ -327,3 +331,49 @@ async def test_an_empty_message_asks_for_all_that_is_relevant(answers: Answers) 
         oid.IT_PREFERRED_SYMM_ALG,
         oid.IT_ROOT_CA_KEY_UPDATE,
     ]
+
+
+# ---- Who asks
+
+
+async def asked_by(client: Client, kind: str) -> bytes | None:
+    """Return the value that the service answers to somebody."""
+    body = PKIBody(BodyType.GENM, build_general_message([InfoTypeAndValue(kind)]))
+    answer = await client.send(body)
+    assert answer.body is BodyType.GENP
+    (info,) = parse_general_message(answer.message.body.content_der)
+    return info.info_value
+
+
+@pytest.mark.parametrize(
+    ("by", "path", "profile"),
+    [
+        ("secret", None, "tls-server"),
+        ("secret", "device", "device"),
+        ("certificate", None, "device"),
+        ("certificate", "citizen-signature", "citizen-signature"),
+    ],
+)
+async def test_the_profile_is_that_of_the_path_or_of_who_asks(
+    core: Core, by: str, path: str | None, profile: str
+) -> None:
+    if by == "secret":
+        named = await credential(core, "CN=www.example.mn", profile="tls-server", san=["dns:www.example.mn"])
+        client = Client(core, ByMAC(named), path)
+    else:
+        client = Client(core, await holder(core), path)
+    value = found(await asked_by(client, oid.IT_CERT_REQ_TEMPLATE))
+    assert der.whole(value, CertReqTemplateContent.parse) == request_template(PROFILES[profile])
+
+
+async def test_who_holds_a_certificate_of_no_profile_to_ask_for_gets_the_crl_of_its_issuer(
+    core: Core,
+) -> None:
+    """The profile of a certificate may be gone; who issued it is known."""
+    await core.crl_publisher.attempt()
+    held = await holder(core)
+    assert isinstance(core.profiles, dict)
+    core.profiles.pop("device")
+    assert await asked_by(Client(core, held), oid.IT_CERT_REQ_TEMPLATE) is None
+    crl = x509.load_der_x509_crl(found(await asked_by(Client(core, held), oid.IT_CURRENT_CRL)))
+    assert crl.issuer == core.authorities.get("infrastructure").certificate.subject

@@ -103,12 +103,6 @@ READINGS = [
     (Reading.READY, ("disk",), 'pkiserver_ready{cause="disk"}'),
     (Reading.AUDIT_SEQUENCE, (), "pkiserver_audit_sequence"),
     (Reading.CREDENTIAL_FAILURES, ("wrong",), 'pkiserver_credential_failures_total{outcome="wrong"}'),
-    (
-        Reading.CMP_ANSWERS,
-        ("ir", "done"),
-        'pkiserver_cmp_answers_total{body="ir",outcome="done"}',
-    ),
-    (Reading.CMP_UNCONFIRMED, (), "pkiserver_cmp_unconfirmed"),
     (Reading.ENROLLMENTS_WAITING, (), "pkiserver_enrollments_waiting"),
     (Reading.ENROLLMENTS_OLDEST, (), "pkiserver_enrollments_oldest_waiting_seconds"),
     (
@@ -116,6 +110,12 @@ READINGS = [
         ("approved",),
         'pkiserver_enrollments_decided_total{outcome="approved"}',
     ),
+    (
+        Reading.CMP_ANSWERS,
+        ("ir", "done"),
+        'pkiserver_cmp_answers_total{body="ir",outcome="done"}',
+    ),
+    (Reading.CMP_UNCONFIRMED, (), "pkiserver_cmp_unconfirmed"),
     (Reading.CONNECTIONS, ("https",), 'pkiserver_connections{listener="https"}'),
 ]
 

@@ -12,10 +12,11 @@ from typing import Final
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.x509.oid import ExtensionOID
 
 from config.schema_cmp import CMP
 from pkiserver.errors import NotAuthorizedError
-from pkiserver.ra.client_certificates import ClientCertificates, Device, Holder, ShownCertificate
+from pkiserver.ra.client_certificates import UNREADABLE, ClientCertificates, Device, Holder, ShownCertificate
 from pkiserver.ra.cmp.errors import (
     BadMessageCheckError,
     CertRevokedError,
@@ -142,11 +143,11 @@ class Senders:
         if not message.extra_certs:
             raise BadMessageCheckError("the certificate of the signer is not in extraCerts (RFC 9483 §3.3)")
         shown = self._client_certificates.read(message.extra_certs[0])
-        certificate = shown.certificate
-        _require_named(message.header, certificate)
-        spki = certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-        verify_signature(message, read_public_key(spki))
-        _require_signing(certificate)
+        signer = _signer(shown.certificate)
+        _require_named(message.header, signer)
+        verify_signature(message, read_public_key(signer.spki))
+        if not signer.may_sign:
+            raise BadMessageCheckError("the certificate of the signer is not for digitalSignature")
         return SignatureSender(shown, await self._client(shown))
 
     async def _client(self, shown: ShownCertificate) -> Holder | Device:
@@ -182,26 +183,36 @@ def _is_costly(protection: Protection) -> bool:
     )
 
 
-def _require_named(header: PKIHeader, certificate: x509.Certificate) -> None:
+@dataclass(frozen=True, slots=True)
+class _Signer:
+    """What a signer's certificate says; `may_sign`: keyUsage, where there is one, has digitalSignature."""
+
+    subject: x509.Name
+    key_identifier: bytes | None
+    spki: bytes
+    may_sign: bool
+
+
+def _signer(certificate: x509.Certificate) -> _Signer:
+    """Read a certificate that nobody has verified yet; `BadMessageCheckError` where it cannot be read."""
+    try:
+        found = {one.oid: one.value for one in certificate.extensions}
+        identifier = found.get(ExtensionOID.SUBJECT_KEY_IDENTIFIER)
+        usage = found.get(ExtensionOID.KEY_USAGE)
+        return _Signer(
+            certificate.subject,
+            identifier.digest if isinstance(identifier, x509.SubjectKeyIdentifier) else None,
+            certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo),
+            not isinstance(usage, x509.KeyUsage) or usage.digital_signature,
+        )
+    except UNREADABLE as error:
+        raise BadMessageCheckError("the certificate of the signer cannot be read") from error
+
+
+def _require_named(header: PKIHeader, signer: _Signer) -> None:
     """Hold sender and senderKID to the first of extraCerts (RFC 9483 §3.5)."""
     sender = header.sender_name
-    if sender is None or not names_equal(read_name(sender), certificate.subject):
+    if sender is None or not names_equal(read_name(sender), signer.subject):
         raise BadMessageCheckError("the sender is not the subject of the first certificate in extraCerts")
-    try:
-        found = certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value.digest
-    except (x509.ExtensionNotFound, ValueError):
-        found = None
-    if header.sender_kid != found:
+    if header.sender_kid != signer.key_identifier:
         raise BadMessageCheckError("senderKID is not the subjectKeyIdentifier of that certificate")
-
-
-def _require_signing(certificate: x509.Certificate) -> None:
-    """RFC 9483 §3.2: where there is a keyUsage, it has digitalSignature."""
-    try:
-        usage = certificate.extensions.get_extension_for_class(x509.KeyUsage).value
-    except x509.ExtensionNotFound:
-        return
-    except ValueError as error:
-        raise BadMessageCheckError("the certificate of the signer cannot be read") from error
-    if not usage.digital_signature:
-        raise BadMessageCheckError("the certificate of the signer is not for digitalSignature")

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import product
 from typing import Final
 
 import structlog
@@ -46,6 +47,8 @@ from store.cmp_transactions import CMPTransaction
 
 _log: Final[structlog.stdlib.BoundLogger] = structlog.get_logger(__name__)
 
+COUNTED: Final = tuple(body.name.lower() for body, kind in KINDS.items() if kind is not Kind.OTHER)
+OUTCOMES: Final = ("done", "refused")
 MAX_BUSY: Final = 4_096  # messages in work at once; the listeners have bounds of their own below it
 _NOT_AUDITED: Final = frozenset({ErrorKind.UNAVAILABLE, ErrorKind.PENDING})
 
@@ -89,7 +92,7 @@ class CMPService:
         self._settings = settings
         self._refused_as = refused_as
         self._busy: set[tuple[bytes, str]] = set()
-        self.answered: Counter[tuple[str, str]] = Counter()
+        self.answered: Counter[tuple[str, str]] = Counter(dict.fromkeys(product(COUNTED, OUTCOMES), 0))
 
     async def answer(self, message: bytes, *, operation: str | None, profile: str | None, peer: str) -> bytes:
         """Return the DER PKIMessage that answers `message`, refusals too.
