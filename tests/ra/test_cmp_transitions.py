@@ -16,8 +16,6 @@ FIRST = {
     BodyType.NESTED: Step.OPEN_NESTED,
 }
 LATER = {
-    (State.CHALLENGED, BodyType.POPDECR): Step.TAKE_CHALLENGE_RESPONSE,
-    (State.CHALLENGED, BodyType.ERROR): Step.ABORT,
     (State.WAITING, BodyType.POLL_REQ): Step.POLL,
     (State.WAITING, BodyType.ERROR): Step.ABORT,
     (State.CHALLENGED, BodyType.POPDECR): Step.TAKE_CHALLENGE_RESPONSE,
