@@ -45,7 +45,7 @@ class Answers:
         """
         identity = await self._message_signer.identity()
         header = PKIHeader(
-            pvno=Version(to.pvno) if to.pvno in SUPPORTED else Version.CMP2000,
+            pvno=reply.version or (Version(to.pvno) if to.pvno in SUPPORTED else Version.CMP2000),
             sender=general_name(identity.certificate.subject.public_bytes()),
             recipient=to.sender or NULL_DN,
             message_time=now,

@@ -33,6 +33,7 @@ from pkiserver.storage import Storage
 from protocols.cmp.bodies import BodyType, PKIBody
 from protocols.cmp.certificates import CertifiedKeyPair, CertRepMessage, CertResponse
 from protocols.cmp.general_info import GeneralInfo, read_general_info
+from protocols.cmp.header import Version
 from protocols.cmp.message import parse_pki_message
 from protocols.cmp.polling import PollRep, build_poll_rep, parse_poll_req
 from protocols.cmp.status import PKIStatus, PKIStatusInfo
@@ -292,6 +293,7 @@ class Certification:
             info=info,
             certificates=tuple(certificates),
             refusals=refusals,
+            version=_version(issued),
         )
 
     def _response(self, outcome: Outcome) -> CertResponse:
@@ -299,6 +301,12 @@ class Certification:
             return CertResponse(outcome.cert_req_id, self._refused_as(outcome.refusal))
         status = PKIStatus.GRANTED_WITH_MODS if outcome.modified else PKIStatus.ACCEPTED
         return CertResponse(outcome.cert_req_id, PKIStatusInfo(status), outcome.pair)
+
+
+def _version(issued: Sequence[Outcome]) -> Version | None:
+    """RFC 9810 §7: EnvelopedData is of version 3, also where who asked for a key to be made said 2."""
+    pairs = [one.pair for one in issued if one.pair is not None]
+    return Version.CMP2021 if any(pair.private_key or pair.encrypted_cert for pair in pairs) else None
 
 
 def _has_answered(request: Request) -> bool:

@@ -211,9 +211,12 @@ def _signer(certificate: x509.Certificate) -> _Signer:
 
 
 def _require_named(header: PKIHeader, signer: _Signer) -> None:
-    """Hold sender and senderKID to the first of extraCerts (RFC 9483 §3.5)."""
+    """Hold sender and senderKID to the first of extraCerts (RFC 9483 §3.5).
+
+    Where the certificate has no subjectKeyIdentifier, senderKID may be anything (§3.1).
+    """
     sender = header.sender_name
     if sender is None or not names_equal(read_name(sender), signer.subject):
         raise BadMessageCheckError("the sender is not the subject of the first certificate in extraCerts")
-    if header.sender_kid != signer.key_identifier:
+    if signer.key_identifier is not None and header.sender_kid != signer.key_identifier:
         raise BadMessageCheckError("senderKID is not the subjectKeyIdentifier of that certificate")

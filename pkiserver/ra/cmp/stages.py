@@ -12,6 +12,7 @@ from pkiserver.errors import PKIServerError
 from pkiserver.ra.cmp.senders import Sender
 from protocols.cmp.bodies import PKIBody
 from protocols.cmp.general_info import GeneralInfo
+from protocols.cmp.header import Version
 from protocols.cmp.message import PKIMessage
 from protocols.cmp.status import PKIStatusInfo
 from protocols.errors import ProtocolError
@@ -80,6 +81,7 @@ class Reply:
 
     `refusals` are those inside the body, to be audited; a reply that is one refusal has the body `error`.
     `message` is a whole message that goes out as it is, since it answers what was nested, not what it was in.
+    `version` is that of the answer, None for that of the request.
     """
 
     body: PKIBody
@@ -87,6 +89,7 @@ class Reply:
     certificates: tuple[bytes, ...] = field(default=(), repr=False)
     refusals: tuple[Refusal, ...] = ()
     message: bytes | None = field(default=None, repr=False)
+    version: Version | None = None
 
 
 Handler = Callable[[Request], Awaitable[Reply]]

@@ -73,11 +73,14 @@ class SubjectKeys:
         return proven_key(wanted, request.sender, sender_name, is_ra=is_ra), IN_CLEAR
 
     async def _made(self, request: Request, wanted: Wanted, approved: Approved) -> tuple[PublicKey, Delivery]:
-        """Make a key for who can be sent it (RFC 9483 §4.1.6)."""
+        """Make a key for who can be sent it (RFC 9483 §4.1.6).
+
+        Whoever leaves it to be made takes EnvelopedData, whichever version the message is of: `openssl cmp
+        -centralkeygen` says 2.
+        """
         profile = approved.profile
         if not profile.server_keygen:
             raise BadCertTemplateError(f"the template has no public key, and none is made for {profile.name}")
-        require_enveloped_data(request)
         recipient = _recipient(request.sender)
         kind = _kind(wanted, profile)
         private_key_info = await self._key_maker.make(kind)
