@@ -41,11 +41,13 @@ SERIAL = 0x7234567890ABCDEF7234567890ABCDEF
 LIFETIMES = {
     "root-ca": Lifetime(years=20),
     "issuing-ca": Lifetime(years=10),
+    "root-link": Lifetime(years=9),
     "cross-ca": Lifetime(years=3),
     "ocsp-responder": Lifetime(span=timedelta(days=90)),
 }
 SUBJECTS = {
     "root-ca": "CN=National Root CA,O=National Certification Authority,C=MN",
+    "root-link": "CN=National Root CA,O=National Certification Authority,C=MN",
     "citizen-signature": "CN=Дорж,givenName=Дорж,SN=Бат-Эрдэнэ,serialNumber=PNOMN-123456789012,C=MN",
     "tls-server": "CN=pki.gov.mn",
 }

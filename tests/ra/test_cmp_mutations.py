@@ -58,7 +58,7 @@ async def facts(core: Core) -> list[tuple[int, str]]:
     """Return every certificate with its state."""
     now = core.clock.now()
     found = await core.storage.read(
-        lambda tx: certificates.newest(tx, authority=None, state=None, now=now, limit=1000)
+        lambda tx: certificates.newest(tx, authorities=None, state=None, now=now, limit=1000)
     )
     return sorted((one.serial, one.state) for one in found)
 
