@@ -24,6 +24,7 @@ from pkiserver.operations_side import OperationsSide
 from pkiserver.process_limits import prepare_process
 from pkiserver.readings import Readings
 from pkiserver.serving import Addresses, Tasks, stop_signal, until_stopped
+from pkiserver.signer.circuit import CircuitState
 from pkiserver.status.fresh import FreshResponses
 from pkiserver.status.presigner_health import PresignerHealth
 from pkiserver.status.register import Register
@@ -257,11 +258,12 @@ class Server:
     def _signer_cause(self) -> Cause:
         if self.core.signer.healthy:
             return Cause("signer", ok=True)
-        ended_by = self.core.signer.ended_by
-        what_to_do = (
-            f"{ended_by}; mend it and restart the server" if ended_by else "its process is being replaced"
-        )
-        return Cause("signer", ok=False, detail=what_to_do)
+        signer = self.core.signer
+        if signer.circuit is CircuitState.OPEN:
+            return Cause(
+                "signer", ok=False, detail=f"{signer.failure}; mend it and say `pkiserver signer reset`"
+            )
+        return Cause("signer", ok=False, detail=signer.failure or "its processes are being replaced")
 
 
 @asynccontextmanager

@@ -106,6 +106,7 @@ async def open_core(home: Home, clock: Clock) -> AsyncIterator[Core]:
     try:
         signer = Signer(
             signer_settings(home, settings.keys),
+            workers=settings.keys.workers,
             deadline_s=settings.keys.deadline.total_seconds(),
             max_waiting=settings.keys.queue,
         )
@@ -121,7 +122,7 @@ async def open_core(home: Home, clock: Clock) -> AsyncIterator[Core]:
 def signer_settings(home: Home, keys: Keys) -> SignerSettings:
     """Return what the signer process is told; paths in the configuration are relative to the home."""
 
-    def path(relative: Path | None) -> str | None:
+    def path(relative: Path | str | None) -> str | None:
         return str((home.path / relative).absolute()) if relative is not None else None
 
     if keys.store == "software":
@@ -131,13 +132,15 @@ def signer_settings(home: Home, keys: Keys) -> SignerSettings:
             passphrase_file=None if keys.passphrase_env else path(keys.passphrase_file),
             passphrase_env=keys.passphrase_env or None,
         )
+    token = keys.token
     return SignerSettings(
         store="pkcs11",
-        module=path(keys.module),
-        token_label=keys.token_label or None,
-        token_serial=keys.token_serial or None,
-        pin_file=path(keys.pin_file),
-        pin_env=keys.pin_env or None,
+        module=path(token.module_path),
+        token_label=token.token,
+        token_serial=token.serial,
+        pin_file=path(token.pin_file),
+        pin_env=token.pin_environment,
+        pin_prompt=token.pin_source is None,
     )
 
 
@@ -258,6 +261,7 @@ async def _compose(
     commands = Commands(
         CommandServices(
             storage=storage,
+            signer=signer,
             clock=clock,
             authorities=authorities,
             credentials=credentials,

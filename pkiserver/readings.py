@@ -8,6 +8,7 @@ from pkiserver.ca.server_certificates import server_certificate
 from pkiserver.core import Core
 from pkiserver.crl_readings import register_crls
 from pkiserver.metrics import Metrics, Reading, Sample
+from pkiserver.signer_readings import register_signer
 from pkiserver.status.presigner import Presigner
 from pkiserver.status.presigner_health import PresignerHealth
 from store import audit as audit_chain
@@ -58,9 +59,6 @@ class Readings:
             (Reading.ENROLLMENTS_OLDEST, self._oldest_waiting),
             (Reading.ENROLLMENTS_DECIDED, self._decided),
             (Reading.AUDIT_SEQUENCE, lambda: [Sample(self._audit_sequence)]),
-            (Reading.SIGNER_QUEUE, lambda: [Sample(self._core.signer.queue_depth)]),
-            (Reading.SIGNER_RESTARTS, lambda: [Sample(self._core.signer.restarts)]),
-            (Reading.SIGNATURES, lambda: [Sample(self._core.signer.signatures)]),
             (Reading.COMMITS, lambda: [Sample(self._core.storage.database.statistics.commits)]),
             (Reading.TRANSACTIONS, lambda: [Sample(self._core.storage.database.statistics.transactions)]),
             (Reading.COMMIT_FAILURES, lambda: [Sample(self._core.storage.database.statistics.failures)]),
@@ -69,6 +67,7 @@ class Readings:
             (Reading.OCSP_OLDEST_NEXT_UPDATE, self._oldest_next_update),
         ):
             metrics.read(reading, reader)
+        register_signer(metrics, self._core.signer)
         register_crls(metrics, self._core.crl_publisher.published)
         metrics.read_causes(self._core.readiness.causes)
 

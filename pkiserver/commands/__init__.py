@@ -22,6 +22,7 @@ from pkiserver.commands import (
     enrollment,
     ocsp,
     rollover,
+    signer,
     status,
 )
 from pkiserver.commands.services import Caller, CommandEntry, CommandServices
@@ -40,6 +41,7 @@ COMMANDS: Final[Mapping[str, CommandEntry]] = {
     **compromise.COMMANDS,
     **crl.COMMANDS,
     **ocsp.COMMANDS,
+    **signer.COMMANDS,
     **status.COMMANDS,
     **audit.COMMANDS,
     **clock.COMMANDS,
