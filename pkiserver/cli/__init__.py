@@ -14,6 +14,7 @@ from click.core import ParameterSource
 
 from pkiserver.cli.actor import actor_group
 from pkiserver.cli.audit import audit_group
+from pkiserver.cli.backup import backup_command, restore_command
 from pkiserver.cli.ca import ca_group
 from pkiserver.cli.certificate import certificate_group
 from pkiserver.cli.clock import clock_group
@@ -72,6 +73,8 @@ for _command in (
     status_group,
     responses_group,
     audit_group,
+    backup_command,
+    restore_command,
     clock_group,
     doctor_command,
 ):
