@@ -47,6 +47,7 @@ def test_shipped_profiles() -> None:
         "issuing-ca",
         "ocsp-responder",
         "root-link",
+        "ceremony-transcript",
         "cmc-server",
     }
     assert not any(profile.server_keygen for profile in profiles.values())
