@@ -14,7 +14,7 @@ from config.schema import PublicURL
 from config.schema_authorities import SubjectText
 from config.schema_keys import TokenURI
 from config.units import CertificateLifetime, OptionalPath, PositiveDuration, SigningKey
-from config.validation import read_toml, validate
+from config.validation import parse_toml, validate
 
 MAX_OPERATORS: Final = 32
 _NAME: Final = re.compile(r"[a-z][a-z0-9-]{0,31}")  # it is a file name and a part of URLs
@@ -268,14 +268,14 @@ class Operators(Section):
         return self
 
 
-def load_ceremony(path: Path) -> Ceremony:
+def parse_ceremony(data: bytes, file: str) -> Ceremony:
     """Return what a ceremony's file says; `ConfigError` that lists everything wrong with it."""
-    return validate(Ceremony, read_toml(path), path.name)
+    return validate(Ceremony, parse_toml(data, file), file)
 
 
-def load_operators(path: Path) -> Operators:
-    """Return the register of operators; `ConfigError` that lists everything wrong with it."""
-    return validate(Operators, read_toml(path), path.name)
+def parse_operators(data: bytes, file: str) -> Operators:
+    """Return the register of operators in some octets; `ConfigError` that lists everything wrong with it."""
+    return validate(Operators, parse_toml(data, file), file)
 
 
 def end_of(crl: CRL, this_update: datetime, no_further_update: datetime) -> datetime:

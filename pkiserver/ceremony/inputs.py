@@ -8,7 +8,7 @@ from typing import Final
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 
-from config.ceremony import Ceremony, Input, load_ceremony
+from config.ceremony import Ceremony, Input, parse_ceremony
 from pkiserver.errors import RefusedError
 
 MAX_FILE_OCTETS: Final = 1 << 20  # a ceremony's file, a request, a certificate, a signature
@@ -33,12 +33,9 @@ class CeremonyFile:
 
 
 def read_ceremony(path: Path) -> CeremonyFile:
-    """Return a ceremony's file; `ConfigError` with all that is wrong, `RefusedError` where it changes now."""
+    """Return a ceremony's file, read once: what was signed is what is parsed. `ConfigError`."""
     content = read_bounded(path)
-    ceremony = load_ceremony(path)
-    if read_bounded(path) != content:  # what is signed is what was parsed
-        raise RefusedError(f"{path} was changed while it was read")
-    return CeremonyFile(path, content, ceremony)
+    return CeremonyFile(path, content, parse_ceremony(content, path.name))
 
 
 def read_bounded(path: Path) -> bytes:

@@ -5,19 +5,29 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
+
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from config.ceremony import Key, Store
 from config.pkcs11_uri import PKCS11URI
 from pkiserver.ceremony.inputs import CeremonyFile
 from pkiserver.ceremony.journal import Journal
 from pkiserver.errors import ConflictError
-from pkiserver.signer.algorithms import KeySpec, SigningPublicKey, load_public_key, public_key_der, verify
+from pkiserver.signer.algorithms import (
+    CURVES,
+    KeySpec,
+    SigningPublicKey,
+    load_public_key,
+    public_key_der,
+    verify,
+)
 from pkiserver.signer.keystore import KeyStore
 from pkiserver.signer.pkcs11_private_keys import opened_token
 from pkiserver.signer.secret import read_secret
 from pkiserver.signer.software import SoftwareKeyStore
 
-_KIND = "key"
+_KIND: Final = "key"
 
 
 @contextmanager
@@ -89,6 +99,12 @@ class CeremonyKeys:
         return signature
 
     def _ensured(self, label: str) -> SigningPublicKey:
+        found = self._found_or_made(label)
+        if _kind_of(found) != self._keys[label].kind:
+            raise ConflictError(f"the key {label} is {_kind_of(found)}, not {self._keys[label].kind}")
+        return found
+
+    def _found_or_made(self, label: str) -> SigningPublicKey:
         if self._keys[label].existing:
             return self._store.public_key(label)
         done = self._journal.done(_KIND, label)
@@ -105,3 +121,10 @@ class CeremonyKeys:
             found = self._store.generate(label, KeySpec.parse(self._keys[label].kind))
         self._journal.finish(_KIND, label, public_key_der(found))
         return found
+
+
+def _kind_of(public_key: SigningPublicKey) -> str:
+    """Return the kind of a key as a ceremony's file writes it."""
+    if isinstance(public_key, ec.EllipticCurvePublicKey):
+        return next(f"ec:{name}" for name, curve in CURVES.items() if curve.name == public_key.curve.name)
+    return f"rsa:{public_key.key_size}" if isinstance(public_key, rsa.RSAPublicKey) else "ed25519"

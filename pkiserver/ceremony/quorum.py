@@ -16,7 +16,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from config.ceremony import MAX_OPERATORS, load_operators
+from config.ceremony import MAX_OPERATORS, parse_operators
 from pkiserver.ceremony.inputs import certificate_in, read_bounded
 from pkiserver.errors import NotAuthorizedError, RefusedError
 from protocols.asn1 import der
@@ -57,7 +57,8 @@ def read_register(path: Path) -> OperatorRegister:
 
     Its SHA-256 is over the file and each certificate in it: it names the whole register.
     """
-    settings = load_operators(path)
+    content = read_bounded(path)
+    settings = parse_operators(content, path.name)
     found = tuple(
         RegisteredOperator(
             one.name, certificate_in(read_bounded(path.parent / one.certificate), one.certificate)
@@ -67,7 +68,7 @@ def read_register(path: Path) -> OperatorRegister:
     keys = {_spki(one.certificate) for one in found}
     if len(keys) != len(found):
         raise RefusedError("a key stands twice in the register of operators: a person has one voice")
-    digest = der_digest(read_bounded(path), *(one.certificate.public_bytes(Encoding.DER) for one in found))
+    digest = der_digest(content, *(one.certificate.public_bytes(Encoding.DER) for one in found))
     return OperatorRegister(settings.quorum, found, digest)
 
 

@@ -9,6 +9,7 @@ from pkiserver.cli.context import Context
 from pkiserver.clock import Clock
 from pkiserver.control import local_actor
 from pkiserver.home import Home
+from pkiserver.process_limits import prepare_process
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
@@ -59,6 +60,7 @@ def ceremony_command(
     from pkiserver.ceremony.quorum import check_quorum, read_register
     from pkiserver.ceremony.transcript import as_text
 
+    prepare_process()  # no core dump shows a passphrase or PIN
     read, clock, by = read_ceremony(file), Clock(), local_actor(os.getuid())
     profiles = ceremony_profiles(context.home)
     if dry_run:

@@ -191,6 +191,15 @@ class TestOnce:
             setting.perform(tmp_path / "second")
         assert {path.name: path.read_bytes() for path in (setting.folder / "keys").iterdir()} == before
 
+    def test_a_key_that_is_of_another_kind(self, setting: Setting, tmp_path: Path) -> None:
+        setting.perform(tmp_path / "first")
+        pinned = setting.pinned("r.cer", (tmp_path / "first" / "root.cer").read_bytes())
+        text = ROOT.replace('" }\n', '", existing = true }\n').replace("ec:P-384", "rsa:3072")
+        known = f'[known.old]\ncertificate = {pinned}\nkey = "root"\n'
+        setting.write(HEAD + STORE + text.replace("[requests.citizen]", known + "[requests.citizen]"))
+        with pytest.raises(ConflictError, match="ec:P-384, not rsa:3072"):
+            setting.perform(tmp_path / "second")
+
     def test_not_into_a_folder_of_other_things(self, setting: Setting) -> None:
         with pytest.raises(ConflictError, match="other things"):
             setting.perform(setting.folder)
