@@ -148,7 +148,7 @@ def sync_folder(path: Path) -> None:
         os.close(descriptor)
 
 
-Role = Literal["writer", "status"]
+Role = Literal["writer", "status", "backup"]
 
 
 def is_at_work(home: Home, role: Role = "writer") -> bool:
@@ -167,13 +167,14 @@ def is_at_work(home: Home, role: Role = "writer") -> bool:
 
 
 def _lock_path(home: Home, role: Role) -> Path:
-    return home.run / ("lock" if role == "writer" else "status.lock")
+    return home.run / ("lock" if role == "writer" else f"{role}.lock")
 
 
 class HomeLock:
     """The exclusive lock of a home: who holds it is the one writer.
 
-    With `role="status"` it is another lock, of the one server that serves status alone and writes nothing.
+    With `role="status"` it is another lock, of the one server that serves status alone and writes nothing;
+    with "backup" that of the one backup that is being made.
     """
 
     def __init__(self, home: Home, role: Role = "writer") -> None:

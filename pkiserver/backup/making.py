@@ -25,7 +25,7 @@ from pkiserver.backup.manifest import DATABASE, MAX_FILE_OCTETS, MAX_FILES, Back
 from pkiserver.backup.sealed import COST, SealedWriter
 from pkiserver.clock import utc_text
 from pkiserver.errors import ConflictError, UnavailableError
-from pkiserver.home import PRIVATE_FILE_MODE, Home, sync_folder
+from pkiserver.home import PRIVATE_FILE_MODE, Home, HomeLock, sync_folder
 from pkiserver.progress import Progress
 from store import audit as audit_chain
 from store import status_events
@@ -67,7 +67,7 @@ def make_backup(
     """
     target = _target(home, destination, now)
     settings = load_settings(home.configuration)
-    with _database_copy(home, settings, tell) as copy:
+    with HomeLock(home, "backup"), _database_copy(home, settings, tell) as copy:
         files = [
             _described(DATABASE, copy),
             *(_described(name, home.path / name) for name in _names(home, copy)),
@@ -104,7 +104,7 @@ def _target(home: Home, destination: Path, now: datetime) -> Path:
 @contextmanager
 def _database_copy(home: Home, settings: Settings, tell: Progress) -> Iterator[Path]:
     """Give a copy of the database for the length of a block; it is in the home, for it is not encrypted."""
-    for left in home.run.glob(f"{_COPY}*"):  # of a backup that was killed
+    for left in home.run.glob(f"{_COPY}*.db"):  # of a backup that was killed: this one holds the lock
         left.unlink(missing_ok=True)
     needed = home.database.stat().st_size + settings.storage.min_free
     if shutil.disk_usage(home.path).free < needed:

@@ -21,7 +21,7 @@ from pkiserver.backup.sealed import DamagedBackupError, SealedReader, SealedWrit
 from pkiserver.clock import Clock
 from pkiserver.core import Core, open_core
 from pkiserver.errors import ConflictError, PKIServerError, UnavailableError
-from pkiserver.home import Home
+from pkiserver.home import Home, HomeLock
 from pkiserver.progress import silent
 from store.errors import StorageError
 
@@ -83,6 +83,17 @@ class TestMaking:
         with pytest.raises(ConflictError, match="there already"):
             backed_up(home, tmp_path / "b")
         assert (tmp_path / "b").read_bytes() == b"former"
+
+    def test_one_at_a_time(self, home: Home, tmp_path: Path) -> None:
+        with HomeLock(home, "backup"), pytest.raises(ConflictError, match="another pkiserver process"):
+            backed_up(home, tmp_path / "b")
+
+    def test_what_a_killed_one_left_in_clear_goes(self, home: Home, tmp_path: Path) -> None:
+        home.run.mkdir(exist_ok=True)
+        left = home.run / "backup-0011.db"
+        left.write_bytes(b"a copy in clear")
+        backed_up(home, tmp_path / "b")
+        assert not list(home.run.glob("backup-*"))
 
     def test_not_into_the_home(self, home: Home) -> None:
         with pytest.raises(ConflictError, match="lost with it"):
