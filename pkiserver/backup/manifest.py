@@ -4,13 +4,14 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import PurePosixPath
 from typing import Any, Final, Self
 
 from pkiserver.audit import Head
 from pkiserver.backup.sealed import DamagedBackupError
 from pkiserver.clock import utc_text
+from pkiserver.errors import RefusedError
 
 DATABASE: Final = "pkiserver.db"
 MAX_FILES: Final = 10_000  # keys, profiles and small files of the operator
@@ -53,7 +54,7 @@ class Manifest:
         try:
             values = json.loads(data)
             found = cls(
-                made_at=utc_text(datetime.strptime(values["made_at"], "%Y-%m-%dT%H:%M:%S%z")),
+                made_at=utc_text(datetime.strptime(values["made_at"], "%Y-%m-%dT%H:%M:%S%z").astimezone(UTC)),
                 made_by=str(values["made_by"]),
                 program=str(values["program"]),
                 head=Head.parse(json.dumps(values["head"])),
@@ -61,7 +62,7 @@ class Manifest:
                 files=tuple(_file(one) for one in values["files"]),
                 outside=tuple(str(one) for one in values["outside"]),
             )
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError, RefusedError) as error:
             raise DamagedBackupError("the backup's list of files cannot be read") from error
         found._check()
         return found

@@ -50,7 +50,6 @@ class Journal:
         except BlockingIOError as error:
             raise ConflictError("another process is at this ceremony") from error
         lines = self._lines()
-        self.resumed = bool(lines)
         if not lines:
             self._write({"file": file_sha256, "at": utc_text(now)})
             self.begun_at = now
@@ -62,7 +61,7 @@ class Journal:
             for line in lines[1:]:
                 known = self._done if line["done"] else self._begun
                 known[line["kind"], line["name"]] = base64.b64decode(line["value"], validate=True)
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise ConflictError(ALTERED) from error
 
     def __enter__(self) -> Self:
@@ -111,11 +110,11 @@ class Journal:
             data = file.read(MAX_JOURNAL_OCTETS + 1)
         if len(data) > MAX_JOURNAL_OCTETS:
             raise ConflictError("the journal of the ceremony is too long")
-        whole, _, _ = data.rpartition(b"\n")
-        os.ftruncate(self._descriptor, len(whole) + 1 if whole else 0)
+        whole = data[: data.rfind(b"\n") + 1]
+        os.ftruncate(self._descriptor, len(whole))
         try:
-            lines = [json.loads(line) for line in whole.splitlines()]
-        except ValueError as error:
+            lines = [json.loads(line) for line in whole.split(b"\n")[:-1]]
+        except (ValueError, RecursionError) as error:
             raise ConflictError(ALTERED) from error
         if not all(isinstance(line, dict) for line in lines):
             raise ConflictError(ALTERED)

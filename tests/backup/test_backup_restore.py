@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pkiserver.backup.making import Backup, make_backup
 from pkiserver.backup.manifest import DATABASE, Manifest
@@ -123,6 +125,17 @@ class TestMaking:
         home.configuration.write_text(text)
         assert backed_up(home, tmp_path / "b").manifest.outside == (str(secret),)
 
+    def test_the_keys_of_a_token_are_its_own_affair(self, home: Home, tmp_path: Path) -> None:
+        uri = f"pkcs11:token=ca?module-path=/usr/lib/hsm.so&pin-source=file:{tmp_path}/pin"
+        text = home.configuration.read_text().replace('store = "software"', 'store = "pkcs11"')
+        home.configuration.write_text(text.replace('uri = ""', f'uri = "{uri}"'))
+        for key in home.keys.glob("*.pem"):
+            key.unlink()
+        assert set(backed_up(home, tmp_path / "b").manifest.outside) == {
+            str(Path("/usr/lib/hsm.so").resolve()),
+            f"{tmp_path.resolve()}/pin",
+        }
+
     def test_a_file_that_changes_meanwhile(self, home: Home, tmp_path: Path) -> None:
         def touch(text: str, done: int = 0, total: int = 0) -> None:
             if text == "files":
@@ -185,6 +198,39 @@ def altered(**changes: Any) -> Callable[[dict[str, Any]], None]:
 
 def _with_path(path: str) -> Callable[[dict[str, Any]], None]:
     return lambda values: values["files"][1].update(path=path)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=8,
+)
+SOUND: dict[str, Any] = {
+    "made_at": "2027-01-02T03:04:05Z",
+    "made_by": "user:ann",
+    "program": "0.1.0",
+    "head": {"sequence": 0, "hash": "00" * 32},
+    "events": 0,
+    "files": [{"path": DATABASE, "octets": 0, "sha256": "00" * 32}],
+    "outside": [],
+}
+
+
+@given(st.binary(max_size=60))
+def test_no_octets_break_the_list_of_files(data: bytes) -> None:
+    with pytest.raises(DamagedBackupError):
+        Manifest.parse(data)
+
+
+@given(st.sampled_from([*SOUND, "path", "octets", "sha256"]), JSON)
+def test_no_value_breaks_the_list_of_files(name: str, value: Any) -> None:
+    values = json.loads(json.dumps(SOUND))
+    (values if name in values else values["files"][0])[name] = value
+    try:
+        read = Manifest.parse(json.dumps(values).encode())
+    except DamagedBackupError:
+        return
+    assert Manifest.parse(read.encode()) == read
 
 
 FORGED: dict[str, Callable[[dict[str, Any]], None]] = {

@@ -2,6 +2,8 @@
 
 import json
 import os
+import tempfile
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from pkiserver.ceremony.journal import Journal
 from pkiserver.errors import ConflictError, NotAuthorizedError, PKIServerError, RefusedError
@@ -283,6 +287,19 @@ def test_an_altered_journal_makes_nothing(setting: Setting, tmp_path: Path, whic
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
     with pytest.raises(PKIServerError):
         setting.perform(tmp_path / "out")
+
+
+ODD = (b"[" * 100_000 + b"\n", b'{"file": 1}\n', b"[1]\n", b"null\n", b"\n")
+
+
+@given(st.binary(max_size=80) | st.sampled_from(ODD))
+@settings(deadline=None)
+def test_no_octets_break_the_journal(data: bytes) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "journal.jsonl").write_bytes(data)
+        with suppress(ConflictError), Journal(Path(folder), "00", datetime.now(UTC)) as journal:
+            assert b"\n" not in data  # a line that was not finished counts for nothing
+            assert journal.begun("key", "root") is None
 
 
 def test_two_at_once(setting: Setting, tmp_path: Path) -> None:
