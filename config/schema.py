@@ -47,6 +47,9 @@ def _public_url(value: str) -> str:
     return value
 
 
+PublicURL = Annotated[str, AfterValidator(_public_url)]
+
+
 def _is_host(host: str) -> bool:
     try:
         ipaddress.ip_address(host)
@@ -153,7 +156,7 @@ class Log(Section):
 class Settings(Section):
     """The whole of `pkiserver.toml`."""
 
-    public_url: Annotated[str, AfterValidator(_public_url)] = option(
+    public_url: PublicURL = option(
         DEFAULT_PUBLIC_URL,
         description="Where relying parties reach the HTTP side: AIA, CDP and OCSP addresses in certificates "
         "begin with it. Certificates keep the address they were issued with.",

@@ -47,6 +47,7 @@ def test_shipped_profiles() -> None:
         "issuing-ca",
         "ocsp-responder",
         "root-link",
+        "ceremony-transcript",
         "cmc-server",
         "cross-ca",
     }
