@@ -24,12 +24,13 @@ from pkiserver.operations_side import OperationsSide
 from pkiserver.process_limits import prepare_process, settle_garbage_collection
 from pkiserver.readings import Readings
 from pkiserver.serving import Addresses, Tasks, stop_signal, until_stopped
+from pkiserver.signer.circuit import CircuitState
 from pkiserver.status.fresh import FreshResponses
 from pkiserver.status.presigner_health import PresignerHealth
 from pkiserver.status.register import Register
 from pkiserver.status.register_files import RegisterFiles
 from pkiserver.web.register import register_routes
-from pkiserver.web.status_worker import SigningSettings
+from pkiserver.web.status_worker import CMPSettings, SigningSettings
 from pkiserver.web.workers import StatusWorkers, StatusWorkersSettings
 from pkiserver.worker_readings import register_workers
 from protocols.errors import ProtocolError
@@ -60,8 +61,10 @@ class Server:
                 workers=settings.ocsp.workers,
                 max_age=settings.ocsp.max_age,
                 signing=self._signing_settings(),
+                cmp=CMPSettings(settings.cmp.queue, settings.cmp.max_message),
             ),
             self._fresh_responses().respond,
+            core.cmp if settings.cmp.enabled else None,
         )
         self.register = Register(core.storage, core.authorities)
         self.register_files = RegisterFiles(
@@ -121,6 +124,7 @@ class Server:
         core.readiness.shows(self.presigner_health.cause)
         core.readiness.shows(self._crl_cause)
         core.readiness.shows(self._signer_cause)
+        core.readiness.shows(self._rollover_cause)
         self.readings.register(self.metrics)
         await self.readings.refresh()
         if self._serves_status:
@@ -159,7 +163,11 @@ class Server:
 
     def _listen_for_events(self) -> None:
         self.core.listeners.append(self._follow_event)
-        self.core.authority_listeners += [self.presigner.introduce, self.https.reload_tls]
+        self.core.authority_listeners.append(self._show_authorities)
+
+    def _show_authorities(self) -> None:
+        self.presigner.introduce()
+        self.https.reload_tls()
 
     async def _follow_event(self, sequence: int) -> None:
         """Have the status plane tell of an event before its command or enrolment is acknowledged."""
@@ -170,11 +178,14 @@ class Server:
         try:
             count = await self.core.issuance.recover()
             lost = await self.core.server_keys.recover()
+            unconfirmed = await self.core.cmp.expire()
         except PKIServerError as error:
             _log.error("issuances-not-recovered", reason=str(error))
             return
         if count:
             _log.warning("issuances-recovered", count=count)
+        if unconfirmed:
+            _log.info("unconfirmed-certificates-withdrawn", transactions=unconfirmed)
         if lost:
             _log.warning("undelivered-keys-withdrawn", count=lost)
 
@@ -188,6 +199,7 @@ class Server:
             self.operations.log_changes()
             if self._may_issue():
                 await self._recover()
+            await self._attempt(self.core.rollover.activate_due, self._show_authorities)
             await self._refresh_readings()
             await self.https.follow_files()
             if self.core.clock.now() - maintained_at > MAINTENANCE:
@@ -233,18 +245,30 @@ class Server:
 
     def _crl_cause(self) -> Cause:
         now = self.core.clock.now()
-        stale = [name for name, crl in self.core.crl_publisher.published() if crl.next_update <= now]
+        authorities = self.core.authorities
+        stale = [
+            name
+            for name, crl in self.core.crl_publisher.published()
+            if crl.next_update <= now and authorities.with_id(crl.authority).answers_at(now)
+        ]
         detail = f"the CRL {', '.join(stale)} is past its nextUpdate" if stale else ""
         return Cause("crl", ok=not stale, detail=detail or self.core.crl_publisher.failure or "")
+
+    def _rollover_cause(self) -> Cause:
+        """Never a reason to turn clients away, but long before it would be, one to tell people."""
+        near = [f"{name} by {latest:%Y-%m-%d}" for name, latest in self.core.rollover.near().items()]
+        told = f"a new key has to be active: {', '.join(near)}; see `pkiserver ca rollover`" if near else ""
+        return Cause("rollover", ok=True, detail=told)
 
     def _signer_cause(self) -> Cause:
         if self.core.signer.healthy:
             return Cause("signer", ok=True)
-        ended_by = self.core.signer.ended_by
-        what_to_do = (
-            f"{ended_by}; mend it and restart the server" if ended_by else "its process is being replaced"
-        )
-        return Cause("signer", ok=False, detail=what_to_do)
+        signer = self.core.signer
+        if signer.circuit is CircuitState.OPEN:
+            return Cause(
+                "signer", ok=False, detail=f"{signer.failure}; mend it and say `pkiserver signer reset`"
+            )
+        return Cause("signer", ok=False, detail=signer.failure or "its processes are being replaced")
 
 
 @asynccontextmanager

@@ -8,22 +8,27 @@ import shutil
 import stat
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
-import pkcs11
 from cryptography import x509
+from pkcs11.exceptions import NoSuchToken
 
 from config.errors import ConfigError
+from config.pkcs11_uri import PKCS11URI
+from config.profile import Profile
 from config.schema import Settings
 from config.schema_keys import Keys
 from config.schema_status import load_status_settings
 from pkiserver.beginnings import unfinished
+from pkiserver.ca.rollover import NOTICE, latest_activation
 from pkiserver.core import load_configuration
 from pkiserver.home import Home, Role, is_at_work
+from pkiserver.signer.errors import SignerSettingsError, SignerUnavailableError
+from pkiserver.signer.pkcs11_session import find_token
 from store import certificates
 from store.authorities import all_authorities, all_responders
 from store.database import Transaction, read_only
@@ -41,7 +46,7 @@ _CAUSE_ADVICE: Final = {
     "presigner": "look at the signer and the disk; it tries again by itself",
     "crl": "look at the signer and the disk; `pkiserver crl publish` tries at once",
     "responses": "look at the machine that exports, and at what carries the exports here",
-    "signer": "look at the log; correct passphrase or PIN and restart the server",
+    "signer": "look at the token and at the log; `pkiserver signer show` counts the faults",
 }
 
 
@@ -74,7 +79,7 @@ async def examine(home: Home) -> list[Finding]:
     findings += _permissions(home)
     findings += _keys(home, settings.keys)
     findings += _disk(home, settings)
-    findings += _authorities(home)
+    findings += _authorities(home, settings, profiles)
     findings += _certificates(home)
     findings += await asyncio.to_thread(lambda: list(_server(home)))
     if is_at_work(home, "status"):
@@ -126,42 +131,45 @@ def _permissions(home: Home) -> Iterator[Finding]:
 
 def _keys(home: Home, keys: Keys) -> Iterator[Finding]:
     if keys.store == "software":
-        yield from _secret(home, "passphrase", keys.passphrase_file, keys.passphrase_env)
+        option = "keys.passphrase_env" if keys.passphrase_env else "keys.passphrase_file"
+        yield from _secret(home, option, keys.passphrase_file, keys.passphrase_env)
         return
-    yield from _secret(home, "pin", keys.pin_file, keys.pin_env)
-    module = home.path / (keys.module or "")
+    token = keys.token
+    pin_file = Path(token.pin_file) if token.pin_file else None
+    if token.pin_source is None:
+        yield Finding("keys", True, "the PIN is asked for where the server is started (keys.uri)")
+    else:
+        yield from _secret(home, "keys.uri", pin_file, token.pin_environment or "")
+    module = home.path / (token.module_path or "")
     if not module.is_file():
-        detail = f"{module} is missing (keys.module): install the PKCS #11 module, or correct its path"
+        detail = f"{module} is missing (keys.uri): install the PKCS #11 module, or correct its path"
         yield Finding("keys", False, detail)
         return
-    yield _token(str(module), keys)
+    yield _token(str(module), token)
 
 
-def _token(module: str, keys: Keys) -> Finding:
-    label = keys.token_label
-    wanted: dict[str, Any] = {"token_label": label}
-    if keys.token_serial:
-        wanted["token_serial"] = keys.token_serial.encode()
+def _token(module: str, token: PKCS11URI) -> Finding:
+    name = token.token or token.serial
     try:
-        pkcs11.lib(module).get_token(**wanted)
-    except pkcs11.NoSuchToken:
-        detail = f'there is no token "{label}" (keys.token_label): plug it in, or initialise one'
+        find_token(module, token.token, token.serial)
+    except SignerSettingsError:
+        return Finding("keys", False, f'several tokens are "{name}": say which by its serial in keys.uri')
+    except SignerUnavailableError as error:
+        if isinstance(error.__cause__, NoSuchToken):
+            return Finding(
+                "keys", False, f'there is no token "{name}" (keys.uri): plug it in, or initialise one'
+            )
+        detail = f"{module} does not work ({type(error.__cause__).__name__}): see its maker's configuration"
         return Finding("keys", False, detail)
-    except pkcs11.MultipleTokensReturned:
-        return Finding("keys", False, f'several tokens are "{label}": say which with keys.token_serial')
-    except pkcs11.PKCS11Error as error:
-        detail = f"{module} does not work ({type(error).__name__}): see its maker's configuration"
-        return Finding("keys", False, detail)
-    return Finding("keys", True, f'token "{label}"')
+    return Finding("keys", True, f'token "{name}"')
 
 
-def _secret(home: Home, name: str, file: Path | None, variable: str) -> Iterator[Finding]:
+def _secret(home: Home, option: str, file: Path | None, variable: str) -> Iterator[Finding]:
     if variable:
         known = "is set" if variable in os.environ else "is not set here; the server must have it"
-        yield Finding("keys", True, f"{variable} (keys.{name}_env) {known}")
+        yield Finding("keys", True, f"{variable} ({option}) {known}")
         return
     path = home.path / (file or "")
-    option = f"keys.{name}_file"
     try:
         mode, content = path.stat().st_mode, path.read_bytes()
     except OSError as error:
@@ -188,23 +196,22 @@ class _Recorded:
 
     authorities: list[AuthorityRecord]
     responders: list[ResponderRecord]
-    states: dict[str, str]  # of the authorities' certificates, by name
+    states: dict[int, str]  # of the authorities' certificates, by the number of the authority
 
 
 def _recorded(tx: Transaction) -> _Recorded:
     authorities = all_authorities(tx)
-    ids = {record.name: record.id for record in authorities}
-    states = {}
+    states: dict[int, str] = {}
     for record in authorities:
         if record.certificate and record.parent:
             serial = x509.load_der_x509_certificate(record.certificate).serial_number
-            found = certificates.get(tx, ids[record.parent], serial) if serial.bit_length() < 128 else None
-            if found is not None:
-                states[record.name] = found.state
+            above = [one.id for one in authorities if one.name == record.parent]
+            found = [certificates.get(tx, one, serial) for one in above if serial.bit_length() < 128]
+            states |= [(record.id, one.state) for one in found if one is not None]
     return _Recorded(authorities, all_responders(tx), states)
 
 
-def _authorities(home: Home) -> Iterator[Finding]:
+def _authorities(home: Home, settings: Settings, profiles: Mapping[str, Profile]) -> Iterator[Finding]:
     try:
         recorded = read_only(home.database, _recorded)
     except StorageError:  # said already
@@ -214,18 +221,46 @@ def _authorities(home: Home) -> Iterator[Finding]:
     now = datetime.now(UTC)
     newest = {record.authority: record for record in recorded.responders}
     for authority in recorded.authorities:
-        state = recorded.states.get(authority.name, "active")
-        if state != "active":
-            detail = f"the certificate of {authority.name} is {state}: nobody trusts what it issued; "
-            advice = (
-                "restore it" if state == "suspended" else "make another authority, enrol its holders anew"
-            )
-            yield Finding("authority", False, detail + advice)
-        crl = home.public / "crl" / f"{authority.name}.crl"
-        if authority.certificate and authority.key_label is None and not crl.exists():
-            yield Finding("crl", False, f"{crl} is missing: make it at the outside root and put it in place")
-        if authority.id in newest:
-            yield _responder(authority.name, newest[authority.id], now)
+        yield from _authority(home, authority, recorded.states.get(authority.id, "active"))
+        yield from _rollover(authority, recorded.authorities, settings, profiles, now)
+        if authority.id in newest and authority.state not in ("ended", "compromised"):
+            yield _responder(authority.handle, newest[authority.id], now)
+
+
+def _authority(home: Home, authority: AuthorityRecord, state: str) -> Iterator[Finding]:
+    """Look at one that should work: what is compromised or has ended is known to be of no use."""
+    if authority.state in ("ended", "compromised"):
+        return
+    if state != "active":
+        detail = f"the certificate of {authority.handle} is {state}: nobody trusts what it issued; "
+        advice = (
+            "restore it"
+            if state == "suspended"
+            else f"`pkiserver ca rollover {authority.name} --prepare`, then enrol its holders anew"
+        )
+        yield Finding("authority", False, detail + advice)
+    crl = home.public / "crl" / f"{authority.handle}.crl"
+    if authority.certificate and authority.key_label is None and not crl.exists():
+        yield Finding("crl", False, f"{crl} is missing: make it at the outside root and put it in place")
+
+
+def _rollover(
+    authority: AuthorityRecord,
+    known: list[AuthorityRecord],
+    settings: Settings,
+    profiles: Mapping[str, Profile],
+    now: datetime,
+) -> Iterator[Finding]:
+    """Ask for the next key in time: later, what is issued would outlive its issuer and is refused."""
+    if authority.state != "active" or not authority.certificate or authority.key_label is None:
+        return
+    end = x509.load_der_x509_certificate(authority.certificate).not_valid_after_utc
+    latest = latest_activation(authority.name, end, settings, profiles)
+    planned = [one.activate_at for one in known if one.name == authority.name and one.activate_at]
+    near = latest - now < NOTICE and not (planned and planned[0] <= latest)
+    detail = f"{authority.handle}: its next key has to be active by {latest:%Y-%m-%d}"
+    advice = f": see `pkiserver ca rollover {authority.name}`" if near else ""
+    yield Finding("rollover", not near, detail + advice)
 
 
 def _responder(name: str, record: ResponderRecord, now: datetime) -> Finding:
@@ -239,22 +274,43 @@ def _responder(name: str, record: ResponderRecord, now: datetime) -> Finding:
 
 def _certificates(home: Home) -> Iterator[Finding]:
     now = datetime.now(UTC)
+    over = _over(home, now)
     for path in (*sorted((home.public / "ca").glob("*.cer")), home.tls / "server.pem"):
+        if path.stem in over:
+            continue
         certificate = _certificate(path)
         if certificate is None:
             detail = f"{path} is missing or damaged: is the hierarchy complete? see `pkiserver ca list`"
             yield Finding("certificate", False, detail)
             continue
         left = certificate.not_valid_after_utc - now
-        advice = _RENEW if path.suffix == ".pem" else "set up the authority that follows it"
+        advice = _RENEW if path.suffix == ".pem" else "a new key follows it by `pkiserver ca rollover`"
         detail = f"{path.name}: {left.days} days left"
         ok = left > EXPIRY_WARNING
         yield Finding("certificate", ok, detail if ok else f"{detail}: {advice}")
-    yield from _crls(home, now)
+    yield from _crls(home, now, over)
 
 
-def _crls(home: Home, now: datetime) -> Iterator[Finding]:
+def _over(home: Home, now: datetime) -> set[str]:
+    """Return the handles of authorities of which nothing is expected any more: another key follows them."""
+    try:
+        recorded = read_only(home.database, _recorded)
+    except StorageError:  # said already
+        return set()
+    known = [] if recorded is None else [one for one in recorded.authorities if one.certificate]
+    return {one.handle for one in known if one.state != "active" and _is_over(one, now)}
+
+
+def _is_over(authority: AuthorityRecord, now: datetime) -> bool:
+    certificate = x509.load_der_x509_certificate(authority.certificate or b"")
+    return authority.state in ("ended", "compromised") or now > certificate.not_valid_after_utc
+
+
+def _crls(home: Home, now: datetime, over: set[str]) -> Iterator[Finding]:
     for path in sorted((home.public / "crl").glob("*.crl")):
+        stem = path.name.removesuffix(".crl").removesuffix(".delta")
+        if stem in over or stem.rpartition("-")[0] in over:
+            continue
         try:
             next_update = x509.load_der_x509_crl(path.read_bytes()).next_update_utc
         except (OSError, ValueError):

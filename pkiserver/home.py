@@ -47,6 +47,11 @@ class Home:
         return self.path / "keys"
 
     @property
+    def credential_key(self) -> Path:
+        """The key under which the database keeps the secrets of CMP's credentials."""
+        return self.keys / "credentials.key"
+
+    @property
     def public(self) -> Path:
         """What the status plane serves as files: `crl/`, `ca/` and `register/`."""
         return self.path / "public"

@@ -52,6 +52,26 @@ class Reading(Enum):
     SIGNATURES = _Family("pkiserver_signatures", "Signatures made", counter=True)
     SIGNER_QUEUE = _Family("pkiserver_signer_queue_depth", "Signing requests waiting or in work")
     SIGNER_RESTARTS = _Family("pkiserver_signer_restarts", "Signer processes replaced", counter=True)
+    SIGNER_WORKERS = _Family(
+        "pkiserver_signer_workers", "Signer processes whose key store is open", ("token",)
+    )
+    SIGNER_SESSIONS = _Family(
+        "pkiserver_signer_sessions_reopened",
+        "Sessions that the token ended, replaced within their process",
+        ("token",),
+        counter=True,
+    )
+    SIGNER_FAULTS = _Family(
+        "pkiserver_signer_faults",
+        "Faults of the key store: device, session, signature, secret, busy, lost, hung, protocol",
+        ("token", "fault"),
+        counter=True,
+    )
+    SIGNER_CIRCUIT = _Family(
+        "pkiserver_signer_circuit",
+        "1 for the state of the circuit: closed, retrying, open (a person must act), else 0",
+        ("token", "state"),
+    )
     COMMITS = _Family("pkiserver_store_commits", "Commits to disk", counter=True)
     TRANSACTIONS = _Family(
         "pkiserver_store_transactions", "Transactions; by commits: how many share one", counter=True
@@ -80,8 +100,18 @@ class Reading(Enum):
     CERTIFICATES = _Family("pkiserver_certificates", "Certificates issued, by state", ("ca", "state"))
     CERTIFICATE_EXPIRY = _Family(
         "pkiserver_certificate_expiry_timestamp_seconds",
-        "notAfter of the server's own certificates (role: ca, ocsp, tls)",
+        "notAfter of the server's own certificates (role: ca, ocsp, tls, cmc)",
         ("role", "name"),
+    )
+    AUTHORITY_STATE = _Family(
+        "pkiserver_authority_state",
+        "1 for the state that each key of an authority is in: published, active, retiring, …",
+        ("ca", "state"),
+    )
+    AUTHORITY_ROLLOVER = _Family(
+        "pkiserver_authority_rollover_latest_timestamp_seconds",
+        "Until when the next key of an authority has to be active: later, certificates would outlive it",
+        ("ca",),
     )
     CRL_THIS_UPDATE = _Family(
         "pkiserver_crl_this_update_timestamp_seconds", "thisUpdate of the CRL published", ("crl",)
@@ -108,7 +138,27 @@ class Reading(Enum):
         ("outcome",),
         counter=True,
     )
+    CMP_ANSWERS = _Family(
+        "pkiserver_cmp_answers",
+        "CMP messages answered, by the body of the message and the outcome: done, refused",
+        ("body", "outcome"),
+        counter=True,
+    )
+    CMP_UNCONFIRMED = _Family(
+        "pkiserver_cmp_unconfirmed", "CMP transactions whose certificates are not confirmed yet"
+    )
     CONNECTIONS = _Family("pkiserver_connections", "Connections open, by listener", ("listener",))
+
+
+class Durations(Enum):
+    """Histograms that are counted elsewhere, in seconds."""
+
+    STATUS_ANSWERS = _Family(
+        "pkiserver_status_answer_duration_seconds", "From a request's last bytes to its answer"
+    )
+    SIGNATURES = _Family(
+        "pkiserver_signature_duration_seconds", "What the key store took for a signature, verified"
+    )
 
 
 Reader = Callable[[], Iterable[Sample]]
@@ -122,11 +172,9 @@ class Latencies:
     counts: Sequence[int]
     sum_s: float
 
-    def family(self) -> Metric:
+    def family(self, durations: Durations) -> Metric:
         """Return it as Prometheus wants it: cumulative."""
-        metric = HistogramMetricFamily(
-            "pkiserver_status_answer_duration_seconds", "From a request's last bytes to its answer"
-        )
+        metric = HistogramMetricFamily(durations.value.name, durations.value.help)
         cumulative = list(accumulate(self.counts))
         names = [*map(str, self.bounds_s), "+Inf"]
         metric.add_metric([], list(zip(names, cumulative, strict=True)), self.sum_s)
@@ -139,7 +187,7 @@ class _StateCollector(Collector):
     def __init__(self, failures: Counter) -> None:
         self.readers: dict[Reading, list[Reader]] = {}
         self._failures = failures
-        self.latencies: Callable[[], Latencies] | None = None
+        self.latencies: dict[Durations, Callable[[], Latencies]] = {}
 
     def collect(self) -> Iterator[Metric]:
         for reading, readers in self.readers.items():
@@ -150,8 +198,8 @@ class _StateCollector(Collector):
                 self._failures.labels(reading.value.name).inc()
             else:
                 yield metric
-        if self.latencies is not None:
-            yield self.latencies().family()
+        for durations, latencies in self.latencies.items():
+            yield latencies().family(durations)
 
 
 def _metric(family: _Family, samples: Iterable[Sample]) -> Metric:
@@ -207,9 +255,9 @@ class Metrics:
         """Have `reader` called at each scrape; it must not block. Several readers of one reading add up."""
         self._state.readers.setdefault(reading, []).append(reader)
 
-    def read_latencies(self, latencies: Callable[[], Latencies]) -> None:
-        """Show how long the status workers took, as `pkiserver_status_answer_duration_seconds`."""
-        self._state.latencies = latencies
+    def read_latencies(self, durations: Durations, latencies: Callable[[], Latencies]) -> None:
+        """Show how long something took that is counted elsewhere."""
+        self._state.latencies[durations] = latencies
 
     def read_causes(self, causes: Callable[[], Iterable[Cause]]) -> None:
         """Show the conditions of readiness as `pkiserver_ready`."""

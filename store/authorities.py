@@ -1,47 +1,83 @@
-"""Authorities and their delegated OCSP signers."""
+"""Authorities, each with its generations (a row a key), and their delegated OCSP signers."""
 
 from datetime import datetime
 from typing import Any
 
 from store.database import Transaction
-from store.records import AuthorityRecord, ResponderRecord, from_unix, to_unix
+from store.records import AuthorityRecord, AuthorityState, ResponderRecord, from_unix, to_unix
 
-_AUTHORITY = "id, name, parent, key_label, certificate, ended_at"
+_AUTHORITY = "id, name, parent, key_label, certificate, generation, state, activate_at, ended_at"
 _RESPONDER = "id, authority, key_label, certificate, not_after"
 
 
-def add_authority(tx: Transaction, name: str, parent: str | None, key_label: str | None) -> None:
-    """Add an authority that has no certificate yet."""
+def add_authority(
+    tx: Transaction,
+    name: str,
+    parent: str | None,
+    key_label: str | None,
+    *,
+    generation: int = 1,
+    state: AuthorityState = "active",
+) -> None:
+    """Add a generation of an authority that has no certificate yet."""
     tx.execute(
-        "INSERT INTO authorities (name, parent, key_label) VALUES (?, ?, ?)", (name, parent, key_label)
+        "INSERT INTO authorities (name, parent, key_label, generation, state) VALUES (?, ?, ?, ?, ?)",
+        (name, parent, key_label, generation, state),
     )
 
 
-def set_certificate(tx: Transaction, name: str, certificate: bytes) -> None:
+def set_certificate(tx: Transaction, authority: int, certificate: bytes) -> None:
     """Give an authority its certificate (DER)."""
-    tx.execute("UPDATE authorities SET certificate = ? WHERE name = ?", (certificate, name))
+    tx.execute("UPDATE authorities SET certificate = ? WHERE id = ?", (certificate, authority))
 
 
 def all_authorities(tx: Transaction) -> list[AuthorityRecord]:
-    """Return every authority, parents before children as they were added."""
+    """Return every generation of every authority, parents before children as they were added."""
     rows = tx.all(f"SELECT {_AUTHORITY} FROM authorities ORDER BY id")
     return [_authority(row) for row in rows]
 
 
 def _authority(row: tuple[Any, ...]) -> AuthorityRecord:
-    ended_at = None if row[5] is None else from_unix(row[5])
-    return AuthorityRecord(row[0], row[1], row[2], row[3], row[4], ended_at)
+    activation, end_of = (None if seconds is None else from_unix(seconds) for seconds in row[7:9])
+    return AuthorityRecord(row[0], row[1], row[2], row[3], row[4], row[5], row[6], activation, end_of)
+
+
+def state_of(tx: Transaction, authority: int) -> AuthorityState:
+    """Return the state of a generation that is there."""
+    state: AuthorityState = tx.all("SELECT state FROM authorities WHERE id = ?", (authority,))[0][0]
+    return state
+
+
+def move(tx: Transaction, authority: int, before: AuthorityState, after: AuthorityState) -> bool:
+    """Have a generation change its state; False where it is not in the state it is to leave."""
+    changed = tx.execute(
+        "UPDATE authorities SET state = ?, activate_at = NULL WHERE id = ? AND state = ?",
+        (after, authority, before),
+    )
+    return changed == 1
+
+
+def activate_at(tx: Transaction, authority: int, at: datetime) -> bool:
+    """Note when a published generation is to become active; False where it is not published."""
+    changed = tx.execute(
+        "UPDATE authorities SET activate_at = ? WHERE id = ? AND state = 'published'",
+        (to_unix(at), authority),
+    )
+    return changed == 1
 
 
 def end(tx: Transaction, authority: int, now: datetime) -> None:
-    """Note that an authority issues nothing more; the first time counts."""
+    """Note that the last CRL of a generation is due; the first time counts. A compromised one stays so."""
     tx.execute(
-        "UPDATE authorities SET ended_at = ? WHERE id = ? AND ended_at IS NULL", (to_unix(now), authority)
+        "UPDATE authorities SET ended_at = ?, activate_at = NULL,"
+        " state = CASE state WHEN 'compromised' THEN state ELSE 'ended' END"
+        " WHERE id = ? AND ended_at IS NULL",
+        (to_unix(now), authority),
     )
 
 
 def has_ended(tx: Transaction, authority: int) -> bool:
-    """Return whether an authority issues nothing more."""
+    """Return whether the last CRL of a generation is due or out."""
     return tx.one("SELECT 1 FROM authorities WHERE id = ? AND ended_at IS NOT NULL", (authority,)) is not None
 
 

@@ -57,6 +57,25 @@ def get(tx: Transaction, authority: int, serial: int) -> CertificateRecord | Non
     return _record(row) if row else None
 
 
+def state_of(tx: Transaction, authority: int, serial: int) -> str | None:
+    """Return the stored state of a certificate, or None where there is none."""
+    row = tx.one(
+        "SELECT state FROM certificates WHERE authority = ? AND serial = ?",
+        (authority, serial_to_blob(serial)),
+    )
+    return row[0] if row else None
+
+
+def authority_of(tx: Transaction, serial: int, certificate: bytes) -> int | None:
+    """Return which authority has these octets on record under this serial, or None."""
+    row = tx.one(
+        "SELECT authority FROM certificates WHERE authority IN (SELECT id FROM authorities) AND serial = ?"
+        " AND certificate = ?",
+        (serial_to_blob(serial), certificate),
+    )
+    return row[0] if row else None
+
+
 def with_serial(tx: Transaction, serial: int) -> list[CertificateRecord]:
     """Return the certificates with this serial, of whatever issuer."""
     rows = tx.all(
@@ -78,10 +97,11 @@ def with_key(tx: Transaction, spki_sha256: bytes) -> list[CertificateRecord]:
 def newest_of_subject(
     tx: Transaction, authority: int, profile: str, subject: str
 ) -> CertificateRecord | None:
-    """Return the newest certificate of one subject and profile, or None."""
+    """Return the newest certificate of one subject and profile by any generation of an authority, or None."""
     row = tx.one(
-        f"SELECT {_COLUMNS} FROM certificates WHERE subject = ? AND authority = ? AND profile = ?"
-        " ORDER BY not_before DESC LIMIT 1",
+        f"SELECT {_COLUMNS} FROM certificates WHERE subject = ? AND authority IN"
+        " (SELECT id FROM authorities WHERE name = (SELECT name FROM authorities WHERE id = ?))"
+        " AND profile = ? ORDER BY not_before DESC LIMIT 1",
         (subject, authority, profile),
     )
     return _record(row) if row else None
@@ -146,13 +166,14 @@ def count_in_range(tx: Transaction, authority: int, low: int, high: int, not_aft
 
 
 def newest(
-    tx: Transaction, *, authority: int | None, state: str | None, now: datetime, limit: int
+    tx: Transaction, *, authorities: Sequence[int] | None, state: str | None, now: datetime, limit: int
 ) -> list[CertificateRecord]:
-    """Return certificates, the newest first; of one authority, or in one state at `now`, where given."""
+    """Return certificates, the newest first; of these authorities, or in one state at `now`, where given."""
     # The expressions keep the engine on the index that is in order; a filter by another would have to sort.
     conditions: list[tuple[str, tuple[Value, ...]]] = []
-    if authority is not None:
-        conditions.append(("authority + 0 = ?", (authority,)))
+    if authorities is not None:
+        marks = ", ".join("?" * len(authorities))
+        conditions.append((f"authority + 0 IN ({marks})", tuple(authorities)))
     if state is not None:
         conditions.append((f"{_STATE_AT} = ?", (to_unix(now), state)))
     where = " AND ".join(sql for sql, _ in conditions)
@@ -175,6 +196,22 @@ def any_in_use(tx: Transaction, authority: int, now: datetime, besides: Sequence
         (authority, to_unix(now), *besides),
     )
     return row is not None
+
+
+def not_ended(
+    tx: Transaction, authority: int, now: datetime, after: int, limit: int, reason: int
+) -> list[CertificateRecord]:
+    """Return certificates that have not ended in serial order, those with a serial up to `after` left out.
+
+    Of revoked ones only those revoked for this reason (RFC 5280 §5.3.1).
+    """
+    rows = tx.all(
+        f"SELECT {_COLUMNS} FROM certificates c WHERE authority = ? AND serial > ? AND not_after >= ?"
+        " AND (state != 'revoked' OR EXISTS (SELECT 1 FROM crl_entries r WHERE r.authority = c.authority"
+        " AND r.serial = c.serial AND r.until IS NULL AND r.reason = ?)) ORDER BY serial LIMIT ?",
+        (authority, serial_to_blob(after), to_unix(now), reason, limit),
+    )
+    return [_record(row) for row in rows]
 
 
 def set_state(tx: Transaction, authority: int, serial: int, state: str) -> None:

@@ -6,6 +6,10 @@ from typing import Final, Literal, NamedTuple
 
 SERIAL_OCTETS: Final = 16
 
+# prepared: it has a key. published: all may know its certificate. active: it issues. retiring: another one
+# issues, this one tells the status of what it issued. ended: its last CRL is out.
+AuthorityState = Literal["prepared", "published", "active", "retiring", "ended", "compromised"]
+
 
 def to_unix(moment: datetime) -> int:
     """Return a moment as the store keeps it."""
@@ -24,9 +28,9 @@ def serial_to_blob(serial: int) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class AuthorityRecord:
-    """A certification authority of this installation; `key_label` None: its key is kept outside.
+    """One key of a certification authority of this installation; `key_label` None: it is kept outside.
 
-    After `ended_at` it issues nothing more; None: it has not ended.
+    `activate_at` is when a published one is to become active, `ended_at` since when its last CRL is due.
     """
 
     id: int
@@ -34,16 +38,33 @@ class AuthorityRecord:
     parent: str | None
     key_label: str | None
     certificate: bytes | None
+    generation: int = 1
+    state: AuthorityState = "active"
+    activate_at: datetime | None = None
     ended_at: datetime | None = None
+
+    @property
+    def handle(self) -> str:
+        """What names this generation in files, addresses and lists."""
+        return authority_handle(self.name, self.generation)
+
+
+def authority_handle(name: str, generation: int) -> str:
+    """Return what names one generation of an authority: NAME for the first, NAME.2 for the second."""
+    return name if generation == 1 else f"{name}.{generation}"
 
 
 @dataclass(frozen=True, slots=True)
 class CredentialRecord:
-    """An enrolment credential: who knows its secret may enrol this identity, `uses_left` times."""
+    """An enrolment credential: who knows its secret may enrol this identity, `uses_left` times.
+
+    Its secret is kept as a hash, or where it keys the MACs of CMP as `sealed_secret`, encrypted.
+    """
 
     id: int
     reference: str
-    secret_hash: bytes
+    secret_hash: bytes | None
+    sealed_secret: bytes | None
     profile: str
     subject: str
     san: tuple[str, ...]

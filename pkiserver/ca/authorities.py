@@ -1,18 +1,30 @@
 """The authorities of this installation as the other parts see them: certificates, keys, responders."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Final
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from pkiserver.ca.root_updates import LINK_PROFILE, RootUpdate, root_updates, spki_sha256
 from pkiserver.errors import ConflictError, NotFoundError
 from pkiserver.storage import Storage
 from protocols.x509.certificate import subject_public_key_bits
 from store import authorities as authority_rows
-from store.records import AuthorityRecord, ResponderRecord
+from store import certificates
+from store.database import Transaction
+from store.records import (
+    AuthorityRecord,
+    AuthorityState,
+    CertificateRecord,
+    ResponderRecord,
+    authority_handle,
+)
+
+COMING: Final = frozenset({"prepared", "published"})  # states of a generation that has not issued yet
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,14 +39,30 @@ class Responder:
 
 @dataclass(frozen=True, slots=True)
 class Authority:
-    """A certification authority that has its certificate; `key_label` None: its key is kept outside."""
+    """One generation of a certification authority, with its certificate.
+
+    `key_label` None: its key is kept outside. A key that follows another bears the same name.
+    """
 
     id: int
     name: str
     parent: str | None
     key_label: str | None
     certificate: x509.Certificate
-    ended: bool = False  # it issues nothing more
+    generation: int = 1
+    state: AuthorityState = "active"
+    activate_at: datetime | None = None
+    ended: bool = False  # its last CRL is due, and it tells nothing new
+
+    @property
+    def handle(self) -> str:
+        """What names this generation in files, addresses and lists: NAME for the first, NAME.2 after it."""
+        return authority_handle(self.name, self.generation)
+
+    @property
+    def exact(self) -> str:
+        """A name that means this generation, whichever is at work: NAME.1 for the first."""
+        return f"{self.name}.{self.generation}"
 
     @property
     def der(self) -> bytes:
@@ -46,38 +74,74 @@ class Authority:
         """The subjectKeyIdentifier, which its certificates name as authorityKeyIdentifier."""
         return self.certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value.digest
 
+    def answers_at(self, now: datetime) -> bool:
+        """Whether it signs CRLs and OCSP signers now: not before others know it, nor when it is over."""
+        at_work = self.state in ("published", "active", "retiring") and self.key_label is not None
+        return at_work and now <= self.certificate.not_valid_after_utc
+
     def signing_key(self) -> str:
         """Return the label of its key; `ConflictError` when the key is kept outside."""
         if self.key_label is None:
-            raise ConflictError(f"the key of authority {self.name} is kept outside of this installation")
+            raise ConflictError(f"the key of authority {self.handle} is kept outside of this installation")
         return self.key_label
 
 
 @dataclass(slots=True)
 class Authorities:
-    """Every authority that has a certificate; `reload` after a change of the store."""
+    """Every authority, each with its generations; `reload` after a change of the store.
+
+    A name means the generation at work: the active one, or the last that was. `NAME.2` means the second.
+    """
 
     _records: Sequence[AuthorityRecord] = ()
-    _by_name: dict[str, Authority] = field(default_factory=dict)
+    _by_id: dict[int, Authority] = field(default_factory=dict)
+    _above: dict[int, Authority] = field(default_factory=dict)
     _responders: Sequence[Responder] = ()
+    _updates: Sequence[RootUpdate] = ()
 
     async def reload(self, storage: Storage) -> None:
-        """Read the authorities and their responders anew."""
-        self._records = await storage.read(authority_rows.all_authorities)
-        responders = await storage.read(authority_rows.all_responders)
-        self._by_name = {r.name: _authority(r, r.certificate) for r in self._records if r.certificate}
+        """Read the authorities, their responders and the links between roots anew."""
+        records, responders, links = await storage.read(_read)
+        self._records = records
+        self._by_id = {r.id: _authority(r, r.certificate) for r in records if r.certificate}
+        self._above = _issuers(self._by_id)
         self._responders = [_responder(record) for record in responders]
+        roots = [one.certificate for one in self._by_id.values() if not one.parent]
+        self._updates = tuple(root_updates(roots, map(_certificate, links)))
 
     def __iter__(self) -> Iterator[Authority]:
-        return iter(self._by_name.values())
+        """Yield every generation that others may know of."""
+        return iter([known for known in self._by_id.values() if known.state != "prepared"])
+
+    def generations(self, name: str) -> Sequence[AuthorityRecord]:
+        """Return the rows of an authority's generations, the first one first; `NotFoundError`."""
+        found = [record for record in self._records if record.name == name]
+        if not found:
+            names = ", ".join(dict.fromkeys(record.name for record in self._records))
+            raise NotFoundError(f"no authority {name}: there are {names}")
+        return found
 
     def record(self, name: str) -> AuthorityRecord:
         """Return the row of an authority, which may still wait for its certificate; `NotFoundError`."""
-        for record in self._records:
-            if record.name == name:
+        stem, _, number = name.rpartition(".")
+        if stem and number.isdecimal():
+            return self._generation(stem, int(number))
+        found = self.generations(name)
+        at_work = [record for record in found if record.state == "active"]
+        former = [record for record in found if record.state not in COMING]
+        return [*found, *former, *at_work][-1]
+
+    def ids(self, name: str) -> Sequence[int]:
+        """Return the numbers of all generations of an authority, or of the one that is named."""
+        if "." in name:
+            return [self.record(name).id]
+        return [record.id for record in self.generations(name)]
+
+    def _generation(self, name: str, number: int) -> AuthorityRecord:
+        for record in self.generations(name):
+            if record.generation == number:
                 return record
-        names = ", ".join(record.name for record in self._records)
-        raise NotFoundError(f"no authority {name}: there are {names}")
+        raise NotFoundError(f"authority {name} has no generation {number}: see `pkiserver ca list`")
 
     def record_with_id(self, authority: int) -> AuthorityRecord:
         """Return the row of the authority with this number."""
@@ -85,17 +149,17 @@ class Authorities:
 
     @property
     def pending(self) -> Sequence[AuthorityRecord]:
-        """The authorities that wait for their certificate from outside."""
-        return tuple(record for record in self._records if not record.certificate)
+        """The authorities that have had no certificate yet."""
+        return tuple(one for one in self._records if not one.certificate and one.state == "active")
 
     @property
     def records(self) -> Sequence[AuthorityRecord]:
-        """Every authority, also those that wait for their certificate."""
+        """Every generation, also those that wait for their certificate."""
         return self._records
 
     def has(self, name: str) -> bool:
         """Return whether there is an authority of this name that has its certificate."""
-        return name in self._by_name
+        return any(known.name == name for known in self._by_id.values())
 
     def get(self, name: str) -> Authority:
         """Return the authority of this name; `NotFoundError`, `ConflictError` while it has no certificate."""
@@ -106,11 +170,11 @@ class Authorities:
                 f"authority {name} has no certificate yet: {request if record.key_label else ''}"
                 f"import it with `pkiserver ca import {name} FILE`"
             )
-        return self._by_name[name]
+        return self._by_id[record.id]
 
     def with_id(self, authority: int) -> Authority:
         """Return the authority with this number."""
-        return next(known for known in self._by_name.values() if known.id == authority)
+        return self._by_id[authority]
 
     def responder(self, authority: int) -> Responder | None:
         """Return the newest OCSP signer of an authority, or None."""
@@ -131,23 +195,46 @@ class Authorities:
         valid = [found for found in usable if found.certificate.not_valid_before_utc <= now]
         return next(iter([*reversed(valid), *usable]), None)
 
+    def is_to_have_responder(self, authority: int, now: datetime) -> bool:
+        """Return whether the authority with this number is there to answer for what it issued."""
+        known = self._by_id.get(authority)
+        return known is not None and known.answers_at(now)
+
+    def above(self, authority: Authority) -> Authority | None:
+        """Return the generation that issued the certificate of an authority; None above a root."""
+        return self._above.get(authority.id)
+
     def chain(self, name: str) -> list[Authority]:
         """Return the authority and those above it, the root last."""
-        chain = [self.get(name)]
-        while (parent := chain[-1].parent) is not None:
-            chain.append(self.get(parent))
+        return self.chain_of(self.get(name))
+
+    def chain_of(self, authority: Authority) -> list[Authority]:
+        """Return a generation and those that its certificate rests on, the root last."""
+        chain = [authority]
+        while (above := self.above(chain[-1])) is not None:
+            chain.append(above)
         return chain
+
+    @property
+    def root_updates(self) -> Sequence[RootUpdate]:
+        """The changes of the root's key, the first one first (RFC 9810 §4.4)."""
+        return self._updates
 
     def issuer_of(self, certificate: x509.Certificate) -> Authority | None:
         """Return the authority whose name and key issued a certificate, or None when none of ours did."""
-        for authority in self._by_name.values():
-            if authority.certificate.subject == certificate.issuer:
-                try:
-                    certificate.verify_directly_issued_by(authority.certificate)
-                except (ValueError, TypeError, InvalidSignature):
-                    continue
-                return authority
-        return None
+        return issuer_among(self._by_id.values(), certificate)
+
+
+def issuer_among(authorities: Iterable[Authority], certificate: x509.Certificate) -> Authority | None:
+    """Return the one of these whose name and key issued a certificate, or None."""
+    for authority in authorities:
+        if authority.certificate.subject == certificate.issuer:
+            try:
+                certificate.verify_directly_issued_by(authority.certificate)
+            except (ValueError, TypeError, UnsupportedAlgorithm, InvalidSignature):
+                continue
+            return authority
+    return None
 
 
 def public_key_bits(certificate: x509.Certificate) -> bytes:
@@ -163,10 +250,41 @@ def _authority(record: AuthorityRecord, certificate: bytes) -> Authority:
         record.parent,
         record.key_label,
         x509.load_der_x509_certificate(certificate),
+        record.generation,
+        record.state,
+        record.activate_at,
         record.ended_at is not None,
     )
+
+
+def _issuers(known: Mapping[int, Authority]) -> dict[int, Authority]:
+    """Return by number the generation above each authority that is no root."""
+    found: dict[int, Authority] = {}
+    for authority in known.values():
+        parents = [one for one in known.values() if one.name == authority.parent]
+        if (above := issuer_among(parents, authority.certificate)) is not None:
+            found[authority.id] = above
+    return found
+
+
+def _read(
+    tx: Transaction,
+) -> tuple[list[AuthorityRecord], list[ResponderRecord], list[CertificateRecord]]:
+    records = authority_rows.all_authorities(tx)
+    roots = [record.certificate for record in records if record.certificate and not record.parent]
+    links = [
+        found
+        for root in roots
+        for found in certificates.with_key(tx, spki_sha256(x509.load_der_x509_certificate(root)))
+        if found.profile == LINK_PROFILE and found.state == "active"
+    ]
+    return records, authority_rows.all_responders(tx), links
 
 
 def _responder(record: ResponderRecord) -> Responder:
     certificate = x509.load_der_x509_certificate(record.certificate)
     return Responder(record.id, record.authority, record.key_label, certificate)
+
+
+def _certificate(record: CertificateRecord) -> x509.Certificate:
+    return x509.load_der_x509_certificate(record.certificate)

@@ -20,7 +20,7 @@ _DELTA_SUFFIX: Final = ".delta.crl"
 
 
 def crl_file_name(name: str, shard: int) -> str:
-    """Return the name of the file that holds a full CRL of an authority; shard 0: of all certificates."""
+    """Return the name of the file of a full CRL; `name` is a handle, shard 0 means of all certificates."""
     return (f"{name}-{shard}" if shard else name) + _SUFFIX
 
 
@@ -58,7 +58,7 @@ class DistributionPoints:
 
     async def choose(self, authority: AuthorityRecord) -> CRLAddress:
         """Return the CRL of one more certificate of an authority; makes its shards the first time."""
-        shard, url = 0, crl_url(self._public_url, authority.name)
+        shard, url = 0, crl_url(self._public_url, authority.handle)
         if (wanted := self._wanted.get(authority.name, 1)) > 1:
             if authority.id not in self._shards:
                 self._shards[authority.id] = await self._storage.write(
@@ -71,10 +71,10 @@ class DistributionPoints:
     def _ensure(self, tx: Transaction, authority: AuthorityRecord, wanted: int) -> Sequence[CRLShardRecord]:
         """Return as many shards at addresses of today, the first ones where there are more."""
         known = crls.shards(tx, authority.id)
-        here = [one for one in known if one.url == crl_url(self._public_url, authority.name, one.shard)]
+        here = [one for one in known if one.url == crl_url(self._public_url, authority.handle, one.shard)]
         first_new = max((one.shard for one in known), default=0) + 1
         for shard in range(first_new, first_new + wanted - len(here)):
-            made = CRLShardRecord(authority.id, shard, crl_url(self._public_url, authority.name, shard))
+            made = CRLShardRecord(authority.id, shard, crl_url(self._public_url, authority.handle, shard))
             crls.add_shard(tx, made)
             here.append(made)
         return here[:wanted]

@@ -22,6 +22,7 @@ from protocols.x509.names import parse_subject
 from store import audit as audit_chain
 from store import authorities as rows
 from store.database import Transaction
+from store.records import AuthorityRecord
 
 ROOT_PROFILE: Final = "root-ca"
 ISSUING_PROFILE: Final = "issuing-ca"
@@ -46,8 +47,7 @@ class Hierarchy:
         await self._add_authorities(offline_root=offline_root)
         for record in self._authorities.pending:
             progress(f"authority {record.name}")
-            await self._ensure_key(record.key_label, self._settings.authorities[record.name].key)
-            await self._certify(record.name)
+            await self.certify(record)
         await self.maintain(progress)
 
     async def maintain(self, progress: Progress = silent) -> bool:
@@ -57,11 +57,16 @@ class Hierarchy:
         """
         attempts = Attempts()
         for authority in list(self._authorities):
-            if authority.key_label is not None and self._responder_due(authority):
-                name = f"OCSP responder of {authority.name}"
+            if self._responder_due(authority):
+                name = f"OCSP responder of {authority.handle}"
                 progress(name)
                 await attempts.attempt(name, self._make_responder(authority))
         return attempts.finish()
+
+    async def ensure_responder(self, authority: Authority) -> None:
+        """Make an OCSP signer of one authority where that is due, and its key is here."""
+        if authority.key_label is not None and self._responder_due(authority):
+            await self._make_responder(authority)
 
     async def _add_authorities(self, *, offline_root: bool) -> None:
         await self._authorities.reload(self._storage)
@@ -84,30 +89,32 @@ class Hierarchy:
             entry = audit.entry(self._services.clock.now(), SYSTEM, "key.generate", label=label, kind=kind)
             await self._storage.write(lambda tx: audit_chain.append(tx, entry))
 
-    async def _certify(self, name: str) -> None:
-        """Give a pending authority its certificate, unless that must come from outside."""
-        record = self._authorities.record(name)
+    async def certify(self, record: AuthorityRecord) -> None:
+        """Give a generation that waits for it its key and certificate, unless those come from outside."""
+        settings = self._settings.authorities[record.name]
+        await self._ensure_key(record.key_label, settings.key)
         above = self._authorities.record(record.parent) if record.parent else record
         if above.key_label is None or record.key_label is None:
             return
         certificate = await self._services.issue(
             ISSUING_PROFILE if record.parent else ROOT_PROFILE,
-            record.parent or name,
-            Identity(parse_subject(self._settings.authorities[name].subject)),
+            f"{above.name}.{above.generation}",
+            Identity(parse_subject(settings.subject)),
             load_public_key(await self._signer.public_key(record.key_label)),
-            self._settings.authorities[name].lifetime,
+            settings.lifetime,
         )
-        await self.set_certificate(name, certificate, SYSTEM, "authority.certify")
+        await self.set_certificate(record, certificate, SYSTEM, "authority.certify")
 
     async def set_certificate(
-        self, name: str, certificate: x509.Certificate, actor: str, action: str
+        self, record: AuthorityRecord, certificate: x509.Certificate, actor: str, action: str
     ) -> None:
-        """Record the certificate of an authority and let the other parts see it."""
+        """Record the certificate of a generation and let the other parts see it."""
         fingerprint, der = certificate.fingerprint(SHA256()).hex(), certificate.public_bytes(Encoding.DER)
-        entry = audit.entry(self._services.clock.now(), actor, action, authority=name, sha256=fingerprint)
+        now = self._services.clock.now()
+        entry = audit.entry(now, actor, action, authority=record.handle, sha256=fingerprint)
 
         def transaction(tx: Transaction) -> None:
-            rows.set_certificate(tx, name, der)
+            rows.set_certificate(tx, record.id, der)
             audit_chain.append(tx, entry)
 
         await self._storage.write(transaction)
@@ -115,7 +122,7 @@ class Hierarchy:
 
     def _responder_due(self, authority: Authority) -> bool:
         now = self._services.clock.now()
-        if authority.ended or now > authority.certificate.not_valid_after_utc:
+        if authority.state != "prepared" and not authority.answers_at(now):
             return False  # an authority that has ended makes no responder any more
         responder = self._authorities.responder(authority.id)
         return responder is None or renewal_due(responder.certificate, authority.certificate, now)
@@ -125,11 +132,11 @@ class Hierarchy:
         count = await self._storage.read(
             lambda tx: sum(record.authority == authority.id for record in rows.all_responders(tx))
         )
-        label = f"ocsp-{authority.name}-{count + 1}"
+        label = f"ocsp-{authority.handle}-{count + 1}"
         await self._ensure_key(label, settings.responder_key)
         certificate = await self._services.issue(
             RESPONDER_PROFILE,
-            authority.name,
+            authority.exact,
             Identity(responder_name(authority.certificate.subject, count + 1)),
             load_public_key(await self._signer.public_key(label)),
             settings.responder_lifetime,

@@ -8,6 +8,7 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from pkiserver import audit
+from pkiserver.ca.authorities import issuer_among
 from pkiserver.ca.hierarchy import Hierarchy
 from pkiserver.ca.own_certificates import CAServices
 from pkiserver.errors import ConflictError, RefusedError
@@ -16,6 +17,7 @@ from pkiserver.signer.placeholder import placeholder_key
 from protocols.asn1 import der
 from protocols.x509.names import parse_subject
 from store import audit as audit_chain
+from store.records import AuthorityRecord
 
 
 class OutsideRoot:
@@ -35,7 +37,7 @@ class OutsideRoot:
             raise ConflictError(f"the key of authority {name} is kept outside: there is nothing to request")
         public_key = load_public_key(await self._services.signer.public_key(record.key_label))
         algorithm = signature_algorithm_for(public_key)
-        subject = parse_subject(self._services.settings.authorities[name].subject)
+        subject = parse_subject(self._services.settings.authorities[record.name].subject)
         builder = x509.CertificateSigningRequestBuilder().subject_name(subject)
         draft = builder.sign(placeholder_key(public_key), algorithm.hash)  # type: ignore[arg-type]  # SHA-2 only
         information = draft.tbs_certrequest_bytes
@@ -58,14 +60,23 @@ class OutsideRoot:
         record = self._services.authorities.record(name)
         if record.certificate is not None:
             raise ConflictError(f"authority {name} has its certificate already")
-        parent = self._services.authorities.get(record.parent).certificate if record.parent else certificate
         expected = await self._services.signer.public_key(record.key_label) if record.key_label else None
+        parent = self._issuer(record, certificate)
         check_imported(certificate, parent, expected, self._services.clock.now())
         if record.key_label is not None:
-            wanted = parse_subject(self._services.settings.authorities[name].subject)
+            wanted = parse_subject(self._services.settings.authorities[record.name].subject)
             if certificate.subject != wanted:
                 raise RefusedError("the certificate's subject is not the configured name of the authority")
-        await self._hierarchy.set_certificate(name, certificate, actor, "authority.import")
+        await self._hierarchy.set_certificate(record, certificate, actor, "authority.import")
+
+    def _issuer(self, record: AuthorityRecord, certificate: x509.Certificate) -> x509.Certificate:
+        """Return the certificate that an imported one has to be signed by: its own, or one of the root's."""
+        if record.parent is None:
+            return certificate
+        authorities = self._services.authorities
+        roots = [known for known in authorities if known.name == record.parent]
+        found = issuer_among(roots, certificate) or authorities.get(record.parent)
+        return found.certificate
 
 
 def check_imported(

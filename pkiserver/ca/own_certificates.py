@@ -48,10 +48,12 @@ class CAServices:
         lifetime: Lifetime | None = None,
         *,
         until_issuer_ends: bool = False,
+        validity: tuple[datetime, datetime] | None = None,
     ) -> x509.Certificate:
         """Return the active certificate of this key and profile, issued earlier or now.
 
         With `until_issuer_ends` its lifetime is cut where it would outlive its issuer; else that is refused.
+        `validity` is notBefore and notAfter where they are those of another certificate (links of a root).
         """
         request = AuthorizedRequest(
             profile=self.profiles[profile],
@@ -61,6 +63,7 @@ class CAServices:
             requested_by=SYSTEM,
             lifetime=lifetime,
             until_issuer_ends=until_issuer_ends,
+            validity=validity,
         )
         certificate = x509.load_der_x509_certificate(await self.issuance.issue_once(request))
         if until_issuer_ends:

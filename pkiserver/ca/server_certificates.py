@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from config.hierarchy import INFRASTRUCTURE
+from pkiserver.ca.ca_certificates import sent_chain
 from pkiserver.ca.identity import approve_identity
 from pkiserver.ca.own_certificates import Attempts, CAServices, renewal_due
 from pkiserver.home import PRIVATE_FILE_MODE, Home, write_file
@@ -60,6 +61,9 @@ class ServerCertificates:
         certificate = server_certificate(self._home)
         if certificate is None:
             return True
+        issued_by = self._authorities.issuer_of(certificate)
+        if issued_by is not None and issued_by.state == "compromised":
+            return self._authorities.get(INFRASTRUCTURE).state == "active"
         names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         issuer = self._authorities.get(INFRASTRUCTURE).certificate
         return set(names) != set(self._server_names()) or renewal_due(
@@ -73,8 +77,8 @@ class ServerCertificates:
         key = ec.generate_private_key(ec.SECP256R1())
         name = self._services.settings.tls.server_names[0]
         subject = parse_subject(f"CN={name}") if len(name) <= UB_COMMON_NAME else x509.Name([])
-        chain = [await self._issue(TLS_PROFILE, subject, self._server_names(), key.public_key())]
-        chain += [known.certificate for known in self._authorities.chain(INFRASTRUCTURE) if known.parent]
+        own = await self._issue(TLS_PROFILE, subject, self._server_names(), key.public_key())
+        chain = [own, *sent_chain(self._authorities, INFRASTRUCTURE)]
         pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
         pem += b"".join(certificate.public_bytes(Encoding.PEM) for certificate in chain)
         write_file(self._home.tls / "server.pem", pem, PRIVATE_FILE_MODE)

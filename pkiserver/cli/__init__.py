@@ -26,6 +26,7 @@ from pkiserver.cli.init import init_command
 from pkiserver.cli.ocsp import ocsp_group
 from pkiserver.cli.responses import responses_group
 from pkiserver.cli.serve import serve_command
+from pkiserver.cli.signer import signer_group
 from pkiserver.cli.status import status_group
 from pkiserver.home import Home
 
@@ -67,6 +68,7 @@ for _command in (
     ca_group,
     crl_group,
     ocsp_group,
+    signer_group,
     status_group,
     responses_group,
     audit_group,

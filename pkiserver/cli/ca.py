@@ -1,14 +1,20 @@
 """`pkiserver ca`: the authorities."""
 
+import os
 import ssl
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 import click
 
 from pkiserver.cli.context import CommandGroup, Context
 from pkiserver.cli.options import JSON_OPTION
 from pkiserver.control import MAX_LINE_BYTES
+from pkiserver.errors import ConflictError
+from pkiserver.home import PRIVATE_FILE_MODE
 from pkiserver.printing import show, show_rows
 
 
@@ -95,3 +101,78 @@ def ca_import(context: Context, name: str, file: Path, as_json: bool) -> None:
     if file.stat().st_size > MAX_LINE_BYTES // 2:
         raise click.UsageError(f"{file} is too large for a certificate")
     show(context.command("ca.import", name=name, pem=file.read_text("ascii", "replace")), as_json)
+
+
+@ca_group.command("rollover")
+@click.argument("name")
+@click.option("--prepare", "step", flag_value="prepare", help="Make the next key and its certificate.")
+@click.option("--publish", "step", flag_value="publish", help="Let everybody know the next certificate.")
+@click.option("--activate", "step", flag_value="activate", help="Have the next key issue.")
+@click.option("--status", "step", flag_value="status", help="Say how far it is (the default).")
+@click.option("--at", metavar="TIME", help="With --activate: when (RFC 3339, with its zone); else at once.")
+@JSON_OPTION
+@click.pass_obj
+def ca_rollover(context: Context, name: str, step: str | None, at: str | None, as_json: bool) -> None:
+    """Have a new key follow an authority's present one, a step at a time.
+
+    The former key goes on signing CRLs and the status of what it issued.
+
+    \b
+    Example:  pkiserver ca rollover citizen --prepare
+              pkiserver ca rollover citizen --publish
+              pkiserver ca rollover citizen --activate --at 2031-01-01T00:00:00+08:00
+    """
+    if at is not None and step != "activate":
+        raise click.UsageError("--at is for --activate")
+    arguments = {"name": name, "at": at} if step == "activate" else {"name": name}
+    rows = context.command(f"ca.rollover.{step or 'status'}", **arguments)
+    columns = ("name", "state", "not_after", "activate_at", "certificates", "next")
+    show_rows(rows, columns, as_json)
+
+
+@ca_group.command("compromise")
+@click.argument("name")
+@click.option(
+    "--reissue",
+    type=click.Path(dir_okay=False, path_type=Path),
+    required=True,
+    metavar="FILE",
+    help="Write who must be enrolled anew to this new file (CSV; it names persons).",
+)
+@click.option("--yes", is_flag=True, help="Do not ask: for scripts and rehearsals.")
+@JSON_OPTION
+@click.pass_obj
+def ca_compromise(context: Context, name: str, reissue: Path, yes: bool, as_json: bool) -> None:
+    """End an authority whose key is no longer its own alone. This cannot be taken back.
+
+    It issues nothing more; its certificate and everything it issued are revoked (cACompromise), its last CRL
+    is published. One that was cut short is simply repeated.
+
+    \b
+    Example:  pkiserver ca compromise citizen --reissue citizen.csv
+    """
+    if not yes:
+        question = f"Revoke {name} and every certificate that it issued, for ever?"
+        click.confirm(question, abort=True, err=True)
+    with private_file(reissue) as file:
+
+        async def take(name: str, piece: bytes) -> None:  # noqa: ARG001 - there is one file only
+            file.write(piece)
+
+        result = context.command("ca.compromise", take, name=name, confirmed=True)
+    show(result, as_json)
+
+
+@contextmanager
+def private_file(path: Path) -> Iterator[BinaryIO]:
+    """Give a new file, for its owner alone; it is gone again where the block fails."""
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE_FILE_MODE)
+    except FileExistsError as error:
+        raise ConflictError(f"{path} is there already: say another file") from error
+    try:
+        with open(descriptor, "wb") as file:
+            yield file
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise

@@ -16,9 +16,9 @@ from protocols.x509.names import subject_text
 
 async def list_authorities(services: CommandServices, _caller: Caller, /) -> list[dict[str, Any]]:
     return [
-        _authority(services.authorities.get(record.name))
+        _authority(services.authorities.with_id(record.id))
         if record.certificate
-        else {"name": record.name, "state": "waits for its certificate"}
+        else {"name": record.handle, "state": "waits for its certificate"}
         for record in services.authorities.records
     ]
 
@@ -26,7 +26,7 @@ async def list_authorities(services: CommandServices, _caller: Caller, /) -> lis
 async def show_authority(services: CommandServices, _caller: Caller, /, *, name: str) -> dict[str, Any]:
     authority = services.authorities.get(name)
     responder = services.authorities.responder(authority.id)
-    crl = services.crl_publisher.latest(name)
+    crl = services.crl_publisher.latest(authority.handle)
     return _authority(authority) | {
         "serial": serial_text(authority.certificate.serial_number),
         "sha256": authority.certificate.fingerprint(SHA256()).hex(),
@@ -68,12 +68,18 @@ async def import_authority(
 def _authority(authority: Authority) -> dict[str, Any]:
     certificate = authority.certificate
     return {
-        "name": authority.name,
-        "state": "ready" if authority.key_label is not None else "kept outside",
+        "name": authority.handle,
+        "state": _state(authority),
         "subject": subject_text(certificate.subject),
         "parent": authority.parent,
         "not_after": certificate.not_valid_after_utc.isoformat(),
     }
+
+
+def _state(authority: Authority) -> str:
+    if authority.state == "active":
+        return "ready" if authority.key_label is not None else "kept outside"
+    return authority.state
 
 
 COMMANDS: Final[Mapping[str, CommandEntry]] = {

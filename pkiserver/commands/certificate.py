@@ -21,10 +21,10 @@ from store.records import CertificateRecord
 async def list_certificates(
     services: CommandServices, _caller: Caller, /, *, ca: str | None, state: str | None, limit: int
 ) -> list[dict[str, Any]]:
-    authority = services.authorities.record(ca).id if ca is not None else None
+    issuers = services.authorities.ids(ca) if ca is not None else None
     limit, now = max(1, min(limit, MAX_LIST)), services.clock.now()
     found = await services.storage.read(
-        lambda tx: certificates.newest(tx, authority=authority, state=state, now=now, limit=limit)
+        lambda tx: certificates.newest(tx, authorities=issuers, state=state, now=now, limit=limit)
     )
     return [_summary(services, record) for record in found]
 
@@ -100,7 +100,7 @@ async def _change(
 def _summary(services: CommandServices, record: CertificateRecord) -> dict[str, Any]:
     state = Standing(State(record.state), record.not_after).at(services.clock.now())
     return {
-        "ca": services.authorities.record_with_id(record.authority).name,
+        "ca": services.authorities.record_with_id(record.authority).handle,
         "serial": serial_text(record.serial),
         "subject": record.subject,
         "profile": record.profile,

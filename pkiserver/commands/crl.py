@@ -15,22 +15,24 @@ async def publish_crls(
     if last:
         if ca is None:
             raise RefusedError("say with --ca which authority is to end")
-        return [_row(ca, record) for record in await publisher.publish_last(ca, caller.actor)]
+        handle = services.authorities.get(ca).handle
+        return [_row(handle, record) for record in await publisher.publish_last(ca, caller.actor)]
     names = (
         [ca]
         if ca is not None
-        else [one.name for one in services.authorities if one.key_label is not None and not one.ended]
+        else [one.exact for one in services.authorities if one.key_label is not None and not one.ended]
     )
     published = []
     for done, name in enumerate(names):
-        caller.progress(f"CRL of {name}", done, len(names))
-        published += [_row(name, record) for record in await publisher.publish(name, caller.actor)]
+        handle = services.authorities.get(name).handle
+        caller.progress(f"CRL of {handle}", done, len(names))
+        published += [_row(handle, record) for record in await publisher.publish(name, caller.actor)]
     return published
 
 
 async def list_crls(services: CommandServices, _caller: Caller, /) -> list[dict[str, Any]]:
     return [
-        _row(services.authorities.record_with_id(record.authority).name, record)
+        _row(services.authorities.record_with_id(record.authority).handle, record)
         | {"file": f"{stem}.crl", "entries": record.entries, "octets": record.octets}
         for stem, record in services.crl_publisher.published()
     ]

@@ -8,15 +8,18 @@ from typing import Any, Final
 from pkiserver.ca.authorities import Authorities
 from pkiserver.ca.hierarchy import Hierarchy
 from pkiserver.ca.outside_root import OutsideRoot
+from pkiserver.ca.rollover import Rollover
 from pkiserver.ca.server_certificates import ServerCertificates
 from pkiserver.clock import Clock
 from pkiserver.errors import ConflictError, NotFoundError, RefusedError
 from pkiserver.progress import GiveFile, Progress
 from pkiserver.ra.actors import Actors
 from pkiserver.ra.approval import Approvals
+from pkiserver.ra.compromise import Compromise
 from pkiserver.ra.credentials import Credentials
 from pkiserver.ra.status_changes import StatusChanges
 from pkiserver.readiness import ClockGuard
+from pkiserver.signer.client import Signer
 from pkiserver.status.crl_publisher import CRLPublisher
 from pkiserver.status.evidence import Evidence
 from pkiserver.status.presigning import Presigning
@@ -33,6 +36,7 @@ class CommandServices:
     """What the commands work with."""
 
     storage: Storage
+    signer: Signer
     clock: Clock
     authorities: Authorities
     credentials: Credentials
@@ -42,6 +46,8 @@ class CommandServices:
     crl_publisher: CRLPublisher
     presigning: Presigning
     hierarchy: Hierarchy
+    rollover: Rollover
+    compromise: Compromise
     outside_root: OutsideRoot
     server_certificates: ServerCertificates
     clock_guard: ClockGuard
@@ -73,8 +79,8 @@ async def certificate_of(services: CommandServices, serial: str, ca: str | None)
     number = parse_serial(serial)
     found = await services.storage.read(lambda tx: certificates.with_serial(tx, number))
     if ca is not None:
-        authority = services.authorities.record(ca).id
-        found = [record for record in found if record.authority == authority]
+        issuers = services.authorities.ids(ca)
+        found = [record for record in found if record.authority in issuers]
     if not found:
         raise NotFoundError(
             f"no certificate with serial {serial_text(number)}; see `pkiserver certificate list`"

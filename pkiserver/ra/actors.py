@@ -46,9 +46,8 @@ class Actors:
             raise RefusedError("an actor's name has up to 63 lower-case letters, digits and hyphens")
         if role not in ROLES:
             raise RefusedError(f"no role {role}: there are {', '.join(ROLES)}")
-        issuer = self._authorities.get(INFRASTRUCTURE)
-        issued_by = self._authorities.issuer_of(certificate)
-        if issued_by is None or issued_by.id != issuer.id:
+        issuer = self._authorities.issuer_of(certificate)
+        if issuer is None or issuer.name != INFRASTRUCTURE:
             raise RefusedError(f"the certificate is not one of the authority {INFRASTRUCTURE}")
         if not has_usage(certificate, ROLES[role]):
             raise RefusedError(f"role {role} needs the extended key usage {ROLES[role]} (RFC 6402 §2.10)")

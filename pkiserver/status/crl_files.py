@@ -14,6 +14,7 @@ from typing import Final
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from pkiserver.ca.authorities import Authority
+from pkiserver.ca.root_updates import RootUpdate
 from pkiserver.home import PUBLIC_FILE_MODE, replaced_file
 from protocols.x509.certs_only import certs_only
 
@@ -24,18 +25,20 @@ _BLOCK: Final = 1 << 20
 _GZIP: Final = 16 + zlib.MAX_WBITS  # RFC 1952, as zlib is told
 
 
-def write_certificates(folder: Path, authorities: Iterable[Authority]) -> None:
+def write_certificates(folder: Path, authorities: Iterable[Authority], updates: Iterable[RootUpdate]) -> None:
     """Put each authority's certificate where AIA points: DER, certs-only CMS (RFC 5280 §4.2.2.1) and PEM.
 
-    All of them in PEM are in `chain.pem`, for people and their tools.
+    The CMS of a root that changed its key holds the links too. All certificates in PEM are in `chain.pem`,
+    for people and their tools.
     """
-    chain = b""
+    chain, changes = b"", list(updates)
     for authority in authorities:
         pem = authority.certificate.public_bytes(Encoding.PEM)
         chain += pem
-        forms = (authority.der, certs_only([authority.der]), pem)
+        links = [link for one in changes if authority.certificate in (one.old, one.new) for link in one.links]
+        forms = (authority.der, certs_only([authority.der, *links]), pem)
         for suffix, content in zip(CERTIFICATE_SUFFIXES, forms, strict=True):
-            _replace(folder / f"{authority.name}{suffix}", content)
+            _replace(folder / f"{authority.handle}{suffix}", content)
     _replace(folder / "chain.pem", chain)
 
 

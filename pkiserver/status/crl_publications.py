@@ -75,9 +75,9 @@ class CRLPublications:
     async def scopes(self, authority: Authority) -> list[CRLScope]:
         """Return the scopes of an authority, shards made meanwhile included; each has its state then."""
         shards = await self._storage.read(lambda tx: crls.shards(tx, authority.id))
-        url = crl_url(self._public_url, authority.name)
-        scopes = [CRLScope(authority.id, authority.name, url)]
-        scopes += [CRLScope(authority.id, authority.name, one.url, one.shard) for one in shards]
+        handle = authority.handle
+        own = CRLScope(authority.id, handle, crl_url(self._public_url, handle))
+        scopes = [own, *(CRLScope(authority.id, handle, one.url, one.shard) for one in shards)]
         for scope in scopes:
             if scope not in self.states:
                 published = await self._storage.read(lambda tx, known=scope: _published(tx, known))  # type: ignore[misc] # mypy: a default in a lambda
@@ -112,7 +112,8 @@ class CRLPublications:
         """Write certificates and page where they are not as they should be; raises `OSError`."""
         if not self._shown:
             known = list(self._authorities)
-            await asyncio.to_thread(crl_files.write_certificates, self._folder / "ca", known)
+            updates = self._authorities.root_updates
+            await asyncio.to_thread(crl_files.write_certificates, self._folder / "ca", known, updates)
             page = crl_page([self._row(authority) for authority in known], self._clock.now())
             await asyncio.to_thread(crl_files.write_page, self._folder / "crl", page)
             self._shown = True
@@ -169,12 +170,13 @@ class CRLPublications:
         """Return the newest CRLs of a scope that are to be served: no delta any more where there are none."""
         published = self.states[scope].published
         delta = published.delta
-        if published.ended or not self._policies[scope.name].has_deltas:
+        ca = self._authorities.with_id(scope.authority).name
+        if published.ended or not self._policies[ca].has_deltas:
             delta = None
         return [record for record in (published.full, delta) if record is not None]
 
     def _row(self, authority: Authority) -> CARow:
-        name = authority.name
+        name = authority.handle
         return CARow(
             name=name,
             subject=subject_text(authority.certificate.subject),

@@ -6,6 +6,7 @@ One that cannot be made leaves the others, and the last one served; it is tried 
 import asyncio
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Final
@@ -15,10 +16,12 @@ import structlog
 from pkiserver import audit
 from pkiserver.ca.authorities import Authorities, Authority
 from pkiserver.ca.hierarchy import RESPONDER_PROFILE, ROOT_PROFILE
+from pkiserver.ca.root_updates import LINK_PROFILE
 from pkiserver.clock import Clock
 from pkiserver.errors import ConflictError, PKIServerError, UnavailableError
 from pkiserver.signer.client import Signer
 from pkiserver.status.crl_builder import read_entries
+from pkiserver.status.crl_copies import CRLCopies
 from pkiserver.status.crl_publications import CRLPublications
 from pkiserver.status.crl_release import CRLReleases
 from pkiserver.status.crl_schedule import COALESCE_S, Due, can_have_delta, due, rest_s, retry_s
@@ -66,6 +69,10 @@ class CRLPublisher:
         self._publishing = asyncio.Lock()
         self._seen: dict[int, int] = {}  # by authority: the event up to which its changes are taken up
         self.failure: str | None = None
+
+    def copies(self) -> CRLCopies:
+        """Return the complete CRLs that are published, as they are at each time they are asked for."""
+        return CRLCopies(self._publications, self._storage)
 
     def notify(self) -> None:
         """Say that there are new events."""
@@ -136,9 +143,11 @@ class CRLPublisher:
         authority = self._authorities.get(name)
         authority.signing_key()
         if self._clock.now() >= authority.certificate.not_valid_after_utc:
-            raise ConflictError(f"authority {name} has expired: it signs no CRL any more")
+            raise ConflictError(f"authority {authority.handle} has expired: it signs no CRL any more")
         if authority.ended:
-            raise ConflictError(f"authority {name} has issued its last CRL: there is no further one")
+            raise ConflictError(
+                f"authority {authority.handle} has issued its last CRL: there is no further one"
+            )
         made: list[CRLRecord] = []
         for scope in await self._publications.scopes(authority):
             made += await self._publish(authority, scope, actor)
@@ -155,7 +164,7 @@ class CRLPublisher:
         now = self._clock.now()
         await self._storage.write(lambda tx: _end(tx, authority, now, actor))
         await self._authorities.reload(self._storage)
-        authority = self._authorities.get(name)
+        authority = self._authorities.with_id(authority.id)
         made: list[CRLRecord] = []
         for scope in await self._publications.scopes(authority):
             if not self._publications.states[scope].published.ended:
@@ -242,6 +251,8 @@ class CRLPublisher:
         self, authority: Authority, scope: CRLScope, actor: str, wanted: Due | None
     ) -> list[CRLRecord]:
         policy, former = self._policies[authority.name], self._publications.states[scope].published
+        # Under one name there may be CRLs by several keys: each says then whose certificates it is of.
+        one_of_many = len(self._authorities.generations(authority.name)) > 1
         issuer = Issuer(authority.certificate.not_valid_before_utc, authority.certificate.not_valid_after_utc)
         now = self._clock.now()
         head = await self._storage.read(status_events.head)
@@ -255,6 +266,7 @@ class CRLPublisher:
             plans.append(full)
         if wanted.delta:
             plans.append(plan_delta(scope, policy, issuer, former, events_to=head, now=now, with_full=full))
+        plans = [replace(plan, one_of_many=one_of_many) for plan in plans]
         made: list[CRLRecord] = []
         for plan in plans:
             entries = await read_entries(self._storage, plan, MAX_DELTA_ENTRIES)
@@ -276,11 +288,11 @@ class CRLPublisher:
 
 def _end(tx: Transaction, authority: Authority, now: datetime, actor: str) -> None:
     """Note that an authority issues nothing more; `ConflictError` while something of it is in use."""
-    name = authority.name
-    if certificates.any_in_use(tx, authority.id, now, (ROOT_PROFILE, RESPONDER_PROFILE)):
+    name = authority.handle
+    if certificates.any_in_use(tx, authority.id, now, (ROOT_PROFILE, RESPONDER_PROFILE, LINK_PROFILE)):
         raise ConflictError(
             f"authority {name} has certificates in use: revoke them, or wait for their end; see"
-            f" `pkiserver certificate list --ca {name}`"
+            f" `pkiserver certificate list --ca {authority.exact}`"
         )
     if any(intent.authority == authority.id for intent in issuances.unfinished(tx)):
         raise ConflictError(f"authority {name} is about to issue a certificate: try again")

@@ -39,7 +39,10 @@ class CRLPolicy:
 
 @dataclass(frozen=True, slots=True)
 class CRLScope:
-    """What CRLs are of: all certificates of an authority (`shard` 0), or those whose shard is at `url`."""
+    """What CRLs are of: all certificates of an authority (`shard` 0), or those whose shard is at `url`.
+
+    `name` is the authority's handle.
+    """
 
     authority: int
     name: str
@@ -93,7 +96,8 @@ class CRLPlan:
 
     `base` is that of a delta. Certificates that had ended before `not_expired_at` are left out (None: none
     are); revoked ones that expired after `expired_since` are all there (None: that is not said). `delta_url`:
-    where deltas to it are, None where there are none.
+    where deltas to it are, None where there are none. `one_of_many`: under the issuer's name other keys sign
+    CRLs too, of the certificates that they issued.
     """
 
     scope: CRLScope
@@ -106,11 +110,16 @@ class CRLPlan:
     not_expired_at: datetime | None = None
     expired_since: datetime | None = None
     delta_url: str | None = None
+    one_of_many: bool = False
 
     @property
     def shard_url(self) -> str | None:
-        """The address in the certificates of its shard; None where it is of all certificates."""
-        return self.scope.url if self.scope.shard else None
+        """The address in the certificates that it is of; None where it is of all of its issuer's name.
+
+        Without it a CRL by another key of the issuer would pass for that of a certificate that it does not
+        tell of (RFC 5280 §5.2.5, §6.3.3 (b) (2)).
+        """
+        return self.scope.url if self.scope.shard or self.one_of_many else None
 
     @property
     def is_last(self) -> bool:

@@ -79,7 +79,7 @@ class Evidence:
         """Return what is told of a history, as JSON values."""
         then = history.then
         return {
-            "ca": self._authorities.record_with_id(history.certificate.authority).name,
+            "ca": self._authorities.record_with_id(history.certificate.authority).handle,
             "serial": serial_text(history.certificate.serial),
             "time": utc_text(history.moment),
             "status": then.state.value,
@@ -130,7 +130,7 @@ class Evidence:
         parsed = x509.load_der_x509_certificate(certificate.certificate)
         await files.give("certificate.pem", parsed.public_bytes(Encoding.PEM))
         await files.give("issuer.pem", issuer.certificate.public_bytes(Encoding.PEM))
-        chain = self._authorities.chain(issuer.name)
+        chain = self._authorities.chain_of(issuer)
         await files.give("chain.pem", b"".join(one.certificate.public_bytes(Encoding.PEM) for one in chain))
 
     async def _give_proof(

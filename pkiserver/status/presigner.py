@@ -193,7 +193,7 @@ class Presigner:
 
     def _require_voices(self) -> None:
         if self._batches.silent:
-            names = ", ".join(sorted(self._authorities.with_id(one).name for one in self._batches.silent))
+            names = ", ".join(sorted(self._authorities.with_id(one).handle for one in self._batches.silent))
             raise UnavailableError(f"the OCSP signer of {names} is missing or has expired")
 
     async def _fill(self) -> None:
@@ -321,7 +321,7 @@ class Presigner:
 
     def _told_from_s(self, now: datetime) -> dict[int, int]:
         """Return of each authority the notAfter from which on certificates have their status told."""
-        return {one.id: told_from_s(self._policies[one.name], now) for one in self._authorities}
+        return {one.id: told_from_s(self._policies[one.name], now) for one in self._authorities.records}
 
     def _replace(
         self, entries: Sequence[tuple[bytes, bytes]], gone: Sequence[bytes], *, position: int | None = None

@@ -39,7 +39,7 @@ class RefreshProgress:
         cycle, signed = self.cycle(authority), self._slots.get(authority.id, 0)
         current = cycle.slot_at(now)
         if cycle.from_the_future(signed, current):
-            _log.warning("responses-from-the-future", ca=authority.name, slots_ahead=signed - current)
+            _log.warning("responses-from-the-future", ca=authority.handle, slots_ahead=signed - current)
         return cycle.due(signed, current)
 
     def signed(self, authority: Authority, now: datetime) -> None:

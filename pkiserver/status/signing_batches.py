@@ -68,7 +68,7 @@ class SigningBatches:
         """Return who speaks for an authority now, None while nobody can; tells the table of a new one."""
         responder = self._authorities.responder_at(authority, now)
         if responder is None:
-            if self._authorities.with_id(authority).key_label is not None:
+            if self._authorities.is_to_have_responder(authority, now):
                 self.silent.add(authority)
             return None
         voice = self._voices.get(authority)

@@ -1,18 +1,30 @@
 -- Times are Unix seconds (UTC). Serials are 16 octets, big-endian, so that they sort as numbers.
 
-CREATE TABLE authorities (
+CREATE TABLE authorities (              -- a row each key of an authority: its generations
     id          INTEGER PRIMARY KEY,
-    name        TEXT NOT NULL UNIQUE,
+    name        TEXT NOT NULL,
+    generation  INTEGER NOT NULL CHECK (generation > 0),
     parent      TEXT,               -- NULL: self-signed, or signed outside
     key_label   TEXT UNIQUE,        -- NULL: the key is kept outside
     certificate BLOB,               -- DER; NULL until issued or imported
-    ended_at    INTEGER             -- since when it issues nothing more; NULL: it does
+    state       TEXT NOT NULL
+        CHECK (state IN ('prepared', 'published', 'active', 'retiring', 'ended', 'compromised')),
+    activate_at INTEGER,            -- when a published one is to become the active one
+    ended_at    INTEGER,            -- since when its last CRL is due; NULL: CRLs go on
+    UNIQUE (name, generation),
+    CHECK (activate_at IS NULL OR state = 'published'),
+    CHECK (state != 'ended' OR ended_at IS NOT NULL),
+    CHECK (ended_at IS NULL OR state IN ('ended', 'compromised'))
 );
+-- One key of a name issues at a time, and one follows it.
+CREATE UNIQUE INDEX authorities_active ON authorities (name) WHERE state = 'active';
+CREATE UNIQUE INDEX authorities_coming ON authorities (name) WHERE state IN ('prepared', 'published');
 
 CREATE TABLE credentials (
     id            INTEGER PRIMARY KEY,
     reference     TEXT NOT NULL UNIQUE,
-    secret_hash   BLOB NOT NULL,
+    secret_hash   BLOB,             -- where the secret itself is shown (EST)
+    sealed_secret BLOB,             -- where it keys a MAC (CMP): encrypted, the key is not in here
     profile       TEXT NOT NULL,
     subject       TEXT NOT NULL,    -- RFC 4514
     san           TEXT NOT NULL,    -- JSON list of kind:value
@@ -21,7 +33,8 @@ CREATE TABLE credentials (
     attempts_left INTEGER NOT NULL CHECK (attempts_left >= 0),
     created_at    INTEGER NOT NULL,
     expires_at    INTEGER NOT NULL,
-    cancelled_at  INTEGER
+    cancelled_at  INTEGER,
+    CHECK ((secret_hash IS NULL) != (sealed_secret IS NULL))
 );
 
 CREATE TABLE enrollments (              -- requests that somebody has to approve, and what became of them
@@ -82,7 +95,6 @@ CREATE TABLE issuances (
     UNIQUE (authority, serial)
 );
 CREATE INDEX issuances_open ON issuances (state) WHERE state IN ('prepared', 'signing');
-CREATE INDEX issuances_by_credential ON issuances (credential) WHERE credential IS NOT NULL;
 CREATE INDEX issuances_by_key ON issuances (spki_sha256);
 -- One approval, one certificate, whatever the program does.
 CREATE UNIQUE INDEX issuances_of_enrollment ON issuances (enrollment)
@@ -95,6 +107,33 @@ CREATE TABLE undelivered_keys (         -- keys that were made here: their certi
 CREATE TABLE signed_requests (          -- CMC messages that were answered: one sent again issues nothing
     sha256   BLOB PRIMARY KEY,          -- of who signed, what, and which request in it
     issuance INTEGER NOT NULL REFERENCES issuances (id)
+) WITHOUT ROWID;
+
+CREATE TABLE cmp_transactions (         -- what is remembered of CMP's (RFC 9810 §5.1.1); none is deleted
+    id             INTEGER PRIMARY KEY,
+    transaction_id BLOB NOT NULL,
+    sender         TEXT NOT NULL,       -- who protects its messages: a credential or a certificate
+    body           INTEGER NOT NULL,    -- the type of the request (RFC 9810 §5.1.2)
+    pvno           INTEGER NOT NULL,
+    state          TEXT NOT NULL CHECK (
+        state IN ('waiting', 'challenged', 'unconfirmed', 'confirmed', 'refused', 'ended')
+    ),
+    request_sha256 BLOB NOT NULL,       -- of the request as received: sent again, it gets its answer again
+    request        BLOB,                -- where it had to wait: it is looked at again at each poll
+    server_nonce   BLOB NOT NULL,       -- of our messages: the next one of the client gives it back
+    opened_at      INTEGER NOT NULL,
+    deadline       INTEGER,             -- until when it is to be confirmed, or a challenge answered
+    challenge      BLOB,                -- SHA-256 of the answer that is expected
+    UNIQUE (transaction_id, sender)
+);
+CREATE INDEX cmp_transactions_due ON cmp_transactions (deadline) WHERE state IN ('unconfirmed', 'challenged');
+CREATE INDEX cmp_transactions_waiting ON cmp_transactions (sender) WHERE state IN ('waiting', 'challenged');
+
+CREATE TABLE cmp_requests (             -- what each certificate request of a transaction led to
+    cmp_transaction INTEGER NOT NULL REFERENCES cmp_transactions (id),
+    cert_req_id     INTEGER NOT NULL,
+    issuance        INTEGER NOT NULL REFERENCES issuances (id),
+    PRIMARY KEY (cmp_transaction, cert_req_id)
 ) WITHOUT ROWID;
 
 CREATE TABLE certificates (

@@ -57,7 +57,7 @@ def cut_after(core: Core, steps: int, monkeypatch: pytest.MonkeyPatch) -> None:
     left = steps
 
     def counted(work: Any) -> Any:
-        async def step(*arguments: Any) -> Any:
+        async def step(*arguments: Any, **named: Any) -> Any:
             nonlocal left
             if left == 0:
                 raise CutError
@@ -86,7 +86,7 @@ async def assert_complete(core: Core) -> None:
     )
     assert await core.storage.read(issuances.unfinished) == []
     rows = await core.storage.read(
-        lambda tx: certificates.newest(tx, authority=None, state=None, now=core.clock.now(), limit=1000)
+        lambda tx: certificates.newest(tx, authorities=None, state=None, now=core.clock.now(), limit=1000)
     )
     own = [row for row in rows if row.profile in ("root-ca", "issuing-ca", "ocsp-responder")]
     assert len(own) == 2 * len(NAMES)

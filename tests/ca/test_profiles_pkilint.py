@@ -53,11 +53,13 @@ APPROVED = {
 CA_NAMES = {
     "root-ca": parse_subject(f"CN=National Root CA,{AUTHORITY}"),
     "issuing-ca": parse_subject(f"CN=Citizen CA,{AUTHORITY}"),
+    "cross-ca": parse_subject("CN=Bridge CA,O=Neighbour,C=KZ"),
     "ocsp-responder": parse_subject(f"CN=Citizen CA OCSP,{AUTHORITY}"),
 }
 LIFETIMES = {
     "root-ca": Lifetime(years=20),
     "issuing-ca": Lifetime(years=10),
+    "cross-ca": Lifetime(years=3),
     "ocsp-responder": Lifetime(years=1),
 }
 NCP = "NCP-NATURAL-PERSON-CERTIFICATE"

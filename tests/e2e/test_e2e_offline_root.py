@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from client_messages import new_key
+from cryptography.hazmat.primitives.serialization import Encoding
 from foreign_clients import expect_crl_verdict, openssl_ocsp, save_certificate, tool, worked
 from server_harness import done, initialised, run_program, running
 
@@ -78,6 +79,45 @@ def test_the_whole_way(tmp_path: Path) -> None:
         server.revoke(device)
         server.shows(device, "revoked")
         expect_crl_verdict(server, "infrastructure", file, "certificate revoked")
+
+
+def test_new_keys_under_it_and_of_its_own(tmp_path: Path) -> None:
+    """What a roll-over needs from outside is asked for and imported as at the beginning."""
+    (tmp_path / "old").mkdir()
+    (tmp_path / "new").mkdir()
+    outside, home = OutsideRoot(tmp_path / "old"), initialised(tmp_path / "home", "--offline-root")
+    done(run_program(home, "ca", "import", "root", str(outside.certificate)))
+
+    def certify(root: OutsideRoot, name: str) -> None:
+        certificate = tmp_path / f"{name}.pem"
+        certificate.write_bytes(root.sign(done(run_program(home, "ca", "csr", name))))
+        done(run_program(home, "ca", "import", name, str(certificate)))
+
+    def step(name: str, option: str) -> list[dict[str, str]]:
+        rows: list[dict[str, str]] = json.loads(
+            done(run_program(home, "ca", "rollover", name, option, "--json"))
+        )
+        return rows
+
+    for name in ISSUING:
+        certify(outside, name)
+    assert "ca import infrastructure.2 FILE" in step("infrastructure", "--prepare")[-1]["next"]
+    early = run_program(home, "ca", "rollover", "infrastructure", "--publish")
+    assert "ca csr infrastructure.2" in early.stderr
+    certify(outside, "infrastructure.2")
+    new = OutsideRoot(tmp_path / "new")
+    step("root", "--prepare")
+    done(run_program(home, "ca", "import", "root.2", str(new.certificate)))
+    for name in ("infrastructure", "root"):
+        step(name, "--publish")
+        assert [row["state"] for row in step(name, "--activate")] == ["retiring", "active"]
+    step("citizen", "--prepare")
+    certify(new, "citizen.2")
+    with running(home) as server:
+        device = server.device(new_key())
+        device.verify_directly_issued_by(server.ca("infrastructure.2"))
+        server.shows(device, "good", "infrastructure.2")
+        assert server.ca("root.2").public_bytes(Encoding.PEM) == new.certificate.read_bytes()
 
 
 def test_foreign_certificates_are_not_imported(tmp_path: Path) -> None:

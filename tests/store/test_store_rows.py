@@ -5,6 +5,7 @@ import itertools
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -83,13 +84,53 @@ async def test_facts(store: "Store") -> None:
 
 
 async def test_authorities(store: "Store") -> None:
-    await store.write(authorities.set_certificate, "citizen", b"certificate")
+    await store.write(authorities.set_certificate, 2, b"certificate")
     assert await store.read(authorities.all_authorities) == [
         AuthorityRecord(1, "root", None, "ca-root", None),
         AuthorityRecord(2, "citizen", "root", None, b"certificate"),
     ]
     with pytest.raises(StorageError, match="UNIQUE"):
         await store.write(authorities.add_authority, "root", None, None)
+
+
+async def test_generations_of_an_authority_follow_each_other(store: "Store") -> None:
+    add = partial(store.write, authorities.add_authority, "root", None)
+    await add("ca-root.2", generation=2, state="prepared")
+    with pytest.raises(StorageError, match="UNIQUE"):  # one follows, not two
+        await add("ca-root.3", generation=3, state="published")
+    assert not await store.write(authorities.activate_at, 3, NOW)  # not published yet
+    assert not await store.write(authorities.move, 3, "published", "active")
+    assert await store.write(authorities.move, 3, "prepared", "published")
+    assert await store.write(authorities.activate_at, 3, NOW)
+    assert (await store.read(authorities.all_authorities))[2] == AuthorityRecord(
+        3, "root", None, "ca-root.2", None, 2, "published", NOW
+    )
+    with pytest.raises(StorageError, match="UNIQUE"):  # one issues, not two
+        await store.write(authorities.move, 3, "published", "active")
+    assert await store.write(authorities.move, 1, "active", "retiring")
+    assert await store.write(authorities.move, 3, "published", "active")
+    records = await store.read(authorities.all_authorities)
+    assert [(one.handle, one.state, one.activate_at) for one in records] == [
+        ("root", "retiring", None),
+        ("citizen", "active", None),
+        ("root.2", "active", None),
+    ]
+
+
+@pytest.mark.parametrize(("state", "after"), [("retiring", "ended"), ("compromised", "compromised")])
+async def test_the_end_of_a_generation(store: "Store", state: str, after: str) -> None:
+    await store.write(authorities.move, 1, "active", state)
+    await store.write(authorities.end, 1, NOW)
+    await store.write(authorities.end, 1, NOW + DAY)
+    assert await store.read(authorities.state_of, 1) == after
+    assert (await store.read(authorities.all_authorities))[0].ended_at == NOW
+
+
+async def test_the_other_certificate_of_a_holder_may_be_by_a_former_key(store: "Store") -> None:
+    await store.write(authorities.add_authority, "root", None, "k", generation=2, state="prepared")
+    await store.write(certificates.add, CERTIFICATE)
+    assert await store.read(certificates.newest_of_subject, 3, "device", "CN=a") == CERTIFICATE
+    assert await store.read(certificates.newest_of_subject, 2, "device", "CN=a") is None
 
 
 async def test_responders(store: "Store") -> None:
@@ -132,6 +173,7 @@ async def test_credentials_both_ways(store: "Store") -> None:
         id=1,
         reference="ref",
         secret_hash=b"hash",
+        sealed_secret=None,
         profile="device",
         subject="CN=Бат",
         san=("dns:a.mn", "email:б@a.mn"),
@@ -203,6 +245,7 @@ async def _reserve(
         credential=credential,
         enrollment=None,
         crl_shard=3,
+        state="prepared",
         now=NOW,
     )
 
@@ -249,18 +292,18 @@ async def test_states_of_an_issuance(store: "Store", state: str, step: str) -> N
 
 
 async def test_an_issuance_is_undelivered_from_issued_to_delivered(store: "Store") -> None:
-    number = await _credential(store)
-    intent = await _reserve(store, 7, credential=number)
+    intent = await _reserve(store, 7)
+    asked = (intent.requested_by, intent.profile, KEY)
     for name in ("signing", "issued"):
-        assert await store.read(issuances.undelivered, number, KEY) is None
+        assert await store.read(issuances.undelivered, *asked) is None
         await store.write(STEPS[name], intent.id)
-    assert await store.read(issuances.undelivered, number, KEY) == replace(intent, state="issued")
-    assert await store.read(issuances.undelivered, number, bytes(32)) is None
-    assert await store.read(issuances.undelivered, number + 1, KEY) is None
+    assert await store.read(issuances.undelivered, *asked) == replace(intent, state="issued")
+    for other in (("credential:z", *asked[1:]), (asked[0], "another", KEY), (*asked[:2], bytes(32))):
+        assert await store.read(issuances.undelivered, *other) is None
     await store.write(issuances.mark_delivered, 2, 7, NOW)  # of another authority
-    assert await store.read(issuances.undelivered, number, KEY) is not None
+    assert await store.read(issuances.undelivered, *asked) is not None
     await store.write(issuances.mark_delivered, 1, 7, NOW)
-    assert await store.read(issuances.undelivered, number, KEY) is None
+    assert await store.read(issuances.undelivered, *asked) is None
 
 
 async def test_subjects_of_a_key_without_the_voided(store: "Store") -> None:
@@ -317,17 +360,18 @@ async def test_lists_and_counts_by_state_at_a_moment(store: "Store") -> None:
     for record in records.values():
         await store.write(certificates.add, record)
 
-    async def listed(state: str | None, authority: int | None = 1) -> set[int]:
-        found = await store.read(certificates.newest, authority=authority, state=state, now=NOW, limit=100)
+    async def listed(state: str | None, *issuers: int) -> set[int]:
+        wanted = {"authorities": issuers or None, "state": state, "now": NOW, "limit": 100}
+        found = await store.read(certificates.newest, **wanted)
         return {one.serial for one in found}
 
-    assert await listed("active") == {CERTIFICATE.serial, 2}
-    assert await listed("expired") == {3, 5}
-    assert await listed("suspended") == {4}
-    assert await listed("revoked") == {6}
-    assert await listed(None) == {CERTIFICATE.serial, 2, 3, 4, 5, 6}
-    assert await listed(None, authority=None) == {CERTIFICATE.serial, 2, 3, 4, 5, 6, 7}
-    first = await store.read(certificates.newest, authority=None, state=None, now=NOW, limit=1)
+    assert await listed("active", 1) == {CERTIFICATE.serial, 2}
+    assert await listed("expired", 1) == {3, 5}
+    assert await listed("suspended", 1) == {4}
+    assert await listed("revoked", 1) == {6}
+    assert await listed(None, 1) == {CERTIFICATE.serial, 2, 3, 4, 5, 6}
+    assert await listed(None) == await listed(None, 1, 2) == {CERTIFICATE.serial, 2, 3, 4, 5, 6, 7}
+    first = await store.read(certificates.newest, authorities=None, state=None, now=NOW, limit=1)
     assert [one.serial for one in first] == [7]
     counts = {"active": 2, "suspended": 1, "revoked": 1, "expired": 2}
     assert await store.read(certificates.count_by_state, 1, NOW) == counts
