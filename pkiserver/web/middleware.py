@@ -116,6 +116,9 @@ class Edge:
             raise web.HTTPUnsupportedMediaType(text="the request body must have no content coding")
         if not request.body_exists:
             return
+        if request.content.is_eof():  # it came with the header, as most do: nobody is waited for
+            await request.read()
+            return
         try:
             async with asyncio.timeout(self._limits.body_s):
                 body = await request.read()
