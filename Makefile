@@ -38,6 +38,7 @@ lint: dev
 
 test: dev
 	@.ci/test-tools
+	@.ci/newer-openssl $(VENV)/newer-openssl
 	@$(MAKE) --no-print-directory lint
 	$(BIN)/pytest -n auto --dist loadgroup -m "not long"
 

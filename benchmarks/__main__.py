@@ -7,7 +7,7 @@ from typing import Final
 
 import click
 
-from benchmarks import crl, crl_serving, est, latency, ocsp, presigning
+from benchmarks import cmp, crl, crl_serving, est, latency, ocsp, presigning, signer
 from benchmarks.figures import Figure, show
 
 BENCHES: Final[dict[str, Callable[[Path, int, int], list[Figure]]]] = {
@@ -17,6 +17,8 @@ BENCHES: Final[dict[str, Callable[[Path, int, int], list[Figure]]]] = {
     "crl": crl.run,
     "crl-serving": crl_serving.run,
     "est": est.run,
+    "cmp": cmp.run,
+    "signer": signer.run,
 }
 
 

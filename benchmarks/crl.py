@@ -91,7 +91,7 @@ class _Used:
     """CPU seconds of this process and the signer since it was made."""
 
     def __init__(self, core: Core) -> None:
-        self._pids = [pid for pid in (core.signer.pid,) if pid is not None]
+        self._pids = core.signer.pids
         self._since = self._now()
 
     def _now(self) -> float:

@@ -78,7 +78,7 @@ async def _measure(folder: Path, count: int) -> tuple[float, float]:
                 storage=core.storage, signer=core.signer, clock=core.clock, authorities=core.authorities,
                 table=table, policies=core.settings.status_policies,
             )  # fmt: skip
-            pids = [pid for pid in (core.signer.pid,) if pid is not None]
+            pids = core.signer.pids
             ours, theirs = time.process_time(), cpu_s(pids)
             await presigner.prepare()
             await presigner.work()

@@ -34,6 +34,9 @@ from config.validation import read_toml, validate
 
 SHIPPED_PROFILES: Final = Path(__file__).parent / "profiles"
 _NAME: Final = re.compile(r"[a-z][a-z0-9-]{0,62}")
+_EST_OPERATIONS: Final = frozenset(  # no label is named as one of them (RFC 7030 §3.2.2)
+    {"cacerts", "csrattrs", "fullcmc", "serverkeygen", "simpleenroll", "simplereenroll"}
+)
 
 Kind = Literal["end-entity", "root-ca", "issuing-ca", "ocsp-responder"]
 ESTAuthentication = Literal["credential", "certificate", "credential+certificate"]
@@ -70,6 +73,7 @@ class Profile(Section):
     pop_linking: Literal["optional", "required"] = "optional"  # tls-unique in the request (RFC 7030 §3.5)
     approval: StrictBool = False  # whether somebody has to approve each certificate first (202 meanwhile)
     change_subject: StrictBool = False  # whether re-enrolment may ask for another subject (RFC 6402 §2.8)
+    implicit_confirm: StrictBool = True  # whether CMP clients may leave out certConf (RFC 9810 §5.1.1.1)
     server_keygen: StrictBool = False  # whether serverkeygen makes keys for it, of the first kind in `keys`
 
     @model_validator(mode="before")
@@ -159,6 +163,9 @@ def load_profile(path: Path) -> Profile:
         raise ConfigError(
             [Finding(path.name, "", "no name of a profile", "lower-case letters, digits, hyphens")]
         )
+    if path.stem in _EST_OPERATIONS:
+        rule = "a profile's name is a label of EST, which is not that of an operation (RFC 7030 §3.2.2)"
+        raise ConfigError([Finding(path.name, "", "the name of an operation", rule)])
     content = read_toml(path)
     if "name" in content:
         raise ConfigError([Finding(path.name, "name", "not allowed", "a profile is named by its file")])

@@ -1,13 +1,16 @@
 """The sections of `pkiserver.toml` about keys: where the own ones are, and which foreign ones are refused."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import StrictInt, model_validator
+from pydantic import PlainValidator, StrictInt, model_validator
 
 from config.base import Section, option
 from config.errors import Broken, RuleError
+from config.pkcs11_uri import PKCS11URI, parse_token_uri
 from config.units import OptionalPath, PositiveDuration
+
+TokenURI = Annotated[str, PlainValidator(parse_token_uri)]
 
 
 class Keys(Section):
@@ -24,15 +27,17 @@ class Keys(Section):
         "",
         description="software: environment variable of the passphrase; when named, used instead of the file.",
     )
-    module: OptionalPath = option("", description="pkcs11: path of the module (a shared library).")
-    token_label: str = option("", description="pkcs11: label of the token. Slot numbers are never used.")
-    token_serial: str = option("", description="pkcs11: serial number of the token, where labels repeat.")
-    pin_file: OptionalPath = option(
+    uri: TokenURI = option(
         "",
-        description="pkcs11: file of the user PIN; relative to the home folder. A wrong PIN is not retried.",
+        description="pkcs11: the token as an RFC 7512 URI: token (and serial, where labels repeat), "
+        "module-path, and pin-source: file:PATH or env:NAME; without it the PIN is asked for where "
+        "the server is started. Paths are relative to the home folder.",
     )
-    pin_env: str = option(
-        "", description="pkcs11: environment variable of the user PIN, instead of the file."
+    workers: StrictInt = option(
+        1,
+        ge=1,
+        le=64,
+        description="Signer processes, each with a session of its own; as many as the HSM serves at a time.",
     )
     deadline: PositiveDuration = option(
         "10s", description="A signer that needs longer for one signature is killed and replaced."
@@ -43,7 +48,7 @@ class Keys(Section):
 
     @model_validator(mode="after")
     def _store_is_complete(self) -> "Keys":
-        broken = self._software() if self.store == "software" else list(self._pkcs11())
+        broken = self._software() if self.store == "software" else self._pkcs11()
         if broken:
             raise RuleError(*broken)
         return self
@@ -54,16 +59,12 @@ class Keys(Section):
         return []
 
     def _pkcs11(self) -> list[Broken]:
-        broken = []
-        if self.module is None:
-            broken.append(Broken("missing", "store pkcs11 needs a module", "module"))
-        if not self.token_label:
-            broken.append(Broken("missing", "store pkcs11 needs a token_label", "token_label"))
-        if (self.pin_file is None) == (not self.pin_env):
-            broken.append(
-                Broken("none or both", "store pkcs11 needs one of pin_file and pin_env", "pin_file")
-            )
-        return broken
+        return [] if self.uri else [Broken("missing", "store pkcs11 needs the uri of its token", "uri")]
+
+    @property
+    def token(self) -> PKCS11URI:
+        """The token, where the store is pkcs11."""
+        return PKCS11URI.parse(self.uri)
 
 
 class KeyPolicy(Section):

@@ -21,15 +21,16 @@ from pkiserver.home import Home
 from pkiserver.https_side import HTTPSSide
 from pkiserver.metrics import Metrics
 from pkiserver.operations_side import OperationsSide
-from pkiserver.process_limits import prepare_process
+from pkiserver.process_limits import prepare_process, settle_garbage_collection
 from pkiserver.readings import Readings
 from pkiserver.serving import Addresses, Tasks, stop_signal, until_stopped
+from pkiserver.signer.circuit import CircuitState
 from pkiserver.status.fresh import FreshResponses
 from pkiserver.status.presigner_health import PresignerHealth
 from pkiserver.status.register import Register
 from pkiserver.status.register_files import RegisterFiles
 from pkiserver.web.register import register_routes
-from pkiserver.web.status_worker import SigningSettings
+from pkiserver.web.status_worker import CMPSettings, SigningSettings
 from pkiserver.web.workers import StatusWorkers, StatusWorkersSettings
 from pkiserver.worker_readings import register_workers
 from protocols.errors import ProtocolError
@@ -60,8 +61,10 @@ class Server:
                 workers=settings.ocsp.workers,
                 max_age=settings.ocsp.max_age,
                 signing=self._signing_settings(),
+                cmp=CMPSettings(settings.cmp.queue, settings.cmp.max_message),
             ),
             self._fresh_responses().respond,
+            core.cmp if settings.cmp.enabled else None,
         )
         self.register = Register(core.storage, core.authorities)
         self.register_files = RegisterFiles(
@@ -175,11 +178,14 @@ class Server:
         try:
             count = await self.core.issuance.recover()
             lost = await self.core.server_keys.recover()
+            unconfirmed = await self.core.cmp.expire()
         except PKIServerError as error:
             _log.error("issuances-not-recovered", reason=str(error))
             return
         if count:
             _log.warning("issuances-recovered", count=count)
+        if unconfirmed:
+            _log.info("unconfirmed-certificates-withdrawn", transactions=unconfirmed)
         if lost:
             _log.warning("undelivered-keys-withdrawn", count=lost)
 
@@ -257,11 +263,12 @@ class Server:
     def _signer_cause(self) -> Cause:
         if self.core.signer.healthy:
             return Cause("signer", ok=True)
-        ended_by = self.core.signer.ended_by
-        what_to_do = (
-            f"{ended_by}; mend it and restart the server" if ended_by else "its process is being replaced"
-        )
-        return Cause("signer", ok=False, detail=what_to_do)
+        signer = self.core.signer
+        if signer.circuit is CircuitState.OPEN:
+            return Cause(
+                "signer", ok=False, detail=f"{signer.failure}; mend it and say `pkiserver signer reset`"
+            )
+        return Cause("signer", ok=False, detail=signer.failure or "its processes are being replaced")
 
 
 @asynccontextmanager
@@ -295,4 +302,5 @@ async def serve(
     stop = stop_signal()
     async with running_server(home, clock, listen, status=status) as server:
         await started(server)
+        settle_garbage_collection()
         await until_stopped(server, stop)

@@ -14,10 +14,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
-import pkcs11
 from cryptography import x509
+from pkcs11.exceptions import NoSuchToken
 
 from config.errors import ConfigError
+from config.pkcs11_uri import PKCS11URI
 from config.profile import Profile
 from config.schema import Settings
 from config.schema_keys import Keys
@@ -26,6 +27,8 @@ from pkiserver.beginnings import unfinished
 from pkiserver.ca.rollover import NOTICE, latest_activation
 from pkiserver.core import load_configuration
 from pkiserver.home import Home, Role, is_at_work
+from pkiserver.signer.errors import SignerSettingsError, SignerUnavailableError
+from pkiserver.signer.pkcs11_session import find_token
 from store import certificates
 from store.authorities import all_authorities, all_responders
 from store.database import Transaction, read_only
@@ -43,7 +46,7 @@ _CAUSE_ADVICE: Final = {
     "presigner": "look at the signer and the disk; it tries again by itself",
     "crl": "look at the signer and the disk; `pkiserver crl publish` tries at once",
     "responses": "look at the machine that exports, and at what carries the exports here",
-    "signer": "look at the log; correct passphrase or PIN and restart the server",
+    "signer": "look at the token and at the log; `pkiserver signer show` counts the faults",
 }
 
 
@@ -128,42 +131,45 @@ def _permissions(home: Home) -> Iterator[Finding]:
 
 def _keys(home: Home, keys: Keys) -> Iterator[Finding]:
     if keys.store == "software":
-        yield from _secret(home, "passphrase", keys.passphrase_file, keys.passphrase_env)
+        option = "keys.passphrase_env" if keys.passphrase_env else "keys.passphrase_file"
+        yield from _secret(home, option, keys.passphrase_file, keys.passphrase_env)
         return
-    yield from _secret(home, "pin", keys.pin_file, keys.pin_env)
-    module = home.path / (keys.module or "")
+    token = keys.token
+    pin_file = Path(token.pin_file) if token.pin_file else None
+    if token.pin_source is None:
+        yield Finding("keys", True, "the PIN is asked for where the server is started (keys.uri)")
+    else:
+        yield from _secret(home, "keys.uri", pin_file, token.pin_environment or "")
+    module = home.path / (token.module_path or "")
     if not module.is_file():
-        detail = f"{module} is missing (keys.module): install the PKCS #11 module, or correct its path"
+        detail = f"{module} is missing (keys.uri): install the PKCS #11 module, or correct its path"
         yield Finding("keys", False, detail)
         return
-    yield _token(str(module), keys)
+    yield _token(str(module), token)
 
 
-def _token(module: str, keys: Keys) -> Finding:
-    label = keys.token_label
-    wanted: dict[str, Any] = {"token_label": label}
-    if keys.token_serial:
-        wanted["token_serial"] = keys.token_serial.encode()
+def _token(module: str, token: PKCS11URI) -> Finding:
+    name = token.token or token.serial
     try:
-        pkcs11.lib(module).get_token(**wanted)
-    except pkcs11.NoSuchToken:
-        detail = f'there is no token "{label}" (keys.token_label): plug it in, or initialise one'
+        find_token(module, token.token, token.serial)
+    except SignerSettingsError:
+        return Finding("keys", False, f'several tokens are "{name}": say which by its serial in keys.uri')
+    except SignerUnavailableError as error:
+        if isinstance(error.__cause__, NoSuchToken):
+            return Finding(
+                "keys", False, f'there is no token "{name}" (keys.uri): plug it in, or initialise one'
+            )
+        detail = f"{module} does not work ({type(error.__cause__).__name__}): see its maker's configuration"
         return Finding("keys", False, detail)
-    except pkcs11.MultipleTokensReturned:
-        return Finding("keys", False, f'several tokens are "{label}": say which with keys.token_serial')
-    except pkcs11.PKCS11Error as error:
-        detail = f"{module} does not work ({type(error).__name__}): see its maker's configuration"
-        return Finding("keys", False, detail)
-    return Finding("keys", True, f'token "{label}"')
+    return Finding("keys", True, f'token "{name}"')
 
 
-def _secret(home: Home, name: str, file: Path | None, variable: str) -> Iterator[Finding]:
+def _secret(home: Home, option: str, file: Path | None, variable: str) -> Iterator[Finding]:
     if variable:
         known = "is set" if variable in os.environ else "is not set here; the server must have it"
-        yield Finding("keys", True, f"{variable} (keys.{name}_env) {known}")
+        yield Finding("keys", True, f"{variable} ({option}) {known}")
         return
     path = home.path / (file or "")
-    option = f"keys.{name}_file"
     try:
         mode, content = path.stat().st_mode, path.read_bytes()
     except OSError as error:

@@ -52,6 +52,26 @@ class Reading(Enum):
     SIGNATURES = _Family("pkiserver_signatures", "Signatures made", counter=True)
     SIGNER_QUEUE = _Family("pkiserver_signer_queue_depth", "Signing requests waiting or in work")
     SIGNER_RESTARTS = _Family("pkiserver_signer_restarts", "Signer processes replaced", counter=True)
+    SIGNER_WORKERS = _Family(
+        "pkiserver_signer_workers", "Signer processes whose key store is open", ("token",)
+    )
+    SIGNER_SESSIONS = _Family(
+        "pkiserver_signer_sessions_reopened",
+        "Sessions that the token ended, replaced within their process",
+        ("token",),
+        counter=True,
+    )
+    SIGNER_FAULTS = _Family(
+        "pkiserver_signer_faults",
+        "Faults of the key store: device, session, signature, secret, busy, lost, hung, protocol",
+        ("token", "fault"),
+        counter=True,
+    )
+    SIGNER_CIRCUIT = _Family(
+        "pkiserver_signer_circuit",
+        "1 for the state of the circuit: closed, retrying, open (a person must act), else 0",
+        ("token", "state"),
+    )
     COMMITS = _Family("pkiserver_store_commits", "Commits to disk", counter=True)
     TRANSACTIONS = _Family(
         "pkiserver_store_transactions", "Transactions; by commits: how many share one", counter=True
@@ -118,7 +138,27 @@ class Reading(Enum):
         ("outcome",),
         counter=True,
     )
+    CMP_ANSWERS = _Family(
+        "pkiserver_cmp_answers",
+        "CMP messages answered, by the body of the message and the outcome: done, refused",
+        ("body", "outcome"),
+        counter=True,
+    )
+    CMP_UNCONFIRMED = _Family(
+        "pkiserver_cmp_unconfirmed", "CMP transactions whose certificates are not confirmed yet"
+    )
     CONNECTIONS = _Family("pkiserver_connections", "Connections open, by listener", ("listener",))
+
+
+class Durations(Enum):
+    """Histograms that are counted elsewhere, in seconds."""
+
+    STATUS_ANSWERS = _Family(
+        "pkiserver_status_answer_duration_seconds", "From a request's last bytes to its answer"
+    )
+    SIGNATURES = _Family(
+        "pkiserver_signature_duration_seconds", "What the key store took for a signature, verified"
+    )
 
 
 Reader = Callable[[], Iterable[Sample]]
@@ -132,11 +172,9 @@ class Latencies:
     counts: Sequence[int]
     sum_s: float
 
-    def family(self) -> Metric:
+    def family(self, durations: Durations) -> Metric:
         """Return it as Prometheus wants it: cumulative."""
-        metric = HistogramMetricFamily(
-            "pkiserver_status_answer_duration_seconds", "From a request's last bytes to its answer"
-        )
+        metric = HistogramMetricFamily(durations.value.name, durations.value.help)
         cumulative = list(accumulate(self.counts))
         names = [*map(str, self.bounds_s), "+Inf"]
         metric.add_metric([], list(zip(names, cumulative, strict=True)), self.sum_s)
@@ -149,7 +187,7 @@ class _StateCollector(Collector):
     def __init__(self, failures: Counter) -> None:
         self.readers: dict[Reading, list[Reader]] = {}
         self._failures = failures
-        self.latencies: Callable[[], Latencies] | None = None
+        self.latencies: dict[Durations, Callable[[], Latencies]] = {}
 
     def collect(self) -> Iterator[Metric]:
         for reading, readers in self.readers.items():
@@ -160,8 +198,8 @@ class _StateCollector(Collector):
                 self._failures.labels(reading.value.name).inc()
             else:
                 yield metric
-        if self.latencies is not None:
-            yield self.latencies().family()
+        for durations, latencies in self.latencies.items():
+            yield latencies().family(durations)
 
 
 def _metric(family: _Family, samples: Iterable[Sample]) -> Metric:
@@ -193,6 +231,7 @@ class Metrics:
             buckets=_LATENCY_S,
             registry=registry,
         )
+        self._counted: Final[dict[tuple[str, str, int], tuple[Counter, Histogram]]] = {}  # found once
         self.handshake_failures: Final = Counter(
             "pkiserver_tls_handshake_failures", "TLS handshakes that failed", registry=registry
         )
@@ -216,9 +255,9 @@ class Metrics:
         """Have `reader` called at each scrape; it must not block. Several readers of one reading add up."""
         self._state.readers.setdefault(reading, []).append(reader)
 
-    def read_latencies(self, latencies: Callable[[], Latencies]) -> None:
-        """Show how long the status workers took, as `pkiserver_status_answer_duration_seconds`."""
-        self._state.latencies = latencies
+    def read_latencies(self, durations: Durations, latencies: Callable[[], Latencies]) -> None:
+        """Show how long something took that is counted elsewhere."""
+        self._state.latencies[durations] = latencies
 
     def read_causes(self, causes: Callable[[], Iterable[Cause]]) -> None:
         """Show the conditions of readiness as `pkiserver_ready`."""
@@ -226,8 +265,16 @@ class Metrics:
 
     def count_request(self, protocol: str, operation: str, status: int, seconds: float) -> None:
         """Count one request answered. `protocol` and `operation` are of fixed tables, never from a client."""
-        self.requests.labels(protocol, operation, str(status)).inc()
-        self.request_seconds.labels(protocol, operation).observe(seconds)
+        counted = self._counted.get((protocol, operation, status))
+        if counted is None:
+            counted = (
+                self.requests.labels(protocol, operation, str(status)),
+                self.request_seconds.labels(protocol, operation),
+            )
+            self._counted[protocol, operation, status] = counted
+        requests, request_seconds = counted
+        requests.inc()
+        request_seconds.observe(seconds)
 
     def render(self) -> bytes:
         """Return the Prometheus text format of every metric, of the media type `CONTENT_TYPE`."""

@@ -95,8 +95,7 @@ def _key_options(home: Home, *, secret: bool) -> str:
     if keys.store == "software":
         names = ("passphrase_env",) if keys.passphrase_env else ("passphrase_file",)
         return _options(home, keys, names) if secret else ""
-    names = ("pin_env",) if keys.pin_env else ("pin_file",)
-    return _options(home, keys, names if secret else ("module", "token_label"))
+    return _options(home, keys, ("uri",))
 
 
 def _options(home: Home, keys: object, names: Sequence[str]) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from pkiserver.metrics import Latencies, Metrics, Reading, Sample
+from pkiserver.metrics import Durations, Latencies, Metrics, Reading, Sample
 from pkiserver.web.status_counters import LATENCY_BOUNDS_S
 from pkiserver.web.workers import StatusWorkers
 
@@ -23,4 +23,4 @@ def register_workers(metrics: Metrics, workers: StatusWorkers) -> None:
     metrics.read(Reading.STATUS_CONNECTIONS, lambda: [Sample(workers.counters().connections_total)])
     metrics.read(Reading.STATUS_RESTARTS, lambda: [Sample(workers.counters().restarts)])
     metrics.read(Reading.CONNECTIONS, lambda: [Sample(workers.counters().connections, ("http",))])
-    metrics.read_latencies(latencies)
+    metrics.read_latencies(Durations.STATUS_ANSWERS, latencies)

@@ -12,6 +12,7 @@ class ErrorKind(Enum):
     UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type"
     BAD_POP = "bad_pop"  # possession of the key is not proved
     BAD_MESSAGE_CHECK = "bad_message_check"  # the signature of a message does not verify
+    BAD_ALGORITHM = "bad_algorithm"  # an algorithm, or its parameters, that is not supported
     BAD_KEY = "bad_key"  # the key policy refuses the public key
     BAD_REQUEST = "bad_request"  # well formed, but not what the profile or the state allows
     NOT_AUTHENTICATED = "not_authenticated"
@@ -21,6 +22,19 @@ class ErrorKind(Enum):
     PENDING = "pending"  # taken; the same request gets its answer later
     UNAVAILABLE = "unavailable"  # try again later
     INTERNAL = "internal"
+    # What CMP tells apart (RFC 9810 §5.2.3).
+    BAD_TIME = "bad_time"
+    BAD_CERT_ID = "bad_cert_id"
+    BAD_CERT_TEMPLATE = "bad_cert_template"
+    BAD_SENDER_NONCE = "bad_sender_nonce"
+    BAD_RECIPIENT_NONCE = "bad_recipient_nonce"
+    CERT_REVOKED = "cert_revoked"
+    CERT_CONFIRMED = "cert_confirmed"
+    INCOMPLETE = "incomplete"  # what is there to look something up does not suffice
+    SIGNER_NOT_TRUSTED = "signer_not_trusted"
+    TRANSACTION_ID_IN_USE = "transaction_id_in_use"
+    UNSUPPORTED_VERSION = "unsupported_version"
+    WRONG_INTEGRITY = "wrong_integrity"  # protected in another way than is asked for
 
 
 class ProtocolError(Exception):
@@ -49,6 +63,18 @@ class BadSignatureError(ProtocolError):
     """The signature of a message does not verify, or is by an algorithm that is too weak or unknown."""
 
     kind = ErrorKind.BAD_MESSAGE_CHECK
+
+
+class BadMACError(ProtocolError):
+    """The MAC of a message was not made with this secret (RFC 9810 §5.1.3.1)."""
+
+    kind = ErrorKind.BAD_MESSAGE_CHECK
+
+
+class UnsupportedAlgorithmError(ProtocolError):
+    """An algorithm is unknown or too weak, or its parameters are out of bounds."""
+
+    kind = ErrorKind.BAD_ALGORITHM
 
 
 class BadKeyError(ProtocolError):

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Final
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from pkiserver.ca.root_updates import LINK_PROFILE, RootUpdate, root_updates, spki_sha256
@@ -231,7 +231,7 @@ def issuer_among(authorities: Iterable[Authority], certificate: x509.Certificate
         if authority.certificate.subject == certificate.issuer:
             try:
                 certificate.verify_directly_issued_by(authority.certificate)
-            except (ValueError, TypeError, InvalidSignature):
+            except (ValueError, TypeError, UnsupportedAlgorithm, InvalidSignature):
                 continue
             return authority
     return None

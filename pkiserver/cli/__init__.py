@@ -14,7 +14,9 @@ from click.core import ParameterSource
 
 from pkiserver.cli.actor import actor_group
 from pkiserver.cli.audit import audit_group
+from pkiserver.cli.backup import backup_command, restore_command
 from pkiserver.cli.ca import ca_group
+from pkiserver.cli.ceremony import ceremony_command
 from pkiserver.cli.certificate import certificate_group
 from pkiserver.cli.clock import clock_group
 from pkiserver.cli.context import HOME_VARIABLE, CommandGroup, Context
@@ -26,6 +28,7 @@ from pkiserver.cli.init import init_command
 from pkiserver.cli.ocsp import ocsp_group
 from pkiserver.cli.responses import responses_group
 from pkiserver.cli.serve import serve_command
+from pkiserver.cli.signer import signer_group
 from pkiserver.cli.status import status_group
 from pkiserver.home import Home
 
@@ -67,9 +70,13 @@ for _command in (
     ca_group,
     crl_group,
     ocsp_group,
+    signer_group,
     status_group,
     responses_group,
     audit_group,
+    ceremony_command,
+    backup_command,
+    restore_command,
     clock_group,
     doctor_command,
 ):

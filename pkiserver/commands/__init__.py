@@ -14,6 +14,7 @@ from pkiserver.commands import (
     actor,
     audit,
     authority,
+    backup,
     certificate,
     clock,
     compromise,
@@ -22,6 +23,7 @@ from pkiserver.commands import (
     enrollment,
     ocsp,
     rollover,
+    signer,
     status,
 )
 from pkiserver.commands.services import Caller, CommandEntry, CommandServices
@@ -36,10 +38,12 @@ COMMANDS: Final[Mapping[str, CommandEntry]] = {
     **actor.COMMANDS,
     **certificate.COMMANDS,
     **authority.COMMANDS,
+    **backup.COMMANDS,
     **rollover.COMMANDS,
     **compromise.COMMANDS,
     **crl.COMMANDS,
     **ocsp.COMMANDS,
+    **signer.COMMANDS,
     **status.COMMANDS,
     **audit.COMMANDS,
     **clock.COMMANDS,

@@ -19,6 +19,7 @@ from pkiserver.ra.compromise import Compromise
 from pkiserver.ra.credentials import Credentials
 from pkiserver.ra.status_changes import StatusChanges
 from pkiserver.readiness import ClockGuard
+from pkiserver.signer.client import Signer
 from pkiserver.status.crl_publisher import CRLPublisher
 from pkiserver.status.evidence import Evidence
 from pkiserver.status.presigning import Presigning
@@ -35,6 +36,7 @@ class CommandServices:
     """What the commands work with."""
 
     storage: Storage
+    signer: Signer
     clock: Clock
     authorities: Authorities
     credentials: Credentials

@@ -13,7 +13,7 @@ from typing import Final, Literal
 from config.schema_est import Approval
 from pkiserver import audit
 from pkiserver.ca.authorities import Authorities
-from pkiserver.ca.issuance import AuthorizedRequest, Issuance, key_hash
+from pkiserver.ca.issuance import AuthorizedRequest, Issuance, NotTakenError, key_hash
 from pkiserver.clock import Clock
 from pkiserver.errors import (
     ConflictError,
@@ -85,12 +85,13 @@ class Approvals:
     ) -> bytes:
         """Return the DER certificate of a request that its profile lets through, or that was approved.
 
+        The same request repeated, because its answer was lost, gets the same certificate (ADR 0004).
         `PendingError` while nobody has decided; `NotAuthorizedError` with the reason of a refusal;
         `ConflictError` where who asks has too many open, of which one who asks `for_others` may have
         more; and what `Issuance` raises. An enrolment runs out at `until`, if not before.
         """
         if not request.profile.approval:
-            return await self._issue(request)
+            return await self._issue_once(request)
         application = self._application(request)
         found = await self._storage.read(lambda tx: enrollments.latest(tx, application))
         now = self._clock.now()
@@ -136,7 +137,13 @@ class Approvals:
         return PendingError(f"enrolment {found.id} waits", self._settings.retry_after)
 
     async def _issue(self, request: AuthorizedRequest) -> bytes:
-        return (await self._issuance.issue(await self._issuance.prepare(request))).certificate
+        return (await self._issuance.certify(request)).certificate
+
+    async def _issue_once(self, request: AuthorizedRequest) -> bytes:
+        try:
+            return await self._issue(replace(request, repeatable=True))
+        except NotTakenError:
+            return await self._untaken_by(request) or await self._issue(request)
 
     async def _issue_approved(self, request: AuthorizedRequest, found: EnrollmentRecord) -> bytes:
         """Make the one certificate of an approval; who asks again meanwhile waits for it."""
@@ -150,6 +157,16 @@ class Approvals:
             self._clock,
             lambda tx: issuances.undelivered_of_enrollment(tx, found.id),
             found.asked_by,
+        )
+
+    async def _untaken_by(self, request: AuthorizedRequest) -> bytes | None:
+        asked_by, profile, key = request.requested_by, request.profile.name, key_hash(request.public_key)
+        return await untaken(
+            self._storage,
+            self._clock,
+            lambda tx: issuances.undelivered(tx, asked_by, profile, key),
+            asked_by,
+            request.identity,
         )
 
     async def _apply(

@@ -17,13 +17,14 @@ from pkiserver.ca.authorities import Authorities, Authority
 from pkiserver.ca.issuance import require_entitled
 from pkiserver.clock import Clock
 from pkiserver.errors import NotAuthorizedError, RefusedError
+from pkiserver.ra.issuer_crls import require_unrevoked
 from pkiserver.ra.trusted_issuers import TrustedIssuers
 from pkiserver.storage import Storage
-from protocols.x509.certificate import MAX_CERTIFICATE_BYTES, serial_text
+from protocols.errors import ProtocolError
+from protocols.x509.certificate import read_certificate, serial_text
 from store import certificates
 from store.records import CertificateRecord
 
-_UNREADABLE: Final = (ValueError, TypeError, UnsupportedAlgorithm, x509.DuplicateExtension)
 _READ: Final = frozenset(
     {ExtensionOID.BASIC_CONSTRAINTS, ExtensionOID.KEY_USAGE, ExtensionOID.EXTENDED_KEY_USAGE}
     # Names and policies say nothing of whether it is valid; IDevIDs may have either critical (IEEE 802.1AR).
@@ -114,20 +115,16 @@ class ClientCertificates:
             raise NotAuthorizedError("the client certificate is neither of this CA nor of a trusted issuer")
         for issuer in issuers:
             _require_valid(issuer, now, "the certificate of the client certificate's issuer")
+            require_unrevoked(self._trusted_issuers.crls, issuer, certificate, now)
         _require_valid(certificate, now, "the client certificate")
-        try:
-            _require_client_usage(certificate)
-        except _UNREADABLE as error:
-            raise NotAuthorizedError("the client certificate has extensions that cannot be read") from error
+        _require_client_usage(certificate)
         return Device(certificate, frozenset().union(*map(self._trusted_issuers.profiles, issuers)))
 
 
 def _load(client_certificate: bytes) -> x509.Certificate:
     try:
-        if len(client_certificate) > MAX_CERTIFICATE_BYTES:
-            raise ValueError("too long")
-        return x509.load_der_x509_certificate(client_certificate)
-    except _UNREADABLE as error:
+        return read_certificate(client_certificate)
+    except ProtocolError as error:
         raise NotAuthorizedError("the client certificate is no certificate that can be read") from error
 
 
@@ -135,7 +132,7 @@ def _issued(issuer: x509.Certificate, certificate: x509.Certificate) -> bool:
     try:
         certificate.verify_directly_issued_by(issuer)
         return isinstance(certificate.signature_hash_algorithm, (*_SHA2, type(None)))  # None: EdDSA
-    except (*_UNREADABLE, InvalidSignature):
+    except (ValueError, TypeError, UnsupportedAlgorithm, InvalidSignature):
         return False
 
 

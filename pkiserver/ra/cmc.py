@@ -12,8 +12,6 @@ from datetime import datetime
 from typing import Final
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from pkiserver.ca.message_signer import MessageSigner
 from pkiserver.clock import Clock
@@ -26,10 +24,11 @@ from pkiserver.storage import Storage
 from protocols import oid
 from protocols.cmc.controls import CONTROLS, RequestControls, read_controls
 from protocols.cmc.full_request import FullPKIRequest, read_full_request
-from protocols.cmc.pki_data import TaggedCertificationRequest, TaggedRequest
+from protocols.cmc.pki_data import TaggedCertificationRequest
 from protocols.cmc.pki_response import PKIResponse
 from protocols.cms.verification import signer_certificate, verify_signer
-from protocols.errors import BadSignatureError, ErrorKind, ProtocolError
+from protocols.errors import BadSignatureError, ErrorKind, MalformedError, ProtocolError, TooLargeError
+from protocols.x509.certificate import TBSCertificate, read_certificate
 from protocols.x509.spki import read_public_key
 from store import signed_requests
 
@@ -107,7 +106,7 @@ class FullPKIRequests:
         controls, actor = RequestControls(), "anonymous"
         try:
             request = read_full_request(message)
-            shown = self._client_certificates.read(_verified_signer(request))
+            shown = self._client_certificates.read(verified_signer(request))
             actor = shown.actor
             # From here on it is known that the signer said so: its nonces are worth giving back.
             controls = read_controls(request.pki_data.control_sequence)
@@ -122,8 +121,7 @@ class FullPKIRequests:
         if unsupported is not None:
             return Answer((unsupported,), self._clock.now(), controls, actor)
         outcomes = [
-            await self._outcome(request, one, client, requester, label)
-            for one in request.pki_data.req_sequence
+            await self._outcome(request, one, client, requester, label) for one in _certification(request)
         ]
         return Answer(tuple(outcomes), self._clock.now(), controls, actor)
 
@@ -134,15 +132,12 @@ class FullPKIRequests:
     async def _outcome(
         self,
         message: FullPKIRequest,
-        request: TaggedRequest,
+        request: TaggedCertificationRequest,
         client: Holder,
         requester: Requester,
         label: str | None,
     ) -> Outcome:
         parts = (request.body_part_id,)
-        if not isinstance(request, TaggedCertificationRequest):
-            error = NotServedError("requests of CRMF and of other kinds are not served: send a PKCS #10")
-            return Outcome(parts, error=error)
         try:
             certificate = await self._certificate(message, request, client, requester, label)
         except (PKIServerError, ProtocolError) as refusal:
@@ -159,10 +154,12 @@ class FullPKIRequests:
     ) -> bytes:
         csr_der = request.certification_request
         actor = await self._registration_clients.actor(client, label)
-        if actor is not None:  # who asks the same of `Approvals` again gets the same certificate
-            return await self._registration_clients.enroll(csr_der, client, actor, label)
         digest = _digest(message, request, client)
         answered = await self._storage.read(lambda tx: signed_requests.find(tx, digest))
+        if answered is None and actor is not None:
+            return await self._registration_clients.enroll(
+                csr_der, client, actor, label, signed_request=digest
+            )
         if answered is None:
             return await self._reenrollment.reenroll(
                 csr_der, client, requester.channel, label, signed_request=digest
@@ -174,7 +171,7 @@ class FullPKIRequests:
         return answered.certificate.certificate
 
 
-def _verified_signer(request: FullPKIRequest) -> bytes:
+def verified_signer(request: FullPKIRequest) -> bytes:
     """Return the DER certificate of the one who signed, once the signature was verified with its key."""
     signed_data = request.signed_data
     if len(signed_data.signer_infos) != 1:
@@ -183,14 +180,13 @@ def _verified_signer(request: FullPKIRequest) -> bytes:
     if certificate is None:
         raise BadSignatureError("the signer's certificate is not in the message")
     try:
-        parsed = x509.load_der_x509_certificate(certificate)
-        spki = parsed.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-        usage = parsed.extensions.get_extension_for_class(x509.KeyUsage).value
-    except (ValueError, TypeError, UnsupportedAlgorithm, x509.ExtensionNotFound) as error:
+        usage = read_certificate(certificate).extensions.get_extension_for_class(x509.KeyUsage).value
+    except (MalformedError, TooLargeError, x509.ExtensionNotFound) as error:
         raise BadSignatureError("the signer's certificate cannot be read") from error
     if not (usage.digital_signature or usage.content_commitment):
         raise NotAuthorizedError("the signer's certificate is not for signatures")
-    verify_signer(signed_data, signed_data.signer_infos[0], read_public_key(spki))
+    public_key = read_public_key(TBSCertificate.of_certificate(certificate).spki_der)
+    verify_signer(signed_data, signed_data.signer_infos[0], public_key)
     return certificate
 
 
@@ -212,7 +208,18 @@ def _unsupported(request: FullPKIRequest) -> Outcome | None:
         )
     if not 1 <= len(pki_data.req_sequence) <= MAX_REQUESTS:
         return Outcome((THIS_MESSAGE,), error=RefusedError(f"a message has 1 to {MAX_REQUESTS} requests"))
+    foreign = [
+        one.body_part_id for one in pki_data.req_sequence if not isinstance(one, TaggedCertificationRequest)
+    ]
+    if foreign:  # §3.2.1: and no other certification requests are processed
+        refusal = NotServedError("requests of CRMF and of other kinds are not served: send a PKCS #10")
+        return Outcome(tuple(foreign), error=refusal)
     return None
+
+
+def _certification(request: FullPKIRequest) -> list[TaggedCertificationRequest]:
+    found = request.pki_data.req_sequence
+    return [one for one in found if isinstance(one, TaggedCertificationRequest)]
 
 
 def _digest(message: FullPKIRequest, request: TaggedCertificationRequest, client: Holder) -> bytes:

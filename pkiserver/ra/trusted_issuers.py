@@ -5,6 +5,7 @@ of a third party opens is what the profiles that name its issuer say, nothing el
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -14,18 +15,27 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from config.errors import ConfigError, Finding
 from config.profile import Profile
 from pkiserver.file_stamp import FileStamp, file_stamp
+from pkiserver.ra.issuer_crls import CRLs, newest, read_crls
 
-MAX_FILE_BYTES: Final = 256 * 1024
-_RULE: Final = "a PEM file of CA certificates, relative to the home folder"
+MAX_FILE_BYTES: Final = 4 * 1024 * 1024  # a CRL of some 70,000 entries
+_RULE: Final = "a PEM file of CA certificates and their CRLs, relative to the home folder"
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """What was read, in one piece: nobody meets an issuer without its CRL while files are read anew."""
+
+    by_profile: Mapping[str, tuple[x509.Certificate, ...]] = field(default_factory=dict)
+    crls: CRLs = field(default_factory=dict)
 
 
 class TrustedIssuers:
-    """The certificates in the files that `trusted_issuers` of the profiles name."""
+    """The certificates, and their CRLs, in the files that `trusted_issuers` of the profiles name."""
 
     def __init__(self, home: Path, profiles: Mapping[str, Profile]) -> None:
         self._home = home
         self._files = {name: profile.trusted_issuers for name, profile in profiles.items()}
-        self._by_profile: dict[str, tuple[x509.Certificate, ...]] = {}
+        self._read = _Read()
         self._stamps: dict[str, FileStamp] = {}
 
     def load(self) -> None:
@@ -33,10 +43,14 @@ class TrustedIssuers:
         stamps = self._seen()
         findings: list[Finding] = []
         read: dict[str, tuple[x509.Certificate, ...]] = {}
+        crls: list[CRLs] = []
         for profile, files in self._files.items():
             for file in files:
                 try:
-                    read[profile] = (*read.get(profile, ()), *_certificates(self._home / file))
+                    content = _content(self._home / file)
+                    certificates = _certificates(content)
+                    crls.append(read_crls(content, certificates))
+                    read[profile] = (*read.get(profile, ()), *certificates)
                 except (OSError, ValueError) as error:
                     reason = getattr(error, "strerror", None) or str(error)
                     problem = f"{file!r}: {reason}"
@@ -44,7 +58,7 @@ class TrustedIssuers:
         self._stamps = stamps  # of a bad file, too: it is looked at again when it has changed
         if findings:
             raise ConfigError(findings)
-        self._by_profile = read
+        self._read = _Read(read, newest(crls))
 
     def changed(self) -> bool:
         """Return whether a file is not as it was when last read."""
@@ -56,25 +70,39 @@ class TrustedIssuers:
         return [one.public_bytes(Encoding.DER) for one in dict.fromkeys(self)]
 
     def __iter__(self) -> Iterator[x509.Certificate]:
-        return (one for certificates in self._by_profile.values() for one in certificates)
+        return (one for certificates in self._read.by_profile.values() for one in certificates)
 
     def of(self, profile: str) -> Sequence[x509.Certificate]:
         """Return the issuers that a profile trusts."""
-        return self._by_profile.get(profile, ())
+        return self._read.by_profile.get(profile, ())
 
     def profiles(self, issuer: x509.Certificate) -> frozenset[str]:
         """Return the profiles that trust an issuer."""
-        return frozenset(name for name, trusted in self._by_profile.items() if issuer in trusted)
+        return frozenset(name for name, trusted in self._read.by_profile.items() if issuer in trusted)
+
+    @property
+    def crls(self) -> CRLs:
+        """What the issuers have revoked; an issuer without a CRL is not in it."""
+        return self._read.crls
 
     def _seen(self) -> dict[str, FileStamp]:
         return {file: file_stamp(self._home / file) for files in self._files.values() for file in files}
 
 
-def _certificates(path: Path) -> Sequence[x509.Certificate]:
+def ca_certificates(path: Path) -> Sequence[x509.Certificate]:
+    """Return the CA certificates of a PEM file; `OSError`, and `ValueError` for all else that is wrong."""
+    return _certificates(_content(path))
+
+
+def _content(path: Path) -> bytes:
     if path.stat().st_size > MAX_FILE_BYTES:
         raise ValueError(f"is larger than {MAX_FILE_BYTES} bytes")
+    return path.read_bytes()
+
+
+def _certificates(content: bytes) -> Sequence[x509.Certificate]:
     try:
-        certificates = x509.load_pem_x509_certificates(path.read_bytes())
+        certificates = x509.load_pem_x509_certificates(content)
     except ValueError as error:
         raise ValueError("holds no certificates in PEM") from error
     for certificate in certificates:

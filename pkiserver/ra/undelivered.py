@@ -1,12 +1,17 @@
 """A certificate that was made and never taken is given again, so that none is made twice (ADR 0004)."""
 
 from collections.abc import Callable
+from datetime import datetime
+
+from cryptography import x509
 
 from pkiserver import audit
+from pkiserver.ca.identity import Identity, certificate_identity
 from pkiserver.clock import Clock
 from pkiserver.ra.lifecycle import Standing, State
 from pkiserver.storage import Storage
 from protocols.x509.certificate import serial_text
+from protocols.x509.names import names_equal, sans_equal
 from store import audit as audit_chain
 from store import certificates
 from store.database import Transaction
@@ -15,8 +20,14 @@ from store.records import CertificateRecord, IssuanceRecord
 Find = Callable[[Transaction], IssuanceRecord | None]  # the issuance that no client has taken
 
 
-async def untaken(storage: Storage, clock: Clock, find: Find, actor: str) -> bytes | None:
-    """Return the DER certificate that `actor` has not taken yet, where it is active; that is audited."""
+async def untaken(
+    storage: Storage, clock: Clock, find: Find, actor: str, wanted: Identity | None = None
+) -> bytes | None:
+    """Return the DER certificate that `actor` has not taken yet, where it is active; that is audited.
+
+    Who is entitled to another (`wanted`) gets it only where it certifies just that, and half of its life
+    is still to come.
+    """
 
     def record(tx: Transaction) -> CertificateRecord | None:
         issuance = find(tx)
@@ -29,6 +40,8 @@ async def untaken(storage: Storage, clock: Clock, find: Find, actor: str) -> byt
         or Standing(State(certificate.state), certificate.not_after).at(now) is not State.ACTIVE
     ):
         return None
+    if wanted is not None and not _as_good_as_new(certificate, wanted, now):
+        return None
     again = audit.entry(
         now,
         actor,
@@ -38,3 +51,14 @@ async def untaken(storage: Storage, clock: Clock, find: Find, actor: str) -> byt
     )
     await storage.write(lambda tx: audit_chain.append(tx, again))
     return certificate.certificate
+
+
+def _as_good_as_new(record: CertificateRecord, wanted: Identity, now: datetime) -> bool:
+    if now - record.not_before > (record.not_after - record.not_before) / 2:
+        return False
+    held = certificate_identity(x509.load_der_x509_certificate(record.certificate))
+    return (
+        names_equal(held.subject, wanted.subject)
+        and sans_equal(held.san, wanted.san)
+        and held.limit_mnt == wanted.limit_mnt
+    )

@@ -100,16 +100,7 @@ def signature_algorithm_for(public_key: PublicKeyTypes) -> SignatureAlgorithm:
 
 def verify(public_key: PublicKeyTypes, signature: bytes, data: bytes) -> None:
     """Return when `signature` over `data` verifies under the key's algorithm, else `BadSignatureError`."""
-    algorithm = signature_algorithm_for(public_key)
-    try:
-        if isinstance(public_key, ed25519.Ed25519PublicKey):
-            public_key.verify(signature, data)
-        elif isinstance(public_key, rsa.RSAPublicKey) and algorithm.hash:
-            public_key.verify(signature, data, padding.PKCS1v15(), algorithm.hash)
-        elif isinstance(public_key, ec.EllipticCurvePublicKey) and algorithm.hash:
-            public_key.verify(signature, data, ec.ECDSA(algorithm.hash))
-    except InvalidSignature as error:
-        raise BadSignatureError("the signature does not verify") from error
+    verify_padded(public_key, signature, data, signature_algorithm_for(public_key).hash)
 
 
 def verify_digest(public_key: PublicKeyTypes, signature: bytes, hashed: bytes) -> None:
@@ -117,12 +108,30 @@ def verify_digest(public_key: PublicKeyTypes, signature: bytes, hashed: bytes) -
 
     `UnsupportedKeyError` for a key whose algorithm hashes by itself (Ed25519).
     """
-    algorithm = prehashed(public_key)
+    verify_padded(public_key, signature, hashed, prehashed(public_key))
+
+
+def verify_padded(
+    public_key: PublicKeyTypes,
+    signature: bytes,
+    data: bytes,
+    algorithm: hashes.HashAlgorithm | Prehashed | None = None,
+    rsa_padding: padding.PKCS1v15 | padding.PSS | None = None,
+) -> None:
+    """Return when `signature` over `data` verifies with this hash and padding, else `BadSignatureError`.
+
+    `algorithm` is None for Ed25519 alone; `rsa_padding` None is PKCS #1 v1.5, and for RSA alone.
+    `UnsupportedKeyError` for other kinds of keys, and for a key without its hash.
+    """
     try:
-        if isinstance(public_key, rsa.RSAPublicKey):
-            public_key.verify(signature, hashed, padding.PKCS1v15(), algorithm)
-        elif isinstance(public_key, ec.EllipticCurvePublicKey):
-            public_key.verify(signature, hashed, ec.ECDSA(algorithm))
+        if isinstance(public_key, ed25519.Ed25519PublicKey):
+            public_key.verify(signature, data)
+        elif isinstance(public_key, rsa.RSAPublicKey) and algorithm:
+            public_key.verify(signature, data, rsa_padding or padding.PKCS1v15(), algorithm)
+        elif isinstance(public_key, ec.EllipticCurvePublicKey) and algorithm:
+            public_key.verify(signature, data, ec.ECDSA(algorithm))
+        else:
+            raise UnsupportedKeyError("no signature of this kind of public key can be verified")
     except InvalidSignature as error:
         raise BadSignatureError("the signature does not verify") from error
 

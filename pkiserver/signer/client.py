@@ -1,58 +1,41 @@
-"""`Signer`: what the server sees of its keys. Requests wait in a bounded queue for one worker process.
+"""`Signer`: what the server sees of its keys. Requests wait in a bounded queue for the worker processes.
 
-- A request waits no longer than its deadline, whatever happens to the worker.
+- A request waits no longer than its deadline, whatever happens to the workers.
 - A worker that holds one request longer than that is killed (SIGKILL) and replaced.
 - A worker that ends is replaced: the first time at once, then after growing pauses until one serves again.
-- The request that a worker died of is given to the replacement once more, for signing is idempotent: a
-  second signature over the same octets does no harm. `generate` is not: it fails, and the label tells
-  afterwards whether the key was made.
-- A wrong passphrase or PIN ends it all: nothing is started again, every request is refused with
-  `SignerSecretError`, until an operator has acted and `start` is called after `close`.
+  One that only lost its session with the token opens another.
+- The request that a worker was lost with is given to another once more, by itself, for signing is
+  idempotent: a second signature over the same octets does no harm. `generate` is not: it fails, and the
+  label tells afterwards whether the key was made.
+- A wrong passphrase or PIN opens the circuit: no log-in is tried any more until an operator has acted and
+  says so (`reset`). Workers that are logged in go on; where there is none, every request is refused with
+  `SignerSecretError`.
 
-A process forked from the server would share the worker's socket: start it before `start`, or spawn it.
+A process forked from the server would share the workers' sockets: start it before `start`, or spawn it.
 """
 
 import asyncio
-from collections import deque
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from itertools import count
+from collections.abc import Coroutine, Sequence
 from typing import Final
 
 from pkiserver.signer.algorithms import KeySpec
-from pkiserver.signer.errors import (
-    ENDING,
-    RequestTooLargeError,
-    SignerBusyError,
-    SignerError,
-    SignerSecretError,
-    SignerUnavailableError,
-)
+from pkiserver.signer.circuit import CircuitState
+from pkiserver.signer.errors import RequestTooLargeError, SignerUnavailableError
 from pkiserver.signer.keystore import check_label
-from pkiserver.signer.process import WorkerProcess
+from pkiserver.signer.pool import Pool
+from pkiserver.signer.secret import ask_secret
 from pkiserver.signer.settings import SignerSettings
-from pkiserver.signer.wire import MAX_FRAME_BYTES, OK, Answer, Operation, Request, error_of
+from pkiserver.signer.statistics import Statistics
+from pkiserver.signer.wire import MAX_FRAME_BYTES, Operation
 
 DEADLINE_S: Final = 10.0
 GENERATE_DEADLINE_S: Final = 120.0  # RSA-4096 in hardware takes tens of seconds
 MAX_WAITING: Final = 256  # at 5 ms a signature the last of them waits 1.3 s; more is better refused
-MAX_BATCH: Final = 512  # signatures in one frame, about 14 ms: other requests get their turn in between
+MAX_BATCH: Final = 512  # signatures in one frame
+FRAME_AIM_S: Final = 0.014  # what one frame takes: other requests get their turn in between
+FIRST_FRAME: Final = 16  # signatures in a frame of a key that was not used yet
 MAX_BATCH_BYTES: Final = 1 << 20  # likewise; one larger octet string travels alone
 MAX_DATA_BYTES: Final = MAX_FRAME_BYTES - 1024  # leaves room for the head of the frame
-FIRST_PAUSE_S: Final = 0.1
-LONGEST_PAUSE_S: Final = 5.0
-_LAST_ID: Final = 0xFFFFFFFF
-
-
-@dataclass(slots=True, eq=False)
-class _Waiting:
-    request: Request
-    deadline_s: float
-    done: asyncio.Future[Answer] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
-
-    def fail(self, error: SignerError) -> None:
-        if not self.done.done():
-            self.done.set_exception(error)
 
 
 class Signer:
@@ -60,84 +43,107 @@ class Signer:
 
     Those of the key store (`keystore.KeyStore`), and: `SignerBusyError` at once when `max_waiting`
     requests wait, `SignerUnavailableError` when there was no answer in `deadline_s` (or, for `generate`,
-    `generate_deadline_s`), `SignerSecretError` as told above.
+    `generate_deadline_s`) or the token failed, `SignerSecretError` as told above.
     """
 
     def __init__(
         self,
         settings: SignerSettings,
         *,
+        workers: int = 1,
         deadline_s: float = DEADLINE_S,
         generate_deadline_s: float = GENERATE_DEADLINE_S,
         max_waiting: int = MAX_WAITING,
     ) -> None:
         self._settings = settings
+        self._workers = workers
         self._deadline_s = deadline_s
         self._generate_deadline_s = generate_deadline_s
         self._max_waiting = max_waiting
-        self._ids = count()
-        self._waiting: deque[_Waiting] = deque()
-        self._serving: _Waiting | None = None
-        self._wake = asyncio.Event()
-        self._worker: WorkerProcess | None = None
-        self._task: asyncio.Task[None] | None = None
-        self._refusal: SignerError = SignerUnavailableError("the signer is not started")
-        self._failures = 0
-        self._restarts = 0
-        self._signatures = 0
+        self._pool: Pool | None = None
+        self._closed_because = "the signer is not started"
+        self.statistics: Final = Statistics()
 
     async def start(self) -> None:
-        """Start the worker and return when its key store is open.
+        """Start the workers and return when the first has its key store open.
 
-        Raises what `WorkerProcess.start` does, after one try; the signer is then as if never started.
+        Raises the `SignerError` by which it refused, after one try; the signer is then as if never started.
         """
-        if self._task is not None:
+        if self._pool is not None:
             return
-        self._adopt(await WorkerProcess.start(self._settings))
-        self._failures = 0
-        self._task = asyncio.create_task(self._run(), name="signer")
+        typed = await asyncio.to_thread(ask_secret, "PIN") if self._settings.pin_prompt else None
+        pool = Pool(
+            self._settings,
+            self.statistics,
+            workers=self._workers,
+            max_waiting=self._max_waiting,
+            deadline_s=self._deadline_s,
+        )
+        await pool.start(typed)
+        self._pool = pool
 
     async def close(self) -> None:
-        """End the worker; requests that still wait fail with `SignerUnavailableError`."""
-        task, self._task = self._task, None
-        if task is None:
-            return
-        task.cancel()
-        await asyncio.wait((task,))
-        self._refuse_all(SignerUnavailableError("the signer is closed"))
-        worker, self._worker = self._worker, None
-        if worker is not None:
-            await worker.close()
+        """End the workers; requests that still wait fail with `SignerUnavailableError`."""
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            self._closed_because = "the signer is closed"
+            await pool.close()
+
+    def reset(self) -> None:
+        """Close the circuit: an operator has mended passphrase, PIN or token; log-ins are tried again."""
+        if self._pool is not None:
+            self._pool.circuit.reset()
+
+    @property
+    def token_name(self) -> str:
+        """The label of the token, `software` where there is none."""
+        return self._settings.token_name
 
     @property
     def queue_depth(self) -> int:
         """Requests that wait or are being served."""
-        return len(self._waiting) + (self._serving is not None)
+        return self._pool.depth if self._pool is not None else 0
 
     @property
     def restarts(self) -> int:
         """How often a worker was replaced, or tried to be."""
-        return self._restarts
+        return self.statistics.restarts
 
     @property
     def signatures(self) -> int:
         """Signatures received so far."""
-        return self._signatures
+        return self.statistics.signatures
+
+    @property
+    def workers(self) -> int:
+        """How many workers there are to be."""
+        return self._workers
+
+    @property
+    def serving(self) -> int:
+        """How many workers have their key store open."""
+        return self._pool.serving if self._pool is not None else 0
 
     @property
     def healthy(self) -> bool:
         """Whether a worker with an open key store is there to serve."""
-        return self._task is not None and self._worker is not None and not self._worker.ended.done()
+        return self.serving > 0
 
     @property
-    def ended_by(self) -> str | None:
-        """Why nothing is tried any more (a refused passphrase or PIN), None otherwise."""
-        return str(self._refusal) if self._task is not None and self._task.done() else None
+    def circuit(self) -> CircuitState:
+        """Whether log-ins succeed, are tried again, or wait for an operator."""
+        return self._pool.circuit.state if self._pool is not None else CircuitState.CLOSED
 
     @property
-    def pid(self) -> int | None:
-        """The process id of the present worker, None between two."""
-        return self._worker.pid if self._worker is not None and self.healthy else None
+    def failure(self) -> str | None:
+        """Why the last log-in failed, None where it succeeded."""
+        reason = self._pool.circuit.reason if self._pool is not None else None
+        return None if reason is None else str(reason)
+
+    @property
+    def pids(self) -> list[int]:
+        """The process ids of the workers that serve."""
+        return self._pool.pids if self._pool is not None else []
 
     async def generate(self, label: str, spec: KeySpec) -> bytes:
         """Make a key and return its DER SubjectPublicKeyInfo; `KeyExistsError` where the label is taken."""
@@ -157,7 +163,9 @@ class Signer:
 
     async def sign(self, label: str, data: bytes) -> bytes:
         """Return the signature over `data` by the key's algorithm (`algorithms.signature_algorithm_for`)."""
-        (signature,) = await self.sign_many(label, (data,))
+        check_label(label)
+        _check_size(data)
+        (signature,) = await self._ask(Operation.SIGN, label, (data,))
         return signature
 
     async def sign_digest(self, label: str, hashed: bytes) -> bytes:
@@ -167,21 +175,35 @@ class Signer:
         """
         check_label(label)
         (signature,) = await self._ask(Operation.SIGN_DIGEST, label, (hashed,))
-        self._signatures += 1
         return signature
 
     async def sign_many(self, label: str, data: Sequence[bytes]) -> list[bytes]:
         """Return one signature for each of `data`, in order; all or an error.
 
-        They go to the worker in batches of at most `MAX_BATCH`, each with a deadline of its own.
+        They go to the workers in frames of at most `MAX_BATCH`, each with a deadline of its own, and as many
+        of them at a time as there are workers.
         """
         check_label(label)
-        signatures: list[bytes] = []
-        for batch in _batches(data):
-            signed = await self._ask(Operation.SIGN, label, batch)
-            self._signatures += len(signed)
-            signatures += signed
+        for one in data:
+            _check_size(one)
+        signatures: list[bytes] = [b""] * len(data)
+        begin = 0
+
+        async def pull() -> None:
+            nonlocal begin
+            while begin < len(data):
+                first, begin = begin, _frame_end(data, begin, self._frame_length(label))
+                parts = tuple(data[first:begin])
+                signatures[first : first + len(parts)] = await self._ask(Operation.SIGN, label, parts)
+
+        await _all_of([pull() for _ in range(min(self._workers, len(data)))])
         return signatures
+
+    def _frame_length(self, label: str) -> int:
+        signature_s = self.statistics.signature_s(label)
+        if signature_s is None:
+            return FIRST_FRAME
+        return max(1, min(MAX_BATCH, round(FRAME_AIM_S / max(signature_s, 1e-6))))
 
     async def _ask(
         self,
@@ -190,144 +212,34 @@ class Signer:
         parts: tuple[bytes, ...] = (),
         deadline_s: float | None = None,
     ) -> tuple[bytes, ...]:
-        if self._task is None or self._task.done():
-            raise _again(self._refusal)
-        if len(self._waiting) >= self._max_waiting:
-            raise SignerBusyError("too many requests wait for the signer")
-        waiting = _Waiting(
-            Request(next(self._ids) % _LAST_ID + 1, operation, label, parts), deadline_s or self._deadline_s
-        )
-        self._waiting.append(waiting)
-        self._wake.set()
-        return _parts(await self._wait(waiting), operation, len(parts))
-
-    async def _wait(self, waiting: _Waiting) -> Answer:
-        try:
-            async with asyncio.timeout(waiting.deadline_s):
-                return await waiting.done
-        except TimeoutError as error:
-            raise SignerUnavailableError("the signer did not answer in time") from error
-        finally:
-            if waiting in self._waiting:
-                self._waiting.remove(waiting)
-
-    async def _run(self) -> None:
-        """Serve requests one by one, and replace the worker whenever it is gone, until cancelled."""
-        try:
-            while True:
-                self._wake.clear()
-                await self._ensure_worker()
-                if self._waiting:
-                    await self._serve(self._waiting.popleft())
-                else:
-                    await self._wake.wait()
-        except SignerSecretError as error:
-            self._refuse_all(error)
-
-    async def _ensure_worker(self) -> WorkerProcess:
-        """Return the worker, first replacing one that has ended; `SignerSecretError` ends the trying."""
-        while self._worker is None or self._worker.ended.done():
-            await self._discard()
-            await asyncio.sleep(self._pause_s())
-            self._failures += 1
-            self._restarts += 1
-            try:
-                self._adopt(await WorkerProcess.start(self._settings))
-            except SignerSecretError:
-                raise
-            except SignerError:
-                continue  # the pause grows; who waits is told by the deadline
-        return self._worker
-
-    def _pause_s(self) -> float:
-        if self._failures == 0:
-            return 0.0
-        return min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2.0 ** min(self._failures - 1, 10))
-
-    def _adopt(self, worker: WorkerProcess) -> None:
-        self._worker = worker
-        worker.ended.add_done_callback(lambda _: self._wake.set())
-
-    async def _discard(self) -> None:
-        if self._worker is not None:
-            await self._worker.kill()
-            self._worker = None
-
-    async def _serve(self, waiting: _Waiting) -> None:
-        self._serving = waiting
-        try:
-            await self._serve_with_retry(waiting)
-        except SignerSecretError as error:
-            waiting.fail(error)
-            raise
-        except asyncio.CancelledError:
-            waiting.fail(SignerUnavailableError("the signer is closed"))
-            raise
-        finally:
-            self._serving = None
-
-    async def _serve_with_retry(self, waiting: _Waiting) -> None:
-        tries = 1 if waiting.request.operation is Operation.GENERATE else 2
-        for tries_left in reversed(range(tries)):
-            worker = await self._ensure_worker()
-            if waiting.done.done():
-                return  # gave up while the worker was being replaced
-            try:
-                answer = await self._exchange(worker, waiting)
-            except SignerError as error:
-                await self._discard()
-                if not tries_left:
-                    waiting.fail(error)
-                continue
-            self._failures = 0
-            if not waiting.done.done():
-                waiting.done.set_result(answer)
-            return
-
-    async def _exchange(self, worker: WorkerProcess, waiting: _Waiting) -> Answer:
-        """Return an answer after which the worker goes on; raises the error after which it cannot."""
-        try:
-            async with asyncio.timeout(waiting.deadline_s):
-                answer = await worker.exchange(waiting.request)
-        except TimeoutError as error:
-            waiting.fail(SignerUnavailableError("the signer did not answer in time"))
-            raise SignerUnavailableError("the signer process hangs") from error
-        told = None if answer.code == OK else error_of(answer)
-        if isinstance(told, ENDING):
-            raise told
-        return answer
-
-    def _refuse_all(self, error: SignerError) -> None:
-        self._refusal = error
-        while self._waiting:
-            self._waiting.popleft().fail(_again(error))
+        if self._pool is None:
+            raise SignerUnavailableError(self._closed_because)
+        return await self._pool.ask(operation, label, parts, deadline_s or self._deadline_s)
 
 
-def _again(error: SignerError) -> SignerError:
-    """Return an equal error with a traceback of its own."""
-    return type(error)(*error.args)
+async def _all_of(pulls: list[Coroutine[None, None, None]]) -> None:
+    """Return when all are done; after the first error the others are cancelled."""
+    if len(pulls) == 1:
+        await pulls[0]
+        return
+    tasks = [asyncio.create_task(pull) for pull in pulls]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
 
 
-def _parts(answer: Answer, operation: Operation, asked: int) -> tuple[bytes, ...]:
-    """Return what was asked for, or raise the error that the worker tells."""
-    if answer.code != OK:
-        raise error_of(answer)
-    expected = asked if operation is Operation.SIGN else 1
-    if operation is not Operation.LABELS and len(answer.parts) != expected:
-        raise SignerUnavailableError("the signer process answered something else than was asked")
-    return answer.parts
+def _check_size(data: bytes) -> None:
+    if len(data) > MAX_DATA_BYTES:
+        raise RequestTooLargeError(f"more than {MAX_DATA_BYTES} octets cannot be signed at once")
 
 
-def _batches(data: Sequence[bytes]) -> list[tuple[bytes, ...]]:
-    """Return `data` cut into what one frame each takes; `RequestTooLargeError` where one part takes none."""
-    batches: list[list[bytes]] = []
+def _frame_end(data: Sequence[bytes], begin: int, length: int) -> int:
+    """Return where the frame that begins there ends: at most `length` parts, and bounded octets."""
     size = 0
-    for one in data:
-        if len(one) > MAX_DATA_BYTES:
-            raise RequestTooLargeError(f"more than {MAX_DATA_BYTES} octets cannot be signed at once")
-        if not batches or len(batches[-1]) == MAX_BATCH or size + len(one) > MAX_BATCH_BYTES:
-            batches.append([])
-            size = 0
-        batches[-1].append(one)
-        size += len(one)
-    return [tuple(batch) for batch in batches]
+    for end in range(begin, min(len(data), begin + length)):
+        size += len(data[end])
+        if end > begin and size > MAX_BATCH_BYTES:
+            return end
+    return min(len(data), begin + length)

@@ -40,6 +40,22 @@ class SignerBusyError(SignerUnavailableError):
     """Too many requests wait already; this one was refused at once and not begun."""
 
 
+class SessionLostError(SignerUnavailableError):
+    """The token ended the session; a new one in the same process may serve."""
+
+
+class TokenSignatureError(SignerUnavailableError):
+    """The token made a signature that its public key does not verify; it was not released."""
+
+
+class WorkerLostError(SignerUnavailableError):
+    """The signer process ended, or could not be started, or left the protocol."""
+
+
+class WorkerHungError(SignerUnavailableError):
+    """The signer process held a request longer than its deadline."""
+
+
 class SignerSecretError(SignerError, UnavailableError):
     """The passphrase or PIN is wrong, locked or unreadable. Nothing is retried until an operator acts."""
 
@@ -72,13 +88,18 @@ FAILURES: Final[dict[int, type[SignerError]]] = {
     9: BadSignatureError,
     10: WireError,
     11: RequestTooLargeError,
+    12: SessionLostError,
+    13: TokenSignatureError,
 }
-"""Codes on the wire; 0 is success. `SignerBusyError` and `PlaceholderError` never leave their process."""
+"""Codes on the wire; 0 is success. The other errors never leave the process that raises them."""
 
 _CODES: Final = {error: code for code, error in FAILURES.items()}
 
 ENDING: Final = (SignerUnavailableError, BadSignatureError, WireError)
-"""After one of these the session is not to be trusted: the worker answers, ends, and is replaced."""
+"""After one of these the session is not to be trusted: the worker answers, ends, and is replaced.
+
+But for `SessionLostError`: after that the worker gives up the session and waits to be told to open another.
+"""
 
 
 def failure_code(error: SignerError) -> int:

@@ -23,7 +23,8 @@ class KeyStore(Protocol):
     """Keys by label. Each method raises `SignerError`s only.
 
     `BadLabelError` for an unsafe label, `KeyNotFoundError` for an unknown one, `KeyExistsError` where
-    a label is taken or not unique, `SignerUnavailableError` where the store itself fails.
+    a label is taken or not unique, `SignerUnavailableError` where the store itself fails,
+    `SessionLostError` where only its session did: then nothing but `reopen` and `close` is of use.
     """
 
     def generate(self, label: str, spec: KeySpec) -> SigningPublicKey:
@@ -46,6 +47,12 @@ class KeyStore(Protocol):
 
     def labels(self) -> list[str]:
         """Return the labels of all keys, sorted."""
+
+    def check(self) -> None:
+        """Sign with a key that exists for nothing else, and verify; return where all is well."""
+
+    def reopen(self) -> None:
+        """Give up the session, where there is one, and open another with keys looked up anew."""
 
     def close(self) -> None:
         """Give up keys and session; the store is not used afterwards."""

@@ -1,97 +1,93 @@
 """The PKCS#11 key store: one module, one token, one session, in a process that does nothing else.
 
-Private keys are found by CKA_LABEL and their public keys by CKA_ID. Hashing is done here (CKM_ECDSA,
-CKM_RSA_PKCS), so that any token will do and only digests travel; every signature is verified with the
-public key before it leaves. After a PKCS#11 error the session is given up and the store serves no more
-(its process ends and is replaced): a handle that outlives its session may sign with the wrong key.
+Private keys are found by CKA_LABEL and their public keys by CKA_ID. One that the token would give away, or
+may not sign, is not used. After a PKCS#11 error the session is given up: where only it was lost, another is
+opened when asked for (`reopen`), else the process ends and is replaced.
 """
 
 import secrets
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
-import pkcs11
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
-from pkcs11 import Attribute, KeyType, Mechanism, MechanismFlag, ObjectClass, TokenFlag
-from pkcs11 import exceptions as p11
+from cryptography.hazmat.primitives import hashes
+from pkcs11 import Attribute, KeyType, Mechanism, MechanismFlag, ObjectClass
 
 from pkiserver.signer.algorithms import (
     KeySpec,
     SigningPublicKey,
     check_digest,
     digest,
+    hash_of,
     signature_algorithm_for,
-    verify,
-    verify_digest,
 )
 from pkiserver.signer.errors import (
-    BadSignatureError,
     KeyExistsError,
     KeyNotFoundError,
     SignerError,
-    SignerSecretError,
-    SignerSettingsError,
-    SignerUnavailableError,
     UnsupportedKeyError,
 )
 from pkiserver.signer.keystore import check_label
 from pkiserver.signer.pkcs11_keys import CURVE_OIDS, ED25519_OID, read_public_key
-from pkiserver.signer.secret import read_secret
+from pkiserver.signer.pkcs11_session import TokenSession, log_in
+from pkiserver.signer.pkcs11_signing import Padding, sign_digests, sign_unhashed
+from pkiserver.signer.secret import SecretSource
 from pkiserver.signer.settings import SignerSettings
 from protocols.asn1 import der
 
 _ID_BYTES: Final = 20  # the length of the SHA-1 of a key, which tools expect of a CKA_ID
-_SHA256_IDENTIFIER: Final = der.sequence(der.oid("2.16.840.1.101.3.4.2.1"), der.null())
-_PIN_ERRORS: Final = (
-    p11.PinIncorrect,
-    p11.PinInvalid,
-    p11.PinLenRange,
-    p11.PinLocked,
-    p11.PinExpired,
-    p11.UserPinNotInitialized,
-)
 _GENERATORS: Final = {
     "ec": Mechanism.EC_KEY_PAIR_GEN,
     "rsa": Mechanism.RSA_PKCS_KEY_PAIR_GEN,
     "ed25519": Mechanism.EC_EDWARDS_KEY_PAIR_GEN,
 }
+CHECK_KEY: Final = "health-check"  # a key of this label, where there is one, signs for `check`
+_CHECK_DATA: Final = b"pkiserver signer check"
+_CHECK_SPEC: Final = KeySpec("ec", "P-256")
+
+
+@dataclass(frozen=True, slots=True)
+class TokenKey:
+    """A key of the token; `generation` is that of the session in which its handle was found."""
+
+    generation: int
+    private: Any
+    public_key: SigningPublicKey
+    hash: hashes.HashAlgorithm | None
+
+    def sign(self, data: Sequence[bytes]) -> list[bytes]:
+        """Return verified signatures over `data` by the algorithm of keys of this kind; all or an error."""
+        if self.hash is None:
+            return sign_unhashed(self.private, self.public_key, data)
+        hashed = [digest(self.hash, one) for one in data]
+        return sign_digests(self.private, self.public_key, hashed, self.hash)
 
 
 class Pkcs11KeyStore:
-    """A `KeyStore` on a token. Its one session is logged in when the store is opened, once."""
+    """A `KeyStore` on a token; logged in when it is opened, by one try of the PIN."""
 
-    def __init__(self, session: Any) -> None:
-        self._session = session
-        self._mechanisms = session.token.slot.get_mechanisms()
-        self._keys: dict[str, tuple[Any, SigningPublicKey]] = {}
+    def __init__(self, log_in: Callable[[], Any]) -> None:
+        """Open the first session by `log_in`, and further ones when asked to."""
+        self._session = TokenSession(log_in)
+        self._mechanisms: Any = self._session.now.token.slot.get_mechanisms()
+        self._keys: dict[str, TokenKey] = {}
+        self._check_key: TokenKey | None = None
 
     @classmethod
-    def open(cls, settings: SignerSettings) -> "Pkcs11KeyStore":
-        """Return the store that the settings name.
-
-        `SignerSecretError` where the PIN is refused; it was tried once and never is again.
-        `SignerUnavailableError` where module or token are not there, or not unique.
-        """
-        pin = read_secret("PIN", settings.pin_file, settings.pin_env)
-        token = _token(settings)
-        # A wrong PIN here would lock the token for good; a person should use the last try.
-        if token.flags & TokenFlag.USER_PIN_FINAL_TRY:
-            raise SignerSecretError("one PIN try is left on the token; it is not used")
-        with _token_errors("log in to the token"):
-            return cls(token.open(rw=True, user_pin=pin))
+    def open(cls, settings: SignerSettings, secret: SecretSource) -> "Pkcs11KeyStore":
+        """Return the store that the settings name; raises as `pkcs11_session.log_in` does."""
+        return cls(lambda: log_in(settings, secret))
 
     def generate(self, label: str, spec: KeySpec) -> SigningPublicKey:
         """See `KeyStore.generate`; the private key is sensitive and cannot be extracted."""
         check_label(label)
         if _GENERATORS[spec.algorithm] not in self._mechanisms:
             raise UnsupportedKeyError(f"the token makes no {spec} keys")
-        with _token_errors("make a key"):
+        with self._session.errors("make a key"):
             if self._find(ObjectClass.PRIVATE_KEY, label) or self._find(ObjectClass.PUBLIC_KEY, label):
                 raise KeyExistsError(f"there is a key {label} already")
             public, private = self._generate(label, spec)
-            if not private[Attribute.SENSITIVE] or private[Attribute.EXTRACTABLE]:
+            if not _stays_inside(private):
                 private.destroy()
                 public.destroy()
                 raise UnsupportedKeyError("the token does not keep its private keys to itself")
@@ -99,82 +95,124 @@ class Pkcs11KeyStore:
 
     def public_key(self, label: str) -> SigningPublicKey:
         """See `KeyStore.public_key`."""
-        return self._key(label)[1]
+        return self.key(label).public_key
 
     def sign(self, label: str, data: bytes) -> bytes:
-        """See `KeyStore.sign`; `BadSignatureError` where the token's signature does not verify."""
-        private, public_key = self._key(label)
-        with _token_errors("sign"):
-            signature = _sign(private, public_key, data)
-        try:
-            verify(public_key, signature, data)
-        except BadSignatureError as error:
-            raise BadSignatureError(
-                f"the token made a signature that the key {label} does not verify"
-            ) from error
+        """See `KeyStore.sign`; `TokenSignatureError` where the token's signature does not verify."""
+        (signature,) = self.sign_many(label, (data,))
         return signature
 
     def sign_many(self, label: str, data: Sequence[bytes]) -> list[bytes]:
         """See `KeyStore.sign_many`."""
-        return [self.sign(label, one) for one in data]
+        key = self.key(label)
+        with self._session.errors("sign"):
+            return key.sign(data)
 
     def sign_digest(self, label: str, hashed: bytes) -> bytes:
         """See `KeyStore.sign_digest`; verified as in `sign`."""
-        private, public_key = self._key(label)
+        public_key = self.key(label).public_key
         check_digest(public_key, hashed)
-        with _token_errors("sign"):
-            signature = _sign_digest(private, public_key, hashed)
-        try:
-            verify_digest(public_key, signature, hashed)
-        except BadSignatureError as error:
-            raise BadSignatureError(
-                f"the token made a signature that the key {label} does not verify"
-            ) from error
+        return self.sign_hashed(label, hashed, hash_of(public_key))
+
+    def sign_hashed(
+        self,
+        label: str,
+        hashed: bytes,
+        algorithm: hashes.HashAlgorithm,
+        rsa_padding: Padding | None = None,
+    ) -> bytes:
+        """Return the verified signature over what has this hash; raises as `pkcs11_signing` does."""
+        key = self.key(label)
+        with self._session.errors("sign"):
+            (signature,) = sign_digests(key.private, key.public_key, (hashed,), algorithm, rsa_padding)
         return signature
 
     def labels(self) -> list[str]:
         """See `KeyStore.labels`; keys whose label is not of our form are none of ours."""
-        with _token_errors("list keys"):
+        with self._session.errors("list keys"):
             found = {
                 str(key[Attribute.LABEL])
-                for key in self._session.get_objects({Attribute.CLASS: ObjectClass.PRIVATE_KEY})
+                for key in self._session.now.get_objects({Attribute.CLASS: ObjectClass.PRIVATE_KEY})
             }
         return sorted(label for label in found if _is_ours(label))
+
+    def label_of(self, label: str | None, identifier: bytes | None) -> str:
+        """Return the label of the one private key with this CKA_LABEL and this CKA_ID, where they are given.
+
+        `KeyNotFoundError`, and `KeyExistsError` where there is more than one.
+        """
+        wanted: dict[Attribute, Any] = {Attribute.CLASS: ObjectClass.PRIVATE_KEY}
+        if label is not None:
+            wanted[Attribute.LABEL] = label
+        if identifier is not None:
+            wanted[Attribute.ID] = identifier
+        with self._session.errors("find a key"):
+            return str(_only_one(self._objects(wanted), "such key")[Attribute.LABEL])
+
+    def check(self) -> None:
+        """See `KeyStore.check`: with the token's key `CHECK_KEY`, or with one that ends with the session."""
+        if self._check_key is None or self._check_key.generation != self._session.generation:
+            self._check_key = self._find_check_key()
+        with self._session.errors("sign"):
+            self._check_key.sign((_CHECK_DATA,))
+
+    def reopen(self) -> None:
+        """See `KeyStore.reopen`; raises as `pkcs11_session.log_in` does."""
+        self._session.open()
 
     def close(self) -> None:
         """See `KeyStore.close`."""
         self._keys.clear()
-        with suppress(p11.PKCS11Error):  # a session that is gone already is closed
-            self._session.close()
+        self._session.close()
 
-    def _find(self, object_class: ObjectClass, label: str) -> list[Any]:
-        # A list: a search that is not read to its end stays active and blocks the next one.
-        return list(self._session.get_objects({Attribute.CLASS: object_class, Attribute.LABEL: label}))
-
-    def _key(self, label: str) -> tuple[Any, SigningPublicKey]:
+    def key(self, label: str) -> TokenKey:
+        """Return a key by a handle of the present session; raises as `KeyStore.sign` does."""
         found = self._keys.get(label)
-        if found is None:
+        if found is None or found.generation != self._session.generation:
             check_label(label)
-            with _token_errors("find a key"):
+            with self._session.errors("find a key"):
                 found = self._keys[label] = self._look_up(label)
         return found
 
-    def _look_up(self, label: str) -> tuple[Any, SigningPublicKey]:
+    def _find(self, object_class: ObjectClass, label: str) -> list[Any]:
+        return self._objects({Attribute.CLASS: object_class, Attribute.LABEL: label})
+
+    def _objects(self, wanted: dict[Attribute, Any]) -> list[Any]:
+        # A list: a search that is not read to its end stays active and blocks the next one.
+        return list(self._session.now.get_objects(wanted))
+
+    def _find_check_key(self) -> TokenKey:
+        with self._session.errors("find a key"):
+            if self._find(ObjectClass.PRIVATE_KEY, CHECK_KEY):
+                return self._look_up(CHECK_KEY)
+            if _GENERATORS[_CHECK_SPEC.algorithm] not in self._mechanisms:
+                raise UnsupportedKeyError(f"the token makes no EC keys: give it a key {CHECK_KEY}")
+            public, private = self._generate("", _CHECK_SPEC, store=False)
+            return self._token_key(private, public)
+
+    def _look_up(self, label: str) -> TokenKey:
         private = _only_one(self._find(ObjectClass.PRIVATE_KEY, label), f"key {label}")
         identifier = private[Attribute.ID]
         if not identifier:
             raise UnsupportedKeyError(f"the key {label} has no CKA_ID")
         if not private[Attribute.SIGN]:
             raise UnsupportedKeyError(f"the key {label} may not sign")
-        wanted = {Attribute.CLASS: ObjectClass.PUBLIC_KEY, Attribute.ID: identifier}
-        public = _only_one(list(self._session.get_objects(wanted)), f"public key with the CKA_ID of {label}")
-        return private, read_public_key(public)
+        if not _stays_inside(private):
+            raise UnsupportedKeyError(f"the token would give the key {label} away; it is not used")
+        public = self._objects({Attribute.CLASS: ObjectClass.PUBLIC_KEY, Attribute.ID: identifier})
+        return self._token_key(private, _only_one(public, f"public key with the CKA_ID of {label}"))
 
-    def _generate(self, label: str, spec: KeySpec) -> tuple[Any, Any]:
+    def _token_key(self, private: Any, public: Any) -> TokenKey:
+        public_key = read_public_key(public)
+        return TokenKey(
+            self._session.generation, private, public_key, signature_algorithm_for(public_key).hash
+        )
+
+    def _generate(self, label: str, spec: KeySpec, *, store: bool = True) -> tuple[Any, Any]:
         options: dict[str, Any] = {
             "id": secrets.token_bytes(_ID_BYTES),
             "label": label,
-            "store": True,
+            "store": store,
             "capabilities": MechanismFlag.SIGN | MechanismFlag.VERIFY,
             "private_template": {
                 Attribute.PRIVATE: True,
@@ -183,48 +221,22 @@ class Pkcs11KeyStore:
             },
         }
         if spec.algorithm == "rsa":
-            public, private = self._session.generate_keypair(KeyType.RSA, int(spec.parameter), **options)
+            public, private = self._session.now.generate_keypair(KeyType.RSA, int(spec.parameter), **options)
             return public, private
         key_type, oid = (
             (KeyType.EC, CURVE_OIDS[spec.parameter])
             if spec.algorithm == "ec"
             else (KeyType.EC_EDWARDS, ED25519_OID)
         )
-        parameters = self._session.create_domain_parameters(
+        parameters = self._session.now.create_domain_parameters(
             key_type, {Attribute.EC_PARAMS: der.oid(oid)}, local=True
         )
         public, private = parameters.generate_keypair(**options)
         return public, private
 
 
-def _token(settings: SignerSettings) -> Any:
-    """Return the one token with the label, and the serial where one is given."""
-    wanted: dict[str, Any] = {"token_label": settings.token_label}
-    if settings.token_serial:
-        wanted["token_serial"] = settings.token_serial.encode()
-    try:
-        return pkcs11.lib(settings.module or "").get_token(**wanted)
-    except p11.NoSuchToken as error:
-        raise SignerUnavailableError(f"no token {settings.token_label} is present") from error
-    except p11.MultipleTokensReturned as error:
-        raise SignerSettingsError(
-            f"more than one token is {settings.token_label}: give its token_serial"
-        ) from error
-    except p11.PKCS11Error as error:
-        raise SignerUnavailableError("the PKCS#11 module cannot be loaded or fails") from error
-
-
-@contextmanager
-def _token_errors(doing: str) -> Iterator[None]:
-    """Translate PKCS#11 errors; their own texts stay inside, for they can quote attributes."""
-    try:
-        yield
-    except _PIN_ERRORS as error:
-        raise SignerSecretError(
-            f"the token refuses the PIN ({type(error).__name__}); it is not tried again"
-        ) from error
-    except p11.PKCS11Error as error:
-        raise SignerUnavailableError(f"the token cannot {doing} ({type(error).__name__})") from error
+def _stays_inside(private: Any) -> bool:
+    return bool(private[Attribute.SENSITIVE]) and not private[Attribute.EXTRACTABLE]
 
 
 def _only_one(found: list[Any], what: str) -> Any:
@@ -241,26 +253,3 @@ def _is_ours(label: str) -> bool:
     except SignerError:
         return False
     return True
-
-
-def _sign(private: Any, public_key: SigningPublicKey, data: bytes) -> bytes:
-    """Return the signature in the form that X.509 has, not yet verified."""
-    algorithm = signature_algorithm_for(public_key)
-    if algorithm.hash is None:
-        return bytes(private.sign(data, mechanism=Mechanism.EDDSA))
-    return _sign_digest(private, public_key, digest(algorithm.hash, data))
-
-
-def _sign_digest(private: Any, public_key: SigningPublicKey, hashed: bytes) -> bytes:
-    if isinstance(public_key, rsa.RSAPublicKey):
-        digest_info = der.sequence(_SHA256_IDENTIFIER, der.octet_string(hashed))  # RFC 8017 §9.2
-        return bytes(private.sign(digest_info, mechanism=Mechanism.RSA_PKCS))
-    return _ecdsa_der(private.sign(hashed, mechanism=Mechanism.ECDSA), public_key)
-
-
-def _ecdsa_der(raw: bytes, public_key: SigningPublicKey) -> bytes:
-    """Return Ecdsa-Sig-Value (RFC 3279 §2.2.3) of the r and s that PKCS#11 concatenates."""
-    width = len(raw) // 2
-    if not isinstance(public_key, ec.EllipticCurvePublicKey) or not raw or len(raw) % 2:
-        raise BadSignatureError("the token made something that is no ECDSA signature")
-    return encode_dss_signature(int.from_bytes(raw[:width], "big"), int.from_bytes(raw[width:], "big"))

@@ -1,13 +1,67 @@
-"""Reads the passphrase or PIN, in the worker only."""
+"""Reads the passphrase or PIN: in the worker, but for a PIN that is typed where the server is started."""
 
+import ctypes
+import getpass
 import os
+import resource
 import stat
+import sys
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 
 from pkiserver.signer.errors import SignerSecretError
+from pkiserver.signer.settings import SignerSettings
 
 MAX_SECRET_BYTES: Final = 4096  # a passphrase or PIN with its line end, not some other file
+_PR_SET_DUMPABLE: Final = 4  # <linux/prctl.h>
+
+
+@dataclass(frozen=True, slots=True)
+class SecretSource:
+    """Where a worker has its secret from. A file is read anew at each log-in, for the PIN may change."""
+
+    what: str
+    file: str | None
+    remembered: str | None = field(repr=False)
+
+    @classmethod
+    def of(cls, settings: SignerSettings, typed: bytes | None = None) -> Self:
+        """Return the source that the settings name; `typed` is the PIN where a person was asked for it."""
+        software = settings.store == "software"
+        what = "passphrase" if software else "PIN"
+        file = settings.passphrase_file if software else settings.pin_file
+        if file is not None:
+            return cls(what, file, None)
+        if settings.pin_prompt:
+            return cls(what, None, (typed or b"").decode(errors="replace"))
+        return cls(what, None, read_secret(what, None, settings.secret_env))
+
+    def read(self) -> str:
+        """Return the secret; `SignerSecretError` as for `read_secret`."""
+        if self.file is not None:
+            return read_secret(self.what, self.file, None)
+        if not self.remembered:
+            raise SignerSecretError(f"the {self.what} is empty")
+        return self.remembered
+
+
+def forbid_dumps() -> None:
+    """Keep what this process knows out of core files, and out of debuggers of the same user, for good."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0) != 0:
+        raise SystemExit("core dumps cannot be forbidden")
+
+
+def ask_secret(what: str) -> bytes:
+    """Return what a person types unseen; `SignerSecretError` where nobody sits at a terminal.
+
+    This process then holds a secret: from now on it dumps no core (`forbid_dumps`).
+    """
+    if not sys.stdin.isatty():
+        raise SignerSecretError(f"the {what} is to be typed, and there is no terminal: name its pin-source")
+    forbid_dumps()
+    return getpass.getpass(f"{what}: ").encode()[:MAX_SECRET_BYTES]
 
 
 def read_secret(what: str, file: str | None, variable: str | None) -> str:

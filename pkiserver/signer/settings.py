@@ -13,6 +13,8 @@ MAX_SETTINGS_BYTES: Final = 65_536  # paths and names; far above any real config
 class SignerSettings:
     """Settings of one key store. Exactly one place of the secret is named; paths are text.
 
+    `pin_prompt`: a person types the PIN when the signer is started.
+
     `SignerSettingsError` where something is missing or contradictory.
     """
 
@@ -25,6 +27,7 @@ class SignerSettings:
     token_serial: str | None = None
     pin_file: str | None = None
     pin_env: str | None = None
+    pin_prompt: bool = False
 
     def __post_init__(self) -> None:
         problems = self._problems()
@@ -38,11 +41,20 @@ class SignerSettings:
         ]
         token = [
             *([] if self.module else ["the pkcs11 store needs a module"]),
-            *([] if self.token_label else ["the pkcs11 store needs a token_label"]),
-            *_exactly_one("pin", self.pin_file, self.pin_env),
+            *(
+                []
+                if self.token_label or self.token_serial
+                else ["the pkcs11 store needs a token_label or token_serial"]
+            ),
+            *_exactly_one("pin", self.pin_file, self.pin_env, prompted=self.pin_prompt),
         ]
         problems = {"software": software, "pkcs11": token}
         return problems.get(self.store, ["store is neither software nor pkcs11"])
+
+    @property
+    def token_name(self) -> str:
+        """The token's label or serial, or `software`: how readings and messages name the key store."""
+        return "software" if self.store == "software" else self.token_label or self.token_serial or ""
 
     @property
     def secret_env(self) -> str | None:
@@ -65,8 +77,8 @@ class SignerSettings:
         return cls(**_checked(values))
 
 
-def _exactly_one(secret: str, file: str | None, variable: str | None) -> list[str]:
-    if bool(file) == bool(variable):
+def _exactly_one(secret: str, file: str | None, variable: str | None, *, prompted: bool = False) -> list[str]:
+    if bool(file) + bool(variable) + prompted != 1:
         return [f"give either {secret}_file or {secret}_env"]
     return []
 
@@ -75,6 +87,7 @@ def _checked(values: object) -> dict[str, Any]:
     """Return keyword arguments of the right names and types."""
     if not isinstance(values, dict) or not values.keys() <= {f.name for f in fields(SignerSettings)}:
         raise SignerSettingsError("signer settings: unknown names")
-    if not all(value is None or isinstance(value, str) for value in values.values()):
-        raise SignerSettingsError("signer settings: a value is not text")
+    for name, value in values.items():
+        if not isinstance(value, bool if name == "pin_prompt" else str | None):
+            raise SignerSettingsError("signer settings: a value is of the wrong type")
     return values

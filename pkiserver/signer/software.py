@@ -20,6 +20,7 @@ from pkiserver.signer.algorithms import (
     check_digest,
     prehashed,
     signature_algorithm_for,
+    verify,
 )
 from pkiserver.signer.errors import (
     KeyExistsError,
@@ -30,13 +31,15 @@ from pkiserver.signer.errors import (
     UnsupportedKeyError,
 )
 from pkiserver.signer.keystore import check_label
-from pkiserver.signer.secret import read_secret
+from pkiserver.signer.secret import SecretSource
 from pkiserver.signer.settings import SignerSettings
 
 SoftwareKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey
 Sign = Callable[[bytes], bytes]
 
 _SUFFIX: Final = ".pem"
+_CHECK_KEY: Final = ec.generate_private_key(ec.SECP256R1())  # signs for `check`, and is nobody's
+_CHECK_DATA: Final = b"pkiserver signer check"
 MAX_KEY_FILE_BYTES: Final = 65_536  # an encrypted RSA-4096 key has about 3,500
 
 
@@ -57,10 +60,9 @@ class SoftwareKeyStore:
             self._key(label)
 
     @classmethod
-    def open(cls, settings: SignerSettings) -> "SoftwareKeyStore":
+    def open(cls, settings: SignerSettings, secret: SecretSource) -> "SoftwareKeyStore":
         """Return the store that the settings name; `SignerSecretError` where the passphrase is wrong."""
-        secret = read_secret("passphrase", settings.passphrase_file, settings.passphrase_env)
-        return cls(Path(settings.directory or ""), secret)
+        return cls(Path(settings.directory or ""), secret.read())
 
     def generate(self, label: str, spec: KeySpec) -> SigningPublicKey:
         """See `KeyStore.generate`."""
@@ -108,6 +110,16 @@ class SoftwareKeyStore:
         return sorted(
             name.removesuffix(_SUFFIX) for name in names if name.endswith(_SUFFIX) and name[0] != "."
         )
+
+    def check(self) -> None:
+        """See `KeyStore.check`; the folder must be there, too."""
+        self.labels()
+        verify(_CHECK_KEY.public_key(), _signing(_CHECK_KEY)(_CHECK_DATA), _CHECK_DATA)
+
+    def reopen(self) -> None:
+        """See `KeyStore.reopen`: the files are read anew when a key is next used."""
+        self._keys.clear()
+        self._signs.clear()
 
     def close(self) -> None:
         """See `KeyStore.close`."""

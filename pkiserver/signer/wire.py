@@ -1,20 +1,22 @@
 """Frames between the server and a signer worker: bytes <-> frozen dataclasses, batches in one frame.
 
-A frame is a length of four octets and a body. The first body from the server is JSON
-(`SignerSettings.encode`), every other one a `Request`; the worker's are `Answer`s, the first of them,
-with id 0, telling whether the key store opened. Integers are big-endian:
+A frame is a length of four octets and a body. The worker's are `Answer`s; its first, with id 0, says that it
+has loaded what it needs. The first body from the server is then JSON (`SignerSettings.encode`), a second one
+the PIN where `asks_pin` says so, every other one a `Request`. The worker's next answer, again with id 0,
+tells whether the key store opened. Integers are big-endian:
 
     Request   id:4  operation:1  label length:1  label  parts
-    Answer    id:4  code:1  parts
+    Answer    id:4  code:1  busy:4  parts
     parts     count:2  (length:4  octets) * count
 
-An answer of code 0 holds signatures, one SubjectPublicKeyInfo or labels; any other code is one of
-`errors.FAILURES` and the one part is its message.
+`busy` is how many microseconds the key store took. An answer of code 0 holds signatures, one
+SubjectPublicKeyInfo, labels or nothing; any other code is one of `errors.FAILURES` and the one part is its
+message.
 """
 
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Final
 
@@ -25,11 +27,12 @@ MAX_PARTS: Final = 4096  # what one frame may hold the worker up with
 MAX_MESSAGE_BYTES: Final = 1024  # of an error
 
 OK: Final = 0
-READY_ID: Final = 0  # of the first answer, which no request asked for, and of one to no readable request
+READY_ID: Final = 0  # of the first two answers and of one to no readable request
 
 _LENGTH: Final = struct.Struct(">I")
 _REQUEST_HEAD: Final = struct.Struct(">IBB")
-_ANSWER_HEAD: Final = struct.Struct(">IB")
+_ANSWER_HEAD: Final = struct.Struct(">IBI")
+_MAX_BUSY: Final = 0xFFFFFFFF
 _COUNT: Final = struct.Struct(">H")
 
 LENGTH_BYTES: Final = _LENGTH.size
@@ -43,6 +46,8 @@ class Operation(IntEnum):
     PUBLIC_KEY = 3
     LABELS = 4  # label empty
     SIGN_DIGEST = 5  # one part: the hash of what is to be signed
+    CHECK = 6  # label empty; sign and verify with a key made for nothing else
+    REOPEN = 7  # label empty; give up the session, if there still is one, and open another
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +67,7 @@ class Answer:
     id: int
     code: int
     parts: tuple[bytes, ...] = ()
+    busy_us: int = field(default=0, compare=False)
 
 
 def frame(body: bytes) -> bytes:
@@ -107,7 +113,7 @@ def decode_request(body: bytes) -> Request:
 def encode_answer(answer: Answer) -> bytes:
     """Return the body of an answer; `WireError` where a part of it passes its bound."""
     try:
-        head = _ANSWER_HEAD.pack(answer.id, answer.code)
+        head = _ANSWER_HEAD.pack(answer.id, answer.code, min(answer.busy_us, _MAX_BUSY))
     except struct.error as error:
         raise WireError("the answer's id or code is out of range") from error
     return head + _encode_parts(answer.parts)
@@ -117,10 +123,10 @@ def decode_answer(body: bytes) -> Answer:
     """Return the answer in a body; `WireError` for any other bytes."""
     if len(body) < _ANSWER_HEAD.size:
         raise WireError("the answer is truncated")
-    number, code = _ANSWER_HEAD.unpack_from(body)
+    number, code, busy_us = _ANSWER_HEAD.unpack_from(body)
     if code != OK and code not in FAILURES:
         raise WireError("the answer's code is unknown")
-    return Answer(number, code, _decode_parts(body, _ANSWER_HEAD.size))
+    return Answer(number, code, _decode_parts(body, _ANSWER_HEAD.size), busy_us)
 
 
 def failure(number: int, error: SignerError) -> Answer:

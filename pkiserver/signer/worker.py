@@ -1,20 +1,23 @@
-"""The signer process: `python -m pkiserver.signer.worker FD`; one key store, one session, one loop.
+"""The signer process: `python -m pkiserver.signer.worker FD STORE`; one key store, one session, one loop.
 
 FD is an inherited socket. It brings the settings, then requests; when it ends, the server has gone and
 so goes the worker. Nothing here is concurrent. An error is answered by code and message; after one that
-leaves the session in doubt (`errors.ENDING`) the worker ends, and the server starts another.
+leaves the process in doubt (`errors.ENDING`) the worker ends, and the server starts another.
 """
 
-import ctypes
-import resource
+import gc
+import importlib
 import signal
 import socket
 import sys
+import time
+from collections.abc import Callable
 from typing import Final
 
 from pkiserver.signer.algorithms import KeySpec, public_key_der
-from pkiserver.signer.errors import ENDING, SignerError, WireError
+from pkiserver.signer.errors import ENDING, SessionLostError, SignerError, WireError
 from pkiserver.signer.keystore import KeyStore
+from pkiserver.signer.secret import SecretSource, forbid_dumps
 from pkiserver.signer.settings import SignerSettings
 from pkiserver.signer.wire import (
     LENGTH_BYTES,
@@ -30,7 +33,11 @@ from pkiserver.signer.wire import (
     frame,
 )
 
-_PR_SET_DUMPABLE: Final = 4  # <linux/prctl.h>
+STORES: Final = {
+    "software": ("pkiserver.signer.software", "SoftwareKeyStore"),
+    "pkcs11": ("pkiserver.signer.pkcs11", "Pkcs11KeyStore"),
+}
+OpenStore = Callable[[SignerSettings, SecretSource], KeyStore]
 
 
 def protect_process() -> None:
@@ -39,57 +46,100 @@ def protect_process() -> None:
     SIGTERM too is ignored: service managers send it to every process of a service, and the server
     still needs signatures while it drains. The end of the socket ends the worker in any case.
     """
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    if ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0) != 0:
-        raise SystemExit("signer worker: cannot forbid core dumps")
+    forbid_dumps()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
-def open_store(settings: SignerSettings) -> KeyStore:
-    """Return the key store of the settings; the other kind's library is not even loaded."""
-    if settings.store == "pkcs11":
-        from pkiserver.signer.pkcs11 import Pkcs11KeyStore
-
-        return Pkcs11KeyStore.open(settings)
-    from pkiserver.signer.software import SoftwareKeyStore
-
-    return SoftwareKeyStore.open(settings)
+def load_store(kind: str) -> OpenStore:
+    """Return what opens a key store of this kind; the other kind's library is not even loaded."""
+    module, name = STORES[kind]
+    open_: OpenStore = getattr(importlib.import_module(module), name).open
+    return open_
 
 
-def serve(connection: socket.socket) -> None:
-    """Open the store that the first frame names, say whether it opened, and answer until the end."""
-    settings = _read_frame(connection)
-    if settings is None:
-        return
+class _Connection:
+    """The frames of the socket."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._socket = connection
+
+    def read(self) -> bytes | None:
+        """Return the next frame's body, None where the other side has gone."""
+        header = self._take(LENGTH_BYTES)
+        return None if header is None else self._take(body_length(header))
+
+    def answer(self, answer: Answer) -> None:
+        """Send an answer."""
+        self._socket.sendall(frame(encode_answer(answer)))
+
+    def _take(self, length: int) -> bytes | None:
+        buffer = bytearray(length)
+        view = memoryview(buffer)
+        while view:
+            received = self._socket.recv_into(view, 0, socket.MSG_WAITALL)
+            if not received:
+                return None
+            view = view[received:]
+        return bytes(buffer)
+
+
+def serve(connection: socket.socket, kind: str) -> None:
+    """Load what this kind of store needs, open the store that is named then, and answer until the end."""
+    open_store = load_store(kind)
+    frames = _Connection(connection)
+    frames.answer(Answer(READY_ID, OK))
     try:
-        store = open_store(SignerSettings.decode(settings))
+        store = _open(frames, open_store)
     except SignerError as error:
-        _send(connection, failure(READY_ID, error))
+        frames.answer(failure(READY_ID, error))
         return
+    if store is None:
+        return
+    gc.freeze()  # what is loaded stays: no collection need look through it again
     try:
-        _send(connection, Answer(READY_ID, OK))
-        _serve_requests(connection, store)
+        frames.answer(Answer(READY_ID, OK))
+        _serve_requests(frames, store)
     finally:
         store.close()
 
 
-def _serve_requests(connection: socket.socket, store: KeyStore) -> None:
+def _open(frames: _Connection, open_store: OpenStore) -> KeyStore | None:
+    """Return the open store, None where the server has gone."""
+    encoded = frames.read()
+    if encoded is None:
+        return None
+    settings = SignerSettings.decode(encoded)
+    typed = frames.read() if settings.pin_prompt else None
+    store = open_store(settings, SecretSource.of(settings, typed))
+    store.check()
+    return store
+
+
+def _serve_requests(frames: _Connection, store: KeyStore) -> None:
     number = READY_ID
     try:
-        while (body := _read_frame(connection)) is not None:
+        while (body := frames.read()) is not None:
             request = decode_request(body)
             number = request.id
-            try:
-                answer = Answer(number, OK, perform(store, request))
-            except SignerError as error:
-                if isinstance(error, ENDING):
-                    raise
-                answer = failure(number, error)
-            _send(connection, answer)
+            frames.answer(_answer(store, request))
             number = READY_ID
     except SignerError as error:
-        _send(connection, failure(number, error))
+        frames.answer(failure(number, error))
+
+
+def _answer(store: KeyStore, request: Request) -> Answer:
+    """Return the answer to a request; raises the error after which the worker is to end."""
+    begin = time.perf_counter()
+    try:
+        parts = perform(store, request)
+    except SessionLostError as error:
+        return failure(request.id, error)
+    except SignerError as error:
+        if isinstance(error, ENDING):
+            raise
+        return failure(request.id, error)
+    return Answer(request.id, OK, parts, round((time.perf_counter() - begin) * 1e6))
 
 
 def perform(store: KeyStore, request: Request) -> tuple[bytes, ...]:
@@ -105,6 +155,12 @@ def perform(store: KeyStore, request: Request) -> tuple[bytes, ...]:
             return (public_key_der(store.public_key(request.label)),)
         case Operation.LABELS:
             return tuple(label.encode() for label in store.labels())
+        case Operation.CHECK:
+            store.check()
+        case Operation.REOPEN:
+            store.reopen()
+            store.check()
+    return ()
 
 
 def _spec(parts: tuple[bytes, ...]) -> KeySpec:
@@ -117,33 +173,13 @@ def _only(parts: tuple[bytes, ...]) -> bytes:
     return parts[0]
 
 
-def _read_frame(connection: socket.socket) -> bytes | None:
-    """Return the next frame's body, None where the other side has gone."""
-    header = _read(connection, LENGTH_BYTES)
-    return None if header is None else _read(connection, body_length(header))
-
-
-def _read(connection: socket.socket, length: int) -> bytes | None:
-    buffer = bytearray(length)
-    view = memoryview(buffer)
-    while view:
-        received = connection.recv_into(view)
-        if not received:
-            return None
-        view = view[received:]
-    return bytes(buffer)
-
-
-def _send(connection: socket.socket, answer: Answer) -> None:
-    connection.sendall(frame(encode_answer(answer)))
-
-
 def main(arguments: list[str]) -> int:
-    """Serve on the socket whose descriptor is the one argument; return the exit status."""
+    """Serve on the socket whose descriptor is the first argument; return the exit status."""
     protect_process()
-    with socket.socket(fileno=int(arguments[0])) as connection:
+    descriptor, kind = arguments
+    with socket.socket(fileno=int(descriptor)) as connection:
         try:
-            serve(connection)
+            serve(connection, kind)
         except (BrokenPipeError, ConnectionResetError):
             return 0  # the server went away while it was being answered
         except Exception as error:  # noqa: BLE001 - the outermost handler; a traceback could show secrets

@@ -117,26 +117,47 @@ class Reader:
 
     def read_raw(self, tag: int) -> bytes:
         """Return the whole encoding of the next value, which must bear `tag`."""
-        self._expect(tag)
-        return self.read_any()[1]
+        position = self._position
+        return self._data[position : self._pass(tag)[1]]
 
     def read(self, tag: int) -> bytes:
         """Return the content of the next value, which must bear `tag`."""
+        start, end = self._pass(tag)
+        return self._data[start:end]
+
+    def read_explicit(self, number: int, tag: int) -> bytes:
+        """Return the content of the one value in `[number] EXPLICIT`, which must bear `tag`."""
+        self._expect(CONTEXT | CONSTRUCTED | number)
+        _, self._position, outer_end = self._header()
         self._expect(tag)
         _, start, end = self._header()
+        if end != outer_end:
+            raise MalformedError("an EXPLICIT tag holds more or less than one value")
         self._position = end
         return self._data[start:end]
 
     def enter(self, tag: int = SEQUENCE) -> Self:
         """Return a reader of the content of the next value, which must bear `tag`."""
+        start, end = self._pass(tag)
+        return type(self)(self._data, start=start, end=end, depth=self._depth + 1)
+
+    def _pass(self, tag: int) -> tuple[int, int]:
+        """Go behind the next value, which must bear `tag`; return start and end of its content."""
+        data, start = self._data, self._position + 2
+        # Most values are short: a look at two octets then does what `_expect` and `_header` do.
+        if start <= self._end and data[start - 2] == tag and data[start - 1] < _LONG_LENGTH:
+            end = start + data[start - 1]
+            if end <= self._end and tag & _TAG_NUMBER_MASK != _TAG_NUMBER_MASK:
+                self._position = end
+                return start, end
         self._expect(tag)
         _, start, end = self._header()
         self._position = end
-        return type(self)(self._data, start=start, end=end, depth=self._depth + 1)
+        return start, end
 
     def _expect(self, tag: int) -> None:
-        found = self.peek()
-        if found != tag:
+        if self._position >= self._end or self._data[self._position] != tag:
+            found = self.peek()
             shown = "the end" if found is None else f"0x{found:02x}"
             raise MalformedError(f"expected DER tag 0x{tag:02x}, found {shown}")
 
@@ -174,10 +195,7 @@ class Reader:
 
     def generalized_time(self) -> datetime:
         """Return a GeneralizedTime `YYYYMMDDHHMMSSZ` (RFC 5280 §4.1.2.5.2) as aware UTC."""
-        text = self.read(GENERALIZED_TIME)
-        if len(text) != 15 or not text[:14].isdigit() or text[14:] != b"Z":
-            raise MalformedError("GeneralizedTime is not YYYYMMDDHHMMSSZ")
-        return _moment(int(text[:4]), text[4:14])
+        return generalized_time_value(self.read(GENERALIZED_TIME))
 
     def time(self) -> datetime:
         """Return a Time (RFC 5280 §4.1.2.5) as aware UTC, whichever of both types it is in."""
@@ -197,6 +215,13 @@ def _moment(year: int, rest: bytes) -> datetime:
         return datetime(year, month, day, hour, minute, second, tzinfo=UTC)
     except ValueError as error:
         raise MalformedError("time is no date") from error
+
+
+def generalized_time_value(content: bytes) -> datetime:
+    """Return the time of a GeneralizedTime's content octets `YYYYMMDDHHMMSSZ`."""
+    if len(content) != 15 or not content[:14].isdigit() or content[14:] != b"Z":
+        raise MalformedError("GeneralizedTime is not YYYYMMDDHHMMSSZ")
+    return _moment(int(content[:4]), content[4:14])
 
 
 def whole(encoded: bytes, parse: Callable[[Reader], _T]) -> _T:
@@ -309,6 +334,7 @@ def enumerated(value: int) -> bytes:
     return encode(ENUMERATED, integer_content(value))
 
 
+@lru_cache(maxsize=256)  # what is written is ours, and of few kinds
 def oid(dotted: str) -> bytes:
     """Return an OBJECT IDENTIFIER; `ValueError` for text that is none."""
     if not _DOTTED.fullmatch(dotted):

@@ -1,10 +1,14 @@
 """Certificates as octets (RFC 5280 §4.1): taken apart as received, and put together from signed parts.
 
-What a field means is read with `cryptography.x509`; here nothing is decoded that must be used as received.
+What a field means is read with `cryptography.x509`, behind `read_certificate` where it comes from anybody;
+here nothing is decoded that must be used as received.
 """
 
 from dataclasses import dataclass, field
 from typing import Final, Self
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 
 from protocols.asn1 import der
 from protocols.errors import MalformedError, TooLargeError
@@ -13,6 +17,13 @@ MAX_CERTIFICATE_BYTES: Final = 64 * 1024  # far over any certificate in use; bou
 
 _V2: Final = 1
 _V3: Final = 2
+_UNREADABLE: Final = (
+    ValueError,
+    TypeError,
+    UnsupportedAlgorithm,
+    x509.DuplicateExtension,
+    x509.InvalidVersion,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +62,25 @@ class TBSCertificate:
         reader = outer.enter()
         outer.finish()
         return cls.parse(reader.read_raw(der.SEQUENCE))
+
+
+def read_certificate(certificate: bytes) -> x509.Certificate:
+    """Return a DER certificate of anybody, with names, validity and extensions known to be readable.
+
+    `MalformedError` where it breaks RFC 5280 §4.1, `TooLargeError` over the bound. cryptography reads these
+    parts when they are asked for, and raises then. Its key may be of a kind that cannot be used.
+    """
+    tbs = TBSCertificate.of_certificate(certificate)
+    if tbs.serial_number <= 0:
+        raise MalformedError("certificate has no positive serial number (RFC 5280 §4.1.2.2)")
+    try:
+        read = x509.load_der_x509_certificate(certificate)
+        for name in (read.issuer, read.subject):
+            name.public_bytes()
+        read.extensions, read.not_valid_before_utc, read.not_valid_after_utc  # noqa: B018 - to have them read
+    except _UNREADABLE as error:
+        raise MalformedError("certificate has parts that cannot be read") from error
+    return read
 
 
 def _version(reader: der.Reader) -> int:

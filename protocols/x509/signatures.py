@@ -91,6 +91,11 @@ _WITHOUT_PARAMETERS: Final[dict[str, Verify]] = {
     oid.ED448: _ed448,
 }
 
+WEAK_ALGORITHMS: Final = frozenset(_WEAK)
+SIGNATURE_ALGORITHMS: Final = frozenset(
+    {oid.RSASSA_PSS, *_WITH_RSA, *_WITHOUT_PARAMETERS}
+)  # all that is verified
+
 
 def verify_signature(key: PublicKey, algorithm_der: bytes, signed: bytes, signature: bytes) -> None:
     """Check that `key` made `signature` over `signed` by the DER AlgorithmIdentifier `algorithm_der`.

@@ -47,14 +47,19 @@ def test_shipped_profiles() -> None:
         "issuing-ca",
         "ocsp-responder",
         "root-link",
+        "ceremony-transcript",
         "cmc-server",
+        "cross-ca",
     }
     assert not any(profile.server_keygen for profile in profiles.values())
     check_issuers(profiles, Settings().authorities)
     signature = profiles["citizen-signature"]
     assert signature.key_usage == ("nonRepudiation",)
     assert signature.lifetime == Lifetime(years=5)
-    assert all(profile.path_length == 0 for profile in profiles.values() if profile.kind == "issuing-ca")
+    issuing = {name for name, profile in profiles.items() if profile.kind == "issuing-ca"}
+    assert {name for name in issuing if profiles[name].path_length != 0} == {
+        "root-link"
+    }  # the whole tree is below
 
 
 def test_shipped_profiles_take_nothing_from_requests() -> None:
@@ -168,6 +173,15 @@ def test_every_error_in_every_file_at_once(tmp_path: Path) -> None:
         "c.toml: ",
     ]
     assert findings(tmp_path, a=GOOD, b=other.replace('"c"', '"d"'), c=GOOD) == ["b.toml: reenroll"]
+
+
+@pytest.mark.parametrize(
+    "name", ["cacerts", "simpleenroll", "simplereenroll", "serverkeygen", "fullcmc", "csrattrs"]
+)
+def test_rfc7030_3_2_2_no_profile_is_named_as_an_operation(name: str, tmp_path: Path) -> None:
+    (tmp_path / f"{name}.toml").write_text(GOOD)
+    with pytest.raises(ConfigError, match="a profile's name is a label of EST"):
+        load_profile(tmp_path / f"{name}.toml")
 
 
 def test_names_of_profiles_are_plain(tmp_path: Path) -> None:

@@ -102,7 +102,9 @@ def test_examples_load(path: Path) -> None:
         ("[keys]\nqueue = true", ["keys.queue"]),
         ('[keys]\ndeadline = "0s"', ["keys.deadline"]),
         ('[keys]\npassphrase_file = ""', ["keys"]),
-        ('[keys]\nstore = "pkcs11"', ["keys.module", "keys.token_label", "keys.pin_file"]),
+        ("[keys]\nworkers = 0", ["keys.workers"]),
+        ('[keys]\nuri = "pkcs11:token=a"', ["keys.uri"]),
+        ('[keys]\nstore = "pkcs11"', ["keys.uri"]),
         ('[ocsp]\nmax_age = "12h"\nvalidity = "48h"', ["ocsp.validity"]),
         ('[ocsp]\nmax_age = "13h"', ["ocsp.max_age"]),
         ('[ocsp]\nnonce = "echo"', ["ocsp.nonce"]),
@@ -173,9 +175,7 @@ def test_every_error_at_once_also_of_rules_beside_bad_values(tmp_path: Path) -> 
         "listen.htttp",
         "keys.queue",
         "ocsp.workers",
-        "keys.module",
-        "keys.token_label",
-        "keys.pin_file",
+        "keys.uri",
         "ocsp.max_age",
     ]
 

@@ -15,7 +15,7 @@ from config.reference import reference
 from config.schema import Settings
 from pkiserver.ca import lint, lint_crl
 from pkiserver.cli import main
-from pkiserver.metrics import Metrics, Reading
+from pkiserver.metrics import Durations, Metrics, Reading
 from pkiserver.web.wire import WIRE
 
 ROOT = Path(__file__).parents[2]
@@ -204,7 +204,7 @@ def test_the_example_profile_is_the_shipped_example() -> None:
 
 def metric_names() -> set[str]:
     """Return the names that Prometheus sees, without those of the process and of creation times."""
-    names = {"pkiserver_status_answer_duration_seconds"}
+    names = {one.value.name for one in Durations}
     names |= {one.value.name + ("_total" if one.value.counter else "") for one in Reading}
     for family in Metrics().registry.collect():
         names.add(family.name + ("_total" if family.type == "counter" else ""))

@@ -1,7 +1,7 @@
 """Starts the real command line with one fault built in; for tests only, the product knows nothing of it.
 
 `PKISERVER_TEST_KILL=before:_sign` ends the process by SIGKILL before (or `after:`) that step of an
-issuance or an approval.
+issuance, of an approval, or of an answer.
 `PKISERVER_TEST_CLOCK=FILE` adds the seconds that stand in the file, if there is one, to what the clock says.
 """
 
@@ -18,7 +18,10 @@ from pkiserver.ca.issuance import Issuance
 from pkiserver.cli import main
 from pkiserver.clock import Clock
 from pkiserver.ra.approval import Approvals
+from pkiserver.ra.cmc import FullPKIRequests
 from pkiserver.ra.enrollment import Enrollment
+from pkiserver.ra.server_keys import ServerKeys
+from store import undelivered_keys
 
 STEPS = {
     "_reserve": Issuance,
@@ -28,6 +31,9 @@ STEPS = {
     "_record": Issuance,
     "delivered": Enrollment,
     "decide": Approvals,
+    "sign": FullPKIRequests,
+    "_hand_over": ServerKeys,
+    "remove": undelivered_keys,
 }
 
 

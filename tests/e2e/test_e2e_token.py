@@ -40,9 +40,7 @@ def configured(home: Path, module: str) -> Path:
     text = done(run_program(home, "init", "--show-config"))
     for former, new in (
         ('store = "software"', 'store = "pkcs11"'),
-        ('module = ""', f'module = "{module}"'),
-        ('token_label = ""', 'token_label = "national"'),
-        ('pin_file = ""', 'pin_file = "pin"'),
+        ('uri = ""', f'uri = "pkcs11:token=national?module-path={module}&pin-source=file:pin"'),
     ):
         assert text.count(f"\n{former}\n") == 1
         text = text.replace(f"\n{former}\n", f"\n{new}\n")

@@ -2,6 +2,7 @@
 // Arguments: operation, host:port, label ("-" for none), file of the root (PEM), folder, user, password, subject.
 
 import java.io.ByteArrayInputStream;
+import java.net.Socket;
 import java.net.URL;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -49,16 +50,21 @@ import org.bouncycastle.cms.jcajce.JcaSimpleSignerInfoVerifierBuilder;
 import org.bouncycastle.est.CACertsResponse;
 import org.bouncycastle.est.CSRRequestResponse;
 import org.bouncycastle.est.ESTAuth;
+import org.bouncycastle.est.ESTException;
 import org.bouncycastle.est.ESTService;
 import org.bouncycastle.est.EnrollmentResponse;
+import org.bouncycastle.est.jcajce.ChannelBindingProvider;
 import org.bouncycastle.est.jcajce.JcaHttpAuthBuilder;
 import org.bouncycastle.est.jcajce.JcaJceUtils;
 import org.bouncycastle.est.jcajce.JsseESTServiceBuilder;
 import org.bouncycastle.jce.provider.BouncyCastleProvider;
+import org.bouncycastle.jsse.BCSSLSocket;
+import org.bouncycastle.jsse.provider.BouncyCastleJsseProvider;
 import org.bouncycastle.operator.ContentSigner;
 import org.bouncycastle.operator.jcajce.JcaContentSignerBuilder;
 import org.bouncycastle.operator.jcajce.JcaDigestCalculatorProviderBuilder;
 import org.bouncycastle.pkcs.PKCS10CertificationRequest;
+import org.bouncycastle.pkcs.PKCS10CertificationRequestBuilder;
 import org.bouncycastle.pkcs.jcajce.JcaPKCS10CertificationRequestBuilder;
 
 public class EstClient {
@@ -66,6 +72,14 @@ public class EstClient {
     static X509TrustManager[] trusted;
 
     public static void main(String[] args) throws Exception {
+        try {
+            run(args);
+        } catch (ESTException refusal) {
+            System.out.println("refused " + refusal.getStatusCode());
+        }
+    }
+
+    static void run(String[] args) throws Exception {
         Security.addProvider(new BouncyCastleProvider());
         String operation = args[0], server = args[1], label = args[2], user = args[5], subject = args[7];
         char[] password = args[6].toCharArray();
@@ -79,6 +93,22 @@ public class EstClient {
         }
         if (operation.equals("simplereenroll")) {
             builder.withKeyManagers(held().getKeyManagers());
+        }
+        if (operation.equals("linked")) {
+            // Java's own TLS tells of no channel binding; Bouncy Castle has none of TLS 1.3. After the 401 it
+            // would resume the session, on which tls-unique does not bind.
+            System.setProperty("org.bouncycastle.jsse.client.enableSessionResumption", "false");
+            builder.withProvider(new BouncyCastleJsseProvider());
+            builder.withTLSVersion("TLSv1.2");
+            builder.withChannelBindingProvider(new ChannelBindingProvider() {
+                public boolean canAccessChannelBinding(Socket socket) {
+                    return socket instanceof BCSSLSocket;
+                }
+
+                public byte[] getChannelBinding(Socket socket, String binding) {
+                    return ((BCSSLSocket) socket).getConnection().getChannelBinding(binding);
+                }
+            });
         }
         ESTService service = builder.build();
         ESTAuth auth = user.isEmpty() ? null : new JcaHttpAuthBuilder("pkiserver", user, password).build();
@@ -101,7 +131,14 @@ public class EstClient {
                 KeyPair pair = newKey();
                 boolean again = operation.equals("simplereenroll");
                 EnrollmentResponse response = service.simpleEnroll(again, request(subject, pair), again ? null : auth);
-                save(pair.getPrivate().getEncoded(), response);
+                save(pair.getPrivate().getEncoded(), taken(service, response));
+            }
+            case "linked" -> { // with tls-unique in the challengePassword
+                KeyPair pair = newKey();
+                ContentSigner signer = new JcaContentSignerBuilder("SHA256withECDSA").build(pair.getPrivate());
+                PKCS10CertificationRequestBuilder unsigned =
+                    new JcaPKCS10CertificationRequestBuilder(new X500Name(subject), pair.getPublic());
+                save(pair.getPrivate().getEncoded(), service.simpleEnrollPoP(false, unsigned, signer, auth));
             }
             case "serverkeygen" -> {
                 EnrollmentResponse response =
@@ -111,6 +148,16 @@ public class EstClient {
             case "fullcmc" -> fullCMC("https://" + server + "/.well-known/est/fullcmc", subject);
             default -> throw new IllegalArgumentException(operation);
         }
+    }
+
+    // Sends a request that waits for approval again and again, not before the time that it was told.
+    static EnrollmentResponse taken(ESTService service, EnrollmentResponse response) throws Exception {
+        while (!response.isCompleted()) {
+            System.out.println("waits");
+            Thread.sleep(Math.max(0, response.getNotBefore() - System.currentTimeMillis()));
+            response = service.simpleEnroll(response);
+        }
+        return response;
     }
 
     static KeyPair newKey() throws Exception {

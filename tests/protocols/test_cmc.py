@@ -478,6 +478,37 @@ def test_altered_request_is_refused_or_comes_back(original: bytes, at: int, cut:
     assert request.encode() == altered or sorted(request.encode()) == sorted(altered)  # a SET OF is sorted
 
 
+RESPONSE = pki_response(
+    [CMCStatusInfo(CMCStatus.PENDING, (1, (2, 3)), "why", PendInfo(b"token", NOW))],
+    RequestControls(transaction_id=7, sender_nonce=b"theirs"),
+    sender_nonce=b"ours",
+)
+
+
+def read_response(octets: bytes) -> None:
+    read_controls(der.whole(octets, PKIResponse.parse).control_sequence)
+
+
+@settings(max_examples=400, deadline=None)
+@given(
+    st.sampled_from(
+        [(read_full_request, one.read_bytes()) for one in sorted((VECTORS / "cmc").glob("*full_request*"))]
+        + [(read_response, RESPONSE.encode())]
+    ),
+    st.integers(0, 4000),
+    st.integers(0, 3),
+    st.binary(max_size=4),
+)
+def test_any_altered_message_raises_only_protocol_errors(
+    valid: tuple[Callable[[bytes], object], bytes], at: int, cut: int, put: bytes
+) -> None:
+    read, original = valid
+    read(original)
+    at %= len(original)
+    with suppress(ProtocolError):
+        read(original[:at] + put + original[at + cut :])
+
+
 IDS = st.integers(0, 4294967295)
 REFERENCES = st.one_of(IDS, st.lists(IDS, min_size=1, max_size=8).map(tuple))
 INFOS = st.one_of(

@@ -196,6 +196,36 @@ def test_walk() -> None:
     reader.finish()
 
 
+EXPLICIT = der.explicit(4, der.octet_string(b"id"))
+
+
+def test_explicit() -> None:
+    reader = Reader(EXPLICIT + der.null())
+
+    assert reader.read_explicit(4, der.OCTET_STRING) == b"id"
+    reader.null()
+    reader.finish()
+    assert Reader(der.explicit(0, der.octet_string(b""))).read_explicit(0, der.OCTET_STRING) == b""
+
+
+@pytest.mark.parametrize(
+    "encoded",
+    [
+        b"",
+        der.explicit(5, der.octet_string(b"id")),
+        der.explicit(4, der.integer(1)),
+        der.explicit(4, der.octet_string(b"id") * 2),
+        der.explicit(4, b"") + der.octet_string(b"id"),
+        bytes.fromhex("a40304026964"),
+        EXPLICIT[:-1],
+        b"\x84" + EXPLICIT[1:],
+    ],
+)
+def test_explicit_holds_exactly_one_value(encoded: bytes) -> None:
+    with pytest.raises(MalformedError):
+        Reader(encoded).read_explicit(4, der.OCTET_STRING)
+
+
 def test_a_value_does_not_reach_past_its_parent() -> None:
     fields = Reader(bytes.fromhex("3003" + "040261" + "62")).enter()
     with pytest.raises(MalformedError):

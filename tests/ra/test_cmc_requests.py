@@ -3,6 +3,7 @@
 import asyncio
 import shutil
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,23 +13,34 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from test_enrollment import CHANNEL, DEVICE, PEER, Registration, csr, new_key
 
 from pkiserver.core import Core, open_core
-from pkiserver.errors import NotAuthorizedError, RefusedError
+from pkiserver.errors import NotAuthorizedError, PKIServerError, RefusedError
 from pkiserver.home import Home
 from pkiserver.progress import silent
-from pkiserver.ra.cmc import MAX_REQUESTS, Answer, NotServedError
+from pkiserver.ra.cmc import MAX_REQUESTS, Answer, NotServedError, verified_signer
 from pkiserver.ra.lifecycle import Action
 from pkiserver.ra.requester import Requester
 from protocols import oid
 from protocols.asn1 import der
 from protocols.cmc.body_parts import OtherMsg, TaggedAttribute
 from protocols.cmc.controls import CONTROLS
+from protocols.cmc.full_request import read_full_request
 from protocols.cmc.pki_data import CertReqMsg, OtherRequest, PKIData, TaggedCertificationRequest
 from protocols.cms.content_info import IssuerAndSerialNumber, SubjectKeyIdentifier
 from protocols.cms.signing import assemble, signed_attributes
-from protocols.errors import BadPOPError, BadSignatureError, ErrorKind, MalformedError
+from protocols.errors import (
+    BadKeyError,
+    BadPOPError,
+    BadSignatureError,
+    ErrorKind,
+    MalformedError,
+    ProtocolError,
+)
+from protocols.x509.certificate import read_certificate
 from protocols.x509.names import parse_subject
 
 _ECDSA = der.sequence(der.oid(oid.ECDSA_WITH_SHA256))
@@ -132,6 +144,17 @@ async def test_a_message_sent_again_issues_nothing(signer: Signer) -> None:
     assert other.certificates != first.certificates
 
 
+async def test_a_repeat_that_is_signed_anew_gets_what_was_not_taken(signer: Signer) -> None:
+    """Its client cannot know whether it was answered: another nonce, the same key (ADR 0004)."""
+    request = csr(new_key())
+    first = await signer.send(renewal(request))
+    assert (await signer.send(renewal(request, nonce=b"another"))).certificates == first.certificates
+    await signer.core.enrollment.delivered(first.certificates[0])
+    third = await signer.send(renewal(request, nonce=b"a third"))
+    assert third.error is None
+    assert third.certificates != first.certificates
+
+
 async def test_a_message_sent_twice_at_once_issues_one(signer: Signer) -> None:
     message = signer.message(renewal(csr(new_key())))
     count = await Registration(signer.core).count()
@@ -191,6 +214,43 @@ async def test_bad_signatures(signer: Signer, changes: dict[str, Any]) -> None:
     assert answer.controls.sender_nonce is None  # nobody known said it
 
 
+UNREADABLE = {
+    "version": (b"\xa0\x03\x02\x01\x02", b"\xa0\x03\x02\x01\x05"),
+    "an extension twice": (b"\x06\x03\x55\x1d\x1f", b"\x06\x03\x55\x1d\x20"),
+    "issuer": (b"\x0c\x11Infrastructure CA", b"\x0c\x11\xff\xffrastructure CA"),
+    "kind of key": (b"\x2a\x86\x48\xce\x3d\x02\x01", b"\x2a\x86\x48\xce\x3d\x02\x7f"),
+    "algorithm": (b"\x2a\x86\x48\xce\x3d\x04\x03", b"\x2a\x86\x48\xce\x3d\x04\x7f"),
+}
+
+
+@pytest.mark.parametrize("what", UNREADABLE)
+async def test_a_certificate_of_the_signer_that_cannot_be_read(signer: Signer, what: str) -> None:
+    """Anybody can send one: it is refused, and no error of ours."""
+    altered = signer.certificate.replace(*UNREADABLE[what])
+    assert altered != signer.certificate
+    content = renewal(csr(new_key())).encode()
+    message = signed(content, signer.key, signer.certificate, certificates=[altered], by_key=what == "issuer")
+    kind, _ = error_of(await signer.send(message))
+    assert kind in (BadSignatureError, NotAuthorizedError, MalformedError, BadKeyError)
+    with pytest.raises(NotAuthorizedError):
+        await Registration(signer.core).reenroll(altered)
+
+
+FULL_REQUESTS = sorted((Path(__file__).parents[1] / "vectors" / "cmc").glob("openssl_full_request*"))
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.sampled_from(FULL_REQUESTS), st.integers(0, 4000), st.integers(0, 3), st.binary(max_size=4))
+def test_whoever_signed_an_altered_message(path: Path, at: int, cut: int, put: bytes) -> None:
+    """Only our own errors, its certificate included; what still verifies says who signed the original."""
+    original = path.read_bytes()
+    signer = verified_signer(read_full_request(original))
+    at %= len(original)
+    with suppress(ProtocolError, PKIServerError):
+        altered = verified_signer(read_full_request(original[:at] + put + original[at + cut :]))
+        assert read_certificate(altered).public_key() == read_certificate(signer).public_key()
+
+
 async def test_signature_of_another_key(signer: Signer) -> None:
     message = signed(renewal(csr(new_key())).encode(), new_key(), signer.certificate)
     assert error_of(await signer.send(message))[0] is BadSignatureError
@@ -245,6 +305,22 @@ async def test_rfc5272_3_2_1_2_other_requests_are_not_served(
     answer = await signer.send(PKIData(req_sequence=(request_,)))
     assert answer.outcomes[0].body_parts == (7,)
     assert isinstance(answer.outcomes[0].error, NotServedError)
+
+
+async def test_rfc5272_3_2_1_beside_one_that_is_not_served_nothing_is_processed(signer: Signer) -> None:
+    """§3.2.1: noSupport for that item, and no other certification requests are processed."""
+    count = await Registration(signer.core).count()
+    good = TaggedCertificationRequest(1, csr(new_key()))
+    answer = await signer.send(PKIData(req_sequence=(good, OtherRequest(2, "1.2.3", der.null()))))
+    assert [(one.body_parts, type(one.error)) for one in answer.outcomes] == [((2,), NotServedError)]
+    assert await Registration(signer.core).count() == count
+
+
+async def test_rfc5272_3_2_1_2_1_a_request_without_a_name_is_refused(signer: Signer) -> None:
+    key = new_key()
+    nobody = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([])).sign(key, SHA256())
+    answer = await signer.send(renewal(nobody.public_bytes(Encoding.DER)))
+    assert isinstance(answer.error, RefusedError)  # badRequest, by the table of errors
 
 
 @pytest.mark.parametrize(
@@ -316,3 +392,14 @@ async def test_a_registered_ra_enrols_what_was_approved(
         [certificate] = answer.certificates
         assert x509.load_der_x509_certificate(certificate).subject == parse_subject("CN=gate-9")
         assert (await station.send(message, "gate")).certificates == (certificate,)
+
+        # Taken or not: a message that was answered asks nobody to approve anything again.
+        await core.enrollment.delivered(certificate)
+        assert (await station.send(message, "gate")).certificates == (certificate,)
+        await Registration(core).change(certificate, Action.REVOKE)
+        kind, text = error_of(await station.send(message, "gate"))
+        assert (kind, "another senderNonce" in text) == (RefusedError, True)
+        assert (
+            await core.commands.run("enrollment.list", {"state": "waiting", "limit": 9}, "user:root", silent)
+            == []
+        )

@@ -178,7 +178,7 @@ async def test_what_was_approved_is_issued_and_on_record(registration: Registrat
     steps = [
         one["action"] for one in await recorded(core.storage) if one.get("serial") == serial_text(serial)
     ]
-    assert steps == ["certificate.prepare", "certificate.sign", "certificate.issue"]
+    assert steps == ["certificate.sign", "certificate.issue"]
 
 
 async def test_a_request_does_not_choose_its_identity(registration: Registration) -> None:
@@ -227,7 +227,7 @@ async def test_wrong_secrets_are_audited_without_the_secret_and_lock(
         clock.moment += MAX_DELAY
     with pytest.raises(NotAuthenticatedError, match="locked"):
         await registration.enroll(credential)
-    assert registration.core.enrollment.failures == {"wrong": attempts + 2, "slowed": 0, "locked": 1}
+    assert registration.core.refusals.failures == {"wrong": attempts + 2, "slowed": 0, "locked": 1}
     log = await recorded(registration.core.storage)
     refused = [one for one in log if one["outcome"] == "refused"]
     assert [one["actor"] for one in refused] == [
@@ -256,7 +256,7 @@ async def test_guesses_at_one_credential_are_slowed_down(registration: Registrat
     record = await registration.core.storage.read(lambda tx: credential_rows.get(tx, credential.reference))
     assert record is not None
     assert record.attempts_left == registration.core.settings.est.max_attempts - FREE_GUESSES
-    assert registration.core.enrollment.failures == {"wrong": 2 * FREE_GUESSES, "slowed": 5, "locked": 0}
+    assert registration.core.refusals.failures == {"wrong": 2 * FREE_GUESSES, "slowed": 5, "locked": 0}
     clock.moment += timedelta(seconds=1)
     assert await registration.enroll(credential, csr(new_key()))
 
@@ -318,8 +318,35 @@ async def test_a_certificate_that_was_not_taken_is_given_again(registration: Reg
     with pytest.raises(NotAuthenticatedError, match="no use left"):
         await registration.enroll(credential, csr(new_key()))
     await registration.core.enrollment.delivered(der)
+    assert await registration.enroll(credential) == der  # so far the note goes with the next commit
+    await registration.core.storage.write(lambda _: None)
     with pytest.raises(NotAuthenticatedError, match="no use left"):
         await registration.enroll(credential)
+
+
+async def test_a_credential_with_uses_left_gives_it_again_too(registration: Registration, clock: Any) -> None:
+    """The repeat of a client that got no answer costs no second use and makes no second certificate."""
+    credential = await registration.credential(uses=3)
+    der = await registration.enroll(credential)
+    assert await registration.enroll(credential) == der
+    assert await registration.uses_left(credential) == 2
+    other = await registration.enroll(credential, csr(new_key()))  # of another device
+    assert other != der
+    await registration.core.enrollment.delivered(der)
+    again = await registration.enroll(credential)
+    assert again not in (der, other)
+    assert await registration.uses_left(credential) == 0
+
+
+async def test_what_is_half_over_is_not_given_again(registration: Registration, clock: Any) -> None:
+    held = x509.load_der_x509_certificate(await registration.enroll(await registration.credential()))
+    request, der = csr(new_key()), held.public_bytes(Encoding.DER)
+    renewed = await registration.reenroll(der, request)
+    half = (held.not_valid_after_utc - held.not_valid_before_utc) // 2
+    clock.moment = held.not_valid_before_utc + timedelta(seconds=half // timedelta(seconds=1))
+    assert await registration.reenroll(der, request) == renewed
+    clock.moment += timedelta(seconds=2)
+    assert await registration.reenroll(der, request) != renewed
 
 
 async def test_it_is_given_to_its_own_credential_only(registration: Registration) -> None:
@@ -338,6 +365,7 @@ async def test_delivered_notes_nothing_for_a_certificate_of_others(registration:
     credential = await registration.credential()
     der = await registration.enroll(credential)
     await registration.core.enrollment.delivered(_foreign(registration.core, der))
+    await registration.core.storage.write(lambda _: None)
     assert await registration.enroll(credential) == der
 
 
@@ -359,17 +387,38 @@ async def test_an_address_is_refused_so_often_and_then_not_even_audited(
         await enrollment.refused(operation="enroll", peer=PEER, reason="not a CSR")
     credential = await registration.credential()
     wrong = NewCredential(credential.reference, "wrong", credential.expires_at)
+    unknown = NewCredential("nobody", "wrong", credential.expires_at)
     for _ in range(2):
         with pytest.raises(UnavailableError, match="too many refused requests"):
             await enrollment.refused(operation="enroll", peer=PEER, reason="not a CSR")
         with pytest.raises(UnavailableError, match="too many refused requests"):
-            await registration.enroll(wrong)
+            await registration.enroll(unknown)
     assert await refusals() == [("anonymous", "enroll", PEER, "not a CSR")] * MAX_FAILURES
     # Who has the right secret is served, whatever others behind the same address did.
     assert await registration.enroll(credential)
     clock.moment += timedelta(minutes=1)
     with pytest.raises(NotAuthenticatedError):
         await registration.enroll(wrong)
+
+
+async def test_no_flood_of_refusals_hides_guesses(
+    registration: Registration, clock: Any, refusals: Any, recorded: Any
+) -> None:
+    """Whoever had its share of refusals has its guesses counted still: they lock the credential."""
+    credential, attempts = await registration.credential(), registration.core.settings.est.max_attempts
+    wrong = NewCredential(credential.reference, "wrong", credential.expires_at)
+    for _ in range(attempts + 2):
+        for _ in range(MAX_FAILURES):
+            await registration.core.enrollment.refused(operation="enroll", peer=PEER, reason="not a CSR")
+        with pytest.raises(UnavailableError, match="too many refused requests"):  # as for any reference
+            await registration.enroll(wrong)
+        clock.moment += MAX_DELAY
+    with pytest.raises(NotAuthenticatedError, match="locked"):
+        await registration.enroll(credential)
+    log = await recorded(registration.core.storage)
+    assert [one["action"] for one in log].count("credential.lock") == 1
+    guesses = [one for one in await refusals() if one[3] == "reference or secret is wrong"]
+    assert len(guesses) == attempts  # what comes after the lock costs no write
 
 
 async def test_certificates_that_a_client_needs(registration: Registration) -> None:
@@ -395,6 +444,27 @@ async def test_a_holder_gets_a_new_certificate_of_the_same_identity(registration
     assert certificate_identity(renewed) == certificate_identity(before)
     assert renewed.public_key() == key.public_key()
     assert await registration.reenroll(held, csr(registration.key), label="device")  # rekeying is not asked
+
+
+async def test_a_renewal_that_was_not_taken_is_given_again(registration: Registration) -> None:
+    """The same holder, key and identity; once it was taken, the holder gets another."""
+    held = await registration.enroll(await registration.credential())
+    request = csr(new_key())
+    renewed = await registration.reenroll(held, request)
+    before = await registration.count()
+    assert await registration.reenroll(held, request) == renewed
+    assert await registration.reenroll(held, request, "device") == renewed
+    assert await registration.count() == before
+    assert await registration.reenroll(renewed, csr(registration.key)) != renewed  # another holder and key
+    await registration.core.enrollment.delivered(renewed)
+    assert await registration.reenroll(held, request) != renewed
+
+
+async def test_a_revoked_renewal_is_not_given_again(registration: Registration) -> None:
+    held, request = await registration.enroll(await registration.credential()), csr(new_key())
+    renewed = await registration.reenroll(held, request)
+    await _revoke(registration, renewed, CRLReason.SUPERSEDED)
+    assert await registration.reenroll(held, request) != renewed
 
 
 @pytest.mark.parametrize(
@@ -546,19 +616,18 @@ async def _revoke(registration: Registration, der: bytes, reason: CRLReason) -> 
     await changes.carry_out(issuer.id, certificate.serial_number, command, "registrar:7")
 
 
-@pytest.mark.parametrize("step", ["_reserve", "_mark_signing"])
 async def test_who_is_revoked_meanwhile_gets_nothing(
-    registration: Registration, monkeypatch: pytest.MonkeyPatch, step: str
+    registration: Registration, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     held = await registration.enroll(await registration.credential())
     before = await registration.count()
-    original = getattr(registration.core.issuance, step)
+    original = registration.core.issuance._reserve
 
     async def after_revocation(*arguments: Any) -> Any:
         await _revoke(registration, held, CRLReason.KEY_COMPROMISE)
         return await original(*arguments)
 
-    monkeypatch.setattr(registration.core.issuance, step, after_revocation)
+    monkeypatch.setattr(registration.core.issuance, "_reserve", after_revocation)
     with pytest.raises(NotAuthorizedError, match="client certificate is revoked"):
         await registration.reenroll(held, csr(new_key()))
     assert await registration.count() == before

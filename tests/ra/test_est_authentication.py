@@ -29,6 +29,7 @@ from pkiserver.errors import (
 from pkiserver.home import Home
 from pkiserver.ra.lifecycle import Action
 from pkiserver.ra.requester import Channel
+from pkiserver.ra.trusted_issuers import MAX_FILE_BYTES
 from protocols import oid
 from protocols.asn1 import der
 from protocols.errors import BadPOPError
@@ -310,6 +311,14 @@ async def test_a_device_is_bounded_in_what_it_makes_the_ca_sign(
         await registration.enroll(None, request(), "idevid", shown=ACME.device())
 
 
+async def test_what_a_device_did_not_take_is_given_again(registration: Registration) -> None:
+    device, key = ACME.device("A-7"), new_key()
+    der = await registration.enroll(None, csr(key, "CN=hall-1", ()), "idevid", shown=device)
+    assert await registration.enroll(None, csr(key, "CN=hall-1", ()), "idevid", shown=device) == der
+    other = await registration.enroll(None, csr(new_key(), "CN=hall-1", ()), "idevid", shown=device)
+    assert other != der
+
+
 async def test_trusted_issuers_are_read_anew(registration: Registration, home: Home) -> None:
     trusted, device = registration.core.trusted_issuers, OTHER.device("A-3")
     assert not trusted.changed()
@@ -330,7 +339,7 @@ async def test_trusted_issuers_are_read_anew(registration: Registration, home: H
     [
         (None, "No such file or directory"),
         (b"", "holds no certificates"),
-        (b"#" * 300_000, "is larger than"),
+        (b"#" * (MAX_FILE_BYTES + 1), "is larger than"),
         (manufacturer("Leaf", ca=False).pem, "is no CA certificate"),
         (x509.load_der_x509_certificate(ACME.device()).public_bytes(Encoding.PEM), "is no CA certificate"),
     ],
@@ -454,3 +463,83 @@ async def test_the_subject_does_not_change_where_the_profile_does_not_say_so(
     held = await registration.enroll(await registration.credential("device", "CN=gate-1", ()))
     with pytest.raises(RefusedError, match="lets nobody change the subject"):
         await registration.reenroll(held, renaming_csr("CN=gate-2", "CN=gate-1"))
+
+
+# What a trusted third party has revoked
+
+
+def crl_of(
+    issuer: Manufacturer,
+    *revoked: bytes,
+    since: datetime = NOW - timedelta(hours=1),
+    until: datetime = NOW + timedelta(days=1),
+    key: ec.EllipticCurvePrivateKey | None = None,
+    hash_algorithm: Any = SHA256,
+    extensions: tuple[tuple[x509.ExtensionType, bool], ...] = (),
+) -> bytes:
+    """Return a CRL (PEM) that revokes these certificates."""
+    builder = x509.CertificateRevocationListBuilder(issuer.certificate.subject, since, until)
+    for certificate in revoked:
+        serial = x509.load_der_x509_certificate(certificate).serial_number
+        entry = x509.RevokedCertificateBuilder(serial, since).build()
+        builder = builder.add_revoked_certificate(entry)
+    for extension, critical in extensions:
+        builder = builder.add_extension(extension, critical)
+    return builder.sign(key or issuer.key, hash_algorithm()).public_bytes(Encoding.PEM)
+
+
+async def test_what_its_manufacturer_has_revoked_enrols_nothing(
+    registration: Registration, home: Home, clock: Any
+) -> None:
+    """The CRL stands in the file beside its CA, and is read again when that changes."""
+    trusted, bad, good = registration.core.trusted_issuers, ACME.device("A-1"), ACME.device("A-2")
+    assert await registration.enroll(None, request(), "idevid", shown=bad)
+    (home.path / "acme.pem").write_bytes(ACME.pem + OTHER.pem + crl_of(ACME, bad))
+    trusted.load()
+    for label in ("idevid", "either"):
+        with pytest.raises(NotAuthorizedError, match="the client certificate is revoked by its issuer"):
+            await registration.enroll(None, request(), label, shown=bad)
+    credential = await machine(registration, "both")
+    with pytest.raises(NotAuthorizedError, match="revoked by its issuer"):
+        await registration.enroll(credential, request(), shown=bad)
+    assert await registration.enroll(None, request(), "idevid", shown=good)
+    assert await registration.enroll(None, request(), "idevid", shown=OTHER.device("A-3"))  # it has no CRL
+    clock.moment += timedelta(days=1, seconds=1)
+    with pytest.raises(NotAuthorizedError, match="CRL of the client certificate's issuer is out of date"):
+        await registration.enroll(None, request(), "idevid", shown=good)
+    newer = crl_of(ACME, bad, since=clock.moment, until=clock.moment + timedelta(days=1))
+    (home.path / "acme.pem").write_bytes(ACME.pem + newer + crl_of(ACME))
+    assert trusted.changed()
+    trusted.load()
+    assert await registration.enroll(None, request(), "idevid", shown=good)
+    with pytest.raises(NotAuthorizedError, match="revoked by its issuer"):
+        await registration.enroll(None, request(), "idevid", shown=bad)
+
+
+ONLY_SOME = x509.IssuingDistributionPoint(
+    None, None, False, False, frozenset({x509.ReasonFlags.key_compromise}), False, False
+)
+
+
+@pytest.mark.parametrize(
+    ("crl", "reason"),
+    [
+        (crl_of(OTHER), "a CRL that none of its CAs has signed"),
+        (crl_of(ACME, key=OTHER.key), "a CRL that none of its CAs has signed"),
+        (crl_of(ACME, hash_algorithm=SHA224), "a CRL that none of its CAs has signed"),
+        (crl_of(ACME, extensions=((x509.DeltaCRLIndicator(1), True),)), "a CRL with a critical extension"),
+        (crl_of(ACME, extensions=((ONLY_SOME, True),)), "a CRL with a critical extension"),
+        (b"-----BEGIN X509 CRL-----\nMAA=\n-----END X509 CRL-----\n", "a CRL that cannot be read"),
+    ],
+)
+async def test_bad_crls_change_nothing(
+    registration: Registration, home: Home, crl: bytes, reason: str
+) -> None:
+    device = ACME.device()
+    (home.path / "acme.pem").write_bytes(ACME.pem + crl_of(ACME, device))
+    registration.core.trusted_issuers.load()
+    (home.path / "acme.pem").write_bytes(ACME.pem + crl)
+    with pytest.raises(ConfigError, match=reason):
+        registration.core.trusted_issuers.load()
+    with pytest.raises(NotAuthorizedError, match="revoked by its issuer"):  # by the CRL before
+        await registration.enroll(None, request(), "idevid", shown=device)

@@ -446,12 +446,11 @@ class TestDoctor:
 
     def test_the_module(self, home: Home) -> None:
         text = home.configuration.read_text().replace('store = "software"', 'store = "pkcs11"')
-        text = text.replace('token_label = ""', 'token_label = "ours"')
-        text = text.replace('pin_env = ""', 'pin_env = "OUR_PIN"')
-        home.configuration.write_text(text.replace('module = ""', 'module = "/nonexistent/module.so"'))
+        uri = 'uri = "pkcs11:token=ours?pin-source=env:OUR_PIN&module-path={}"'
+        home.configuration.write_text(text.replace('uri = ""', uri.format("/nonexistent/module.so")))
         (finding,) = self.damaged(home)
-        assert "keys.module" in finding["detail"]
-        home.configuration.write_text(text.replace('module = ""', f'module = "{home.configuration}"'))
+        assert "keys.uri" in finding["detail"]
+        home.configuration.write_text(text.replace('uri = ""', uri.format(home.configuration)))
         (finding,) = self.damaged(home)
         assert "does not work" in finding["detail"]
 

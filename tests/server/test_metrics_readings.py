@@ -146,6 +146,11 @@ async def test_work_done(server: Server, issue: "Issue") -> None:
     assert growth("pkiserver_store_commit_failures_total") == 0
     assert after["pkiserver_signer_queue_depth"][()] == 0
     assert after["pkiserver_signer_restarts_total"][()] == 0
+    assert after["pkiserver_signer_workers"]["software",] == 1
+    assert after["pkiserver_signer_circuit"]["software", "closed"] == 1
+    assert after["pkiserver_signer_circuit"]["software", "open"] == 0
+    assert after["pkiserver_signer_faults_total"]["software", "lost"] == 0
+    assert growth("pkiserver_signature_duration_seconds_count") == 2
     assert 0 <= after["pkiserver_ocsp_oldest_response_age_seconds"][()] <= 60
 
 

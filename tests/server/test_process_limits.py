@@ -27,6 +27,20 @@ def test_the_soft_limit_becomes_the_hard_one_and_no_core_is_left(soft: int, hard
     assert json.loads(said) == [[hard, hard], [0, 0]]
 
 
+SETTLED = """
+import gc, json
+from pkiserver.process_limits import settle_garbage_collection
+kept = [[number] for number in range(1_000)]
+settle_garbage_collection()
+print(json.dumps([gc.get_freeze_count() > 1_000, gc.get_threshold()[0], gc.isenabled()]))
+"""
+
+
+def test_what_is_there_for_good_is_not_collected_again() -> None:
+    said = subprocess.run([sys.executable, "-c", SETTLED], capture_output=True, check=True).stdout
+    assert json.loads(said) == [True, 20_000, True]
+
+
 def test_more_than_is_of_use_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     taken = []
     monkeypatch.setattr(process_limits.resource, "getrlimit", lambda _: (1024, resource.RLIM_INFINITY))

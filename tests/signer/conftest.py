@@ -1,8 +1,6 @@
 """Key stores of both kinds, each in the test's own folder."""
 
 import os
-import shutil
-import subprocess
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,13 +9,8 @@ import pytest
 
 from pkiserver.signer.client import Signer
 from pkiserver.signer.settings import SignerSettings
+from tests import faulty_token
 
-SOFTHSM_MODULES = (
-    "/usr/lib/softhsm/libsofthsm2.so",
-    "/usr/lib/x86_64-linux-gnu/softhsm/libsofthsm2.so",
-    "/usr/lib/aarch64-linux-gnu/softhsm/libsofthsm2.so",
-    "/usr/local/lib/softhsm/libsofthsm2.so",
-)
 TOKEN = "test-token"
 PIN = "correct-PIN-1"
 PASSPHRASE = "a correct passphrase"
@@ -26,33 +19,17 @@ PASSPHRASE = "a correct passphrase"
 @pytest.fixture
 def softhsm_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """Path of the SoftHSM module, with a token folder of its own for this test."""
-    module = next((path for path in SOFTHSM_MODULES if Path(path).exists()), None)
-    if module is None or shutil.which("softhsm2-util") is None:
+    module = faulty_token.softhsm_module()
+    if module is None:
         pytest.skip("SoftHSM is not installed (Debian package softhsm2)")
-    tokens = tmp_path / "tokens"
-    tokens.mkdir()
-    configuration = tmp_path / "softhsm2.conf"
-    configuration.write_text(
-        f"directories.tokendir = {tokens}\nobjectstore.backend = file\nlog.level = ERROR\n"
-    )
+    configuration = faulty_token.softhsm_configuration(tmp_path)
     monkeypatch.setenv("SOFTHSM2_CONF", str(configuration))
     return module
 
 
 def init_token(label: str = TOKEN, pin: str = PIN) -> None:
     """Make a token in the folder that SOFTHSM2_CONF names."""
-    command = [
-        "softhsm2-util",
-        "--init-token",
-        "--free",
-        "--label",
-        label,
-        "--pin",
-        pin,
-        "--so-pin",
-        "87654321",
-    ]
-    subprocess.run(command, check=True, capture_output=True)
+    faulty_token.init_token(Path(os.environ["SOFTHSM2_CONF"]), label, pin)
 
 
 def secret_file(path: Path, secret: str) -> str:
@@ -130,12 +107,12 @@ async def signer(settings: SignerSettings) -> AsyncIterator[Signer]:
     """A started signer of each kind; its process is gone after the test."""
     started = Signer(settings)
     await started.start()
-    pid = started.pid
-    assert pid is not None
+    pids = started.pids
+    assert pids
     yield started
-    last = started.pid or pid
+    pids += started.pids
     await started.close()
-    assert not is_running(last)
+    assert not any(map(is_running, pids))
 
 
 def is_running(pid: int) -> bool:
@@ -158,3 +135,17 @@ def process_is_running() -> Callable[[int], bool]:
 def make_token(softhsm_module: str) -> Callable[..., None]:
     """Make further tokens."""
     return init_token
+
+
+@pytest.fixture
+def faulty(softhsm_module: str, tmp_path: Path) -> faulty_token.FaultyModule:
+    """The module that fails as it is told, before SoftHSM's."""
+    if reason := faulty_token.missing():
+        pytest.skip(reason)
+    return faulty_token.FaultyModule.build(tmp_path)
+
+
+@pytest.fixture
+def faulty_settings(token_settings: SignerSettings, faulty: faulty_token.FaultyModule) -> SignerSettings:
+    """A token behind that module."""
+    return replace(token_settings, module=str(faulty.path))

@@ -1,6 +1,7 @@
 """The signer as the server uses it: faults of the worker, deadlines, the bounded queue."""
 
 import asyncio
+import io
 import os
 import signal
 import subprocess
@@ -13,9 +14,10 @@ from pathlib import Path
 import pytest
 import uvloop
 
-from pkiserver.signer import client
+from pkiserver.signer import circuit, client, pool
 from pkiserver.signer.algorithms import KeySpec, load_public_key, verify
-from pkiserver.signer.client import MAX_BATCH, Signer, _batches
+from pkiserver.signer.circuit import REFUSE_AFTER, CircuitState, pause_s
+from pkiserver.signer.client import Signer
 from pkiserver.signer.errors import (
     KeyExistsError,
     RequestTooLargeError,
@@ -23,10 +25,11 @@ from pkiserver.signer.errors import (
     SignerError,
     SignerSecretError,
     SignerUnavailableError,
+    WorkerLostError,
 )
 from pkiserver.signer.process import WorkerProcess, worker_environment
 from pkiserver.signer.settings import SignerSettings
-from pkiserver.signer.wire import Answer, Request
+from pkiserver.signer.wire import Request
 from protocols.errors import ErrorKind
 
 P256 = KeySpec.parse("ec:P-256")
@@ -40,10 +43,9 @@ async def until(condition: Callable[[], bool]) -> None:
             await asyncio.sleep(0.01)
 
 
-async def stopped(signer: Signer) -> int:
-    """Stop the worker (SIGSTOP) and return its pid once it has stopped."""
-    pid = signer.pid
-    assert pid is not None
+async def stopped(signer: Signer, number: int = 0) -> int:
+    """Stop a worker (SIGSTOP) and return its pid once it has stopped."""
+    pid = signer.pids[number]
     os.kill(pid, signal.SIGSTOP)
     await until(lambda: Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T")
     return pid
@@ -67,22 +69,20 @@ async def test_worker_killed_between_requests_is_replaced(
 ) -> None:
     spki = await signer.generate("key", P256)
     for killed in range(1, 3):
-        pid = signer.pid
-        assert pid is not None
+        (pid,) = signer.pids
         os.kill(pid, signal.SIGKILL)
         await works(signer, spki)
         assert signer.restarts == killed
-        assert signer.pid != pid
+        assert signer.pids != [pid]
         assert not process_is_running(pid)
     assert signer.healthy
 
 
 async def test_idle_signer_replaces_its_worker(signer: Signer) -> None:
-    pid = signer.pid
-    assert pid is not None
+    (pid,) = signer.pids
     os.kill(pid, signal.SIGKILL)
     await until(lambda: signer.restarts == 1 and signer.healthy)
-    assert signer.pid not in (None, pid)
+    assert signer.pids not in ([], [pid])
 
 
 async def test_request_of_a_killed_worker_is_served_by_the_next(signer: Signer) -> None:
@@ -100,7 +100,7 @@ async def test_request_of_a_killed_worker_is_served_by_the_next(signer: Signer) 
 async def test_generate_is_not_repeated(signer: Signer) -> None:
     pid = await stopped(signer)
     request = asyncio.create_task(signer.generate("key", P256))
-    await until(lambda: signer._serving is not None)
+    await until(lambda: signer.queue_depth == 1)
     os.kill(pid, signal.SIGKILL)
     with pytest.raises(SignerUnavailableError):
         await request
@@ -125,15 +125,14 @@ async def test_request_that_kills_every_worker_fails(
     signer = Signer(software_settings, deadline_s=PATIENCE_S)
     await signer.start()
     spki = await signer.generate("key", P256)
-    exchange = WorkerProcess.exchange
+    send = WorkerProcess.send
 
-    async def killing(self: WorkerProcess, request: Request) -> Answer:
-        if request.parts == (b"poison",):
-            os.kill(self.pid, signal.SIGKILL)
-            await asyncio.wait((self.ended,))
-        return await exchange(self, request)
+    def killing(self: WorkerProcess, request: Request) -> None:
+        if b"poison" in request.parts:
+            os.kill(self.pid or 0, signal.SIGKILL)
+        send(self, request)
 
-    monkeypatch.setattr(WorkerProcess, "exchange", killing)
+    monkeypatch.setattr(WorkerProcess, "send", killing)
     try:
         with pytest.raises(SignerUnavailableError):
             await signer.sign("key", b"poison")
@@ -143,6 +142,72 @@ async def test_request_that_kills_every_worker_fails(
         await signer.close()
 
 
+async def test_a_poisonous_request_takes_no_other_with_it(
+    software_settings: SignerSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was lost in one batch with it is tried again, each by itself."""
+    signer = Signer(software_settings, deadline_s=PATIENCE_S)
+    await signer.start()
+    spki = await signer.generate("key", P256)
+    await signer.sign_many("key", [b"so that its speed is known"] * 20)
+    send, sent = WorkerProcess.send, []
+
+    def killing(self: WorkerProcess, request: Request) -> None:
+        sent.append(request.parts)
+        if b"poison" in request.parts:
+            os.kill(self.pid or 0, signal.SIGKILL)
+        send(self, request)
+
+    monkeypatch.setattr(WorkerProcess, "send", killing)
+    try:
+        first = asyncio.create_task(signer.sign("key", b"first"))
+        data = [b"0", b"1", b"poison", b"3"]
+        answers = await asyncio.gather(
+            first, *(signer.sign("key", one) for one in data), return_exceptions=True
+        )
+        failed = [answer for answer in answers if isinstance(answer, BaseException)]
+        assert [type(error) for error in failed] == [WorkerLostError]
+        for one, signature in zip([b"first", *data], answers, strict=True):
+            if isinstance(signature, bytes):
+                verify(load_public_key(spki), signature, one)
+        assert any(b"poison" in parts and len(parts) > 1 for parts in sent)
+        assert (b"poison",) in sent
+    finally:
+        await signer.close()
+
+
+async def test_a_pin_that_is_typed(token_settings: SignerSettings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is asked for once, and serves the workers that replace others."""
+    asked: list[str] = []
+
+    def typed(what: str) -> bytes:
+        asked.append(what)
+        return b"correct-PIN-1"
+
+    monkeypatch.setattr(client, "ask_secret", typed)
+    signer = Signer(replace(token_settings, pin_file=None, pin_prompt=True), workers=2)
+    await signer.start()
+    try:
+        spki = await signer.generate("key", P256)
+        await until(lambda: signer.serving == 2)
+        for pid in signer.pids:
+            assert b"correct-PIN" not in Path(f"/proc/{pid}/cmdline").read_bytes()
+            os.kill(pid, signal.SIGKILL)
+        await works(signer, spki)
+        await until(lambda: signer.serving == 2)
+        assert asked == ["PIN"]
+    finally:
+        await signer.close()
+
+
+async def test_nobody_is_there_to_type_a_pin(
+    token_settings: SignerSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO())
+    with pytest.raises(SignerSecretError, match="no terminal"):
+        await Signer(replace(token_settings, pin_file=None, pin_prompt=True)).start()
+
+
 async def test_full_queue_refuses_at_once(software_settings: SignerSettings) -> None:
     signer = Signer(software_settings, max_waiting=2, deadline_s=PATIENCE_S)
     await signer.start()
@@ -150,7 +215,7 @@ async def test_full_queue_refuses_at_once(software_settings: SignerSettings) -> 
         spki = await signer.generate("key", P256)
         pid = await stopped(signer)
         first = asyncio.create_task(signer.sign("key", b"0"))
-        await until(lambda: signer._serving is not None)
+        await until(lambda: signer.queue_depth == 1)
         waiting = [asyncio.create_task(signer.sign("key", b"1")) for _ in range(2)]
         await until(lambda: signer.queue_depth == 3)
         with pytest.raises(SignerBusyError) as caught:
@@ -195,20 +260,19 @@ async def test_secret_that_becomes_wrong_ends_the_trying(
         await signer.generate("key", P256)
         right = secret_of(settings)
         change_secret(settings, "wrong from now on")
-        pid = signer.pid
-        assert pid is not None
+        (pid,) = signer.pids
         os.kill(pid, signal.SIGKILL)
         await until(lambda: not signer.healthy and signer.restarts == 1)
         for _ in range(3):
             with pytest.raises(SignerSecretError) as caught:
                 await signer.sign("key", b"")
             assert caught.value.kind is ErrorKind.UNAVAILABLE
-        assert (signer.restarts, signer.healthy, signer.pid) == (1, False, None)
-        assert signer.ended_by == str(caught.value)
+        assert (signer.serving, signer.circuit) == (0, CircuitState.OPEN)
+        assert signer.failure == str(caught.value)
         change_secret(settings, right)
         await signer.close()
         await signer.start()
-        assert signer.ended_by is None
+        assert signer.failure is None
         assert await signer.labels() == ["key"]
     finally:
         await signer.close()
@@ -217,39 +281,131 @@ async def test_secret_that_becomes_wrong_ends_the_trying(
 async def test_replacement_is_tried_until_it_succeeds(
     software_settings: SignerSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(client, "FIRST_PAUSE_S", 0.01)
+    monkeypatch.setattr(circuit, "FIRST_PAUSE_S", 0.01)
     signer = Signer(software_settings, deadline_s=PATIENCE_S)
     await signer.start()
-    start = WorkerProcess.start
+    open_ = WorkerProcess.open
     tries = 0
 
-    async def failing(settings: SignerSettings) -> WorkerProcess:
+    async def failing(self: WorkerProcess, settings: SignerSettings, typed: bytes | None) -> None:
         nonlocal tries
         tries += 1
-        if tries < 4:
+        if tries < REFUSE_AFTER:
             raise SignerUnavailableError("no token")
-        return await start(settings)
+        await open_(self, settings, typed)
 
-    monkeypatch.setattr(WorkerProcess, "start", failing)
+    monkeypatch.setattr(WorkerProcess, "open", failing)
     try:
-        pid = signer.pid
-        assert pid is not None
+        (pid,) = signer.pids
         os.kill(pid, signal.SIGKILL)
         assert await signer.labels() == []
-        assert signer.restarts == tries == 4
+        assert signer.restarts == tries == REFUSE_AFTER
+        assert signer.circuit is CircuitState.CLOSED
     finally:
         await signer.close()
 
 
-def test_pauses_grow_to_a_bound(software_settings: SignerSettings) -> None:
-    signer = Signer(software_settings)
-    pauses = []
-    for failures in range(20):
-        signer._failures = failures
-        pauses.append(signer._pause_s())
-    assert pauses[0] == 0.0
-    assert pauses == sorted(pauses)
-    assert pauses[-1] == client.LONGEST_PAUSE_S
+async def test_a_token_that_stays_away_is_told_at_once(
+    software_settings: SignerSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody waits for the deadline while nothing is there that could serve."""
+    monkeypatch.setattr(circuit, "FIRST_PAUSE_S", 0.01)
+    signer = Signer(software_settings, deadline_s=PATIENCE_S)
+    await signer.start()
+    open_, away = WorkerProcess.open, True
+
+    async def failing(self: WorkerProcess, settings: SignerSettings, typed: bytes | None) -> None:
+        if away:
+            raise SignerUnavailableError("no token is present")
+        await open_(self, settings, typed)
+
+    monkeypatch.setattr(WorkerProcess, "open", failing)
+    try:
+        (pid,) = signer.pids
+        os.kill(pid, signal.SIGKILL)
+        with pytest.raises(SignerUnavailableError, match="no token is present"):
+            await signer.labels()  # waited until hope was lost
+        with pytest.raises(SignerUnavailableError, match="no token is present"):
+            await signer.labels()
+        assert (signer.circuit, signer.queue_depth) == (CircuitState.RETRYING, 0)
+        assert signer.statistics.faults["device"] >= REFUSE_AFTER
+        away = False
+        await until(lambda: signer.healthy)
+        assert await signer.labels() == []
+        assert (signer.circuit, signer.failure) == (CircuitState.CLOSED, None)
+    finally:
+        await signer.close()
+
+
+async def test_an_operator_closes_the_circuit(
+    settings: SignerSettings,
+    secret_of: Callable[[SignerSettings], str],
+    change_secret: Callable[[SignerSettings, str], None],
+) -> None:
+    """Of several workers that are lost at once one tries the wrong PIN, once; `reset` brings all back."""
+    signer = Signer(settings, workers=3, deadline_s=PATIENCE_S)
+    await signer.start()
+    try:
+        await signer.generate("key", P256)
+        await until(lambda: signer.serving == 3)
+        right = secret_of(settings)
+        change_secret(settings, "wrong from now on")
+        for pid in signer.pids:
+            os.kill(pid, signal.SIGKILL)
+        await until(lambda: signer.circuit is CircuitState.OPEN)
+        with pytest.raises(SignerSecretError):
+            await signer.labels()
+        assert signer.statistics.faults["secret"] == 1
+        change_secret(settings, right)
+        signer.reset()
+        await until(lambda: signer.serving == 3)
+        assert await signer.labels() == ["key"]
+        assert signer.statistics.faults["secret"] == 1
+    finally:
+        await signer.close()
+
+
+async def test_requests_are_spread_over_the_workers(software_settings: SignerSettings) -> None:
+    signer = Signer(software_settings, workers=2, deadline_s=PATIENCE_S)
+    await signer.start()
+    try:
+        spki = await signer.generate("key", P256)
+        await until(lambda: signer.serving == 2)
+        first = await stopped(signer, 0)
+        requests = [asyncio.create_task(signer.sign("key", bytes([number]))) for number in range(20)]
+        await until(lambda: sum(request.done() for request in requests) >= 10)  # the other one serves
+        os.kill(first, signal.SIGCONT)
+        for number, signature in enumerate(await asyncio.gather(*requests)):
+            verify(load_public_key(spki), signature, bytes([number]))
+        many = [bytes([number]) for number in range(200)]
+        for data, signature in zip(many, await signer.sign_many("key", many), strict=True):
+            verify(load_public_key(spki), signature, data)
+        assert (signer.restarts, signer.signatures) == (0, 220)
+    finally:
+        await signer.close()
+
+
+async def test_a_quiet_worker_is_checked(
+    software_settings: SignerSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pool, "CHECK_EVERY_S", 0.05)
+    signer = Signer(software_settings, deadline_s=1.0)
+    await signer.start()
+    try:
+        (pid,) = signer.pids
+        Path(str(software_settings.directory)).rename(str(software_settings.directory) + "-gone")
+        await until(lambda: signer.restarts > 0)
+        assert signer.statistics.faults["device"] > 0
+        assert (pid in signer.pids, signer.queue_depth) == (False, 0)
+    finally:
+        await signer.close()
+
+
+def test_pauses_grow_to_a_bound() -> None:
+    assert pause_s(0) == 0.0
+    for failures in range(1, 20):
+        most = min(circuit.LONGEST_PAUSE_S, circuit.FIRST_PAUSE_S * 2 ** (failures - 1))
+        assert most / 2 <= pause_s(failures) <= most
 
 
 async def test_closing_fails_what_waits(
@@ -283,33 +439,40 @@ async def test_worker_that_cannot_start_leaves_nothing(
     signer = Signer(replace(software_settings, directory=str(tmp_path / "file" / "keys")))
     with pytest.raises(SignerError):
         await signer.start()
-    assert (signer.healthy, signer.pid) == (False, None)
+    assert (signer.healthy, signer.pids) == (False, [])
     await signer.close()
 
 
 @pytest.mark.parametrize(
     ("sizes", "wanted"),
     [
-        ([], []),
         ([1], [1]),
-        ([1] * MAX_BATCH, [MAX_BATCH]),
-        ([1] * (MAX_BATCH + 1), [MAX_BATCH, 1]),
+        ([1] * 4, [4]),
+        ([1] * 5, [4, 1]),
         ([client.MAX_BATCH_BYTES, 1], [1, 1]),
         ([1, client.MAX_BATCH_BYTES + 1, 1], [1, 1, 1]),
     ],
 )
-def test_batches(sizes: list[int], wanted: list[int]) -> None:
+def test_frames(sizes: list[int], wanted: list[int]) -> None:
     data = [bytes(size) for size in sizes]
-    batches = _batches(data)
-    assert [len(batch) for batch in batches] == wanted
-    assert [one for batch in batches for one in batch] == data
+    begin, found = 0, []
+    while begin < len(data):
+        end = client._frame_end(data, begin, 4)
+        found.append(end - begin)
+        begin = end
+    assert found == wanted
 
 
-def test_data_over_the_bound_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_data_over_the_bound_is_refused(
+    software_settings: SignerSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(client, "MAX_DATA_BYTES", 10)
-    _batches([bytes(10)])
-    with pytest.raises(RequestTooLargeError):
-        _batches([bytes(11)])
+    signer = Signer(software_settings)
+    for asked in (signer.sign("key", bytes(11)), signer.sign_many("key", [b"", bytes(11)])):
+        with pytest.raises(RequestTooLargeError):
+            await asked
+    with pytest.raises(SignerUnavailableError):
+        await signer.sign("key", bytes(10))
 
 
 @pytest.mark.parametrize("run", [asyncio.run, uvloop.run], ids=["asyncio", "uvloop"])
@@ -318,8 +481,7 @@ def test_both_event_loops(software_settings: SignerSettings, run: Callable[[Awai
         signer = Signer(software_settings, deadline_s=2.0, generate_deadline_s=PATIENCE_S)
         await signer.start()
         spki = await signer.generate("key", P256)
-        pid = signer.pid
-        assert pid is not None
+        (pid,) = signer.pids
         os.kill(pid, signal.SIGKILL)
         await until(lambda: signer.restarts == 1 and signer.healthy)
         await works(signer, spki)
@@ -342,7 +504,7 @@ def test_worker_ends_with_its_server(software_settings: SignerSettings, process_
         async def main():
             signer = Signer(SignerSettings.decode(sys.argv[1].encode()))
             await signer.start()
-            print(signer.pid, flush=True)
+            print(*signer.pids, flush=True)
             await asyncio.sleep(600)
 
         asyncio.run(main())

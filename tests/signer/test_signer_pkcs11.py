@@ -20,12 +20,13 @@ from pkcs11 import exceptions as p11
 from pkiserver.signer.algorithms import KeySpec, verify
 from pkiserver.signer.client import Signer
 from pkiserver.signer.errors import (
-    BadSignatureError,
     KeyExistsError,
     KeyNotFoundError,
+    SessionLostError,
     SignerSecretError,
     SignerSettingsError,
     SignerUnavailableError,
+    TokenSignatureError,
     UnsupportedKeyError,
 )
 from pkiserver.signer.pkcs11 import Pkcs11KeyStore
@@ -90,7 +91,7 @@ async def test_two_tokens_of_a_label_need_the_serial(
     token_settings: SignerSettings, make_token: Callable[..., None]
 ) -> None:
     make_token()
-    with pytest.raises(SignerSettingsError, match="token_serial"):
+    with pytest.raises(SignerSettingsError, match="serial"):
         await Signer(token_settings).start()
 
 
@@ -144,7 +145,15 @@ def fake_pair(
 ) -> list[FakeObject]:
     encoded = KEY.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
     common = {Attribute.LABEL: label, Attribute.ID: identifier}
-    private = FakeObject({**common, Attribute.CLASS: ObjectClass.PRIVATE_KEY, Attribute.SIGN: True})
+    private = FakeObject(
+        {
+            **common,
+            Attribute.CLASS: ObjectClass.PRIVATE_KEY,
+            Attribute.SIGN: True,
+            Attribute.SENSITIVE: True,
+            Attribute.EXTRACTABLE: False,
+        }
+    )
     private["signer"] = signer  # type: ignore[index]  # beside the attributes
     public = {
         **common,
@@ -155,6 +164,10 @@ def fake_pair(
     return [private, FakeObject(public)]
 
 
+def store_of(objects: list[FakeObject], mechanisms: frozenset[Mechanism] = frozenset()) -> Pkcs11KeyStore:
+    return Pkcs11KeyStore(lambda: FakeSession(objects, mechanisms))
+
+
 def raising(error: Exception) -> Callable[[bytes], bytes]:
     def sign(_: bytes) -> bytes:
         raise error
@@ -163,7 +176,7 @@ def raising(error: Exception) -> Callable[[bytes], bytes]:
 
 
 def test_good_signature_is_released() -> None:
-    store = Pkcs11KeyStore(FakeSession(fake_pair(raw_signature(KEY))))
+    store = store_of(fake_pair(raw_signature(KEY)))
     verify(KEY.public_key(), store.sign("key", b"data"), b"data")
     store.close()  # the session that is gone already does no harm
 
@@ -174,27 +187,47 @@ def test_good_signature_is_released() -> None:
     ids=["another key", "zeros", "nothing", "odd length", "out of range"],
 )
 def test_wrong_signature_is_not_released(signer: Callable[[bytes], bytes]) -> None:
-    store = Pkcs11KeyStore(FakeSession(fake_pair(signer)))
-    with pytest.raises(BadSignatureError):
+    store = store_of(fake_pair(signer))
+    with pytest.raises(TokenSignatureError):
         store.sign("key", b"data")
-    with pytest.raises(BadSignatureError):
+    store.reopen()
+    with pytest.raises(TokenSignatureError):
         store.sign_many("key", [b"data"])
+    store.reopen()
+    with pytest.raises(TokenSignatureError):
+        store.sign_digest("key", bytes(32))
+    with pytest.raises(SessionLostError):  # after a wrong signature the session is given up
+        store.sign("key", b"data")
+
+
+def test_a_handle_does_not_outlive_its_session() -> None:
+    """The same label is looked up anew: its handle may be that of another key by now."""
+    sessions = [FakeSession(fake_pair(raw_signature(KEY))), FakeSession(fake_pair(raw_signature(OTHER)))]
+    store = Pkcs11KeyStore(iter(sessions).__next__)
+    store.sign("key", b"data")
+    store.reopen()
+    with pytest.raises(TokenSignatureError):
+        store.sign("key", b"data")
+    with pytest.raises(SessionLostError):
+        store.public_key("key")
 
 
 @pytest.mark.parametrize(
     ("error", "wanted"),
     [
         (p11.DeviceRemoved(), SignerUnavailableError),
-        (p11.SessionHandleInvalid(), SignerUnavailableError),
+        (p11.SessionHandleInvalid(), SessionLostError),
+        (p11.KeyHandleInvalid(), SessionLostError),
+        (p11.UserNotLoggedIn(), SessionLostError),
         (p11.FunctionFailed(), SignerUnavailableError),
-        (p11.UserNotLoggedIn(), SignerUnavailableError),
+        (p11.DeviceError(), SignerUnavailableError),
         (p11.PinLocked(), SignerSecretError),
         (p11.PinIncorrect("quotes 1234"), SignerSecretError),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
 )
 def test_token_errors_are_translated(error: Exception, wanted: type[Exception]) -> None:
-    store = Pkcs11KeyStore(FakeSession(fake_pair(raising(error))))
+    store = store_of(fake_pair(raising(error)))
     with pytest.raises(wanted) as caught:
         store.sign("key", b"data")
     assert type(error).__name__ in str(caught.value)
@@ -203,6 +236,11 @@ def test_token_errors_are_translated(error: Exception, wanted: type[Exception]) 
 
 def _without(attribute: Attribute, objects: list[FakeObject]) -> list[FakeObject]:
     objects[0][attribute] = b"" if attribute is Attribute.ID else False
+    return objects
+
+
+def _extractable(objects: list[FakeObject]) -> list[FakeObject]:
+    objects[0][Attribute.EXTRACTABLE] = True
     return objects
 
 
@@ -215,23 +253,34 @@ def _without(attribute: Attribute, objects: list[FakeObject]) -> list[FakeObject
         (fake_pair(raw_signature(KEY))[:1], KeyNotFoundError),
         (_without(Attribute.ID, fake_pair(raw_signature(KEY))), UnsupportedKeyError),
         (_without(Attribute.SIGN, fake_pair(raw_signature(KEY))), UnsupportedKeyError),
+        (_without(Attribute.SENSITIVE, fake_pair(raw_signature(KEY))), UnsupportedKeyError),
+        (_extractable(fake_pair(raw_signature(KEY))), UnsupportedKeyError),
     ],
-    ids=["no key", "label twice", "CKA_ID twice", "no public key", "no CKA_ID", "may not sign"],
+    ids=[
+        "no key",
+        "label twice",
+        "CKA_ID twice",
+        "no public key",
+        "no CKA_ID",
+        "may not sign",
+        "not sensitive",
+        "extractable",
+    ],
 )
 def test_key_that_is_not_clear_is_not_used(objects: list[FakeObject], wanted: type[Exception]) -> None:
     with pytest.raises(wanted):
-        Pkcs11KeyStore(FakeSession(objects)).sign("key", b"data")
+        store_of(objects).sign("key", b"data")
 
 
 def test_kind_of_key_that_the_token_lacks_is_refused() -> None:
-    store = Pkcs11KeyStore(FakeSession([], frozenset({Mechanism.EC_KEY_PAIR_GEN})))
+    store = store_of([], frozenset({Mechanism.EC_KEY_PAIR_GEN}))
     with pytest.raises(UnsupportedKeyError, match="ed25519"):
         store.generate("key", KeySpec.parse("ed25519"))
 
 
 def test_labels_not_of_our_form_are_not_listed() -> None:
     objects = fake_pair(raw_signature(KEY)) + fake_pair(raw_signature(KEY), label="not ours")
-    assert Pkcs11KeyStore(FakeSession(objects)).labels() == ["key"]
+    assert store_of(objects).labels() == ["key"]
 
 
 def test_point_wrapped_or_bare() -> None:

@@ -23,7 +23,7 @@ from pkiserver.signer.settings import SignerSettings
 P256 = KeySpec.parse("ec:P-256")
 
 
-def command_line(pid: int | None) -> bytes:
+def command_line(pid: int) -> bytes:
     shown = Path(f"/proc/{pid}/cmdline").read_bytes()
     assert b"pkiserver.signer.worker" in shown
     return shown
@@ -135,7 +135,7 @@ async def test_wrong_secret_is_told_at_start(
         await signer.start()
     assert "\n" not in str(caught.value)
     assert "a wrong one" not in str(caught.value)
-    assert (signer.healthy, signer.pid, signer.restarts) == (False, None, 0)
+    assert (signer.healthy, signer.pids, signer.restarts) == (False, [], 0)
     with pytest.raises(SignerUnavailableError, match="not started"):
         await signer.sign("key", b"")
 
@@ -154,6 +154,6 @@ async def test_secret_from_the_environment(
     await signer.start()
     try:
         await signer.generate("key", P256)
-        assert secret_of(settings).encode() not in command_line(signer.pid)
+        assert secret_of(settings).encode() not in command_line(signer.pids[0])
     finally:
         await signer.close()

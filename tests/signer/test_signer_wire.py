@@ -37,9 +37,9 @@ REQUESTS = [
     (Request(9, Operation.SIGN, "k", (b"", b"ab")), "00000009 01 01 6b 0002 00000000 00000002 6162"),
 ]
 ANSWERS = [
-    (Answer(0, OK), "00000000 00 0000"),
-    (Answer(5, OK, (b"xy", b"")), "00000005 00 0002 00000002 7879 00000000"),
-    (Answer(6, 2, (b"no key",)), "00000006 02 0001 00000006 6e6f206b6579"),
+    (Answer(0, OK), "00000000 00 00000000 0000"),
+    (Answer(5, OK, (b"xy", b"")), "00000005 00 00000000 0002 00000002 7879 00000000"),
+    (Answer(6, 2, (b"no key",)), "00000006 02 00000000 0001 00000006 6e6f206b6579"),
 ]
 
 ids = st.integers(0, 0xFFFFFFFF)
@@ -89,12 +89,12 @@ def test_truncated_or_longer_request_is_refused(encoded: str) -> None:
     "body",
     [
         "00000001 00 00 0000",
-        "00000001 06 00 0000",
+        "00000001 08 00 0000",
         "00000001 04 01 ff 0000",
         "00000001 01 00 ffff",
         "00000001 01 00 0001 ffffffff",
     ],
-    ids=["operation 0", "operation 6", "label not UTF-8", "too many parts", "part past the end"],
+    ids=["operation 0", "operation 8", "label not UTF-8", "too many parts", "part past the end"],
 )
 def test_bad_request_is_refused(body: str) -> None:
     with pytest.raises(WireError):
@@ -103,7 +103,7 @@ def test_bad_request_is_refused(body: str) -> None:
 
 def test_unknown_code_is_refused() -> None:
     with pytest.raises(WireError):
-        decode_answer(bytes.fromhex("00000001 ff 0000"))
+        decode_answer(bytes.fromhex("00000001 ff 00000000 0000"))
 
 
 @pytest.mark.parametrize(
@@ -142,7 +142,12 @@ def _subclasses(error: type[SignerError]) -> set[type[SignerError]]:
 
 
 def test_every_error_has_a_code() -> None:
-    local = {errors.SignerBusyError, errors.PlaceholderError}
+    local = {
+        errors.SignerBusyError,
+        errors.PlaceholderError,
+        errors.WorkerLostError,
+        errors.WorkerHungError,
+    }
     assert set(FAILURES.values()) == _subclasses(SignerError) - local
     assert OK not in FAILURES
 

@@ -58,18 +58,20 @@ class Worker:
 
 @pytest.fixture
 def worker(software_settings: SignerSettings) -> Iterator[Worker]:
-    """A worker that was given no settings yet."""
+    """A worker that has loaded its kind of store, and was given no settings yet."""
     ours, theirs = socket.socketpair()
     ours.settimeout(WAIT_S)
     process = subprocess.Popen(
-        [sys.executable, "-m", "pkiserver.signer.worker", str(theirs.fileno())],
+        [sys.executable, "-m", "pkiserver.signer.worker", str(theirs.fileno()), "software"],
         pass_fds=(theirs.fileno(),),
         env=worker_environment(software_settings),
         stderr=subprocess.PIPE,
     )
     theirs.close()
     try:
-        yield Worker(process, ours)
+        started = Worker(process, ours)
+        assert started.answer() == Answer(READY_ID, OK)
+        yield started
     finally:
         ours.close()
         process.kill()
@@ -169,6 +171,17 @@ def test_writes_no_core() -> None:
     environment = worker_environment(SignerSettings(directory="k", passphrase_env="NONE"))
     shown = subprocess.run([sys.executable, "-c", script], env=environment, check=True, capture_output=True)
     assert shown.stdout == b"1 0 (0, 0)\n"
+
+
+def test_who_holds_a_typed_pin_writes_no_core() -> None:
+    script = (
+        "import ctypes, getpass, sys; from pkiserver.signer.secret import ask_secret\n"
+        "sys.stdin.isatty = lambda: True; getpass.getpass = lambda _: 'typed'\n"
+        "print(ask_secret('PIN'), ctypes.CDLL(None).prctl(3))"
+    )
+    environment = worker_environment(SignerSettings(directory="k", passphrase_env="NONE"))
+    shown = subprocess.run([sys.executable, "-c", script], env=environment, check=True, capture_output=True)
+    assert shown.stdout == b"b'typed' 0\n"
 
 
 def test_spec_texts_are_those_of_the_wire() -> None:

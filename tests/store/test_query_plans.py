@@ -6,7 +6,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from store import certificates, crl_entries, crls, issuances, ocsp_archive, register, status_events
+from store import (
+    certificates,
+    cmp_transactions,
+    crl_entries,
+    crls,
+    issuances,
+    ocsp_archive,
+    register,
+    status_events,
+)
 from store import status_history as history
 from store.database import Transaction, Value
 
@@ -17,7 +26,10 @@ NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 SUBJECT = "CN=a"
 KEY = bytes(32)
 # What grows with the certificates that were ever issued.
-LARGE = ("certificates", "issuances", "status_events", "holds", "crl_entries", "crls", "ocsp_archive")
+LARGE = (
+    *("certificates", "issuances", "status_events", "holds", "crl_entries", "crls", "ocsp_archive"),
+    *("cmp_transactions", "cmp_requests"),
+)
 
 
 class Explaining:
@@ -71,6 +83,11 @@ def walks_through(plan: str) -> bool:
         (certificates.statuses_in_range, (1, 5, 50, 10)),
         (certificates.count_in_range, (1, 5, 50, 0)),
         (certificates.any_in_use, (1, NOW, ["root-ca", "ocsp-signer"])),
+        (cmp_transactions.with_id, (bytes(16),)),
+        (cmp_transactions.find, (bytes(16), "credential:x")),
+        (cmp_transactions.requested, (1,)),
+        (cmp_transactions.due, (NOW, 10)),
+        (cmp_transactions.count_waiting, ("credential:x",)),
         (crl_entries.current, (1, 5)),
         (crl_entries.of_certificate, (1, 5)),
         (crl_entries.at, (1, 5, 9)),
@@ -83,7 +100,7 @@ def walks_through(plan: str) -> bool:
         (crls.latest, (1, 0, crls.FULL)),
         (crls.in_force_at, (1, 0, crls.FULL, NOW)),
         (issuances.unfinished, ()),
-        (issuances.undelivered, (1, KEY)),
+        (issuances.undelivered, ("credential:a", "device", KEY)),
         (issuances.subjects_of_key, (KEY,)),
         (ocsp_archive.at, (1, 5, NOW)),
         (register.after, (9, 10)),

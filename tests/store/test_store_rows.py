@@ -173,6 +173,7 @@ async def test_credentials_both_ways(store: "Store") -> None:
         id=1,
         reference="ref",
         secret_hash=b"hash",
+        sealed_secret=None,
         profile="device",
         subject="CN=Бат",
         san=("dns:a.mn", "email:б@a.mn"),
@@ -244,6 +245,7 @@ async def _reserve(
         credential=credential,
         enrollment=None,
         crl_shard=3,
+        state="prepared",
         now=NOW,
     )
 
@@ -290,18 +292,18 @@ async def test_states_of_an_issuance(store: "Store", state: str, step: str) -> N
 
 
 async def test_an_issuance_is_undelivered_from_issued_to_delivered(store: "Store") -> None:
-    number = await _credential(store)
-    intent = await _reserve(store, 7, credential=number)
+    intent = await _reserve(store, 7)
+    asked = (intent.requested_by, intent.profile, KEY)
     for name in ("signing", "issued"):
-        assert await store.read(issuances.undelivered, number, KEY) is None
+        assert await store.read(issuances.undelivered, *asked) is None
         await store.write(STEPS[name], intent.id)
-    assert await store.read(issuances.undelivered, number, KEY) == replace(intent, state="issued")
-    assert await store.read(issuances.undelivered, number, bytes(32)) is None
-    assert await store.read(issuances.undelivered, number + 1, KEY) is None
+    assert await store.read(issuances.undelivered, *asked) == replace(intent, state="issued")
+    for other in (("credential:z", *asked[1:]), (asked[0], "another", KEY), (*asked[:2], bytes(32))):
+        assert await store.read(issuances.undelivered, *other) is None
     await store.write(issuances.mark_delivered, 2, 7, NOW)  # of another authority
-    assert await store.read(issuances.undelivered, number, KEY) is not None
+    assert await store.read(issuances.undelivered, *asked) is not None
     await store.write(issuances.mark_delivered, 1, 7, NOW)
-    assert await store.read(issuances.undelivered, number, KEY) is None
+    assert await store.read(issuances.undelivered, *asked) is None
 
 
 async def test_subjects_of_a_key_without_the_voided(store: "Store") -> None:

@@ -9,7 +9,14 @@ from pathlib import Path
 import pytest
 from https_harness import Certificates, FakeService, Reply, curl, listening, make_certificates
 
-from pkiserver.errors import NotAuthorizedError, PendingError, PKIServerError, RefusedError, UnavailableError
+from pkiserver.errors import (
+    NotAuthorizedError,
+    NotLinkedError,
+    PendingError,
+    PKIServerError,
+    RefusedError,
+    UnavailableError,
+)
 from pkiserver.ra.cmc import Answer, NotServedError, Outcome
 from pkiserver.ra.requester import Requester
 from pkiserver.web.est_cmc import cmc_routes
@@ -109,6 +116,7 @@ async def test_success_is_delivered(served: Served) -> None:
     [
         (RefusedError("no"), 400, CMCFailInfo.BAD_REQUEST),
         (BadPOPError("no"), 400, CMCFailInfo.POP_FAILED),
+        (NotLinkedError("no"), 400, CMCFailInfo.POP_FAILED),  # RFC 7030 §3.5
         (BadSignatureError("no"), 400, CMCFailInfo.BAD_MESSAGE_CHECK),
         (NotAuthorizedError("no"), 403, CMCFailInfo.BAD_IDENTITY),
         (UnavailableError("no"), 503, CMCFailInfo.TRY_LATER),

@@ -78,6 +78,13 @@ async def test_simpleenroll_takes_every_form(server: Server, body: bytes) -> Non
     assert server.service.refusals == []
 
 
+@pytest.mark.parametrize("coding", ["base64", "binary", "7bit", "nonsense"])
+async def test_rfc8951_3_content_transfer_encoding_is_ignored(server: Server, coding: str) -> None:
+    header = ("-H", f"Content-Transfer-Encoding: {coding}")
+    for body in (BASE64, CSR):
+        assert (await server.curl("simpleenroll", *CREDENTIAL, *header, body=body)).status == 200
+
+
 @FORMS
 async def test_simplereenroll_takes_every_form(server: Server, body: bytes) -> None:
     reply = await server.curl("device/simplereenroll", *_client(server.certificates), body=body)

@@ -32,6 +32,11 @@ async def test_reload_keeps_connections(certificates: Certificates, tmp_path: Pa
             assert shown == newer.der
 
 
+def test_rfc8446_4_6_1_one_session_ticket_a_connection(certificates: Certificates) -> None:
+    shown = certificates.server
+    assert tls_context(TLSSettings(shown.certificate_file, shown.key_file)).num_tickets == 1
+
+
 def _ask_on_a_resumed_session(server: Server, version: ssl.TLSVersion) -> list[int]:
     """Re-enrol on two connections, the second of which resumes the first one's session."""
     context = server.certificates.client_context(server.certificates.client)

@@ -8,7 +8,7 @@ import pytest
 from https_harness import listening
 
 from pkiserver.health import Cause
-from pkiserver.metrics import Latencies, Metrics, Reading, Sample
+from pkiserver.metrics import Durations, Latencies, Metrics, Reading, Sample
 from pkiserver.web.operations import operations_routes
 
 
@@ -81,6 +81,10 @@ READINGS = [
     (Reading.SIGNATURES, (), "pkiserver_signatures_total"),
     (Reading.SIGNER_QUEUE, (), "pkiserver_signer_queue_depth"),
     (Reading.SIGNER_RESTARTS, (), "pkiserver_signer_restarts_total"),
+    (Reading.SIGNER_WORKERS, ("hsm",), 'pkiserver_signer_workers{token="hsm"}'),
+    (Reading.SIGNER_SESSIONS, ("hsm",), 'pkiserver_signer_sessions_reopened_total{token="hsm"}'),
+    (Reading.SIGNER_FAULTS, ("hsm", "lost"), 'pkiserver_signer_faults_total{fault="lost",token="hsm"}'),
+    (Reading.SIGNER_CIRCUIT, ("hsm", "open"), 'pkiserver_signer_circuit{state="open",token="hsm"}'),
     (Reading.COMMITS, (), "pkiserver_store_commits_total"),
     (Reading.TRANSACTIONS, (), "pkiserver_store_transactions_total"),
     (Reading.COMMIT_FAILURES, (), "pkiserver_store_commit_failures_total"),
@@ -120,6 +124,12 @@ READINGS = [
         ("approved",),
         'pkiserver_enrollments_decided_total{outcome="approved"}',
     ),
+    (
+        Reading.CMP_ANSWERS,
+        ("ir", "done"),
+        'pkiserver_cmp_answers_total{body="ir",outcome="done"}',
+    ),
+    (Reading.CMP_UNCONFIRMED, (), "pkiserver_cmp_unconfirmed"),
     (Reading.CONNECTIONS, ("https",), 'pkiserver_connections{listener="https"}'),
 ]
 
@@ -168,7 +178,7 @@ def test_one_broken_reading_leaves_the_others(samples: list[Sample] | None) -> N
 def test_instruments_and_names() -> None:
     metrics = Metrics()
     metrics.read(Reading.SIGNATURES, lambda: [Sample(7)])
-    metrics.read_latencies(lambda: Latencies((0.001, 0.01), (2, 3, 1), 0.5))
+    metrics.read_latencies(Durations.STATUS_ANSWERS, lambda: Latencies((0.001, 0.01), (2, 3, 1), 0.5))
     shown = metrics.render().decode()
     assert "pkiserver_signatures_total 7.0" in shown
     assert 'pkiserver_status_answer_duration_seconds_bucket{le="0.01"} 5.0' in shown

@@ -1,0 +1,14 @@
+"""SEQUENCEs under IMPLICIT tags, as CRMF's module has them (RFC 4211 appendix B; that of CMP is EXPLICIT)."""
+
+from protocols.asn1 import der
+from protocols.asn1.der import Reader
+
+
+def implicit(tag: int, sequence_der: bytes) -> bytes:
+    """Return a SEQUENCE under an IMPLICIT tag."""
+    return der.encode(tag, Reader(sequence_der).read(der.SEQUENCE))
+
+
+def sequence_under(reader: Reader, tag: int) -> bytes:
+    """Read the value under an IMPLICIT tag and return it as the SEQUENCE it is."""
+    return der.encode(der.SEQUENCE, reader.read(tag))
