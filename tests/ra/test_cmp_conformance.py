@@ -481,9 +481,7 @@ RULES: dict[str, Rule] = {
         asking(signs=False), Failure.BAD_POP, BodyType.IP
     ),
     "RFC 9483 §4.1.1 by its own signature": Rule(asking(by=new_key()), Failure.BAD_POP, BodyType.IP),
-    "RFC 4211 §4 raVerified is an RA's word": Rule(
-        asking(RAVerified()), Failure.NOT_AUTHORIZED, BodyType.IP
-    ),
+    "RFC 4211 §4 raVerified is an RA's word": Rule(asking(RAVerified()), Failure.NOT_AUTHORIZED, BodyType.IP),
     "RFC 9483 §4.1.6 there is a public key where none is made": Rule(
         no_key_and_none_is_made, Failure.BAD_CERT_TEMPLATE, BodyType.IP
     ),
