@@ -10,7 +10,7 @@ from typing import Any, Final, Literal, NamedTuple
 
 from store import certificates
 from store.database import Transaction
-from store.records import CertificateRecord, from_unix, to_unix
+from store.records import CertificateRecord, from_unix, serial_to_blob, to_unix
 
 # waiting: for approval. challenged: for popdecr. unconfirmed: certificates were issued, certConf is missing.
 # The others are ends: confirmed and refused by certConf (the second also by time), ended without one.
@@ -181,6 +181,17 @@ def requested(tx: Transaction, number: int) -> list[Requested]:
         )
         for row in rows
     ]
+
+
+def is_unconfirmed(tx: Transaction, authority: int, serial: int) -> bool:
+    """Return whether a certificate was issued by CMP, and its confirmation is missing."""
+    found = tx.one(
+        "SELECT 1 FROM issuances i JOIN cmp_requests r ON r.issuance = i.id"
+        " JOIN cmp_transactions t ON t.id = r.cmp_transaction"
+        " WHERE i.authority = ? AND i.serial = ? AND t.state = 'unconfirmed'",
+        (authority, serial_to_blob(serial)),
+    )
+    return found is not None
 
 
 def due(tx: Transaction, now: datetime, limit: int) -> list[CMPTransaction]:

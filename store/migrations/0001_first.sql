@@ -135,6 +135,7 @@ CREATE TABLE cmp_requests (             -- what each certificate request of a tr
     issuance        INTEGER NOT NULL REFERENCES issuances (id),
     PRIMARY KEY (cmp_transaction, cert_req_id)
 ) WITHOUT ROWID;
+CREATE INDEX cmp_requests_of_issuance ON cmp_requests (issuance);
 
 CREATE TABLE certificates (
     authority   INTEGER NOT NULL REFERENCES authorities (id),

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import ExtensionOID
 
 from config.schema_cmp import CMP
-from pkiserver.errors import NotAuthorizedError
+from pkiserver.errors import NotAuthorizedError, RefusedError
 from pkiserver.ra.client_certificates import ClientCertificates, Device, Holder, ShownCertificate
 from pkiserver.ra.cmp.errors import (
     BadMessageCheckError,
@@ -39,11 +39,13 @@ from protocols.cmp.protection import (
 from protocols.errors import BadMACError
 from protocols.x509.names import names_equal, read_name
 from protocols.x509.spki import read_public_key
-from store import certificates
+from store import certificates, cmp_transactions
 from store.records import CredentialRecord
 
 MAX_REFERENCE_OCTETS: Final = 64  # references of ours have 13 characters
 _AT_ONCE: Final = 2_000  # iterations that cost a millisecond; more are left to a thread
+
+_UNCONFIRMED: Final = "the certificate of the signer is not confirmed yet; nor does it confirm itself"
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +161,8 @@ class Senders:
             if issuer is None:
                 raise SignerNotTrustedError(str(error)) from error
             serial = shown.certificate.serial_number
+            if await self._storage.read(lambda tx: cmp_transactions.is_unconfirmed(tx, issuer.id, serial)):
+                raise RefusedError(_UNCONFIRMED) from error
             record = await self._storage.read(lambda tx: certificates.get(tx, issuer.id, serial))
             if record is not None and record.state == "revoked":
                 raise CertRevokedError("the certificate of the signer is revoked") from error
