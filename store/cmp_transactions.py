@@ -17,7 +17,7 @@ from store.records import CertificateRecord, from_unix, serial_to_blob, to_unix
 TransactionState = Literal["waiting", "challenged", "unconfirmed", "confirmed", "refused", "ended"]
 
 _COLUMNS: Final = (
-    "id, transaction_id, sender, body, pvno, state, request_sha256, request, server_nonce,"
+    "id, transaction_id, sender, body, pvno, state, request_sha256, request, nonce_key,"
     " opened_at, deadline, challenge"
 )
 
@@ -38,7 +38,7 @@ class CMPTransaction:
     state: TransactionState
     request_sha256: bytes
     request: bytes | None
-    server_nonce: bytes
+    nonce_key: bytes
     opened_at: datetime
     deadline: datetime | None
     challenge: bytes | None = None
@@ -70,7 +70,7 @@ def _record(row: tuple[Any, ...]) -> CMPTransaction:
         state=row[5],
         request_sha256=row[6],
         request=row[7],
-        server_nonce=row[8],
+        nonce_key=row[8],
         opened_at=from_unix(row[9]),
         deadline=None if row[10] is None else from_unix(row[10]),
         challenge=row[11],
@@ -87,14 +87,14 @@ def open_transaction(
     state: TransactionState,
     request_sha256: bytes,
     request: bytes | None = None,
-    server_nonce: bytes,
+    nonce_key: bytes,
     now: datetime,
     deadline: datetime | None = None,
 ) -> int:
     """Open a transaction and return its number; one of this sender and transactionID breaks a constraint."""
     row = tx.one(
         "INSERT INTO cmp_transactions (transaction_id, sender, body, pvno, state, request_sha256, request,"
-        " server_nonce, opened_at, deadline) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id",
+        " nonce_key, opened_at, deadline) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id",
         (
             transaction_id,
             sender,
@@ -103,7 +103,7 @@ def open_transaction(
             state,
             request_sha256,
             request,
-            server_nonce,
+            nonce_key,
             to_unix(now),
             None if deadline is None else to_unix(deadline),
         ),

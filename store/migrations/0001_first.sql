@@ -120,7 +120,7 @@ CREATE TABLE cmp_transactions (         -- what is remembered of CMP's (RFC 9810
     ),
     request_sha256 BLOB NOT NULL,       -- of the request as received: sent again, it gets its answer again
     request        BLOB,                -- where it had to wait: it is looked at again at each poll
-    server_nonce   BLOB NOT NULL,       -- of our messages: the next one of the client gives it back
+    nonce_key      BLOB NOT NULL,       -- of our senderNonces: the client's next message gives one back
     opened_at      INTEGER NOT NULL,
     deadline       INTEGER,             -- until when it is to be confirmed, or a challenge answered
     challenge      BLOB,                -- SHA-256 of the answer that is expected
