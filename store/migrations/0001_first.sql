@@ -31,6 +31,7 @@ CREATE TABLE credentials (
     limit_mnt     INTEGER,
     uses_left     INTEGER NOT NULL CHECK (uses_left >= 0),
     attempts_left INTEGER NOT NULL CHECK (attempts_left >= 0),
+    given_back    INTEGER NOT NULL DEFAULT 0, -- uses whose certificates were refused, or not confirmed
     created_at    INTEGER NOT NULL,
     expires_at    INTEGER NOT NULL,
     cancelled_at  INTEGER,
