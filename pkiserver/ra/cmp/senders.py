@@ -106,6 +106,7 @@ class Senders:
         self._client_certificates = client_certificates
         self._refusals = refusals
         self._bounds = MACBounds(settings.min_mac_iterations, settings.max_mac_iterations)
+        self._costly = asyncio.Semaphore(1)  # hashing holds the interpreter: more at once only take turns
 
     async def authenticate(self, message: PKIMessage, peer: str, now: datetime) -> Sender:
         """Return who protected a message.
@@ -129,10 +130,7 @@ class Senders:
         found = await self._credentials.mac_secret(reference)
         secret = found.secret.encode()
         try:
-            if _is_costly(protection):
-                key = await asyncio.to_thread(verify_mac, message, secret, self._bounds)
-            else:
-                key = verify_mac(message, secret, self._bounds)
+            key = await self._verified(message, protection, secret, peer, now)
         except BadMACError as error:
             wrong = WrongCredentialError("reference or secret is wrong", found.credential)
             await self._refusals.wrong_secret("cmp", reference, peer, wrong, now)
@@ -141,6 +139,16 @@ class Senders:
             raise BadMessageCheckError("reference or secret is wrong")
         self._refusals.right_secret(reference)
         return MACSender(found.credential, secret, key)
+
+    async def _verified(
+        self, message: PKIMessage, protection: Protection, secret: bytes, peer: str, now: datetime
+    ) -> MACKey:
+        """Verify a MAC; one that is costly in its turn, and not for an address that was refused too often."""
+        if not _is_costly(protection):
+            return verify_mac(message, secret, self._bounds)
+        self._refusals.require_share(peer, now)
+        async with self._costly:
+            return await asyncio.to_thread(verify_mac, message, secret, self._bounds)
 
     async def _by_signature(self, message: PKIMessage) -> SignatureSender:
         if not message.extra_certs:
