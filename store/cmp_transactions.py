@@ -135,10 +135,15 @@ def move(
     to_state: TransactionState,
     deadline: datetime | None = None,
 ) -> bool:
-    """Bring a transaction from one state to another; False where it is not in that state any more."""
+    """Bring a transaction from one state to another; False where it is not in that state any more.
+
+    What was confirmed or refused needs its request no more: that is forgotten.
+    """
     return (
         tx.execute(
-            "UPDATE cmp_transactions SET state = ?, deadline = ? WHERE id = ? AND state = ?",
+            "UPDATE cmp_transactions SET state = ?1, deadline = ?2,"
+            " request = CASE WHEN ?1 IN ('confirmed', 'refused') THEN NULL ELSE request END"
+            " WHERE id = ?3 AND state = ?4",
             (to_state, None if deadline is None else to_unix(deadline), number, from_state),
         )
         == 1
@@ -150,6 +155,15 @@ def challenge(tx: Transaction, number: int, answer_sha256: bytes, deadline: date
     tx.execute(
         "UPDATE cmp_transactions SET challenge = ?, deadline = ? WHERE id = ? AND state = 'challenged'",
         (answer_sha256, to_unix(deadline), number),
+    )
+
+
+def end_challenge(tx: Transaction, number: int) -> None:
+    """End a challenged transaction whose answer was wrong; its request is needed no more."""
+    tx.execute(
+        "UPDATE cmp_transactions SET state = 'ended', deadline = NULL, request = NULL"
+        " WHERE id = ? AND state = 'challenged'",
+        (number,),
     )
 
 
