@@ -5,7 +5,6 @@
 """
 
 import hashlib
-import secrets
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,13 +17,13 @@ import structlog
 from config.schema_cmp import CMP
 from pkiserver.clock import Clock
 from pkiserver.errors import PKIServerError, RefusedError, UnavailableError
+from pkiserver.ra.cmp import nonces
 from pkiserver.ra.cmp.answers import Answers
 from pkiserver.ra.cmp.confirmation import MAX_DUE, Confirmation, expire_due
 from pkiserver.ra.cmp.errors import BadMessageCheckError, BadRecipientNonceError, WrongIntegrityError
 from pkiserver.ra.cmp.header_checks import check_header, require_version
 from pkiserver.ra.cmp.senders import Sender, Senders
 from pkiserver.ra.cmp.stages import (
-    NONCE_OCTETS,
     CheckedMessage,
     Handler,
     Refusal,
@@ -157,10 +156,9 @@ class CMPService:
                 now,
                 transaction,
                 hashlib.sha256(checked.message.der).digest(),
-                # One for a transaction: who missed our last message can go on from the one before.
-                transaction.server_nonce if transaction else secrets.token_bytes(NONCE_OCTETS),
+                transaction.nonce_key if transaction else nonces.new_key(),
             )
-            progress.server_nonce = request.server_nonce
+            progress.server_nonce = nonces.fresh(request.nonce_key)
             return await self._handle(request)
         finally:
             self._busy.discard(key)
@@ -221,5 +219,5 @@ def _require_nonce(request: Request) -> None:
     if transaction is None:
         if found is not None and request.body.tag is not BodyType.NESTED:  # it may be that of what is inside
             raise BadRecipientNonceError("recipNonce stands in a message that answers none")
-    elif not secrets.compare_digest(found or b"", transaction.server_nonce):
-        raise BadRecipientNonceError("recipNonce is not the senderNonce of the message before")
+    else:
+        nonces.require(transaction.nonce_key, found)
