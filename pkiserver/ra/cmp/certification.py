@@ -179,7 +179,7 @@ class Certification:
         transaction = request.transaction
         if transaction is None:
             return {}
-        found = await self._storage.read(lambda tx: rows.requested(tx, transaction.id))
+        found = await self._storage.read(lambda tx: rows.requested(tx, transaction.id), brief=True)
         return {one.cert_req_id: one for one in found}
 
     async def _look_at(

@@ -165,7 +165,7 @@ class CMPService:
 
     async def _transaction(self, checked: CheckedMessage, sender: Sender) -> CMPTransaction | None:
         """Return the sender's transaction of this transactionID; others' go on with their own protection."""
-        found = await self._storage.read(lambda tx: rows.with_id(tx, checked.transaction_id))
+        found = await self._storage.read(lambda tx: rows.with_id(tx, checked.transaction_id), brief=True)
         own = next((one for one in found if one.sender == sender.id), None)
         if own is None and found and KINDS[checked.message.body.tag] in (Kind.CONFIRMATION, Kind.POLL):
             kinds = {one.sender.partition(":")[0] for one in found}
