@@ -14,9 +14,9 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from config.hierarchy import INFRASTRUCTURE
 from pkiserver import audit
+from pkiserver.ca.authorized_request import key_hash
 from pkiserver.ca.ca_certificates import sent_chain
 from pkiserver.ca.identity import approve_identity
-from pkiserver.ca.issuance import key_hash
 from pkiserver.ca.own_certificates import SYSTEM, CAServices, renewal_due
 from pkiserver.errors import UnavailableError
 from pkiserver.signer.algorithms import KeySpec, load_public_key, signature_algorithm_for, verify

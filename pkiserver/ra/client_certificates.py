@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID, NameOID
 
 from pkiserver.ca.authorities import Authorities, Authority
-from pkiserver.ca.issuance import require_entitled
+from pkiserver.ca.issuance_rules import require_entitled
 from pkiserver.clock import Clock
 from pkiserver.errors import NotAuthorizedError, RefusedError
 from pkiserver.ra.issuer_crls import require_unrevoked

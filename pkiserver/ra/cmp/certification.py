@@ -11,8 +11,8 @@ from typing import Final
 
 from config.schema_cmp import CMP
 from pkiserver.ca.authorities import Authorities
+from pkiserver.ca.authorized_request import AuthorizedRequest
 from pkiserver.ca.identity import Identity
-from pkiserver.ca.issuance import AuthorizedRequest
 from pkiserver.errors import (
     PendingError,
     PKIServerError,
