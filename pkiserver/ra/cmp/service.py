@@ -1,7 +1,7 @@
 """CMP as its transports ask for it: bytes in, bytes out; every step of a message in its order.
 
-1. parsed; 2. version; 3. protection, so that answers can have the same; 4. header; 5. transaction and nonce;
-6. what the table of transitions says; 7. answered and protected.
+1. parsed; 2. version; 3. protection, so that answers can have the same; 4. header; 5. operation of the path;
+6. transaction and nonce; 7. what the table of transitions says; 8. answered and protected.
 """
 
 import hashlib
@@ -22,6 +22,7 @@ from pkiserver.ra.cmp.answers import Answers
 from pkiserver.ra.cmp.confirmation import MAX_DUE, Confirmation, expire_due
 from pkiserver.ra.cmp.errors import BadMessageCheckError, BadRecipientNonceError, WrongIntegrityError
 from pkiserver.ra.cmp.header_checks import check_header, require_version
+from pkiserver.ra.cmp.operations import require_operation
 from pkiserver.ra.cmp.senders import Sender, Senders
 from pkiserver.ra.cmp.stages import (
     CheckedMessage,
@@ -129,6 +130,7 @@ class CMPService:
             require_version(message.header)
             progress.sender = await self._senders.authenticate(message, target.peer, now)
             checked = check_header(message, self._settings, now)
+            require_operation(target.operation, message.body)
             reply = await self._in_turn(checked, progress, target, now)
         except (PKIServerError, ProtocolError) as error:
             return await self._refuse(progress, target, error)
