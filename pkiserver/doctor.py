@@ -1,6 +1,7 @@
 """Looks a home over, server running or not, and says what is wrong and what to do about it."""
 
 import asyncio
+import contextlib
 import http.client
 import json
 import os
@@ -27,6 +28,8 @@ from pkiserver.beginnings import unfinished
 from pkiserver.ca.rollover import NOTICE, latest_activation
 from pkiserver.core import load_configuration
 from pkiserver.home import Home, Role, is_at_work
+from pkiserver.ra.issuer_crls import renewal_due
+from pkiserver.ra.trusted_issuers import TrustedIssuers
 from pkiserver.signer.errors import SignerSettingsError, SignerUnavailableError
 from pkiserver.signer.pkcs11_session import find_token
 from store import certificates
@@ -40,6 +43,7 @@ OVERDUE_SHARE: Final = 4  # OCSP signers are renewed with a third of their life 
 READY_TIMEOUT_S: Final = 5.0
 _BEGUN: Final = "this home was begun and not finished: run `pkiserver init`"
 _RENEW: Final = "start the server, which renews it"
+_REPLACE: Final = "put the next one into the file of trusted_issuers; once it has passed nobody enrols by it"
 _CAUSE_ADVICE: Final = {
     "storage": "make room on the disk, or mend it; issuing goes on by itself",
     "clock": "set the clock right (NTP); issuing goes on when it has caught up",
@@ -81,6 +85,7 @@ async def examine(home: Home) -> list[Finding]:
     findings += _disk(home, settings)
     findings += _authorities(home, settings, profiles)
     findings += _certificates(home)
+    findings += _issuer_crls(home, profiles)
     findings += await asyncio.to_thread(lambda: list(_server(home)))
     if is_at_work(home, "status"):
         findings += await asyncio.to_thread(lambda: list(_server(home, "status")))
@@ -320,6 +325,24 @@ def _crls(home: Home, now: datetime, over: set[str]) -> Iterator[Finding]:
         detail = f"{path.name}: nextUpdate {next_update:%Y-%m-%d %H:%M} UTC" if next_update else path.name
         advice = "has passed: start the server; a CRL of an outside root is to be made there"
         yield Finding("crl", fresh, detail if fresh else f"{detail} {advice}")
+
+
+def _issuer_crls(home: Home, profiles: Mapping[str, Profile]) -> Iterator[Finding]:
+    """Ask for the next CRL of third parties in time: once it has run out, their certificates open nothing."""
+    trusted = TrustedIssuers(home.path, profiles)
+    with contextlib.suppress(ConfigError):  # it could be read a moment ago, with the configuration
+        trusted.load()
+    now = datetime.now(UTC)
+    for issuer, crl in trusted.crls.items():
+        due = renewal_due(crl)
+        name = issuer.subject.rfc4514_string()
+        if due is None:
+            detail = f"the CRL of {name} has no nextUpdate: nobody enrols by it; {_REPLACE}"
+            yield Finding("trusted issuer", False, detail)
+            continue
+        ok = now < due
+        detail = f"the CRL of {name}: nextUpdate {crl.next_update_utc:%Y-%m-%d %H:%M} UTC"
+        yield Finding("trusted issuer", ok, detail if ok else f"{detail}: {_REPLACE}")
 
 
 def _certificate(path: Path) -> x509.Certificate | None:

@@ -552,6 +552,16 @@ class TestSeveral:
         assert [await state_of(core, one) for one in (first, second)] == ["active", "revoked"]
         assert await uses_left(core, new) == 1
 
+    async def test_several_do_not_await_approval(self, of_two: Core) -> None:
+        """One pollRep cannot speak for all (a divergence)."""
+        with_profile(of_two, "device", approval=True)
+        new = await credential(of_two, uses=2)
+        answer = await Client(of_two, ByMAC(new)).send(several(new_key(), ["CN=sensor-7"] * 2, [0, 1]))
+        assert answer.failure is Failure.BAD_REQUEST
+        now = of_two.clock.now()
+        assert not await of_two.storage.read(lambda tx: enrollments.with_state(tx, "waiting", now, 9))
+        assert await uses_left(of_two, new) == 2
+
     async def test_one_may_be_refused_alone(self, of_two: Core) -> None:
         client = Client(of_two, ByMAC(await credential(of_two)))
         answer = await client.send(several(new_key(), ["CN=sensor-7"] * 2, [0, 1]))
@@ -671,6 +681,17 @@ class TestRegistrationClient:
         client = Client(core, await self.registered(core), profile="device")
         answer = await client.send(request_body(BodyType.CR, new_key(), "CN=sensor-9"))
         assert answer.failure is Failure.NOT_AUTHORIZED
+
+    async def test_not_an_update(self, core: Core) -> None:
+        """RFC 9483 §4.1 has it protected by the certificate that is updated (a divergence)."""
+        ra = await self.registered(core)
+        other = x509.load_der_x509_certificate((await holder(core, "CN=sensor-9")).certificate)
+        with_profile(core, "device", approval=True)
+        old = CertId.of(other.issuer.public_bytes(), other.serial_number).encode()
+        controls = [AttributeTypeAndValue(oid.REG_CTRL_OLD_CERT_ID, old)]
+        body = request_body(BodyType.KUR, new_key(), "CN=sensor-9", controls=controls)
+        answer = await Client(core, ra, profile="device").send(body)
+        assert answer.failure is Failure.BAD_CERT_ID
 
     async def test_not_while_it_is_not_registered(self, core: Core) -> None:
         sender = await holder(core, "CN=station", "registration-client")

@@ -404,11 +404,11 @@ RULES: dict[str, Rule] = {
     "RFC 9483 §3.1 and of no other certificate": Rule(
         headed(by_signature, sender_kid=bytes(20)), Failure.BAD_MESSAGE_CHECK
     ),
-    "RFC 9483 §3.5 messageTime is there": Rule(headed(message_time=None), Failure.BAD_TIME),
-    "RFC 9483 §3.5 messageTime is not too old": Rule(
+    "RFC 9483 §3.1 messageTime is there": Rule(headed(message_time=None), Failure.BAD_TIME),
+    "RFC 9483 §3.1 messageTime is not too old": Rule(
         headed(message_time=lambda core: core.clock.now() - TOO_FAR), Failure.BAD_TIME
     ),
-    "RFC 9483 §3.5 messageTime is not in the future": Rule(
+    "RFC 9483 §3.1 messageTime is not in the future": Rule(
         headed(message_time=lambda core: core.clock.now() + TOO_FAR), Failure.BAD_TIME
     ),
     "RFC 9483 §3.5 transactionID is there": Rule(headed(transaction_id=None), Failure.BAD_DATA_FORMAT),
@@ -422,13 +422,13 @@ RULES: dict[str, Rule] = {
     "RFC 9483 §3.5 senderNonce has 128 bits": Rule(
         headed(sender_nonce=os.urandom(15)), Failure.BAD_SENDER_NONCE
     ),
-    "RFC 9483 §3.5 recipNonce is not in a first message": Rule(
+    "RFC 9483 §3.1 recipNonce is not in a first message": Rule(
         headed(recip_nonce=os.urandom(16)), Failure.BAD_RECIPIENT_NONCE
     ),
-    "RFC 9483 §3.5 recipNonce is in a later one": Rule(
+    "RFC 9483 §3.1 recipNonce is in a later one": Rule(
         confirming(recip_nonce=None), Failure.BAD_RECIPIENT_NONCE
     ),
-    "RFC 9483 §3.5 recipNonce is the senderNonce of the message before": Rule(
+    "RFC 9483 §3.1 recipNonce is the senderNonce of the message before": Rule(
         confirming(recip_nonce=bytes(16)), Failure.BAD_RECIPIENT_NONCE
     ),
     "RFC 9483 §3.1 implicitConfirm is NULL": Rule(

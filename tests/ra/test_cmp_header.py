@@ -285,3 +285,11 @@ async def test_every_answer_is_protected_as_it_says(core: Core, clock: "SetClock
     assert answers[1].message.header.protection_alg is not None
     assert answers[1].message.header.protection_alg.oid == oid.PASSWORD_BASED_MAC
     assert protected_part(answers[1].message)
+
+
+@ASKERS
+async def test_the_recipient_is_not_looked_at(core: Core, client_of: Any) -> None:
+    """RFC 9810 §5.1.1 gives no error for it (a divergence)."""
+    client = await client_of(core)
+    body = request_body(BodyType.CR, new_key(), "CN=sensor-7")
+    assert (await client.send(body, recipient=STRANGER)).certificate
