@@ -179,7 +179,7 @@ def add_officer(
 def set_position(
     tx: Transaction, *, officer: int, title: str, unit: str | None, actor: str, ground: str, now: datetime
 ) -> None:
-    """Give an officer a position and end the one before; two in one second break a constraint."""
+    """Give an officer a position and end the one before."""
     tx.execute(
         "UPDATE officer_positions SET until = ? WHERE officer = ? AND until IS NULL", (to_unix(now), officer)
     )
@@ -223,3 +223,24 @@ def _officer(row: tuple[Any, ...]) -> OfficerRecord:
     left_at = None if row[7] is None else from_unix(row[7])
     values: tuple[Any, ...] = (*row[:6], from_unix(row[6]), left_at, row[8], row[9])
     return OfficerRecord(*values)
+
+
+def get(tx: Transaction, organization: int) -> OrganizationRecord | None:
+    """Return an organisation, or None."""
+    row = tx.one(f"SELECT {_COLUMNS} FROM organizations WHERE id = ?", (organization,))
+    return _record(row) if row else None
+
+
+def officer_with_mail(tx: Transaction, organization: int, mail: str) -> int | None:
+    """Return the officer who has this work mail now, or None."""
+    row = tx.one(
+        "SELECT id FROM officers WHERE organization = ? AND mail = ? AND left_at IS NULL",
+        (organization, mail),
+    )
+    return row[0] if row else None
+
+
+def count_officers(tx: Transaction, organization: int) -> int:
+    """Return how many officers an organisation has who have not left."""
+    row = tx.one("SELECT count(*) FROM officers WHERE organization = ? AND left_at IS NULL", (organization,))
+    return int(row[0]) if row else 0

@@ -343,15 +343,15 @@ CREATE TABLE officers (
 CREATE UNIQUE INDEX officers_current ON officers (organization, mail) WHERE left_at IS NULL;
 
 CREATE TABLE officer_positions (
+    id       INTEGER PRIMARY KEY,
     officer  INTEGER NOT NULL REFERENCES officers (id),
     since    INTEGER NOT NULL,
     until    INTEGER,
     title    TEXT NOT NULL,
     unit     TEXT,
     actor    TEXT NOT NULL,
-    ground   TEXT NOT NULL,             -- the appointment paper
-    PRIMARY KEY (officer, since)
-) WITHOUT ROWID;
+    ground   TEXT NOT NULL              -- the appointment paper
+);
 CREATE UNIQUE INDEX officer_positions_current ON officer_positions (officer) WHERE until IS NULL;
 
 CREATE TABLE applications (             -- the form itself is personal data of its row
