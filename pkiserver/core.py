@@ -36,6 +36,7 @@ from pkiserver.ra.credentials import Credentials
 from pkiserver.ra.enrollment import Enrollment
 from pkiserver.ra.key_protection import KeyProtections
 from pkiserver.ra.reenrollment import Reenrollment
+from pkiserver.ra.registration.services import Registration, open_registration
 from pkiserver.ra.registration_clients import RegistrationClients
 from pkiserver.ra.server_keys import ServerKeys
 from pkiserver.ra.status_changes import StatusChanges
@@ -78,6 +79,7 @@ class Core:
     enrollment: Enrollment
     server_keys: ServerKeys
     full_pki_requests: FullPKIRequests
+    registration: Registration
     crl_publisher: CRLPublisher
     presigning: Presigning
     commands: Commands
@@ -214,6 +216,11 @@ async def _compose(
         issuance=issuance,
         settings=settings.approval,
     )
+    registration = open_registration(
+        storage=storage, clock=clock, home=home, credentials=credentials, profiles=profiles
+    )
+    await registration.issuing.catch_up()
+    listeners.append(registration.issuing.on_event)
     actors = Actors(storage, clock, authorities)
     trusted_issuers = TrustedIssuers(home.path, profiles)
     trusted_issuers.load()
@@ -320,6 +327,7 @@ async def _compose(
             server_keys=server_keys,
         ),
         server_keys=server_keys,
+        registration=registration,
         crl_publisher=crl_publisher,
         presigning=presigning,
         commands=commands,

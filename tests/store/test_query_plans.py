@@ -130,6 +130,8 @@ def walks_through(plan: str) -> bool:
         (organizations.events, (1,)),
         (organizations.officers, (1, 10)),
         (organizations.officer, (1,)),
+        (organizations.officer_with_mail, (1, "a@gov.mn")),
+        (organizations.count_officers, (1,)),
     ],
     ids=lambda value: f"{value.__module__}.{value.__name__}" if callable(value) else "",
 )
