@@ -274,6 +274,7 @@ async def _compose(
             credentials=credentials,
             approvals=approvals,
             actors=actors,
+            registration=registration,
             status_changes=status_changes,
             crl_publisher=crl_publisher,
             presigning=presigning,
