@@ -14,6 +14,7 @@ from pkiserver.errors import PKIServerError
 from pkiserver.file_stamp import FileStamp, file_stamp
 from pkiserver.metrics import Metrics
 from pkiserver.process_limits import connections_for
+from pkiserver.web.cmp import cmp_routes
 from pkiserver.web.est import est_routes
 from pkiserver.web.est_cmc import cmc_routes
 from pkiserver.web.est_server_keys import server_key_routes
@@ -31,6 +32,7 @@ def https_limits(settings: Settings) -> Limits:
     https, est, listen = settings.https, settings.est, settings.listen
     return Limits(
         max_body_bytes=est.max_body,
+        max_cmp_body_bytes=settings.cmp.max_message,
         max_connections=connections_for(len(listen.https) + len(listen.metrics), https.max_connections),
         max_connections_per_address=https.max_connections_per_address,
         max_requests=https.max_requests,
@@ -62,6 +64,7 @@ class HTTPSSide:
             *est_routes(enrollment, proxies),
             *server_key_routes(enrollment, proxies),
             *cmc_routes(self._core.full_pki_requests, enrollment, proxies),
+            *(cmp_routes(self._core.cmp) if settings.cmp.enabled else ()),
             *self._public_routes,
         ]
         app = web_application(routes, limits, settings.est.realm, proxies)

@@ -9,6 +9,7 @@ import pytest
 from store import (
     applications,
     certificates,
+    cmp_transactions,
     crl_entries,
     crls,
     issuances,
@@ -33,6 +34,7 @@ LARGE = (
     *("certificates", "issuances", "status_events", "holds", "crl_entries", "crls", "ocsp_archive"),
     *("people", "person_changes", "personal_data", "applications", "application_events", "a", "i"),
     *("organizations", "organization_events", "officers", "o"),
+    *("cmp_transactions", "cmp_requests"),
 )
 
 
@@ -87,6 +89,11 @@ def walks_through(plan: str) -> bool:
         (certificates.statuses_in_range, (1, 5, 50, 10)),
         (certificates.count_in_range, (1, 5, 50, 0)),
         (certificates.any_in_use, (1, NOW, ["root-ca", "ocsp-signer"])),
+        (cmp_transactions.with_id, (bytes(16),)),
+        (cmp_transactions.find, (bytes(16), "credential:x")),
+        (cmp_transactions.requested, (1,)),
+        (cmp_transactions.due, (NOW, 10)),
+        (cmp_transactions.count_waiting, ("credential:x",)),
         (crl_entries.current, (1, 5)),
         (crl_entries.of_certificate, (1, 5)),
         (crl_entries.at, (1, 5, 9)),
