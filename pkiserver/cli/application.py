@@ -171,13 +171,18 @@ def application_withdraw(
 
 @application_group.command("issue")
 @click.argument("application", type=int)
+@click.option(
+    "--use", type=click.Choice(["est", "cmp"]), default="est", show_default=True, help="What enrols with it."
+)
 @_VERSION
 @JSON_OPTION
 @click.pass_obj
-def application_issue(context: Context, application: int, version: int | None, as_json: bool) -> None:
+def application_issue(
+    context: Context, application: int, use: str, version: int | None, as_json: bool
+) -> None:
     """Print the credential that enrols a verified application, once. The secret is not kept.
 
     \b
     Example:  pkiserver application issue 1
     """
-    show(context.command("application.issue", application=application, version=version), as_json)
+    show(context.command("application.issue", application=application, use=use, version=version), as_json)

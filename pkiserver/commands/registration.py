@@ -12,6 +12,7 @@ from typing import Any, Final
 from pkiserver.bounds import MAX_LIST
 from pkiserver.commands.services import Caller, CommandEntry, CommandServices
 from pkiserver.errors import RefusedError
+from pkiserver.ra.credentials import Use
 from pkiserver.ra.registration import contracts, states
 from pkiserver.ra.registration.applications import NewApplication
 from pkiserver.ra.registration.offices import OfficeForm
@@ -279,10 +280,10 @@ async def withdraw_application(
 
 
 async def issue_application(
-    services: CommandServices, caller: Caller, /, *, application: int, version: int | None
+    services: CommandServices, caller: Caller, /, *, application: int, use: Use, version: int | None
 ) -> dict[str, Any]:
     seen = await _seen(services, application, version)
-    new = await services.registration.issuing.begin(_actor(caller), application, seen)
+    new = await services.registration.issuing.begin(_actor(caller), application, seen, use)
     return {"reference": new.reference, "secret": new.secret, "expires_at": new.expires_at.isoformat()}
 
 

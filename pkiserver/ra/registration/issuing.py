@@ -13,7 +13,7 @@ from cryptography import x509
 from config.profile import Profile
 from pkiserver.clock import Clock
 from pkiserver.errors import ConflictError, NotFoundError
-from pkiserver.ra.credentials import Credentials, NewCredential
+from pkiserver.ra.credentials import Credentials, NewCredential, Use
 from pkiserver.ra.registration.applications import (
     Applications,
     end_credential,
@@ -58,15 +58,19 @@ class Issuing:
         self._credentials = credentials
         self._profiles = profiles
 
-    async def begin(self, actor: Actor, application: int, seen_version: int) -> NewCredential:
+    async def begin(
+        self, actor: Actor, application: int, seen_version: int, use: Use = "est"
+    ) -> NewCredential:
         """Return the credential of a verified application, or of a failed one once more."""
-        return await self._with_credential(actor, application, Event.BEGIN_ISSUING, seen_version, "verified")
+        command = Command(Event.BEGIN_ISSUING, seen_version, actor.name, "verified")
+        return await self._with_credential(actor, application, command, use)
 
     async def carrier_refused(
-        self, actor: Actor, application: int, seen_version: int, ground: str
+        self, actor: Actor, application: int, seen_version: int, ground: str, use: Use = "est"
     ) -> NewCredential:
         """Return a new credential where the carrier did not take its certificate, which is revoked by now."""
-        return await self._with_credential(actor, application, Event.CARRIER_REFUSED, seen_version, ground)
+        command = Command(Event.CARRIER_REFUSED, seen_version, actor.name, ground)
+        return await self._with_credential(actor, application, command, use)
 
     async def fail(self, actor: Actor, application: int, seen_version: int, ground: str) -> ApplicationRecord:
         """Note that nothing was issued; the credential enrols nothing any more."""
@@ -119,13 +123,12 @@ class Issuing:
         await self._storage.write(transaction)
 
     async def _with_credential(
-        self, actor: Actor, application: int, event: Event, seen_version: int, ground: str
+        self, actor: Actor, application: int, command: Command, use: Use
     ) -> NewCredential:
         record = await self._storage.read(lambda tx: found_application(tx, application))
         await self._gate.require(Permission(actor, Action.ISSUE_APPLICATION, target_of(record)))
-        command = Command(event, seen_version, actor.name, ground)
         decide(standing_of(record), command, self._clock.now())  # before a credential is made
-        new = await self._create(actor, record, await self._applications.form_of(application))
+        new = await self._create(actor, record, await self._applications.form_of(application), use)
         try:
             await self._storage.write(
                 lambda tx: self._bind(tx, application, command, new.reference, self._clock.now())
@@ -145,7 +148,7 @@ class Issuing:
         rows.set_credential(tx, application, reference)
         record_event(tx, found, changed, {"credential": reference})
 
-    async def _create(self, actor: Actor, record: ApplicationRecord, form: Form) -> NewCredential:
+    async def _create(self, actor: Actor, record: ApplicationRecord, form: Form, use: Use) -> NewCredential:
         profile = self._profiles.get(record.profile)
         if profile is None:
             raise NotFoundError(f"profile {record.profile} is not configured any more")
@@ -158,6 +161,7 @@ class Issuing:
             uses=1,
             lifetime=None,
             actor=actor.name,
+            use=use,
         )
 
 
