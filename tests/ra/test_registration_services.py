@@ -23,7 +23,7 @@ from pkiserver.errors import (
     RefusedError,
     UnavailableError,
 )
-from pkiserver.ra.credentials import NewCredential
+from pkiserver.ra.credentials import NewCredential, Use
 from pkiserver.ra.lifecycle import Action as CertificateAction
 from pkiserver.ra.lifecycle import Command
 from pkiserver.ra.registration.applications import Explanation, NewApplication
@@ -295,6 +295,16 @@ async def test_what_is_issued_cannot_be_withdrawn_nor_failed(story: Story) -> No
     assert await story.services.issuing.catch_up() == 1
     assert (await story.record(made.id)).state == "issued"
     assert await story.services.issuing.catch_up() == 0
+
+
+@pytest.mark.parametrize(("use", "is_sealed"), [("est", 0), ("cmp", 1)])
+async def test_a_credential_is_for_est_or_for_cmp(story: Story, use: Use, is_sealed: int) -> None:
+    made = await story.verified()
+    new = await story.services.issuing.begin(story.registrar, made.id, made.version, use)
+    found = await story.core.storage.read(
+        lambda tx: tx.all("SELECT reference, sealed_secret IS NOT NULL, limit_mnt FROM credentials")
+    )
+    assert found == [(new.reference, is_sealed, 5_000_000)]
 
 
 async def test_failed_and_again(story: Story) -> None:
