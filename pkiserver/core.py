@@ -44,6 +44,7 @@ from pkiserver.ra.enrollment import Enrollment
 from pkiserver.ra.key_protection import KeyProtections
 from pkiserver.ra.reenrollment import Reenrollment
 from pkiserver.ra.refusals import Refusals
+from pkiserver.ra.registration.services import Registration, open_registration
 from pkiserver.ra.registration_clients import RegistrationClients
 from pkiserver.ra.sealed_secrets import SealedSecrets
 from pkiserver.ra.server_keys import ServerKeys
@@ -90,6 +91,7 @@ class Core:
     cmp: CMPService
     server_keys: ServerKeys
     full_pki_requests: FullPKIRequests
+    registration: Registration
     crl_publisher: CRLPublisher
     presigning: Presigning
     commands: Commands
@@ -228,6 +230,11 @@ async def _compose(
         issuance=issuance,
         settings=settings.approval,
     )
+    registration = open_registration(
+        storage=storage, clock=clock, home=home, credentials=credentials, profiles=profiles
+    )
+    await registration.issuing.catch_up()
+    listeners.append(registration.issuing.on_event)
     refusals = Refusals(storage, clock)
     actors = Actors(storage, clock, authorities)
     trusted_issuers = TrustedIssuers(home.path, profiles)
@@ -282,6 +289,7 @@ async def _compose(
             credentials=credentials,
             approvals=approvals,
             actors=actors,
+            registration=registration,
             status_changes=status_changes,
             crl_publisher=crl_publisher,
             presigning=presigning,
@@ -367,6 +375,7 @@ async def _compose(
         enrollment=enrollment,
         cmp=cmp,
         server_keys=server_keys,
+        registration=registration,
         crl_publisher=crl_publisher,
         presigning=presigning,
         commands=commands,

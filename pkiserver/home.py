@@ -70,6 +70,16 @@ class Home:
         return self.path / "decrypt-keys"
 
     @property
+    def personal_data_key(self) -> Path:
+        """What personal data of people are encrypted with, and found by; made with the first of them."""
+        return self.keys / "personal-data.key"
+
+    @property
+    def civil_registry(self) -> Path:
+        """The civil registry's file, where no other registry is connected: JSON lines."""
+        return self.path / "civil-registry.jsonl"
+
+    @property
     def run(self) -> Path:
         """Lock and control socket; nothing in it outlives a start."""
         return self.path / "run"

@@ -111,7 +111,12 @@ def show(result: dict[str, Any], as_json: bool) -> None:
     width = max(len(key) for key in result)
     last = ""
     for key, value in result.items():
-        if isinstance(value, list):
+        if isinstance(value, dict):
+            words = ", ".join(f"{name} {held}" for name, held in value.items())
+            click.echo(f"{key.replace('_', ' '):<{width}}  {_cell(words)}")
+        elif isinstance(value, list) and value and isinstance(value[0], str):
+            click.echo(f"{key.replace('_', ' '):<{width}}  {_cell(', '.join(value))}")
+        elif isinstance(value, list):
             for item in value:
                 last += "  ".join(f"{name} {escaped(str(held))}" for name, held in item.items()) + "\n"
         elif isinstance(value, str) and "\n" in value:

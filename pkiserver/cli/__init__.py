@@ -13,6 +13,7 @@ import click
 from click.core import ParameterSource
 
 from pkiserver.cli.actor import actor_group
+from pkiserver.cli.application import application_group
 from pkiserver.cli.audit import audit_group
 from pkiserver.cli.backup import backup_command, restore_command
 from pkiserver.cli.ca import ca_group
@@ -26,6 +27,9 @@ from pkiserver.cli.doctor import doctor_command
 from pkiserver.cli.enrollment import enrollment_group
 from pkiserver.cli.init import init_command
 from pkiserver.cli.ocsp import ocsp_group
+from pkiserver.cli.office import office_group
+from pkiserver.cli.organization import organization_group
+from pkiserver.cli.person import person_group
 from pkiserver.cli.responses import responses_group
 from pkiserver.cli.serve import serve_command
 from pkiserver.cli.signer import signer_group
@@ -66,6 +70,10 @@ for _command in (
     credential_group,
     enrollment_group,
     actor_group,
+    office_group,
+    person_group,
+    organization_group,
+    application_group,
     certificate_group,
     ca_group,
     crl_group,

@@ -17,6 +17,7 @@ from pkiserver.ra.actors import Actors
 from pkiserver.ra.approval import Approvals
 from pkiserver.ra.compromise import Compromise
 from pkiserver.ra.credentials import Credentials
+from pkiserver.ra.registration.services import Registration
 from pkiserver.ra.status_changes import StatusChanges
 from pkiserver.readiness import ClockGuard
 from pkiserver.signer.client import Signer
@@ -42,6 +43,7 @@ class CommandServices:
     credentials: Credentials
     approvals: Approvals
     actors: Actors
+    registration: Registration
     status_changes: StatusChanges
     crl_publisher: CRLPublisher
     presigning: Presigning

@@ -97,6 +97,7 @@ CREATE TABLE issuances (
 );
 CREATE INDEX issuances_open ON issuances (state) WHERE state IN ('prepared', 'signing');
 CREATE INDEX issuances_by_key ON issuances (spki_sha256);
+CREATE INDEX issuances_by_credential ON issuances (credential) WHERE credential IS NOT NULL;
 -- One approval, one certificate, whatever the program does.
 CREATE UNIQUE INDEX issuances_of_enrollment ON issuances (enrollment)
     WHERE enrollment IS NOT NULL AND state != 'voided';
@@ -266,3 +267,170 @@ CREATE TABLE facts (                    -- single values about this installation
     name  TEXT PRIMARY KEY,
     value TEXT NOT NULL
 ) WITHOUT ROWID;
+
+-- Registration. Of people only names stand here in clear: what else is theirs is in personal_data.
+
+CREATE TABLE offices (
+    id         INTEGER PRIMARY KEY,
+    code       TEXT NOT NULL UNIQUE,    -- as commands and programs name it
+    name       TEXT NOT NULL,
+    kind       TEXT NOT NULL CHECK (kind IN ('branch', 'service_centre', 'mission')),
+    opens_at   INTEGER NOT NULL,        -- minutes after midnight, of Mongolia; so are the next three
+    closes_at  INTEGER NOT NULL CHECK (closes_at > opens_at),
+    break_from INTEGER NOT NULL,
+    break_to   INTEGER NOT NULL CHECK (break_to >= break_from),
+    weekdays   TEXT NOT NULL,           -- its working days, 1 is Monday: 12345
+    version    INTEGER NOT NULL
+);
+
+CREATE TABLE office_days (              -- days that differ from the week: holidays, and their exchange
+    office INTEGER NOT NULL REFERENCES offices (id),
+    day    TEXT NOT NULL,               -- ISO 8601
+    works  INTEGER NOT NULL CHECK (works IN (0, 1)),
+    PRIMARY KEY (office, day)
+) WITHOUT ROWID;
+
+CREATE TABLE people (
+    id            INTEGER PRIMARY KEY,
+    parent_name   TEXT,                 -- NULL, as the names below: erased
+    clan_name     TEXT,                 -- NULL: has none, or erased
+    given_name    TEXT,
+    name_key      TEXT,                 -- given name first, without capitals
+    full_name_key TEXT,                 -- parent's name first
+    version       INTEGER NOT NULL,
+    created_at    INTEGER NOT NULL,
+    updated_at    INTEGER NOT NULL,
+    erased_at     INTEGER,
+    CHECK ((erased_at IS NULL) = (given_name IS NOT NULL))
+);
+CREATE INDEX people_by_name ON people (name_key, id) WHERE name_key IS NOT NULL;
+CREATE INDEX people_by_full_name ON people (full_name_key, id) WHERE full_name_key IS NOT NULL;
+
+CREATE TABLE person_changes (           -- what was changed; the value before is personal data of this row
+    id      INTEGER PRIMARY KEY,
+    person  INTEGER NOT NULL REFERENCES people (id),
+    version INTEGER NOT NULL,           -- of the person, after the change
+    field   TEXT NOT NULL,
+    actor   TEXT NOT NULL,
+    ground  TEXT NOT NULL,
+    at      INTEGER NOT NULL
+);
+CREATE INDEX person_changes_of ON person_changes (person, id);
+
+CREATE TABLE personal_data (            -- encrypted, each value for its place alone
+    subject    TEXT NOT NULL,           -- the table whose row it belongs to
+    row        INTEGER NOT NULL,
+    field      TEXT NOT NULL,
+    sealed     BLOB NOT NULL,
+    keyed_hash BLOB,                    -- of what is searched by
+    PRIMARY KEY (subject, row, field)
+) WITHOUT ROWID;
+CREATE INDEX personal_data_by_hash ON personal_data (keyed_hash, subject, field) WHERE keyed_hash IS NOT NULL;
+-- One person for one number, whatever the program does.
+CREATE UNIQUE INDEX personal_data_of_people ON personal_data (field, keyed_hash)
+    WHERE subject = 'people' AND keyed_hash IS NOT NULL;
+
+CREATE TABLE organizations (
+    id         INTEGER PRIMARY KEY,
+    number     TEXT NOT NULL UNIQUE,    -- of the state register
+    name       TEXT NOT NULL,
+    name_key   TEXT NOT NULL,
+    mail       TEXT NOT NULL,
+    state      TEXT NOT NULL CHECK (state IN ('registered', 'contract_sent', 'contracted', 'declined', 'ended')),
+    version    INTEGER NOT NULL,
+    created_at INTEGER NOT NULL
+);
+CREATE INDEX organizations_by_name ON organizations (name_key, id);
+CREATE INDEX organizations_by_state ON organizations (state, id);
+
+CREATE TABLE organization_events (
+    organization INTEGER NOT NULL REFERENCES organizations (id),
+    version      INTEGER NOT NULL,
+    event        TEXT NOT NULL,
+    from_state   TEXT,                  -- NULL: it registered
+    to_state     TEXT NOT NULL,
+    actor        TEXT NOT NULL,
+    ground       TEXT NOT NULL,
+    at           INTEGER NOT NULL,
+    PRIMARY KEY (organization, version)
+) WITHOUT ROWID;
+
+CREATE TABLE organization_domains (     -- of which the work mail of its officers may be
+    organization INTEGER NOT NULL REFERENCES organizations (id),
+    domain       TEXT NOT NULL,
+    PRIMARY KEY (organization, domain)
+) WITHOUT ROWID;
+
+CREATE TABLE officers (
+    id           INTEGER PRIMARY KEY,
+    organization INTEGER NOT NULL REFERENCES organizations (id),
+    person       INTEGER REFERENCES people (id),
+    parent_name  TEXT NOT NULL,
+    given_name   TEXT NOT NULL,
+    mail         TEXT NOT NULL,         -- work mail
+    added_at     INTEGER NOT NULL,
+    left_at      INTEGER
+);
+CREATE UNIQUE INDEX officers_current ON officers (organization, mail) WHERE left_at IS NULL;
+
+CREATE TABLE officer_positions (
+    id       INTEGER PRIMARY KEY,
+    officer  INTEGER NOT NULL REFERENCES officers (id),
+    since    INTEGER NOT NULL,
+    until    INTEGER,
+    title    TEXT NOT NULL,
+    unit     TEXT,
+    actor    TEXT NOT NULL,
+    ground   TEXT NOT NULL              -- the appointment paper
+);
+CREATE UNIQUE INDEX officer_positions_current ON officer_positions (officer) WHERE until IS NULL;
+
+CREATE TABLE applications (             -- the form itself is personal data of its row
+    id             INTEGER PRIMARY KEY,
+    office         INTEGER NOT NULL REFERENCES offices (id),
+    person         INTEGER REFERENCES people (id), -- NULL until the civil registry agreed
+    channel        TEXT NOT NULL,
+    carrier        TEXT NOT NULL,
+    profile        TEXT NOT NULL,
+    name_key       TEXT,                -- NULL: erased
+    state          TEXT NOT NULL CHECK (state IN ('draft', 'verified', 'returned', 'issuing', 'issued',
+        'failed', 'signed_off', 'delivered', 'closed', 'withdrawn')),
+    version        INTEGER NOT NULL,
+    proof          TEXT CHECK (proof IN ('fingerprint', 'register_numbers')),
+    credential     TEXT UNIQUE REFERENCES credentials (reference),
+    authority      INTEGER,             -- with serial: the certificate that came of it
+    serial         BLOB,
+    created_at     INTEGER NOT NULL,
+    created_by     TEXT NOT NULL,
+    updated_at     INTEGER NOT NULL,
+    CHECK ((authority IS NULL) = (serial IS NULL))
+);
+CREATE INDEX applications_by_state ON applications (state, id);
+CREATE INDEX applications_of_office ON applications (office, state, id);
+CREATE INDEX applications_of_office_newest ON applications (office, id);
+CREATE INDEX applications_of_person ON applications (person, id) WHERE person IS NOT NULL;
+CREATE INDEX applications_by_name ON applications (name_key, id) WHERE name_key IS NOT NULL;
+-- A certificate is of one application.
+CREATE UNIQUE INDEX applications_certificates ON applications (authority, serial) WHERE serial IS NOT NULL;
+
+CREATE TABLE application_events (
+    application INTEGER NOT NULL REFERENCES applications (id),
+    version     INTEGER NOT NULL,
+    event       TEXT NOT NULL,
+    from_state  TEXT,                   -- NULL: it was made
+    to_state    TEXT NOT NULL,
+    actor       TEXT NOT NULL CHECK (actor != ''),
+    ground      TEXT NOT NULL CHECK (ground != ''),
+    at          INTEGER NOT NULL,
+    detail      TEXT NOT NULL,          -- JSON, no personal data
+    PRIMARY KEY (application, version)
+) WITHOUT ROWID;
+
+CREATE TRIGGER application_events_stay BEFORE UPDATE ON application_events
+    BEGIN SELECT RAISE(ABORT, 'application_events is append-only'); END;
+CREATE TRIGGER application_events_are_kept BEFORE DELETE ON application_events
+    BEGIN SELECT RAISE(ABORT, 'application_events is append-only'); END;
+CREATE TRIGGER organization_events_stay BEFORE UPDATE ON organization_events
+    BEGIN SELECT RAISE(ABORT, 'organization_events is append-only'); END;
+CREATE TRIGGER organization_events_are_kept BEFORE DELETE ON organization_events
+    BEGIN SELECT RAISE(ABORT, 'organization_events is append-only'); END;

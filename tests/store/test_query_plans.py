@@ -7,12 +7,16 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from store import (
+    applications,
     certificates,
     cmp_transactions,
     crl_entries,
     crls,
     issuances,
     ocsp_archive,
+    organizations,
+    people,
+    personal_data,
     register,
     status_events,
 )
@@ -25,9 +29,11 @@ if TYPE_CHECKING:
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 SUBJECT = "CN=a"
 KEY = bytes(32)
-# What grows with the certificates that were ever issued.
+# What grows with the certificates that were ever issued, and with the people.
 LARGE = (
     *("certificates", "issuances", "status_events", "holds", "crl_entries", "crls", "ocsp_archive"),
+    *("people", "person_changes", "personal_data", "applications", "application_events", "a", "i"),
+    *("organizations", "organization_events", "officers", "o"),
     *("cmp_transactions", "cmp_requests"),
 )
 
@@ -113,6 +119,26 @@ def walks_through(plan: str) -> bool:
         (status_events.of_certificate, (1, 5)),
         (status_events.open_holds, (1, 5)),
         (history.holds, (1, 5)),
+        (people.get, (1,)),
+        (people.with_name_prefix, ("дорж", 10)),
+        (people.changes, (1, 10)),
+        (people.all_change_ids, (1,)),
+        (personal_data.of_row, ("people", 1)),
+        (personal_data.with_hash, ("people", "civil_id", KEY, 10)),
+        (applications.get, (1,)),
+        (applications.of_person, (1, 10)),
+        (applications.with_name_prefix, ("дорж", 10)),
+        (applications.events, (1,)),
+        (applications.awaiting, (1, 5)),
+        (applications.all_awaiting, ()),
+        (applications.is_being_issued, (1,)),
+        (organizations.with_number, ("1234567",)),
+        (organizations.with_name_prefix, ("яам", 10)),
+        (organizations.events, (1,)),
+        (organizations.officers, (1, 10)),
+        (organizations.officer, (1,)),
+        (organizations.officer_with_mail, (1, "a@gov.mn")),
+        (organizations.count_officers, (1,)),
     ],
     ids=lambda value: f"{value.__module__}.{value.__name__}" if callable(value) else "",
 )
@@ -138,3 +164,24 @@ async def test_lists_do_not_read_or_sort_all_certificates(
 async def test_counts_do_not_read_all_certificates(store: "Store") -> None:
     counted, *_ = await plans_of(store, certificates.count_by_state, 1, NOW)
     assert counted == "SEARCH certificates USING COVERING INDEX certificates_by_state (authority=?)"
+
+
+@pytest.mark.parametrize("before", [None, 7])
+@pytest.mark.parametrize("office", [None, 1])
+@pytest.mark.parametrize("state", [None, "draft"])
+async def test_lists_of_applications_neither_sort_nor_filter(
+    store: "Store", state: str | None, office: int | None, before: int | None
+) -> None:
+    (plan,) = await plans_of(store, applications.newest, state=state, office=office, before=before, limit=10)
+    if state or office or before:
+        assert plan.startswith("SEARCH applications USING")
+        for name, value in (("state", state), ("office", office)):
+            assert (f"{name}=?" in plan) == (value is not None)
+    else:
+        assert plan == "SCAN applications"  # by its primary key, and no further than the limit
+
+
+@pytest.mark.parametrize("state", [None, "registered"])
+async def test_lists_of_organizations_neither_sort_nor_filter(store: "Store", state: str | None) -> None:
+    (plan,) = await plans_of(store, organizations.newest, state=state, before=7, limit=10)
+    assert plan.startswith("SEARCH organizations USING")

@@ -1,0 +1,383 @@
+"""Applications: made from the form, verified against the civil registry, and moved on event by event.
+
+How one becomes a certificate is in `issuing`. Events are of `states`; permission is asked of `roles`.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import date, datetime
+from enum import Enum
+from typing import Any, Final
+
+from pkiserver import audit
+from pkiserver.bounds import MAX_LIST
+from pkiserver.clock import Clock
+from pkiserver.errors import ConflictError, NotFoundError, RefusedError
+from pkiserver.ra.registration.contacts import name_key, parse_line
+from pkiserver.ra.registration.form import Form, validate_form
+from pkiserver.ra.registration.gate import Gate
+from pkiserver.ra.registration.numbers import today
+from pkiserver.ra.registration.people import APPLICATIONS, People
+from pkiserver.ra.registration.personal_data import PersonalData
+from pkiserver.ra.registration.registry import CivilRegistry, IdentityProof, differing_fields, look_up
+from pkiserver.ra.registration.roles import Action, Actor, Permission, Target
+from pkiserver.ra.registration.states import Change, Command, Event, Standing, State, decide
+from pkiserver.storage import Storage
+from store import applications as rows
+from store import audit as audit_chain
+from store import credentials, offices
+from store.applications import ApplicationEventRecord, ApplicationRecord
+from store.database import Transaction
+
+CHANNELS: Final = ("branch", "service_centre", "kiosk", "mission")  # regulation 2.1: never remote at first
+CARRIERS: Final = ("id_card", "token", "mobile")  # regulation 2.11
+PROFILES: Final = ("citizen-signature", "citizen-authentication")
+MAX_NAME_CHARACTERS: Final = 130
+
+
+class Explanation(Enum):
+    """What is explained to the holder when the carrier is handed over (regulation 2.7)."""
+
+    LEGAL_EFFECT = "legal_effect"
+    CONDITIONS_OF_USE = "conditions_of_use"
+    CONFIDENTIALITY = "confidentiality"
+    LIABILITY = "liability"
+
+
+@dataclass(frozen=True, slots=True, repr=False)  # no representation: it would be logged with what it holds
+class NewApplication:
+    """What is entered at an office."""
+
+    office: str  # its code
+    fields: Mapping[str, object]  # of the form IUB-41
+    channel: str = "branch"
+    carrier: str = "id_card"
+    profile: str = "citizen-signature"
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class ShownApplication:
+    """An application as it is shown: with its form, unless that was erased, and its events."""
+
+    record: ApplicationRecord
+    form: Mapping[str, Any] | None
+    events: list[ApplicationEventRecord]
+
+
+class Applications:
+    """The way of an application up to verification, and from the certificate to its end."""
+
+    def __init__(
+        self,
+        *,
+        storage: Storage,
+        clock: Clock,
+        gate: Gate,
+        data: PersonalData,
+        people: People,
+        registry: CivilRegistry,
+    ) -> None:
+        self._storage = storage
+        self._clock = clock
+        self._gate = gate
+        self._data = data
+        self._people = people
+        self._registry = registry
+
+    async def draft(self, actor: Actor, new: NewApplication) -> ApplicationRecord:
+        """Make a draft; `FormError` names every fault of the form at once."""
+        now = self._clock.now()
+        form = validate_form(new.fields, today(now))
+        _require_known(new)
+        office, holder = await self._storage.read(
+            lambda tx: (offices.with_code(tx, new.office), self._people.of_civil_id(tx, form.civil_id))
+        )
+        if office is None:
+            raise NotFoundError(f"no office {new.office[:40]}; see `pkiserver office list`")
+        await self._gate.require(Permission(actor, Action.APPLY, Target(office=office.id, holder=holder)))
+
+        def transaction(tx: Transaction) -> ApplicationRecord:
+            added = rows.add(
+                tx,
+                office=office.id,
+                channel=new.channel,
+                carrier=new.carrier,
+                profile=new.profile,
+                name_key=name_key(f"{form.given_name} {form.parent_name}"),
+                now=now,
+                by=actor.name,
+            )
+            self._data.put(tx, APPLICATIONS, added.id, _sealed(form))
+            return _append(tx, _first_event(added, actor, now))
+
+        return await self._storage.write(transaction)
+
+    async def verify(
+        self, actor: Actor, application: int, seen_version: int, proof: IdentityProof
+    ) -> ApplicationRecord:
+        """Hold an application to the civil registry: it is verified, or returned with what differs named.
+
+        `UnavailableError` where the registry is silent: the application stays as it is.
+        """
+        record, form = await self._permitted(actor, Action.VERIFY_APPLICATION, application)
+        command = Command(Event.VERIFY, seen_version, actor.name, f"identity proved by {proof.kind.value}")
+        decide(standing_of(record), command, self._clock.now())  # before anybody is asked
+        entry = await look_up(self._registry, proof, form)
+        differing = differing_fields(form, entry)
+        if differing:
+            ground = "the civil registry has other data"
+            return await self._move(
+                actor, application, Event.RETURN, seen_version, ground, {"fields": list(differing)}
+            )
+        now = self._clock.now()
+
+        def transaction(tx: Transaction) -> ApplicationRecord:
+            found = found_application(tx, application)
+            changed = decide(standing_of(found), command, now)
+            person = self._people.take_over(tx, form, actor.name, f"application {application}", now)
+            if person == actor.person:
+                raise ConflictError("nobody verifies the own application")
+            rows.set_person(tx, application, person, proof.kind.value)
+            self._data.put(tx, APPLICATIONS, application, {"proof": proof.text})
+            return record_event(tx, found, changed, {"proof": proof.kind.value})
+
+        return await self._storage.write(transaction)
+
+    async def send_back(
+        self, actor: Actor, application: int, seen_version: int, ground: str, fields: tuple[str, ...] = ()
+    ) -> ApplicationRecord:
+        """Return an application to who applied, with the fields that are wrong (regulation 2.10)."""
+        await self._permitted(actor, Action.VERIFY_APPLICATION, application)
+        known = [field for field in fields if field in Form.__dataclass_fields__]
+        if len(known) != len(fields):
+            raise RefusedError("the fields that are wrong are named as the form names them")
+        return await self._move(actor, application, Event.RETURN, seen_version, ground, {"fields": known})
+
+    async def withdraw(
+        self, actor: Actor, application: int, seen_version: int, ground: str
+    ) -> ApplicationRecord:
+        """Withdraw an application; its credential enrols nothing any more."""
+        await self._permitted(actor, Action.WITHDRAW_APPLICATION, application)
+        return await self._move(actor, application, Event.WITHDRAW, seen_version, ground)
+
+    async def sign_off(
+        self, actor: Actor, application: int, seen_version: int, ground: str
+    ) -> ApplicationRecord:
+        """Note that the form was checked by the citizen and confirmed by stamp (regulation 2.6)."""
+        await self._permitted(actor, Action.FINISH_APPLICATION, application)
+        return await self._move(actor, application, Event.SIGN_OFF, seen_version, ground)
+
+    async def deliver(
+        self,
+        actor: Actor,
+        application: int,
+        seen_version: int,
+        acknowledged: frozenset[Explanation],
+        text_version: str,
+    ) -> ApplicationRecord:
+        """Note that the carrier was handed over; all four explanations are acknowledged (regulation 2.7)."""
+        await self._permitted(actor, Action.FINISH_APPLICATION, application)
+        missing = sorted(one.value for one in set(Explanation) - acknowledged)
+        if missing:
+            raise RefusedError(f"not acknowledged: {', '.join(missing)} (regulation 2.7)")
+        detail = {
+            "acknowledged": sorted(one.value for one in acknowledged),
+            "text_version": parse_line(text_version, 40),
+        }
+        ground = "handed over, explanations acknowledged"
+        return await self._move(actor, application, Event.DELIVER, seen_version, ground, detail)
+
+    async def close(
+        self, actor: Actor, application: int, seen_version: int, archive_unit: str
+    ) -> ApplicationRecord:
+        """Note that the archive unit was handed over (regulation 2.6, 4.1)."""
+        await self._permitted(actor, Action.FINISH_APPLICATION, application)
+        detail = {"archive_unit": parse_line(archive_unit, 60)}
+        return await self._move(actor, application, Event.CLOSE, seen_version, "archived", detail)
+
+    async def show(self, actor: Actor, application: int) -> ShownApplication:
+        """Return an application with its form; the reading is recorded in the same transaction."""
+        record = await self._storage.read(lambda tx: found_application(tx, application))
+        await self._gate.require(Permission(actor, Action.READ_APPLICATION, target_of(record)))
+        now = self._clock.now()
+
+        def transaction(tx: Transaction) -> ShownApplication:
+            audit_chain.append(tx, audit.entry(now, actor.name, "application.read", application=application))
+            form = self._data.read(tx, APPLICATIONS, application).get("form")
+            return ShownApplication(
+                found_application(tx, application),
+                json.loads(form) if form is not None else None,
+                rows.events(tx, application),
+            )
+
+        return await self._storage.write(transaction)
+
+    async def newest(
+        self,
+        actor: Actor,
+        *,
+        state: State | None = None,
+        office: str | None = None,
+        before: int | None = None,
+        limit: int = 100,
+    ) -> list[ApplicationRecord]:
+        """Return applications without personal data, the newest first; `before` is the last one seen."""
+        found = await self._storage.read(lambda tx: offices.with_code(tx, office)) if office else None
+        if office and found is None:
+            raise NotFoundError(f"no office {office[:40]}; see `pkiserver office list`")
+        where = found.id if found else None
+        await self._gate.require(Permission(actor, Action.READ_APPLICATION, Target(office=where)))
+        return await self._storage.read(
+            lambda tx: rows.newest(
+                tx,
+                state=state.value if state else None,
+                office=where,
+                before=before,
+                limit=max(1, min(limit, MAX_LIST)),
+            )
+        )
+
+    async def find(self, actor: Actor, name: str) -> list[ApplicationRecord]:
+        """Return applications of those whose given name, then the parent's, begins so; it is recorded."""
+        await self._gate.require(Permission(actor, Action.READ_PERSON))
+        prefix, now = name_key(parse_line(name, MAX_NAME_CHARACTERS)), self._clock.now()
+
+        def transaction(tx: Transaction) -> list[ApplicationRecord]:
+            audit_chain.append(tx, audit.entry(now, actor.name, "application.find", by="name"))
+            return rows.with_name_prefix(tx, prefix, MAX_LIST)
+
+        return await self._storage.write(transaction)
+
+    async def form_of(self, application: int) -> Form:
+        """Return the form of an application, for the server's own use; `ConflictError` once erased."""
+        data = await self._storage.read(lambda tx: self._data.read(tx, APPLICATIONS, application))
+        if "form" not in data:
+            raise ConflictError(f"the form of application {application} is erased")
+        values = json.loads(data["form"])
+        return Form(**values | {"birth_date": date.fromisoformat(values["birth_date"])})
+
+    async def _permitted(
+        self, actor: Actor, action: Action, application: int
+    ) -> tuple[ApplicationRecord, Form]:
+        """Return an application and its form, where the actor may act on it."""
+        record = await self._storage.read(lambda tx: found_application(tx, application))
+        form = await self.form_of(application)
+        holder = record.person
+        if holder is None:  # not verified yet: whose it says that it is
+            holder = await self._storage.read(lambda tx: self._people.of_civil_id(tx, form.civil_id))
+        await self._gate.require(Permission(actor, action, Target(office=record.office, holder=holder)))
+        return record, form
+
+    async def _move(
+        self,
+        actor: Actor,
+        application: int,
+        event: Event,
+        seen_version: int,
+        ground: str,
+        detail: Mapping[str, object] | None = None,
+    ) -> ApplicationRecord:
+        now = self._clock.now()
+
+        def transaction(tx: Transaction) -> ApplicationRecord:
+            found = found_application(tx, application)
+            changed = decide(standing_of(found), Command(event, seen_version, actor.name, ground), now)
+            if changed.to_state is State.WITHDRAWN:
+                end_credential(tx, found, now)
+            return record_event(tx, found, changed, detail or {})
+
+        return await self._storage.write(transaction)
+
+
+def found_application(tx: Transaction, application: int) -> ApplicationRecord:
+    """Return an application or raise `NotFoundError`."""
+    found = rows.get(tx, application)
+    if found is None:
+        raise NotFoundError(f"no application {application}; see `pkiserver application list`")
+    return found
+
+
+def target_of(record: ApplicationRecord) -> Target:
+    """Return where an application belongs and whose it is, as the permission table asks."""
+    return Target(office=record.office, holder=record.person, version=record.version)
+
+
+def standing_of(record: ApplicationRecord) -> Standing:
+    """Return where an application stands, as the transition table asks."""
+    return Standing(State(record.state), record.version)
+
+
+def record_event(
+    tx: Transaction, record: ApplicationRecord, change: Change, detail: Mapping[str, object]
+) -> ApplicationRecord:
+    """Write an event, the state that it leads to, and the audit record, in the caller's transaction."""
+    event = ApplicationEventRecord(
+        application=record.id,
+        version=change.version,
+        event=change.event.value,
+        from_state=change.from_state.value,
+        to_state=change.to_state.value,
+        actor=change.actor,
+        ground=change.ground,
+        at=change.at,
+        detail=json.dumps(detail, ensure_ascii=False, sort_keys=True),
+    )
+    return _append(tx, event)
+
+
+def _first_event(added: ApplicationRecord, actor: Actor, now: datetime) -> ApplicationEventRecord:
+    """Return the event with which a draft begins; no state leads to it."""
+    return ApplicationEventRecord(
+        application=added.id,
+        version=1,
+        event="apply",
+        from_state=None,
+        to_state=State.DRAFT.value,
+        actor=actor.name,
+        ground="applied for",
+        at=now,
+        detail=json.dumps({"on_behalf_of": actor.on_behalf_of}),
+    )
+
+
+def _append(tx: Transaction, event: ApplicationEventRecord) -> ApplicationRecord:
+    if not rows.append(tx, event):
+        raise ConflictError("the application has changed since")
+    entry = audit.entry(
+        event.at,
+        event.actor,
+        f"application.{event.event}",
+        application=event.application,
+        version=event.version,
+        state=event.to_state,
+    )
+    audit_chain.append(tx, entry)
+    return found_application(tx, event.application)
+
+
+def end_credential(tx: Transaction, record: ApplicationRecord, now: datetime) -> None:
+    """Cancel what enrols an application; `ConflictError` where a certificate is being made with it."""
+    if record.state == State.ISSUING.value and rows.is_being_issued(tx, record.id):
+        raise ConflictError(f"the certificate of application {record.id} is being made")
+    if record.credential is not None:
+        credentials.cancel(tx, record.credential, now)
+
+
+def _require_known(new: NewApplication) -> None:
+    for value, known, what in (
+        (new.channel, CHANNELS, "channel"),
+        (new.carrier, CARRIERS, "carrier"),
+        (new.profile, PROFILES, "profile"),
+    ):
+        if value not in known:
+            raise RefusedError(f"a citizen's {what} is one of {', '.join(known)}")
+
+
+def _sealed(form: Form) -> dict[str, str]:
+    values = asdict(form) | {"birth_date": form.birth_date.isoformat()}
+    return {
+        "form": json.dumps(values, ensure_ascii=False),
+        "register_number": form.register_number,
+        "civil_id": form.civil_id,
+    }

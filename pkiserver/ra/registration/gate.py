@@ -1,0 +1,33 @@
+"""The door to every service of registration: what the permission table refuses is audited."""
+
+from pkiserver import audit
+from pkiserver.clock import Clock
+from pkiserver.errors import NotAuthorizedError
+from pkiserver.ra.registration.roles import Granted, Permission, require
+from pkiserver.storage import Storage
+from store import audit as audit_chain
+
+
+class Gate:
+    """Asks the permission table, and has its refusals on record."""
+
+    def __init__(self, storage: Storage, clock: Clock) -> None:
+        self._storage = storage
+        self._clock = clock
+
+    async def require(self, permission: Permission) -> Granted:
+        """Return by which role it is allowed; `NotAuthorizedError`, after it was recorded."""
+        try:
+            return require(permission)
+        except NotAuthorizedError:
+            entry = audit.entry(
+                self._clock.now(),
+                permission.actor.name,
+                f"registration.{permission.action.value}",
+                "refused",
+                office=permission.target.office,
+                organization=permission.target.organization,
+                holder=permission.target.holder,
+            )
+            await self._storage.write(lambda tx: audit_chain.append(tx, entry))
+            raise

@@ -1,0 +1,189 @@
+"""From a verified application to its certificate: an enrolment credential that is bound to it.
+
+Whoever enrols with it gets the subject and the limit of the application, and the lifetime of its profile,
+whatever the request says. What the certificate becomes, the application hears from the status events.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Final
+
+from cryptography import x509
+
+from config.profile import Profile
+from pkiserver.clock import Clock
+from pkiserver.errors import ConflictError, NotFoundError
+from pkiserver.ra.credentials import Credentials, NewCredential, Use
+from pkiserver.ra.registration.applications import (
+    Applications,
+    end_credential,
+    found_application,
+    record_event,
+    standing_of,
+    target_of,
+)
+from pkiserver.ra.registration.form import Form
+from pkiserver.ra.registration.gate import Gate
+from pkiserver.ra.registration.roles import Action, Actor, Permission
+from pkiserver.ra.registration.states import Command, Event, decide
+from pkiserver.storage import Storage
+from protocols import oid
+from protocols.x509.certificate import serial_text
+from protocols.x509.names import subject_text
+from store import applications as rows
+from store import certificates, status_events
+from store.applications import ApplicationRecord
+from store.database import Transaction
+
+FOLLOWER: Final = "registration"  # who is on record for what a status event brings
+
+
+class Issuing:
+    """Makes the credentials of applications and follows what is issued with them."""
+
+    def __init__(
+        self,
+        *,
+        storage: Storage,
+        clock: Clock,
+        gate: Gate,
+        applications: Applications,
+        credentials: Credentials,
+        profiles: Mapping[str, Profile],
+    ) -> None:
+        self._storage = storage
+        self._clock = clock
+        self._gate = gate
+        self._applications = applications
+        self._credentials = credentials
+        self._profiles = profiles
+
+    async def begin(
+        self, actor: Actor, application: int, seen_version: int, use: Use = "est"
+    ) -> NewCredential:
+        """Return the credential of a verified application, or of a failed one once more."""
+        command = Command(Event.BEGIN_ISSUING, seen_version, actor.name, "verified")
+        return await self._with_credential(actor, application, command, use)
+
+    async def carrier_refused(
+        self, actor: Actor, application: int, seen_version: int, ground: str, use: Use = "est"
+    ) -> NewCredential:
+        """Return a new credential where the carrier did not take its certificate, which is revoked by now."""
+        command = Command(Event.CARRIER_REFUSED, seen_version, actor.name, ground)
+        return await self._with_credential(actor, application, command, use)
+
+    async def fail(self, actor: Actor, application: int, seen_version: int, ground: str) -> ApplicationRecord:
+        """Note that nothing was issued; the credential enrols nothing any more."""
+        record = await self._storage.read(lambda tx: found_application(tx, application))
+        await self._gate.require(Permission(actor, Action.ISSUE_APPLICATION, target_of(record)))
+        now = self._clock.now()
+
+        def transaction(tx: Transaction) -> ApplicationRecord:
+            found = found_application(tx, application)
+            command = Command(Event.FAIL, seen_version, actor.name, ground)
+            changed = decide(standing_of(found), command, now)
+            end_credential(tx, found, now)
+            return record_event(tx, found, changed, {})
+
+        return await self._storage.write(transaction)
+
+    async def on_event(self, sequence: int) -> None:
+        """Follow a status event: where it tells of an application's certificate, that is issued now."""
+
+        def look(tx: Transaction) -> list[tuple[int, int, int]]:
+            found = [
+                (rows.awaiting(tx, event.authority, event.serial), event)
+                for event in status_events.after(tx, sequence - 1, 1)
+                if event.from_state is None
+            ]
+            return [(one.id, event.authority, event.serial) for one, event in found if one is not None]
+
+        for application, authority, serial in await self._storage.read(look):
+            await self._issued(application, authority, serial)
+
+    async def catch_up(self) -> int:
+        """Follow what was issued while nobody did, as before a crash; return how many applications moved."""
+        found = await self._storage.read(rows.all_awaiting)
+        for application, authority, serial in found:
+            await self._issued(application, authority, serial)
+        return len(found)
+
+    async def _issued(self, application: int, authority: int, serial: int) -> None:
+        now = self._clock.now()
+
+        def transaction(tx: Transaction) -> None:
+            found = rows.awaiting(tx, authority, serial)
+            if found is None or found.id != application:
+                return  # followed already
+            command = Command(Event.CERTIFICATE_ISSUED, found.version, FOLLOWER, "the certificate was issued")
+            changed = decide(standing_of(found), command, now)
+            rows.set_certificate(tx, application, authority, serial)
+            record_event(tx, found, changed, {"authority": authority, "serial": serial_text(serial)})
+
+        await self._storage.write(transaction)
+
+    async def _with_credential(
+        self, actor: Actor, application: int, command: Command, use: Use
+    ) -> NewCredential:
+        record = await self._storage.read(lambda tx: found_application(tx, application))
+        await self._gate.require(Permission(actor, Action.ISSUE_APPLICATION, target_of(record)))
+        decide(standing_of(record), command, self._clock.now())  # before a credential is made
+        new = await self._create(actor, record, await self._applications.form_of(application), use)
+        try:
+            await self._storage.write(
+                lambda tx: self._bind(tx, application, command, new.reference, self._clock.now())
+            )
+        except BaseException:  # nobody is to enrol with what is bound to nothing
+            await self._credentials.cancel(new.reference, actor.name)
+            raise
+        return new
+
+    def _bind(
+        self, tx: Transaction, application: int, command: Command, reference: str, now: datetime
+    ) -> None:
+        found = found_application(tx, application)
+        changed = decide(standing_of(found), command, now)
+        if command.event is Event.CARRIER_REFUSED:
+            _require_revoked(tx, found)
+        rows.set_credential(tx, application, reference)
+        record_event(tx, found, changed, {"credential": reference})
+
+    async def _create(self, actor: Actor, record: ApplicationRecord, form: Form, use: Use) -> NewCredential:
+        profile = self._profiles.get(record.profile)
+        if profile is None:
+            raise NotFoundError(f"profile {record.profile} is not configured any more")
+        limits = profile.qc_statements is not None and profile.qc_statements.limit_value
+        return await self._credentials.create(
+            profile=record.profile,
+            subject=subject_of(form),
+            san=(),
+            limit_mnt=form.limit_mnt if limits else None,
+            uses=1,
+            lifetime=None,
+            actor=actor.name,
+            use=use,
+        )
+
+
+def subject_of(form: Form) -> str:
+    """Return the subject that an application is certified for, as the citizens' profiles have it (RFC 4514).
+
+    serialNumber is the civil registration number (EN 319 412-1 §5.1.3), surname the parent's name.
+    """
+    attributes = (
+        (oid.SERIAL_NUMBER, f"PNOMN-{form.civil_id}"),
+        (oid.SURNAME, form.parent_name),
+        (oid.GIVEN_NAME, form.given_name),
+        (oid.COMMON_NAME, f"{form.parent_name} {form.given_name}"),
+    )
+    return subject_text(
+        x509.Name([x509.NameAttribute(x509.ObjectIdentifier(name), value) for name, value in attributes])
+    )
+
+
+def _require_revoked(tx: Transaction, record: ApplicationRecord) -> None:
+    if record.authority is None or record.serial is None:
+        raise ConflictError(f"application {record.id} has no certificate")
+    certificate = certificates.get(tx, record.authority, record.serial)
+    if certificate is None or certificate.state != "revoked":
+        raise ConflictError(f"the certificate of application {record.id} must be revoked first")

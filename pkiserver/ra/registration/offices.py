@@ -1,0 +1,138 @@
+"""Offices where people apply, with the hours and days at which they work."""
+
+import re
+from dataclasses import dataclass, replace
+from datetime import date, time
+from typing import Final
+
+from pkiserver import audit
+from pkiserver.bounds import MAX_LIST
+from pkiserver.clock import Clock
+from pkiserver.errors import ConflictError, NotFoundError, RefusedError
+from pkiserver.ra.registration.contacts import parse_line
+from pkiserver.ra.registration.gate import Gate
+from pkiserver.ra.registration.roles import Action, Actor, Permission
+from pkiserver.storage import Storage
+from store import audit as audit_chain
+from store import offices as rows
+from store.database import Transaction
+from store.offices import OfficeRecord
+
+KINDS: Final = ("branch", "service_centre", "mission")  # regulation 2.1
+_CODE: Final = re.compile(r"[a-z][a-z0-9-]{0,31}", re.ASCII)
+_WEEKDAYS: Final = re.compile(r"1?2?3?4?5?6?7?")
+_HOUR: Final = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]")
+MAX_NAME_CHARACTERS: Final = 100
+
+
+@dataclass(frozen=True, slots=True)
+class OfficeForm:
+    """What is entered of an office; the hours are those of the domain unless others are given."""
+
+    name: str
+    kind: str = "branch"
+    opens_at: str = "09:00"
+    closes_at: str = "18:00"
+    break_from: str = "13:00"
+    break_to: str = "14:00"
+    weekdays: str = "12345"
+
+
+class Offices:
+    """Adds and changes offices, and the days on which one differs from its week."""
+
+    def __init__(self, storage: Storage, clock: Clock, gate: Gate) -> None:
+        self._storage = storage
+        self._clock = clock
+        self._gate = gate
+
+    async def add(self, actor: Actor, code: str, form: OfficeForm) -> OfficeRecord:
+        """Add an office; `RefusedError`, or `ConflictError` where the code is in use."""
+        if _CODE.fullmatch(code) is None:
+            raise RefusedError("an office's code has up to 32 lower-case letters, digits and hyphens")
+        row = _row(code, form)
+        await self._gate.require(Permission(actor, Action.MANAGE_OFFICES))
+        now = self._clock.now()
+
+        def transaction(tx: Transaction) -> OfficeRecord:
+            if rows.with_code(tx, code) is not None:
+                raise ConflictError(f"there is an office {code} already")
+            added = rows.add(tx, row)
+            audit_chain.append(tx, audit.entry(now, actor.name, "office.add", office=added.id, code=code))
+            return added
+
+        return await self._storage.write(transaction)
+
+    async def change(self, actor: Actor, code: str, seen_version: int, form: OfficeForm) -> OfficeRecord:
+        """Set all of an office but its code; `ConflictError` where it was changed since it was seen."""
+        row = _row(code, form)
+        await self._gate.require(Permission(actor, Action.MANAGE_OFFICES))
+        now = self._clock.now()
+
+        def transaction(tx: Transaction) -> OfficeRecord:
+            found = _found(tx, code)
+            if not rows.change(tx, replace(row, id=found.id, version=seen_version)):
+                raise ConflictError(f"office {code} has changed since: it is at version {found.version}")
+            entry = audit.entry(now, actor.name, "office.change", office=found.id, version=seen_version + 1)
+            audit_chain.append(tx, entry)
+            return _found(tx, code)
+
+        return await self._storage.write(transaction)
+
+    async def set_day(self, actor: Actor, code: str, day: date, *, works: bool) -> None:
+        """Say that an office works on a day, or does not, whatever the day of the week."""
+        await self._gate.require(Permission(actor, Action.MANAGE_OFFICES))
+        now = self._clock.now()
+
+        def transaction(tx: Transaction) -> None:
+            found = _found(tx, code)
+            rows.set_day(tx, found.id, day.isoformat(), works=works)
+            entry = audit.entry(
+                now, actor.name, "office.day", office=found.id, day=day.isoformat(), works=works
+            )
+            audit_chain.append(tx, entry)
+
+        await self._storage.write(transaction)
+
+    async def get(self, code: str) -> OfficeRecord:
+        """Return the office of this code, or raise `NotFoundError`."""
+        return await self._storage.read(lambda tx: _found(tx, code))
+
+    async def in_order(self) -> list[OfficeRecord]:
+        """Return the offices by their codes; they are no secret."""
+        return await self._storage.read(lambda tx: rows.in_order(tx, MAX_LIST))
+
+    async def days(self, code: str, from_day: date, to_day: date) -> dict[date, bool]:
+        """Return the days that differ from the week of an office, and whether it works on them."""
+        found = await self._storage.read(
+            lambda tx: rows.days(tx, _found(tx, code).id, from_day.isoformat(), to_day.isoformat())
+        )
+        return {date.fromisoformat(day): works for day, works in found.items()}
+
+
+def _found(tx: Transaction, code: str) -> OfficeRecord:
+    found = rows.with_code(tx, code)
+    if found is None:
+        raise NotFoundError(f"no office {code[:40]}; see `pkiserver office list`")
+    return found
+
+
+def _row(code: str, form: OfficeForm) -> OfficeRecord:
+    """Return what is kept of a form; `RefusedError` where its hours are none."""
+    if form.kind not in KINDS:
+        raise RefusedError(f"an office is one of {', '.join(KINDS)}")
+    if not form.weekdays or _WEEKDAYS.fullmatch(form.weekdays) is None:
+        raise RefusedError("working days are digits in order, 1 is Monday: 12345")
+    opens, closes = _minutes(form.opens_at), _minutes(form.closes_at)
+    break_from, break_to = _minutes(form.break_from), _minutes(form.break_to)
+    if not opens <= break_from <= break_to <= closes or break_to - break_from >= closes - opens:
+        raise RefusedError("an office opens, has its break, and closes, in this order, and works between")
+    name = parse_line(form.name, MAX_NAME_CHARACTERS)
+    return OfficeRecord(0, code, name, form.kind, opens, closes, break_from, break_to, form.weekdays, 0)
+
+
+def _minutes(text: str) -> int:
+    if _HOUR.fullmatch(text) is None:
+        raise RefusedError("a time of day is written as 09:00")
+    moment = time.fromisoformat(text)
+    return moment.hour * 60 + moment.minute

@@ -1,0 +1,278 @@
+"""Organisations: they register themselves, come to a contract, and have officers with positions.
+
+Registering is open to anybody, so it is bounded, and nothing follows from it until a specialist acts.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+from pkiserver import audit
+from pkiserver.bounds import MAX_LIST
+from pkiserver.clock import Clock
+from pkiserver.errors import ConflictError, NotFoundError, RefusedError, UnavailableError
+from pkiserver.ra.registration.contacts import (
+    is_of_domain,
+    name_key,
+    parse_domain,
+    parse_line,
+    parse_mail,
+    parse_name,
+)
+from pkiserver.ra.registration.contracts import Event, State, decide
+from pkiserver.ra.registration.gate import Gate
+from pkiserver.ra.registration.numbers import parse_organization_number
+from pkiserver.ra.registration.roles import Action, Actor, Permission, Target
+from pkiserver.ra.registration.states import MAX_GROUND_CHARACTERS
+from pkiserver.storage import Storage
+from store import audit as audit_chain
+from store import organizations as rows
+from store.database import Transaction
+from store.organizations import OfficerRecord, OrganizationEventRecord, OrganizationRecord
+
+MAX_NAME_CHARACTERS: Final = 64  # ub-organization-name, RFC 5280 App. A.1; so are unit and title bounded
+MAX_DOMAINS: Final = 20
+MAX_WAITING: Final = 1000  # of those who registered themselves; more is somebody's mischief
+MAX_OFFICERS: Final = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class NewOfficer:
+    """An officer as the list of an organisation names them."""
+
+    parent_name: str
+    given_name: str
+    mail: str
+    title: str
+    unit: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ShownOrganization:
+    """An organisation with its domains and events."""
+
+    record: OrganizationRecord
+    domains: list[str]
+    events: list[OrganizationEventRecord]
+
+
+class Organizations:
+    """Registers organisations and follows their contracts and officers."""
+
+    def __init__(self, storage: Storage, clock: Clock, gate: Gate) -> None:
+        self._storage = storage
+        self._clock = clock
+        self._gate = gate
+
+    async def register(self, by: str, number: str, name: str, mail: str) -> OrganizationRecord:
+        """Register an organisation, by itself or a specialist; nothing follows until one sends a contract."""
+        key = parse_organization_number(number)
+        called, address = parse_line(name, MAX_NAME_CHARACTERS), parse_mail(mail)
+        now = self._clock.now()
+
+        def transaction(tx: Transaction) -> OrganizationRecord:
+            if rows.with_number(tx, key) is not None:
+                raise ConflictError("an organisation with this number is registered already")
+            waiting = rows.newest(tx, state=State.REGISTERED.value, limit=MAX_WAITING)
+            if len(waiting) == MAX_WAITING:
+                raise UnavailableError("too many organisations wait for a specialist; try again later")
+            added = rows.add(tx, number=key, name=called, name_key=name_key(called), mail=address, now=now)
+            return self._append(
+                tx,
+                OrganizationEventRecord(
+                    added.id, 1, "register", None, State.REGISTERED.value, by, "registered", now
+                ),
+            )
+
+        return await self._storage.write(transaction)
+
+    async def move(
+        self, actor: Actor, number: str, event: Event, seen_version: int, ground: str
+    ) -> OrganizationRecord:
+        """Move the contract of an organisation; `ConflictError` where it changed since it was seen."""
+        why = parse_line(ground, MAX_GROUND_CHARACTERS)
+        found = await self._permitted(actor, Action.MANAGE_CONTRACT, number)
+        now = self._clock.now()
+
+        def transaction(tx: Transaction) -> OrganizationRecord:
+            record = _found(tx, found.number)
+            if record.version != seen_version:
+                raise ConflictError(f"the organisation has changed since: version {record.version}")
+            to_state = decide(State(record.state), event)
+            return self._append(
+                tx,
+                OrganizationEventRecord(
+                    organization=record.id,
+                    version=record.version + 1,
+                    event=event.value,
+                    from_state=record.state,
+                    to_state=to_state.value,
+                    actor=actor.name,
+                    ground=why,
+                    at=now,
+                ),
+            )
+
+        return await self._storage.write(transaction)
+
+    async def set_domains(self, actor: Actor, number: str, domains: tuple[str, ...]) -> list[str]:
+        """Say of which domains the work mail of an organisation's officers may be."""
+        if not 1 <= len(domains) <= MAX_DOMAINS:
+            raise RefusedError(f"an organisation has 1 to {MAX_DOMAINS} mail domains")
+        allowed = tuple(sorted({parse_domain(domain) for domain in domains}))
+        found = await self._permitted(actor, Action.MANAGE_CONTRACT, number)
+        now = self._clock.now()
+
+        def transaction(tx: Transaction) -> list[str]:
+            rows.set_domains(tx, found.id, allowed)
+            entry = audit.entry(
+                now, actor.name, "organization.domains", organization=found.id, domains=list(allowed)
+            )
+            audit_chain.append(tx, entry)
+            return list(allowed)
+
+        return await self._storage.write(transaction)
+
+    async def add_officer(self, actor: Actor, number: str, new: NewOfficer, ground: str) -> OfficerRecord:
+        """Add an officer, whose work mail is of an allowed domain, to a contracted organisation."""
+        mail = parse_mail(new.mail)
+        parent_name, given_name = parse_name(new.parent_name), parse_name(new.given_name)
+        title, unit, why = _position(new.title, new.unit, ground)
+        found = await self._permitted(actor, Action.MANAGE_OFFICERS, number)
+        now = self._clock.now()
+
+        def transaction(tx: Transaction) -> OfficerRecord:
+            _require_contracted(_found(tx, number))
+            if not any(is_of_domain(mail, domain) for domain in rows.domains(tx, found.id)):
+                raise RefusedError("the work mail is of none of the organisation's domains")
+            if rows.officer_with_mail(tx, found.id, mail) is not None:
+                raise ConflictError("an officer of the organisation has this work mail")
+            if rows.count_officers(tx, found.id) >= MAX_OFFICERS:
+                raise ConflictError(f"an organisation has at most {MAX_OFFICERS} officers")
+            officer = rows.add_officer(
+                tx, organization=found.id, parent_name=parent_name, given_name=given_name, mail=mail, now=now
+            )
+            rows.set_position(
+                tx, officer=officer, title=title, unit=unit, actor=actor.name, ground=why, now=now
+            )
+            entry = audit.entry(now, actor.name, "officer.add", organization=found.id, officer=officer)
+            audit_chain.append(tx, entry)
+            return _officer(tx, found.id, officer)
+
+        return await self._storage.write(transaction)
+
+    async def change_position(
+        self, actor: Actor, number: str, officer: int, title: str, unit: str | None, ground: str
+    ) -> OfficerRecord:
+        """Give an officer another position, on the ground of a paper; the one before stays on record."""
+        title, unit, why = _position(title, unit, ground)
+        found = await self._permitted(actor, Action.MANAGE_OFFICERS, number)
+        now = self._clock.now()
+
+        def transaction(tx: Transaction) -> OfficerRecord:
+            before = _officer(tx, found.id, officer)
+            if before.left_at is not None:
+                raise ConflictError(f"officer {officer} has left")
+            if (before.title, before.unit) == (title, unit):
+                return before  # asked twice
+            rows.set_position(
+                tx, officer=officer, title=title, unit=unit, actor=actor.name, ground=why, now=now
+            )
+            entry = audit.entry(now, actor.name, "officer.position", organization=found.id, officer=officer)
+            audit_chain.append(tx, entry)
+            return _officer(tx, found.id, officer)
+
+        return await self._storage.write(transaction)
+
+    async def remove_officer(self, actor: Actor, number: str, officer: int) -> OfficerRecord:
+        """Note that an officer left; what happens to the certificates is another's to decide."""
+        found = await self._permitted(actor, Action.MANAGE_OFFICERS, number)
+        now = self._clock.now()
+
+        def transaction(tx: Transaction) -> OfficerRecord:
+            _officer(tx, found.id, officer)
+            if not rows.end_officer(tx, officer, now):
+                raise ConflictError(f"officer {officer} has left already")
+            entry = audit.entry(now, actor.name, "officer.remove", organization=found.id, officer=officer)
+            audit_chain.append(tx, entry)
+            return _officer(tx, found.id, officer)
+
+        return await self._storage.write(transaction)
+
+    async def show(self, actor: Actor, number: str) -> ShownOrganization:
+        """Return an organisation with its domains and events."""
+        found = await self._permitted(actor, Action.READ_ORGANIZATION, number)
+        return await self._storage.read(
+            lambda tx: ShownOrganization(
+                _found(tx, found.number), rows.domains(tx, found.id), rows.events(tx, found.id)
+            )
+        )
+
+    async def officers(self, actor: Actor, number: str) -> list[OfficerRecord]:
+        """Return the officers of an organisation who have not left, with their positions."""
+        found = await self._permitted(actor, Action.READ_ORGANIZATION, number)
+        return await self._storage.read(lambda tx: rows.officers(tx, found.id, MAX_LIST))
+
+    async def newest(
+        self, actor: Actor, *, state: State | None = None, before: int | None = None, limit: int = 100
+    ) -> list[OrganizationRecord]:
+        """Return organisations, the newest first; `before` is the last one seen."""
+        await self._gate.require(Permission(actor, Action.READ_ORGANIZATION))
+        most = max(1, min(limit, MAX_LIST))
+        return await self._storage.read(
+            lambda tx: rows.newest(tx, state=state.value if state else None, before=before, limit=most)
+        )
+
+    async def find(self, actor: Actor, name: str) -> list[OrganizationRecord]:
+        """Return organisations whose name begins so, without regard to capitals."""
+        await self._gate.require(Permission(actor, Action.READ_ORGANIZATION))
+        prefix = name_key(parse_line(name, MAX_NAME_CHARACTERS))
+        return await self._storage.read(lambda tx: rows.with_name_prefix(tx, prefix, MAX_LIST))
+
+    async def _permitted(self, actor: Actor, action: Action, number: str) -> OrganizationRecord:
+        found = await self._storage.read(lambda tx: _found(tx, number))
+        await self._gate.require(Permission(actor, action, Target(organization=found.id)))
+        return found
+
+    def _append(self, tx: Transaction, event: OrganizationEventRecord) -> OrganizationRecord:
+        if not rows.append(tx, event):
+            raise ConflictError("the organisation has changed since")
+        entry = audit.entry(
+            event.at,
+            event.actor,
+            f"organization.{event.event}",
+            organization=event.organization,
+            version=event.version,
+            state=event.to_state,
+        )
+        audit_chain.append(tx, entry)
+        found = rows.get(tx, event.organization)
+        if found is None:
+            raise NotFoundError(f"no organisation {event.organization}")
+        return found
+
+
+def _found(tx: Transaction, number: str) -> OrganizationRecord:
+    found = rows.with_number(tx, number)
+    if found is None:
+        raise NotFoundError(f"no organisation {number[:20]}; see `pkiserver organization list`")
+    return found
+
+
+def _officer(tx: Transaction, organization: int, officer: int) -> OfficerRecord:
+    found = rows.officer(tx, officer)
+    if found is None or found.organization != organization:
+        raise NotFoundError(f"no officer {officer} of this organisation")
+    return found
+
+
+def _require_contracted(record: OrganizationRecord) -> None:
+    if record.state != State.CONTRACTED.value:
+        raise ConflictError(f"the organisation is {record.state}: officers come with the contract")
+
+
+def _position(title: str, unit: str | None, ground: str) -> tuple[str, str | None, str]:
+    return (
+        parse_line(title, MAX_NAME_CHARACTERS),
+        parse_line(unit, MAX_NAME_CHARACTERS) if unit is not None else None,
+        parse_line(ground, MAX_GROUND_CHARACTERS),
+    )

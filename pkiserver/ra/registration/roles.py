@@ -1,0 +1,269 @@
+"""Who may do what, where: one row for each role and action, and the second pair of eyes. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Final
+
+from pkiserver.errors import NotAuthorizedError
+
+
+class Role(Enum):
+    """What an actor is here."""
+
+    ADMINISTRATOR = "administrator"
+    SPECIALIST = "specialist"
+    REGISTRAR = "registrar"
+    SENIOR_REGISTRAR = "senior_registrar"
+    ORG_OFFICER = "org_officer"
+    PLANT = "plant"
+    LEGAL = "legal"
+    CA_OPERATOR = "ca_operator"
+    AUDITOR = "auditor"
+    SERVICE = "service"
+
+
+class Action(Enum):
+    """What is asked to be done."""
+
+    MANAGE_OFFICES = "manage_offices"
+    MANAGE_ACTORS = "manage_actors"
+    GRANT_ROLE = "grant_role"
+    REGISTER_ORGANIZATION = "register_organization"
+    MANAGE_CONTRACT = "manage_contract"
+    MANAGE_OFFICERS = "manage_officers"
+    READ_ORGANIZATION = "read_organization"
+    APPLY = "apply"
+    VERIFY_APPLICATION = "verify_application"
+    ISSUE_APPLICATION = "issue_application"
+    FINISH_APPLICATION = "finish_application"  # form confirmed, carrier handed over, archive unit closed
+    WITHDRAW_APPLICATION = "withdraw_application"
+    READ_APPLICATION = "read_application"
+    READ_PERSON = "read_person"
+    CORRECT_PERSON = "correct_person"
+    ERASE_PERSON = "erase_person"
+    DECIDE_CASE = "decide_case"
+    REQUEST_CASE = "request_case"
+    REVOKE_AGAINST_WILL = "revoke_against_will"
+    ENTER_AUTHORITY_DECISION = "enter_authority_decision"
+    PULL_BATCH = "pull_batch"
+    OPERATE_CA = "operate_ca"
+    READ_AUDIT = "read_audit"
+
+
+class Scope(Enum):
+    """Where a role may do something."""
+
+    ANYWHERE = "anywhere"
+    OWN_OFFICE = "own_office"
+    OWN_ORGANIZATION = "own_organization"
+    OWN_BATCH = "own_batch"
+    OWN_HOLDER = "own_holder"  # the holder whom the service identified
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One row: where the role may, and whose second pair of eyes it takes; none: one person is enough."""
+
+    scope: Scope
+    second: frozenset[Role] = frozenset()
+
+
+_ANYWHERE: Final = Rule(Scope.ANYWHERE)
+_OFFICE: Final = Rule(Scope.OWN_OFFICE)
+_ORGANIZATION: Final = Rule(Scope.OWN_ORGANIZATION)
+_HOLDER: Final = Rule(Scope.OWN_HOLDER)
+_BATCH: Final = Rule(Scope.OWN_BATCH)
+
+
+def _with(scope: Scope, *second: Role) -> Rule:
+    return Rule(scope, frozenset(second))
+
+
+_SENIOR = Role.SENIOR_REGISTRAR
+
+PERMISSIONS: Final[Mapping[tuple[Role, Action], Rule]] = {
+    (Role.ADMINISTRATOR, Action.MANAGE_OFFICES): _ANYWHERE,
+    (Role.ADMINISTRATOR, Action.MANAGE_ACTORS): _ANYWHERE,
+    (Role.ADMINISTRATOR, Action.GRANT_ROLE): _with(Scope.ANYWHERE, Role.ADMINISTRATOR),
+    (Role.SPECIALIST, Action.REGISTER_ORGANIZATION): _ANYWHERE,
+    (Role.SPECIALIST, Action.MANAGE_CONTRACT): _ANYWHERE,
+    (Role.SPECIALIST, Action.MANAGE_OFFICERS): _ANYWHERE,
+    (Role.SPECIALIST, Action.READ_ORGANIZATION): _ANYWHERE,
+    (Role.REGISTRAR, Action.APPLY): _OFFICE,
+    (Role.REGISTRAR, Action.VERIFY_APPLICATION): _OFFICE,
+    (Role.REGISTRAR, Action.ISSUE_APPLICATION): _OFFICE,
+    (Role.REGISTRAR, Action.FINISH_APPLICATION): _OFFICE,
+    (Role.REGISTRAR, Action.WITHDRAW_APPLICATION): _OFFICE,
+    (Role.REGISTRAR, Action.READ_APPLICATION): _OFFICE,
+    (Role.REGISTRAR, Action.READ_PERSON): _ANYWHERE,  # no territorial limit (2.1); every reading is audited
+    (Role.REGISTRAR, Action.REQUEST_CASE): _OFFICE,
+    (Role.REGISTRAR, Action.DECIDE_CASE): _OFFICE,
+    (Role.REGISTRAR, Action.REVOKE_AGAINST_WILL): _with(Scope.OWN_OFFICE, _SENIOR),
+    (_SENIOR, Action.READ_APPLICATION): _OFFICE,
+    (_SENIOR, Action.READ_PERSON): _ANYWHERE,
+    (_SENIOR, Action.CORRECT_PERSON): _ANYWHERE,
+    (_SENIOR, Action.ERASE_PERSON): _with(Scope.ANYWHERE, Role.ADMINISTRATOR),
+    (_SENIOR, Action.DECIDE_CASE): _OFFICE,
+    (_SENIOR, Action.REVOKE_AGAINST_WILL): _with(Scope.OWN_OFFICE, Role.REGISTRAR, _SENIOR),
+    (Role.ORG_OFFICER, Action.MANAGE_OFFICERS): _ORGANIZATION,
+    (Role.ORG_OFFICER, Action.READ_ORGANIZATION): _ORGANIZATION,
+    (Role.ORG_OFFICER, Action.APPLY): _ORGANIZATION,
+    (Role.ORG_OFFICER, Action.WITHDRAW_APPLICATION): _ORGANIZATION,
+    (Role.ORG_OFFICER, Action.READ_APPLICATION): _ORGANIZATION,
+    (Role.ORG_OFFICER, Action.REQUEST_CASE): _ORGANIZATION,
+    (Role.PLANT, Action.PULL_BATCH): _BATCH,
+    (Role.PLANT, Action.ISSUE_APPLICATION): _BATCH,
+    (Role.LEGAL, Action.ENTER_AUTHORITY_DECISION): _with(Scope.ANYWHERE, Role.LEGAL, _SENIOR),
+    (Role.CA_OPERATOR, Action.OPERATE_CA): _with(Scope.ANYWHERE, Role.CA_OPERATOR),
+    (Role.AUDITOR, Action.READ_AUDIT): _ANYWHERE,
+    (Role.AUDITOR, Action.READ_PERSON): _ANYWHERE,
+    (Role.AUDITOR, Action.READ_APPLICATION): _ANYWHERE,
+    (Role.AUDITOR, Action.READ_ORGANIZATION): _ANYWHERE,
+    (Role.SERVICE, Action.APPLY): _HOLDER,
+    (Role.SERVICE, Action.READ_APPLICATION): _HOLDER,
+    (Role.SERVICE, Action.WITHDRAW_APPLICATION): _HOLDER,
+    (Role.SERVICE, Action.REQUEST_CASE): _HOLDER,
+}
+# What concerns an applicant or a holder: nobody does it for themselves.
+_NOT_FOR_ONESELF: Final = frozenset(
+    {
+        Action.VERIFY_APPLICATION,
+        Action.ISSUE_APPLICATION,
+        Action.FINISH_APPLICATION,
+        Action.CORRECT_PERSON,
+        Action.ERASE_PERSON,
+        Action.DECIDE_CASE,
+        Action.REVOKE_AGAINST_WILL,
+        Action.ENTER_AUTHORITY_DECISION,
+        Action.GRANT_ROLE,
+        Action.APPLY,
+        Action.WITHDRAW_APPLICATION,
+        Action.REQUEST_CASE,
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """A role that an actor has, and its place; `everywhere` for those who serve all offices."""
+
+    role: Role
+    office: int | None = None
+    organization: int | None = None
+    everywhere: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Who asks: a name for the audit log, roles, and the person behind it, where it is one on record.
+
+    `on_behalf_of` is the holder whom a service identified for this request.
+    """
+
+    name: str
+    assignments: tuple[Assignment, ...] = ()
+    person: int | None = None
+    on_behalf_of: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What is acted upon: where it belongs, whose it is, and which version of it is meant."""
+
+    office: int | None = None
+    organization: int | None = None
+    plant: str | None = None  # the actor to whom a batch was given
+    holder: int | None = None
+    version: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Approval:
+    """The second person's yes, and the version that they saw."""
+
+    by: Actor
+    seen_version: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Permission:
+    """What is asked: who, what, on what; and the second person's yes, where there is one.
+
+    `administrators` counts those there are: until there are two, one grants roles alone.
+    """
+
+    actor: Actor
+    action: Action
+    target: Target = field(default_factory=Target)
+    approval: Approval | None = None
+    administrators: int = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Granted:
+    """The row that allows it; `needs_approval` when it waits for the second pair of eyes."""
+
+    role: Role
+    rule: Rule
+    needs_approval: bool
+
+
+def decide(permission: Permission) -> Granted:
+    """Return by which role it is allowed; `NotAuthorizedError` where none allows it, or for oneself."""
+    actor, action, target = permission.actor, permission.action, permission.target
+    if action in _NOT_FOR_ONESELF and actor.person is not None and actor.person == target.holder:
+        raise NotAuthorizedError("nobody acts on the own certificate or application")
+    waiting: Granted | None = None
+    for assignment in actor.assignments:
+        rule = PERMISSIONS.get((assignment.role, action))
+        if rule is None or not _within(rule.scope, assignment, actor, target):
+            continue
+        if not _needs_second(rule, permission) or _approved(rule, permission):
+            return Granted(assignment.role, rule, needs_approval=False)
+        waiting = waiting or Granted(assignment.role, rule, needs_approval=True)
+    if waiting is None:
+        raise NotAuthorizedError(f"{actor.name} may not {action.value.replace('_', ' ')} here")
+    return waiting
+
+
+def require(permission: Permission) -> Granted:
+    """Return by which role it is allowed now; `NotAuthorizedError` also where an approval is missing."""
+    granted = decide(permission)
+    if granted.needs_approval:
+        roles = " or ".join(sorted(role.value for role in granted.rule.second))
+        raise NotAuthorizedError(
+            f"{permission.action.value.replace('_', ' ')} needs a second person: {roles}"
+        )
+    return granted
+
+
+def _needs_second(rule: Rule, permission: Permission) -> bool:
+    alone = permission.action is Action.GRANT_ROLE and permission.administrators < 2
+    return bool(rule.second) and not alone
+
+
+def _approved(rule: Rule, permission: Permission) -> bool:
+    """The second person is another one, has a role for it in this place, and saw this very version."""
+    approval, actor, target = permission.approval, permission.actor, permission.target
+    if approval is None or approval.by.name == actor.name or approval.seen_version != target.version:
+        return False
+    if approval.by.person is not None and approval.by.person in (actor.person, target.holder):
+        return False
+    return any(
+        one.role in rule.second and _within(rule.scope, one, approval.by, target)
+        for one in approval.by.assignments
+    )
+
+
+def _within(scope: Scope, assignment: Assignment, actor: Actor, target: Target) -> bool:
+    """Return whether a target lies where an assignment reaches; what has no place is in nobody's own."""
+    if scope is Scope.ANYWHERE:
+        return True
+    if scope is Scope.OWN_OFFICE:
+        return assignment.everywhere or (target.office is not None and assignment.office == target.office)
+    if scope is Scope.OWN_ORGANIZATION:
+        return target.organization is not None and assignment.organization == target.organization
+    if scope is Scope.OWN_BATCH:
+        return target.plant is not None and target.plant == actor.name
+    return target.holder is not None and actor.on_behalf_of == target.holder

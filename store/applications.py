@@ -1,0 +1,216 @@
+"""Applications for certificates and their events, which are only ever added."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from store.database import Transaction, Value
+from store.records import from_unix, serial_to_blob, to_unix
+
+_COLUMNS: Final = (
+    "id, office, person, channel, carrier, profile, state, version, proof, credential, authority, serial,"
+    " created_at, created_by, updated_at"
+)
+_EVENT: Final = "application, version, event, from_state, to_state, actor, ground, at, detail"
+_LAST: Final = "\U0010ffff"  # sorts after any text that begins as the prefix does
+
+
+@dataclass(frozen=True, slots=True)
+class ApplicationRecord:
+    """An application; `person` None: not verified yet. `credential` is the reference of what enrols it."""
+
+    id: int
+    office: int
+    person: int | None
+    channel: str
+    carrier: str
+    profile: str
+    state: str
+    version: int
+    proof: str | None
+    credential: str | None
+    authority: int | None
+    serial: int | None
+    created_at: datetime
+    created_by: str
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ApplicationEventRecord:
+    """What happened to an application; `detail` is JSON without personal data."""
+
+    application: int
+    version: int
+    event: str
+    from_state: str | None
+    to_state: str
+    actor: str
+    ground: str
+    at: datetime
+    detail: str
+
+
+def _record(row: tuple[Any, ...]) -> ApplicationRecord:
+    serial = None if row[11] is None else int.from_bytes(row[11], "big")
+    values: tuple[Any, ...] = (*row[:11], serial, from_unix(row[12]), row[13], from_unix(row[14]))
+    return ApplicationRecord(*values)
+
+
+def add(
+    tx: Transaction,
+    *,
+    office: int,
+    channel: str,
+    carrier: str,
+    profile: str,
+    name_key: str,
+    now: datetime,
+    by: str,
+) -> ApplicationRecord:
+    """Add a draft at version 0; its first event makes it version 1."""
+    row = tx.one(
+        "INSERT INTO applications (office, channel, carrier, profile, name_key, state, version, created_at,"
+        f" created_by, updated_at) VALUES (?, ?, ?, ?, ?, 'draft', 0, ?, ?, ?) RETURNING {_COLUMNS}",
+        (office, channel, carrier, profile, name_key, to_unix(now), by, to_unix(now)),
+    )
+    assert row is not None  # noqa: S101 - RETURNING gives the inserted row
+    return _record(row)
+
+
+def append(tx: Transaction, event: ApplicationEventRecord) -> bool:
+    """Append an event and move the application; False where its version is another one by now."""
+    moved = tx.execute(
+        "UPDATE applications SET state = ?, version = ?, updated_at = ? WHERE id = ? AND version = ?",
+        (event.to_state, event.version, to_unix(event.at), event.application, event.version - 1),
+    )
+    if moved != 1:
+        return False
+    tx.execute(
+        f"INSERT INTO application_events ({_EVENT}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            event.application,
+            event.version,
+            event.event,
+            event.from_state,
+            event.to_state,
+            event.actor,
+            event.ground,
+            to_unix(event.at),
+            event.detail,
+        ),
+    )
+    return True
+
+
+def set_person(tx: Transaction, application: int, person: int, proof: str) -> None:
+    """Note whose application it is, and how the person was identified."""
+    tx.execute(
+        "UPDATE applications SET person = ?, proof = ? WHERE id = ?",
+        (person, proof, application),
+    )
+
+
+def set_credential(tx: Transaction, application: int, reference: str) -> None:
+    """Bind a credential: what is enrolled with it is of this application."""
+    tx.execute("UPDATE applications SET credential = ? WHERE id = ?", (reference, application))
+
+
+def set_certificate(tx: Transaction, application: int, authority: int, serial: int) -> None:
+    """Note the certificate; one that another application has breaks a constraint."""
+    tx.execute(
+        "UPDATE applications SET authority = ?, serial = ? WHERE id = ?",
+        (authority, serial_to_blob(serial), application),
+    )
+
+
+def erase_names(tx: Transaction, person: int) -> list[int]:
+    """Remove what the applications of a person are searched by; return them."""
+    tx.execute("UPDATE applications SET name_key = NULL WHERE person = ?", (person,))
+    return [row[0] for row in tx.all("SELECT id FROM applications WHERE person = ?", (person,))]
+
+
+def get(tx: Transaction, application: int) -> ApplicationRecord | None:
+    """Return an application, or None."""
+    row = tx.one(f"SELECT {_COLUMNS} FROM applications WHERE id = ?", (application,))
+    return _record(row) if row else None
+
+
+def newest(
+    tx: Transaction,
+    *,
+    state: str | None = None,
+    office: int | None = None,
+    before: int | None = None,
+    limit: int,
+) -> list[ApplicationRecord]:
+    """Return applications, the newest first; from `before` on backwards, which is one that is seen."""
+    filters: list[tuple[str, Value]] = [
+        (text, value)
+        for text, value in (("state = ?", state), ("office = ?", office), ("id < ?", before))
+        if value is not None
+    ]
+    where = f" WHERE {' AND '.join(text for text, _ in filters)}" if filters else ""
+    rows = tx.all(
+        f"SELECT {_COLUMNS} FROM applications{where} ORDER BY id DESC LIMIT ?",
+        (*(value for _, value in filters), limit),
+    )
+    return [_record(row) for row in rows]
+
+
+def of_person(tx: Transaction, person: int, limit: int) -> list[ApplicationRecord]:
+    """Return the applications of a person, the newest first."""
+    rows = tx.all(
+        f"SELECT {_COLUMNS} FROM applications WHERE person = ? ORDER BY id DESC LIMIT ?", (person, limit)
+    )
+    return [_record(row) for row in rows]
+
+
+def with_name_prefix(tx: Transaction, prefix: str, limit: int) -> list[ApplicationRecord]:
+    """Return applications of those whose given name, and then the parent's, begins so."""
+    rows = tx.all(
+        f"SELECT {_COLUMNS} FROM applications WHERE name_key >= ? AND name_key < ?"
+        " ORDER BY name_key, id LIMIT ?",
+        (prefix, prefix + _LAST, limit),
+    )
+    return [_record(row) for row in rows]
+
+
+def events(tx: Transaction, application: int) -> list[ApplicationEventRecord]:
+    """Return what happened to an application, in order."""
+    rows = tx.all(
+        f"SELECT {_EVENT} FROM application_events WHERE application = ? ORDER BY version", (application,)
+    )
+    values: list[tuple[Any, ...]] = [(*row[:7], from_unix(row[7]), row[8]) for row in rows]
+    return [ApplicationEventRecord(*value) for value in values]
+
+
+def awaiting(tx: Transaction, authority: int, serial: int) -> ApplicationRecord | None:
+    """Return the application that waits for this certificate: what enrolled it is bound to it; or None."""
+    row = tx.one(
+        f"SELECT {', '.join('a.' + name.strip() for name in _COLUMNS.split(','))} FROM issuances i"
+        " JOIN credentials c ON c.id = i.credential JOIN applications a ON a.credential = c.reference"
+        " WHERE i.authority = ? AND i.serial = ? AND i.state = 'issued' AND a.state = 'issuing'",
+        (authority, serial_to_blob(serial)),
+    )
+    return _record(row) if row else None
+
+
+def all_awaiting(tx: Transaction) -> list[tuple[int, int, int]]:
+    """Return application, authority and serial where a certificate was issued that it does not know of."""
+    rows = tx.all(
+        "SELECT a.id, i.authority, i.serial FROM applications a"
+        " JOIN credentials c ON c.reference = a.credential"
+        " JOIN issuances i ON i.credential = c.id AND i.state = 'issued' WHERE a.state = 'issuing'"
+    )
+    return [(row[0], row[1], int.from_bytes(row[2], "big")) for row in rows]
+
+
+def is_being_issued(tx: Transaction, application: int) -> bool:
+    """Return whether a certificate is being made, or was, with the credential bound to an application."""
+    row = tx.one(
+        "SELECT 1 FROM applications a JOIN credentials c ON c.reference = a.credential"
+        " JOIN issuances i ON i.credential = c.id AND i.state != 'voided' WHERE a.id = ?",
+        (application,),
+    )
+    return row is not None
