@@ -659,7 +659,7 @@ async def bad_actor(office: Office, what: str) -> tuple[str, str, bytes]:
     ra = await registration_client(office, "there" if what == "twice" else None)
     if what == "suspended":
         await office.change(ra, Action.SUSPEND)
-    return {"bad name": "Station 1"}.get(what, "x"), {"bad role": "registrar"}.get(what, "ra"), ra
+    return {"bad name": "Station 1"}.get(what, "x"), {"bad role": "janitor"}.get(what, "ra"), ra
 
 
 @pytest.mark.parametrize(
@@ -669,7 +669,7 @@ async def bad_actor(office: Office, what: str) -> tuple[str, str, bytes]:
         ("suspended", NotAuthorizedError, "is suspended"),
         ("twice", ConflictError, "registered already, for there"),
         ("bad name", RefusedError, "lower-case letters"),
-        ("bad role", RefusedError, "no role registrar: there are ra"),
+        ("bad role", RefusedError, "no role janitor: there are ra"),
     ],
 )
 async def test_rfc6402_2_10_who_cannot_be_registered(
