@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final
 
-from pkiserver.errors import PendingError, PKIServerError
+from pkiserver.errors import PendingError, PKIServerError, TooManyRequestsError
 from pkiserver.logs import escaped
 from protocols.cmc.status import CMCFailInfo
 from protocols.errors import ErrorKind, ProtocolError
@@ -42,6 +42,12 @@ WIRE: Final[dict[ErrorKind, Wire]] = {
     ErrorKind.NOT_AUTHORIZED: Wire(HTTPStatus.FORBIDDEN, CMCFailInfo.BAD_IDENTITY),
     ErrorKind.NOT_FOUND: Wire(HTTPStatus.NOT_FOUND, CMCFailInfo.BAD_REQUEST),
     ErrorKind.CONFLICT: Wire(HTTPStatus.CONFLICT, CMCFailInfo.BAD_REQUEST),
+    # What the REST API alone knows.
+    ErrorKind.PRECONDITION_FAILED: Wire(HTTPStatus.PRECONDITION_FAILED, CMCFailInfo.BAD_REQUEST),
+    ErrorKind.PRECONDITION_REQUIRED: Wire(HTTPStatus.PRECONDITION_REQUIRED, CMCFailInfo.BAD_REQUEST),
+    ErrorKind.UNPROCESSABLE: Wire(HTTPStatus.UNPROCESSABLE_ENTITY, CMCFailInfo.BAD_REQUEST),
+    # The error says when to come again.
+    ErrorKind.TOO_MANY_REQUESTS: Wire(HTTPStatus.TOO_MANY_REQUESTS, CMCFailInfo.TRY_LATER),
     # Empty, too: the same client fails on a 202 that has a body. The error says when to come again.
     ErrorKind.PENDING: Wire(HTTPStatus.ACCEPTED, None, text=""),
     ErrorKind.UNAVAILABLE: Wire(
@@ -68,6 +74,6 @@ def reason_of(error: BaseException) -> str:
 
 def retry_after_of(error: BaseException) -> int | None:
     """Return after how many seconds the client may come again, None where nothing is said of it."""
-    if isinstance(error, PendingError):
+    if isinstance(error, PendingError | TooManyRequestsError):
         return int(error.retry_after.total_seconds())
     return WIRE[kind_of(error)].retry_after_s
