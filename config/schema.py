@@ -13,7 +13,7 @@ from pydantic import AfterValidator, StrictInt, model_validator
 from config.base import Section, option
 from config.errors import Broken, RuleError, refuse
 from config.schema_authorities import DEFAULT_AUTHORITIES, Authorities
-from config.schema_est import EST, HTTPS, Approval
+from config.schema_est import API, EST, HTTPS, Approval
 from config.schema_keys import KeyPolicy, Keys
 from config.status_policy import StatusPolicy
 from config.units import (
@@ -168,6 +168,7 @@ class Settings(Section):
     ocsp: OCSP = option({}, description="Status answers.")
     https: HTTPS = option({}, description="What clients may take of the HTTPS port.")
     est: EST = option({}, description="Enrolment.")
+    api: API = option({}, description="The REST API.")
     approval: Approval = option({}, description="Enrolments that await approval.")
     storage: Storage = option({}, description="The disk.")
     clock: ClockSection = option({}, description="The clock.")

@@ -3,7 +3,7 @@
 The server opens it, and so does a command where no server runs; both hold the home's lock.
 """
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,6 +60,7 @@ class Core:
 
     home: Home
     settings: Settings
+    profiles: Mapping[str, Profile]
     clock: Clock
     storage: Storage
     signer: Signer
@@ -75,6 +76,8 @@ class Core:
     trusted_issuers: TrustedIssuers
     approvals: Approvals
     actors: Actors
+    client_certificates: ClientCertificates
+    status_changes: StatusChanges
     enrollment: Enrollment
     server_keys: ServerKeys
     full_pki_requests: FullPKIRequests
@@ -284,6 +287,7 @@ async def _compose(
     return Core(
         home=home,
         settings=settings,
+        profiles=profiles,
         clock=clock,
         storage=storage,
         signer=signer,
@@ -299,6 +303,8 @@ async def _compose(
         trusted_issuers=trusted_issuers,
         approvals=approvals,
         actors=actors,
+        client_certificates=client_certificates,
+        status_changes=status_changes,
         full_pki_requests=FullPKIRequests(
             storage=storage,
             clock=clock,
