@@ -73,6 +73,7 @@ class Profile(Section):
     pop_linking: Literal["optional", "required"] = "optional"  # tls-unique in the request (RFC 7030 §3.5)
     approval: StrictBool = False  # whether somebody has to approve each certificate first (202 meanwhile)
     change_subject: StrictBool = False  # whether re-enrolment may ask for another subject (RFC 6402 §2.8)
+    implicit_confirm: StrictBool = True  # whether CMP clients may leave out certConf (RFC 9810 §5.1.1.1)
     server_keygen: StrictBool = False  # whether serverkeygen makes keys for it, of the first kind in `keys`
 
     @model_validator(mode="before")

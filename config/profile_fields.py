@@ -36,7 +36,9 @@ KeyUsageName = Literal[
     "keyCertSign",
     "cRLSign",
 ]
-ExtendedKeyUsageName = Literal["serverAuth", "clientAuth", "emailProtection", "OCSPSigning", "cmcRA", "cmcCA"]
+ExtendedKeyUsageName = Literal[
+    "serverAuth", "clientAuth", "emailProtection", "OCSPSigning", "cmcRA", "cmcCA", "cmKGA"
+]
 QcTypeName = Literal["esign", "eseal", "web"]
 SemanticsName = Literal["natural", "legal"]
 

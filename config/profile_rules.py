@@ -23,7 +23,7 @@ ATTRIBUTE_BOUNDS: Final = {
 }
 
 _SEMANTICS_ATTRIBUTE: Final = {"natural": "serialNumber", "legal": "organizationIdentifier"}
-_NEEDS_SIGNATURE: Final = frozenset({"clientAuth", "serverAuth", "OCSPSigning", "cmcRA", "cmcCA"})
+_NEEDS_SIGNATURE: Final = frozenset({"clientAuth", "serverAuth", "OCSPSigning", "cmcRA", "cmcCA", "cmKGA"})
 _CA_USAGE: Final = frozenset({"keyCertSign", "cRLSign"})
 
 

@@ -13,6 +13,7 @@ from pydantic import AfterValidator, StrictInt, model_validator
 from config.base import Section, option
 from config.errors import Broken, RuleError, refuse
 from config.schema_authorities import DEFAULT_AUTHORITIES, Authorities
+from config.schema_cmp import CMP
 from config.schema_est import API, EST, HTTPS, Approval
 from config.schema_keys import KeyPolicy, Keys
 from config.status_policy import StatusPolicy
@@ -46,6 +47,9 @@ def _public_url(value: str) -> str:
     return value
 
 
+PublicURL = Annotated[str, AfterValidator(_public_url)]
+
+
 def _is_host(host: str) -> bool:
     try:
         ipaddress.ip_address(host)
@@ -58,9 +62,9 @@ class Listen(Section):
     """Where the server listens; an empty list closes that door."""
 
     http: tuple[ListenAddress, ...] = option(
-        ["127.0.0.1:8080"], description="Plain HTTP: OCSP, CRLs and CA certificates."
+        ["127.0.0.1:8080"], description="Plain HTTP: OCSP, CRLs, CA certificates and CMP."
     )
-    https: tuple[ListenAddress, ...] = option(["127.0.0.1:8443"], description="HTTPS: EST.")
+    https: tuple[ListenAddress, ...] = option(["127.0.0.1:8443"], description="HTTPS: EST and CMP.")
     metrics: tuple[ListenAddress, ...] = option(
         ["127.0.0.1:9180"], description="Plain HTTP for operators: /metrics, /health and /ready."
     )
@@ -152,7 +156,7 @@ class Log(Section):
 class Settings(Section):
     """The whole of `pkiserver.toml`."""
 
-    public_url: Annotated[str, AfterValidator(_public_url)] = option(
+    public_url: PublicURL = option(
         DEFAULT_PUBLIC_URL,
         description="Where relying parties reach the HTTP side: AIA, CDP and OCSP addresses in certificates "
         "begin with it. Certificates keep the address they were issued with.",
@@ -168,6 +172,7 @@ class Settings(Section):
     ocsp: OCSP = option({}, description="Status answers.")
     https: HTTPS = option({}, description="What clients may take of the HTTPS port.")
     est: EST = option({}, description="Enrolment.")
+    cmp: CMP = option({}, description="Certificate management over CMP.")
     api: API = option({}, description="The REST API.")
     approval: Approval = option({}, description="Enrolments that await approval.")
     storage: Storage = option({}, description="The disk.")

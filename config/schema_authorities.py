@@ -33,11 +33,14 @@ def _subject(value: str) -> str:
     return value
 
 
+SubjectText = Annotated[str, AfterValidator(_subject)]
+
+
 class Authority(Section):
     """One certification authority."""
 
     parent: str = option("root", description="The authority that issues this one; empty for the root itself.")
-    subject: Annotated[str, AfterValidator(_subject)] = Field(
+    subject: SubjectText = Field(
         description="Name in its certificate (RFC 4514 text, most specific part first)."
     )
     key: SigningKey = option(

@@ -24,16 +24,22 @@ def read_toml(path: Path) -> dict[str, Any]:
     try:
         with path.open("rb") as file:
             data = file.read(_MAX_FILE_BYTES + 1)
-        if len(data) > _MAX_FILE_BYTES:
-            raise ConfigError([Finding(path.name, "", "over 1 MiB", "a configuration file is smaller")])
-        return tomllib.loads(data.decode())
     except OSError as error:
         problem = f"cannot be read ({error.strerror or 'input/output error'})"
         raise ConfigError([Finding(str(path), "", problem, "the file exists and is readable")]) from error
+    return parse_toml(data, path.name)
+
+
+def parse_toml(data: bytes, file: str) -> dict[str, Any]:
+    """Return what the octets of a TOML file of this name say; `ConfigError` when they are no TOML."""
+    if len(data) > _MAX_FILE_BYTES:
+        raise ConfigError([Finding(file, "", "over 1 MiB", "a configuration file is smaller")])
+    try:
+        return tomllib.loads(data.decode())
     except UnicodeDecodeError as error:
-        raise ConfigError([Finding(path.name, "", "not UTF-8", "TOML is UTF-8 text")]) from error
+        raise ConfigError([Finding(file, "", "not UTF-8", "TOML is UTF-8 text")]) from error
     except tomllib.TOMLDecodeError as error:
-        raise ConfigError([Finding(path.name, "", str(error), "the file is TOML 1.0")]) from error
+        raise ConfigError([Finding(file, "", str(error), "the file is TOML 1.0")]) from error
 
 
 def dotted(location: Location) -> str:

@@ -30,7 +30,7 @@ from pkiserver.status.presigner_health import PresignerHealth
 from pkiserver.status.register import Register
 from pkiserver.status.register_files import RegisterFiles
 from pkiserver.web.register import register_routes
-from pkiserver.web.status_worker import SigningSettings
+from pkiserver.web.status_worker import CMPSettings, SigningSettings
 from pkiserver.web.workers import StatusWorkers, StatusWorkersSettings
 from pkiserver.worker_readings import register_workers
 from protocols.errors import ProtocolError
@@ -61,8 +61,10 @@ class Server:
                 workers=settings.ocsp.workers,
                 max_age=settings.ocsp.max_age,
                 signing=self._signing_settings(),
+                cmp=CMPSettings(settings.cmp.queue, settings.cmp.max_message),
             ),
             self._fresh_responses().respond,
+            core.cmp if settings.cmp.enabled else None,
         )
         self.register = Register(core.storage, core.authorities)
         self.register_files = RegisterFiles(
@@ -176,11 +178,14 @@ class Server:
         try:
             count = await self.core.issuance.recover()
             lost = await self.core.server_keys.recover()
+            unconfirmed = await self.core.cmp.expire()
         except PKIServerError as error:
             _log.error("issuances-not-recovered", reason=str(error))
             return
         if count:
             _log.warning("issuances-recovered", count=count)
+        if unconfirmed:
+            _log.info("unconfirmed-certificates-withdrawn", transactions=unconfirmed)
         if lost:
             _log.warning("undelivered-keys-withdrawn", count=lost)
 

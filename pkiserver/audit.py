@@ -35,8 +35,7 @@ def entry(
     )
 
 
-def _text(values: dict[str, Any]) -> str:
-    return json.dumps(values, ensure_ascii=False, sort_keys=True)
+_text: Final = json.JSONEncoder(ensure_ascii=False, sort_keys=True).encode
 
 
 def as_json(record: AuditRecord) -> dict[str, Any]:

@@ -6,6 +6,7 @@ The server opens it, and so does a command where no server runs; both hold the h
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from config.loader import load_settings
@@ -13,6 +14,7 @@ from config.profile import SHIPPED_PROFILES, Profile, check_issuers, load_profil
 from config.schema import Settings
 from config.schema_keys import Keys
 from pkiserver.ca.authorities import Authorities
+from pkiserver.ca.ca_certificates import root_update
 from pkiserver.ca.distribution_points import DistributionPoints
 from pkiserver.ca.hierarchy import Hierarchy
 from pkiserver.ca.issuance import Issuance, OnEvent
@@ -23,6 +25,7 @@ from pkiserver.ca.rollover import Rollover
 from pkiserver.ca.server_certificates import ServerCertificates
 from pkiserver.ca.weak_keys import load_weak_keys
 from pkiserver.clock import Clock
+from pkiserver.cmp_side import CMPParts, cmp_service
 from pkiserver.commands import Commands
 from pkiserver.commands.services import CommandServices
 from pkiserver.errors import ConflictError
@@ -31,12 +34,18 @@ from pkiserver.ra.actors import Actors
 from pkiserver.ra.approval import Approvals
 from pkiserver.ra.client_certificates import ClientCertificates
 from pkiserver.ra.cmc import FullPKIRequests
+from pkiserver.ra.cmp.crls import CRLAnswers
+from pkiserver.ra.cmp.cross_certification import load_peers
+from pkiserver.ra.cmp.general import GeneralMessages
+from pkiserver.ra.cmp.service import CMPService
 from pkiserver.ra.compromise import Compromise
 from pkiserver.ra.credentials import Credentials
 from pkiserver.ra.enrollment import Enrollment
 from pkiserver.ra.key_protection import KeyProtections
 from pkiserver.ra.reenrollment import Reenrollment
+from pkiserver.ra.refusals import Refusals
 from pkiserver.ra.registration_clients import RegistrationClients
+from pkiserver.ra.sealed_secrets import SealedSecrets
 from pkiserver.ra.server_keys import ServerKeys
 from pkiserver.ra.status_changes import StatusChanges
 from pkiserver.ra.trusted_issuers import TrustedIssuers
@@ -76,9 +85,11 @@ class Core:
     trusted_issuers: TrustedIssuers
     approvals: Approvals
     actors: Actors
+    refusals: Refusals
     client_certificates: ClientCertificates
     status_changes: StatusChanges
     enrollment: Enrollment
+    cmp: CMPService
     server_keys: ServerKeys
     full_pki_requests: FullPKIRequests
     crl_publisher: CRLPublisher
@@ -95,6 +106,7 @@ def load_configuration(home: Home) -> tuple[Settings, dict[str, Profile]]:
     profiles = load_profiles(SHIPPED_PROFILES, home.profiles)
     check_issuers(profiles, settings.authorities)
     TrustedIssuers(home.path, profiles).load()
+    load_peers(home.path, settings.cmp.peers)
     return settings, profiles
 
 
@@ -209,6 +221,7 @@ async def _compose(
         profiles=profiles,
         max_attempts=settings.est.max_attempts,
         lifetime=settings.est.credential_lifetime,
+        sealed_secrets=SealedSecrets(home.credential_key),
     )
     approvals = Approvals(
         storage=storage,
@@ -217,6 +230,7 @@ async def _compose(
         issuance=issuance,
         settings=settings.approval,
     )
+    refusals = Refusals(storage, clock)
     actors = Actors(storage, clock, authorities)
     trusted_issuers = TrustedIssuers(home.path, profiles)
     trusted_issuers.load()
@@ -284,6 +298,46 @@ async def _compose(
         )
     )
     await crl_publisher.restore_files()
+    enrollment = Enrollment(
+        storage=storage,
+        clock=clock,
+        authorities=authorities,
+        profiles=profiles,
+        credentials=credentials,
+        client_certificates=client_certificates,
+        registration_clients=registration_clients,
+        reenrollment=reenrollment,
+        approvals=approvals,
+        server_keys=server_keys,
+        refusals=refusals,
+    )
+    general_messages = GeneralMessages(
+        authorities=authorities,
+        profiles=profiles,
+        ca_certificates=enrollment.ca_certificates,
+        root_update=partial(root_update, authorities),
+        crls=CRLAnswers(crl_publisher.copies(), authorities),
+    )
+    cmp = cmp_service(
+        CMPParts(
+            settings=settings.cmp,
+            storage=storage,
+            clock=clock,
+            authorities=authorities,
+            profiles=profiles,
+            credentials=credentials,
+            client_certificates=client_certificates,
+            registration_clients=registration_clients,
+            reenrollment=reenrollment,
+            approvals=approvals,
+            status_changes=status_changes,
+            message_signer=message_signer,
+            refusals=refusals,
+            issuance=issuance,
+            peers=load_peers(home.path, settings.cmp.peers),
+        ),
+        general_messages.handle,
+    )
     return Core(
         home=home,
         settings=settings,
@@ -313,18 +367,9 @@ async def _compose(
             reenrollment=reenrollment,
             message_signer=message_signer,
         ),
-        enrollment=Enrollment(
-            storage=storage,
-            clock=clock,
-            authorities=authorities,
-            profiles=profiles,
-            credentials=credentials,
-            client_certificates=client_certificates,
-            registration_clients=registration_clients,
-            reenrollment=reenrollment,
-            approvals=approvals,
-            server_keys=server_keys,
-        ),
+        refusals=refusals,
+        enrollment=enrollment,
+        cmp=cmp,
         server_keys=server_keys,
         crl_publisher=crl_publisher,
         presigning=presigning,

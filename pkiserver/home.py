@@ -47,6 +47,11 @@ class Home:
         return self.path / "keys"
 
     @property
+    def credential_key(self) -> Path:
+        """The key under which the database keeps the secrets of CMP's credentials."""
+        return self.keys / "credentials.key"
+
+    @property
     def public(self) -> Path:
         """What the status plane serves as files: `crl/`, `ca/` and `register/`."""
         return self.path / "public"
@@ -136,14 +141,19 @@ def replaced_file(path: Path, mode: int) -> Iterator[BinaryIO]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    sync_folder(path.parent)
+
+
+def sync_folder(path: Path) -> None:
+    """Have the names in a folder on disk."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        os.fsync(folder)
+        os.fsync(descriptor)
     finally:
-        os.close(folder)
+        os.close(descriptor)
 
 
-Role = Literal["writer", "status"]
+Role = Literal["writer", "status", "backup"]
 
 
 def is_at_work(home: Home, role: Role = "writer") -> bool:
@@ -162,13 +172,14 @@ def is_at_work(home: Home, role: Role = "writer") -> bool:
 
 
 def _lock_path(home: Home, role: Role) -> Path:
-    return home.run / ("lock" if role == "writer" else "status.lock")
+    return home.run / ("lock" if role == "writer" else f"{role}.lock")
 
 
 class HomeLock:
     """The exclusive lock of a home: who holds it is the one writer.
 
-    With `role="status"` it is another lock, of the one server that serves status alone and writes nothing.
+    With `role="status"` it is another lock, of the one server that serves status alone and writes nothing;
+    with "backup" that of the one backup that is being made.
     """
 
     def __init__(self, home: Home, role: Role = "writer") -> None:

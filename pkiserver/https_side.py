@@ -21,6 +21,7 @@ from pkiserver.web.api.problems import write_problem
 from pkiserver.web.api.rate_limit import RateLimiter
 from pkiserver.web.api.routing import API
 from pkiserver.web.api.table import PREFIX, api_routes
+from pkiserver.web.cmp import cmp_routes
 from pkiserver.web.est import est_routes
 from pkiserver.web.est_cmc import cmc_routes
 from pkiserver.web.est_server_keys import server_key_routes
@@ -38,6 +39,7 @@ def https_limits(settings: Settings) -> Limits:
     https, est, listen = settings.https, settings.est, settings.listen
     return Limits(
         max_body_bytes=est.max_body,
+        max_cmp_body_bytes=settings.cmp.max_message,
         max_connections=connections_for(len(listen.https) + len(listen.metrics), https.max_connections),
         max_connections_per_address=https.max_connections_per_address,
         max_requests=https.max_requests,
@@ -69,6 +71,7 @@ class HTTPSSide:
             *est_routes(enrollment, proxies),
             *server_key_routes(enrollment, proxies),
             *cmc_routes(self._core.full_pki_requests, enrollment, proxies),
+            *(cmp_routes(self._core.cmp) if settings.cmp.enabled else ()),
             *self._public_routes,
             *api_routes(self._api(proxies)),
         ]
@@ -101,7 +104,7 @@ class HTTPSSide:
         )
         return API(
             services,
-            APIAccess(core.storage, core.clock, core.actors, core.client_certificates),
+            APIAccess(core.storage, core.clock, core.actors, core.client_certificates, core.refusals),
             RateLimiter(settings.rate, settings.burst),
             IdempotentRequests(core.storage, core.clock, settings.key_lifetime),
             proxies,

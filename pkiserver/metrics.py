@@ -138,6 +138,15 @@ class Reading(Enum):
         ("outcome",),
         counter=True,
     )
+    CMP_ANSWERS = _Family(
+        "pkiserver_cmp_answers",
+        "CMP messages answered, by the body of the message and the outcome: done, refused",
+        ("body", "outcome"),
+        counter=True,
+    )
+    CMP_UNCONFIRMED = _Family(
+        "pkiserver_cmp_unconfirmed", "CMP transactions whose certificates are not confirmed yet"
+    )
     CONNECTIONS = _Family("pkiserver_connections", "Connections open, by listener", ("listener",))
 
 

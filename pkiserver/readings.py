@@ -12,7 +12,7 @@ from pkiserver.signer_readings import register_signer
 from pkiserver.status.presigner import Presigner
 from pkiserver.status.presigner_health import PresignerHealth
 from store import audit as audit_chain
-from store import certificates, enrollments
+from store import certificates, cmp_transactions, enrollments
 
 COUNT_EVERY: Final = timedelta(minutes=1)  # counting takes a third of a second a million certificates
 _Counts = dict[str, dict[str, int]]  # by authority, then by state
@@ -29,6 +29,7 @@ class Readings:
         self._counted_at: datetime | None = None
         self._audit_sequence = 0
         self._waiting = enrollments.Waiting(0, None)
+        self._unconfirmed = 0
 
     async def refresh(self) -> None:
         """Read what a scrape is to show; certificates are counted at most once in `COUNT_EVERY`."""
@@ -36,6 +37,7 @@ class Readings:
         self._audit_sequence = head.sequence if head else 0
         now = self._core.clock.now()
         self._waiting = await self._core.storage.read(lambda tx: enrollments.waiting(tx, now))
+        self._unconfirmed = await self._core.storage.read(cmp_transactions.count_unconfirmed)
         if self._counted_at is None or abs(now - self._counted_at) >= COUNT_EVERY:
             await self._count(now)
 
@@ -58,6 +60,8 @@ class Readings:
             (Reading.ENROLLMENTS_WAITING, lambda: [Sample(self._waiting.count)]),
             (Reading.ENROLLMENTS_OLDEST, self._oldest_waiting),
             (Reading.ENROLLMENTS_DECIDED, self._decided),
+            (Reading.CMP_ANSWERS, self._cmp_answers),
+            (Reading.CMP_UNCONFIRMED, lambda: [Sample(self._unconfirmed)]),
             (Reading.AUDIT_SEQUENCE, lambda: [Sample(self._audit_sequence)]),
             (Reading.COMMITS, lambda: [Sample(self._core.storage.database.statistics.commits)]),
             (Reading.TRANSACTIONS, lambda: [Sample(self._core.storage.database.statistics.transactions)]),
@@ -103,8 +107,12 @@ class Readings:
             yield Sample(latest.timestamp(), (name,))
 
     def _credential_failures(self) -> Iterator[Sample]:
-        for outcome, count in self._core.enrollment.failures.items():
+        for outcome, count in self._core.refusals.failures.items():
             yield Sample(count, (outcome,))
+
+    def _cmp_answers(self) -> Iterator[Sample]:
+        for labels, count in self._core.cmp.answered.items():
+            yield Sample(count, labels)
 
     def _oldest_waiting(self) -> list[Sample]:
         since = self._waiting.since

@@ -26,6 +26,19 @@ class ErrorKind(Enum):
     PENDING = "pending"  # taken; the same request gets its answer later
     UNAVAILABLE = "unavailable"  # try again later
     INTERNAL = "internal"
+    # What CMP tells apart (RFC 9810 §5.2.3).
+    BAD_TIME = "bad_time"
+    BAD_CERT_ID = "bad_cert_id"
+    BAD_CERT_TEMPLATE = "bad_cert_template"
+    BAD_SENDER_NONCE = "bad_sender_nonce"
+    BAD_RECIPIENT_NONCE = "bad_recipient_nonce"
+    CERT_REVOKED = "cert_revoked"
+    CERT_CONFIRMED = "cert_confirmed"
+    INCOMPLETE = "incomplete"  # what is there to look something up does not suffice
+    SIGNER_NOT_TRUSTED = "signer_not_trusted"
+    TRANSACTION_ID_IN_USE = "transaction_id_in_use"
+    UNSUPPORTED_VERSION = "unsupported_version"
+    WRONG_INTEGRITY = "wrong_integrity"  # protected in another way than is asked for
 
 
 class ProtocolError(Exception):

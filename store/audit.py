@@ -24,7 +24,11 @@ def _record(row: tuple[Any, ...]) -> AuditRecord:
 
 def _moment(at: Any) -> datetime:
     """Return the time of a record; for what somebody made no time of, one that breaks the chain."""
-    return from_unix(at if type(at) is int and 0 <= at <= _LAST_MOMENT else 0)
+    return from_unix(_unix_or_zero(at))
+
+
+def _unix_or_zero(at: Any) -> int:
+    return at if type(at) is int and 0 <= at <= _LAST_MOMENT else 0
 
 
 def personal_hash(salt: bytes, personal: str) -> bytes:
@@ -32,22 +36,24 @@ def personal_hash(salt: bytes, personal: str) -> bytes:
     return hashlib.sha256(salt + personal.encode()).digest()
 
 
+_encoded: Final = json.JSONEncoder(ensure_ascii=True, separators=(",", ":")).encode
+
+
 def record_text(record: AuditRecord) -> bytes:
     """Return the octets of a record that its hash is over."""
-    text = json.dumps(
-        [
-            record.sequence,
-            to_unix(record.at),
-            record.actor,
-            record.action,
-            record.outcome,
-            record.detail,
-            record.personal_hash.hex() if record.personal_hash is not None else None,
-        ],
-        ensure_ascii=True,
-        separators=(",", ":"),
+    return _text(
+        record.sequence,
+        to_unix(record.at),
+        AuditEntry(record.at, record.actor, record.action, record.outcome, record.detail),
+        record.personal_hash,
     )
-    return text.encode("ascii")
+
+
+def _text(sequence: int, at: int, entry: AuditEntry, bound: bytes | None) -> bytes:
+    personal = None if bound is None else bound.hex()
+    return _encoded([sequence, at, entry.actor, entry.action, entry.outcome, entry.detail, personal]).encode(
+        "ascii"
+    )
 
 
 def text_digest(record: AuditRecord) -> bytes:
@@ -67,42 +73,17 @@ def record_hash(previous: bytes, record: AuditRecord) -> bytes:
 
 def append(tx: Transaction, entry: AuditEntry) -> AuditRecord:
     """Append a record and return it. Its time never goes back behind the record before."""
-    last = head(tx)
+    last = tx.one("SELECT sequence, at, hash FROM audit ORDER BY sequence DESC LIMIT 1")
+    before, since, previous = last or (0, 0, GENESIS)
+    sequence, at = before + 1, max(to_unix(entry.at), _unix_or_zero(since))
     salt = secrets.token_bytes(_SALT_OCTETS) if entry.personal is not None else None
     bound = personal_hash(salt, entry.personal) if salt and entry.personal is not None else None
-    at = max(entry.at, last.at) if last else entry.at
-    sequence = last.sequence + 1 if last else 1
-    unbound = AuditRecord(
-        sequence, at, entry.actor, entry.action, entry.outcome, entry.detail, salt, entry.personal, bound, b""
-    )
-    bound_to = record_hash(last.hash if last else GENESIS, unbound)
+    bound_to = link(previous, hashlib.sha256(_text(sequence, at, entry, bound)).digest())
+    columns = (entry.actor, entry.action, entry.outcome, entry.detail, salt, entry.personal, bound, bound_to)
     tx.execute(
-        f"INSERT INTO audit ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (
-            sequence,
-            to_unix(at),
-            entry.actor,
-            entry.action,
-            entry.outcome,
-            entry.detail,
-            salt,
-            entry.personal,
-            bound,
-            bound_to,
-        ),
+        f"INSERT INTO audit ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", (sequence, at, *columns)
     )
-    return AuditRecord(
-        sequence,
-        at,
-        entry.actor,
-        entry.action,
-        entry.outcome,
-        entry.detail,
-        salt,
-        entry.personal,
-        bound,
-        bound_to,
-    )
+    return AuditRecord(sequence, from_unix(at), *columns)
 
 
 def head(tx: Transaction) -> AuditRecord | None:

@@ -60,6 +60,25 @@ def get(tx: Transaction, authority: int, serial: int) -> CertificateRecord | Non
     return _record(row) if row else None
 
 
+def state_of(tx: Transaction, authority: int, serial: int) -> str | None:
+    """Return the stored state of a certificate, or None where there is none."""
+    row = tx.one(
+        "SELECT state FROM certificates WHERE authority = ? AND serial = ?",
+        (authority, serial_to_blob(serial)),
+    )
+    return row[0] if row else None
+
+
+def authority_of(tx: Transaction, serial: int, certificate: bytes) -> int | None:
+    """Return which authority has these octets on record under this serial, or None."""
+    row = tx.one(
+        "SELECT authority FROM certificates WHERE authority IN (SELECT id FROM authorities) AND serial = ?"
+        " AND certificate = ?",
+        (serial_to_blob(serial), certificate),
+    )
+    return row[0] if row else None
+
+
 def with_serial(tx: Transaction, serial: int) -> list[CertificateRecord]:
     """Return the certificates with this serial, of whatever issuer."""
     rows = tx.all(

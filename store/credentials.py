@@ -8,7 +8,7 @@ from store.database import Transaction
 from store.records import CredentialRecord, from_unix, to_unix
 
 _COLUMNS = (
-    "id, reference, secret_hash, profile, subject, san, limit_mnt, uses_left, attempts_left,"
+    "id, reference, secret_hash, sealed_secret, profile, subject, san, limit_mnt, uses_left, attempts_left,"
     " created_at, expires_at, cancelled_at"
 )
 
@@ -18,15 +18,16 @@ def _record(row: tuple[Any, ...]) -> CredentialRecord:
         id=row[0],
         reference=row[1],
         secret_hash=row[2],
-        profile=row[3],
-        subject=row[4],
-        san=tuple(json.loads(row[5])),
-        limit_mnt=row[6],
-        uses_left=row[7],
-        attempts_left=row[8],
-        created_at=from_unix(row[9]),
-        expires_at=from_unix(row[10]),
-        cancelled_at=None if row[11] is None else from_unix(row[11]),
+        sealed_secret=row[3],
+        profile=row[4],
+        subject=row[5],
+        san=tuple(json.loads(row[6])),
+        limit_mnt=row[7],
+        uses_left=row[8],
+        attempts_left=row[9],
+        created_at=from_unix(row[10]),
+        expires_at=from_unix(row[11]),
+        cancelled_at=None if row[12] is None else from_unix(row[12]),
     )
 
 
@@ -34,7 +35,8 @@ def add(
     tx: Transaction,
     *,
     reference: str,
-    secret_hash: bytes,
+    secret_hash: bytes | None,
+    sealed_secret: bytes | None = None,
     profile: str,
     subject: str,
     san: tuple[str, ...],
@@ -44,13 +46,14 @@ def add(
     created_at: datetime,
     expires_at: datetime,
 ) -> None:
-    """Add a credential."""
+    """Add a credential, by the hash of its secret or the secret sealed."""
     tx.execute(
-        "INSERT INTO credentials (reference, secret_hash, profile, subject, san, limit_mnt, uses_left,"
-        " attempts_left, created_at, expires_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO credentials (reference, secret_hash, sealed_secret, profile, subject, san, limit_mnt,"
+        " uses_left, attempts_left, created_at, expires_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             reference,
             secret_hash,
+            sealed_secret,
             profile,
             subject,
             json.dumps(san),

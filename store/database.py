@@ -1,73 +1,45 @@
 """Transactions on the embedded engine: one writer that groups commits, and readers beside it.
 
 A transaction is a function of a `Transaction`; the modules of `store` offer the statements it is
-composed of. Writes run one after another on one thread, and those that wait share one commit with
-full durability. Reads run on threads of their own, each on one snapshot.
+composed of. Writes run one after another, and those that wait share one commit with full durability.
+Reads each see one snapshot. Both run on threads of their own, unless they are brief (ADR 0014).
 """
 
 import asyncio
 import queue
 import sqlite3
 import threading
-from collections.abc import Callable, Sequence
+import time
+from collections import deque
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
-from typing import Any, Final, Protocol, TypeVar
+from typing import Final, TypeVar
 
-from store.errors import NewerSchemaError, StorageError, StorageFailedError, StorageFullError
+from store.errors import StorageError
+from store.groups import Group, Job, resolve, run, run_bare
+from store.sqlite import (
+    SQLiteTransaction,
+    begin_patiently,
+    connect,
+    connect_writer,
+    group_failure,
+    is_busy,
+    snapshot,
+    translated,
+)
+from store.transaction import Transaction, Value
+
+__all__ = ["MAX_GROUP", "CommitStatistics", "Database", "Transaction", "Value", "read_only"]
 
 Result = TypeVar("Result")
-Value = int | str | bytes | None
 
 MAX_GROUP: Final = 64  # transactions that share a commit; more would only lengthen the wait of the first
+GATHER_S: Final = 0.004  # between two commits where several write: each costs as much as ten writes
 READERS: Final = 2
-BUSY_TIMEOUT_MS: Final = 5_000
-# SQLITE_FULL, SQLITE_IOERR, SQLITE_READONLY, SQLITE_CANTOPEN: the disk, not the statement
-_DISK_CODES: Final = frozenset({13, 10, 8, 14})
-# SQLITE_INTERNAL, SQLITE_BUSY, SQLITE_LOCKED, SQLITE_NOMEM, SQLITE_CORRUPT, SQLITE_NOTADB: nor the statement
-_ENGINE_CODES: Final = frozenset({2, 5, 6, 7, 11, 26})
-
-
-class Transaction(Protocol):
-    """What a store function may do inside a transaction, on any engine."""
-
-    def execute(self, sql: str, parameters: Sequence[Value] = ()) -> int:
-        """Run a statement; return the number of rows it changed."""
-
-    def one(self, sql: str, parameters: Sequence[Value] = ()) -> tuple[Any, ...] | None:
-        """Return the first row, or None."""
-
-    def all(self, sql: str, parameters: Sequence[Value] = ()) -> list[tuple[Any, ...]]:
-        """Return all rows."""
-
-
-class _SQLiteTransaction:
-    __slots__ = ("_connection",)
-
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self._connection = connection
-
-    def execute(self, sql: str, parameters: Sequence[Value] = ()) -> int:
-        return self._connection.execute(sql, parameters).rowcount
-
-    def one(self, sql: str, parameters: Sequence[Value] = ()) -> tuple[Any, ...] | None:
-        row: tuple[Any, ...] | None = self._connection.execute(sql, parameters).fetchone()
-        return row
-
-    def all(self, sql: str, parameters: Sequence[Value] = ()) -> list[tuple[Any, ...]]:
-        return self._connection.execute(sql, parameters).fetchall()
-
-
-@dataclass(slots=True)
-class _Job:
-    work: Callable[[Transaction], Any]
-    future: asyncio.Future[Any]
-    loop: asyncio.AbstractEventLoop
-    result: Any = None
-    error: BaseException | None = None
+LONGEST_ALONG_S: Final = 1.0  # until a note that nobody waits for makes a commit of its own
 
 
 @dataclass(slots=True)
@@ -79,58 +51,6 @@ class CommitStatistics:
     failures: int = 0
 
 
-def _connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
-    connection = sqlite3.connect(
-        f"{path.absolute().as_uri()}?mode={'ro' if read_only else 'rwc'}",
-        uri=True,
-        isolation_level=None,
-        check_same_thread=False,
-    )
-    connection.text_factory = _text
-    connection.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
-    connection.execute("PRAGMA foreign_keys=ON")
-    return connection
-
-
-def _connect_writer(path: Path) -> sqlite3.Connection:
-    connection = _connect(path)
-    try:
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute("PRAGMA synchronous=FULL")
-        _migrate(connection)
-    except BaseException:
-        connection.close()
-        raise
-    return connection
-
-
-def _text(value: bytes) -> str:
-    """Read text that somebody may have damaged: the audit must come as far as naming the record."""
-    return value.decode("utf-8", "surrogateescape")
-
-
-def _translated(error: sqlite3.Error) -> StorageError:
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    if code in _DISK_CODES:
-        return StorageFullError(f"the database cannot be written: {error}")
-    if code in _ENGINE_CODES:
-        return StorageFailedError(f"the database failed: {error}")
-    return StorageError(f"the database refused: {error}")
-
-
-def _migrate(connection: sqlite3.Connection) -> None:
-    """Bring the schema to this version, each numbered migration in one transaction."""
-    folder = files("store") / "migrations"
-    scripts = sorted((item.name, item.read_text()) for item in folder.iterdir() if item.name.endswith(".sql"))
-    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
-    if version > len(scripts):
-        raise NewerSchemaError(
-            f"the database has schema {version}, this program knows {len(scripts)}: install the newer program"
-        )
-    for number, (_, script) in enumerate(scripts[version:], start=version + 1):
-        connection.executescript(f"BEGIN IMMEDIATE; {script}; PRAGMA user_version={number}; COMMIT;")
-
-
 def read_only(path: Path, work: Callable[[Transaction], Result]) -> Result | None:
     """Run `work` on one snapshot of a database and write nothing, whoever else has it open.
 
@@ -139,13 +59,13 @@ def read_only(path: Path, work: Callable[[Transaction], Result]) -> Result | Non
     if not path.exists():
         return None
     try:
-        with closing(_connect(path, read_only=True)) as connection:
+        with closing(connect(path, read_only=True)) as connection:
             connection.execute("BEGIN")
             if connection.execute("PRAGMA user_version").fetchone()[0] == 0:
                 return None
-            return work(_SQLiteTransaction(connection))
+            return work(SQLiteTransaction(connection))
     except sqlite3.Error as error:
-        raise _translated(error) from error
+        raise translated(error) from error
 
 
 class Database:
@@ -157,38 +77,63 @@ class Database:
         self._closed = False
         self.statistics = CommitStatistics()
         try:
-            self._connection: sqlite3.Connection | None = _connect_writer(path)
+            self._connection: sqlite3.Connection | None = connect_writer(path)
         except sqlite3.Error as error:
-            raise _translated(error) from error
-        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+            raise translated(error) from error
+        self._waiting: deque[Job] = deque()
+        self._gather_until = 0.0  # of `time.monotonic`
+        self._gathering: asyncio.AbstractEventLoop | None = None  # which will end the wait
+        self._turn = threading.Lock()  # held from the beginning of a group to the end of its commit
+        self._groups: queue.SimpleQueue[Group | None] = queue.SimpleQueue()
         self._writer = threading.Thread(target=self._write_all, name="store-writer", daemon=True)
         self._writer.start()
         self._local = threading.local()
         self._reader_connections: list[sqlite3.Connection] = []
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="store-reader")
 
-    async def write(self, work: Callable[[Transaction], Result]) -> Result:
+    async def write(self, work: Callable[[Transaction], Result], *, brief: bool = False) -> Result:
         """Run `work` in a write transaction and return its result once it is on disk.
 
         What `work` raises undoes its statements and is raised here; `StorageFullError` and
         `StorageError` come from the engine. `work` must not block and must not keep the transaction.
+        One that is `brief`, some statements that each find few rows by a key, runs on the event loop
+        where no other waits beside it; the commit never does. It may be run twice, the first time undone.
         """
         self._refuse_closed()
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Result] = loop.create_future()
-        self._jobs.put(_Job(work, future, loop))
-        # An acknowledged or abandoned wait must not cut the transaction in two: it runs to its end.
-        return await asyncio.shield(future)
+        self._waiting.append(Job(work, future, loop, brief))
+        loop.call_soon(self._start)  # after all that is asked for in this turn of the loop: one group
+        return await future  # who stops waiting cuts no transaction in two: it runs to its end
 
-    async def read(self, work: Callable[[Transaction], Result]) -> Result:
-        """Run `work` on one snapshot of the committed state and return its result."""
+    def write_along(self, work: Callable[[Transaction], object]) -> None:
+        """Have brief `work` run beside the next write, or within `LONGEST_ALONG_S`; nobody waits for it.
+
+        For notes that may be lost: a crash before the next commit takes them, and so does a full disk.
+        """
         self._refuse_closed()
+        loop = asyncio.get_running_loop()
+        if not self._waiting:
+            loop.call_later(LONGEST_ALONG_S, self._start)
+        self._waiting.append(Job(work, None, loop, brief=True))
+
+    async def read(self, work: Callable[[Transaction], Result], *, brief: bool = False) -> Result:
+        """Run `work` on one snapshot of the committed state and return its result.
+
+        What is `brief` (see `write`) runs at once, on the event loop.
+        """
+        self._refuse_closed()
+        if brief:
+            return self._read_here(work)
         return await asyncio.get_running_loop().run_in_executor(self._readers, self._read, work)
 
     def close(self) -> None:
         """Finish the waiting writes and close every connection; what is asked for later is refused."""
         self._closed = True
-        self._jobs.put(None)
+        with self._turn:
+            while self._waiting:
+                self._end(self._next_group())
+        self._groups.put(None)
         self._writer.join()
         self._readers.shutdown()
         keeper = self._keeper()
@@ -204,7 +149,7 @@ class Database:
         try:
             if self._connection is not None:
                 self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-            keeper = _connect(self._path, read_only=True)
+            keeper = connect(self._path, read_only=True)
             keeper.execute("SELECT count(*) FROM sqlite_master").fetchone()
         except sqlite3.Error:
             return None  # the next start needs some room, then
@@ -214,42 +159,93 @@ class Database:
         if self._closed:
             raise StorageError("the database is closed")
 
+    def _read_here(self, work: Callable[[Transaction], Result]) -> Result:
+        """Read on the writer's connection while it rests: that alone keeps its pages over a commit."""
+        if not self._turn.acquire(blocking=False):
+            return self._read(work)
+        try:
+            return self._read(work) if self._connection is None else snapshot(self._connection, work)
+        finally:
+            self._turn.release()
+
     def _read(self, work: Callable[[Transaction], Result]) -> Result:
         try:
             connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
             if connection is None:
-                connection = self._local.connection = _connect(self._path, read_only=True)
+                connection = self._local.connection = connect(self._path, read_only=True)
                 self._reader_connections.append(connection)
-            connection.execute("BEGIN")
-            try:
-                return work(_SQLiteTransaction(connection))
-            finally:
-                connection.execute("ROLLBACK")
         except sqlite3.Error as error:
-            raise _translated(error) from error
+            raise translated(error) from error
+        return snapshot(connection, work)
+
+    def _start(self) -> None:
+        """Begin the next group if none is under way; the end of one begins the next (`_write_all`)."""
+        if not self._waiting or self._gathers() or not self._turn.acquire(blocking=False):
+            return
+        if not self._waiting:  # the last ones were taken on another thread
+            self._turn.release()
+            return
+        group = self._next_group()
+        if all(job.brief for job in group.jobs):
+            self._run_here(group)
+        self._groups.put(group)
+
+    def _gathers(self) -> bool:
+        """Return whether it is better to wait for more; then see to it that the wait ends."""
+        wait_s = self._gather_until - time.monotonic()
+        if wait_s <= 0 or len(self._waiting) >= MAX_GROUP:
+            return False
+        loop = asyncio.get_running_loop()
+        if self._gathering is not loop:
+            self._gathering = loop
+            loop.call_later(wait_s, self._gathered)
+        return True
+
+    def _gathered(self) -> None:
+        self._gathering, self._gather_until = None, 0.0
+        self._start()
 
     def _write_all(self) -> None:
-        ended = False
-        while not ended:
-            group, ended = self._next_group()
-            if group:
-                self._settle(group)
-                _resolve(group)
+        while (group := self._groups.get()) is not None:
+            self._end(group)
+            if sum(job.future is not None for job in group.jobs) > 1:
+                self._gather_until = time.monotonic() + GATHER_S
+            self._turn.release()
+            with suppress(IndexError, RuntimeError):  # nobody waits, or the loop of who does is closed
+                self._waiting[0].loop.call_soon_threadsafe(self._start)
 
-    def _settle(self, group: list[_Job]) -> None:
+    def _run_here(self, group: Group) -> None:
+        """Run a group on the event loop; what would have to wait for others is left to the thread."""
+        connection = self._connection
+        if connection is None:
+            return
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            if not run_bare(group.jobs, connection):
+                if connection.in_transaction:  # a full disk ends it by itself
+                    connection.execute("ROLLBACK")
+                connection.execute("BEGIN IMMEDIATE")
+                run(group.jobs, connection)
+            group.has_run = True
+        except BaseException as error:  # noqa: BLE001 - the outermost handler of these jobs
+            if not is_busy(error) or connection.in_transaction:
+                self._fail(group, error)
+
+    def _end(self, group: Group) -> None:
         """Give each job of a group its result or its error, whatever happens: who waits must not hang."""
         try:
-            if self._connection is None:
-                self._connection = _connect_writer(self._path)
-            self._commit(group, self._connection)
+            if not group.failed:
+                self._commit(group)
         except BaseException as error:  # noqa: BLE001 - the outermost handler of the writer's thread
             self._fail(group, error)
+        resolve(group.jobs)
 
-    def _fail(self, group: list[_Job], error: BaseException) -> None:
+    def _fail(self, group: Group, error: BaseException) -> None:
         """Fail a group and undo it; where that fails too, let the connection go: the next group opens one."""
         self.statistics.failures += 1
-        failure = _failure(error)
-        for job in group:
+        group.failed = True
+        failure = group_failure(error)
+        for job in group.jobs:
             job.error = failure
         connection = self._connection
         if connection is None:
@@ -262,71 +258,21 @@ class Database:
             with suppress(Exception):
                 connection.close()
 
-    def _next_group(self) -> tuple[list[_Job], bool]:
-        """Return the jobs that wait (at least one unless the end was asked for), and whether to end."""
-        group: list[_Job] = []
-        job = self._jobs.get()
-        while job is not None:
-            group.append(job)
-            if len(group) >= MAX_GROUP:
-                return group, False
-            try:
-                job = self._jobs.get_nowait()
-            except queue.Empty:
-                return group, False
-        return group, True
+    def _next_group(self) -> Group:
+        """Return the jobs that wait, at least one and at most `MAX_GROUP`."""
+        group = Group([])
+        while self._waiting and len(group.jobs) < MAX_GROUP:
+            group.jobs.append(self._waiting.popleft())
+        return group
 
-    def _commit(self, group: list[_Job], connection: sqlite3.Connection) -> None:
-        """Run a group in one transaction, each job in a savepoint; what is raised here fails all of it."""
-        connection.execute("BEGIN IMMEDIATE")
-        for job in group:
-            _run(job, connection)
+    def _commit(self, group: Group) -> None:
+        """Run a group where that was not done yet, and commit it; what is raised here fails all of it."""
+        if self._connection is None:
+            self._connection = connect_writer(self._path)
+        connection = self._connection
+        if not group.has_run:
+            begin_patiently(connection)
+            run(group.jobs, connection)
         connection.execute("COMMIT")
         self.statistics.commits += 1
-        self.statistics.transactions += len(group)
-
-
-def _failure(error: BaseException) -> StorageFailedError:
-    """Return what the callers of a whole group are told."""
-    failure = _translated(error) if isinstance(error, sqlite3.Error) else None
-    if not isinstance(failure, StorageFailedError):
-        failure = StorageFailedError(f"the database failed: {type(error).__name__}")
-    failure.__cause__ = error
-    return failure
-
-
-def _run(job: _Job, connection: sqlite3.Connection) -> None:
-    connection.execute("SAVEPOINT job")
-    try:
-        job.result = job.work(_SQLiteTransaction(connection))
-    except sqlite3.Error as error:
-        if not connection.in_transaction or isinstance(_translated(error), StorageFailedError):
-            raise
-        job.error = _translated(error)
-        job.error.__cause__ = error
-    except StopIteration as error:  # no future takes it (PEP 479)
-        job.error = RuntimeError("a transaction raised StopIteration")
-        job.error.__cause__ = error
-    except BaseException as error:  # noqa: BLE001 - carried to the caller that awaits this job
-        job.error = error
-    if job.error is not None:
-        connection.execute("ROLLBACK TO job")
-    connection.execute("RELEASE job")
-
-
-def _resolve(group: list[_Job]) -> None:
-    """Hand the results of a committed (or failed) group to the coroutines that wait."""
-
-    def deliver(jobs: list[_Job]) -> None:
-        for job in jobs:
-            if job.future.cancelled():
-                continue
-            if job.error is not None:
-                job.future.set_exception(job.error)
-            else:
-                job.future.set_result(job.result)
-
-    for loop in {id(job.loop): job.loop for job in group}.values():
-        jobs = [job for job in group if job.loop is loop]
-        with suppress(RuntimeError):  # the loop is closed: nobody waits
-            loop.call_soon_threadsafe(deliver, jobs)
+        self.statistics.transactions += len(group.jobs)

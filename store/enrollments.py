@@ -180,6 +180,18 @@ def is_approved(tx: Transaction, enrollment: int, now: datetime) -> bool:
     )
 
 
+def reopen(tx: Transaction, enrollment: int, now: datetime) -> int | None:
+    """Let what was approved be issued anew, as a new enrolment; None where its time is over."""
+    row = tx.one(
+        "INSERT INTO enrollments (authority, profile, subject, san, limit_mnt, spki_sha256, asked_by,"
+        " requested_at, expires_at, state, decided_by, decided_at) SELECT authority, profile, subject, san,"
+        " limit_mnt, spki_sha256, asked_by, requested_at, expires_at, 'approved', decided_by, decided_at"
+        " FROM enrollments WHERE id = ? AND state = 'issued' AND expires_at > ? RETURNING id",
+        (enrollment, to_unix(now)),
+    )
+    return None if row is None else int(row[0])
+
+
 def mark_issued(tx: Transaction, enrollment: int, serial: int) -> None:
     """Note the certificate that came of an enrolment."""
     tx.execute(

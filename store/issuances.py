@@ -1,7 +1,7 @@
 """The intent to issue: durable before anything is signed."""
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from store.database import Transaction
 from store.records import IssuanceRecord, serial_to_blob, to_unix
@@ -30,13 +30,14 @@ def reserve(
     credential: int | None,
     enrollment: int | None,
     crl_shard: int,
+    state: Literal["prepared", "signing"],
     now: datetime,
 ) -> IssuanceRecord:
     """Reserve the serial and store the intent; a serial used before breaks a constraint."""
     row = tx.one(
         "INSERT INTO issuances (authority, serial, profile, subject, spki_sha256, tbs, tbs_sha256,"
         " requested_by, credential, enrollment, crl_shard, state, prepared_at)"
-        f" VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'prepared', ?) RETURNING {_COLUMNS}",
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id",
         (
             authority,
             serial_to_blob(serial),
@@ -49,11 +50,26 @@ def reserve(
             credential,
             enrollment,
             crl_shard,
+            state,
             to_unix(now),
         ),
     )
     assert row is not None  # noqa: S101 - RETURNING gives the inserted row
-    return _record(row)
+    return IssuanceRecord(
+        row[0],
+        authority,
+        serial,
+        profile,
+        subject,
+        spki_sha256,
+        tbs,
+        tbs_sha256,
+        requested_by,
+        credential,
+        enrollment,
+        crl_shard,
+        state,
+    )
 
 
 def mark_signing(tx: Transaction, issuance: int) -> bool:

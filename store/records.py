@@ -56,11 +56,15 @@ def authority_handle(name: str, generation: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class CredentialRecord:
-    """An enrolment credential: who knows its secret may enrol this identity, `uses_left` times."""
+    """An enrolment credential: who knows its secret may enrol this identity, `uses_left` times.
+
+    Its secret is kept as a hash, or where it keys the MACs of CMP as `sealed_secret`, encrypted.
+    """
 
     id: int
     reference: str
-    secret_hash: bytes
+    secret_hash: bytes | None
+    sealed_secret: bytes | None
     profile: str
     subject: str
     san: tuple[str, ...]

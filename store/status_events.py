@@ -30,13 +30,17 @@ def append(
     reason: int | None,
     effective_at: datetime,
     actor: str,
+    audit: int | None = None,
 ) -> int:
-    """Append an event and return its sequence number: the next one, given by the single writer."""
-    sequence = head(tx) + 1
-    tx.execute(
-        f"INSERT INTO status_events ({_EVENT}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+    """Append an event and return its sequence number: the next one, given by the single writer.
+
+    `audit` is the record of the same commit, where it was written before the event.
+    """
+    row = tx.one(
+        f"INSERT INTO status_events ({_EVENT}, audit)"
+        " SELECT coalesce(max(sequence), 0) + 1, ?, ?, ?, ?, ?, ?, ?, ? FROM status_events"
+        " RETURNING sequence",
         (
-            sequence,
             authority,
             serial_to_blob(serial),
             from_state,
@@ -44,9 +48,11 @@ def append(
             reason,
             to_unix(effective_at),
             actor,
+            audit,
         ),
     )
-    return sequence
+    assert row is not None  # noqa: S101 - RETURNING gives the inserted row
+    return int(row[0])
 
 
 def head(tx: Transaction) -> int:

@@ -1,6 +1,6 @@
 """The extensions of a certificate, as a profile says them (RFC 5280 §4.2, RFC 3739 §3.2.6)."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKey
 from config.profile import Profile
 from pkiserver.ca.identity import Identity
 from protocols import oid
+from protocols.asn1 import der
 from protocols.x509.qcstatements import (
     PKIXQCSyntaxV2,
     QcLimitValue,
@@ -34,10 +35,12 @@ _EXTENDED_KEY_USAGE: Final = {
     "OCSPSigning": oid.KP_OCSP_SIGNING,
     "cmcRA": oid.KP_CMC_RA,
     "cmcCA": oid.KP_CMC_CA,
+    "cmKGA": oid.KP_CM_KGA,
 }
 _QC_TYPES: Final = {"esign": oid.QCT_ESIGN, "eseal": oid.QCT_ESEAL, "web": oid.QCT_WEB}
 _SEMANTICS: Final = {"natural": oid.SEMANTICS_NATURAL, "legal": oid.SEMANTICS_LEGAL}
 _CURRENCY: Final = "MNT"
+MAX_COMMON: Final = 1024  # profiles, times the CRL shards of their issuers
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,26 +109,74 @@ def _statements(profile: Profile, identity: Identity) -> Iterator[QCStatement]:
         yield QcLimitValue(_CURRENCY, identity.limit_mnt)
 
 
-def extensions(
-    profile: Profile,
-    identity: Identity,
-    public_key: CertificatePublicKeyTypes,
-    issuer_key_identifier: bytes,
-    addresses: Addresses,
-) -> Iterator[Extension]:
-    """Yield the extensions of a certificate in the order they are written."""
-    yield Extension(x509.AuthorityKeyIdentifier(issuer_key_identifier, None, None))
-    yield Extension(x509.SubjectKeyIdentifier(key_identifier(public_key)))
-    yield Extension(x509.BasicConstraints(is_ca(profile), profile.path_length), critical=True)
-    yield from usage_extensions(profile)
-    if identity.san:  # critical where it alone names the subject (RFC 5280 §4.2.1.6)
+@dataclass(frozen=True, slots=True)
+class CommonExtensions:
+    """The DER of what the certificates of one profile and issuer have alike, by where it stands.
+
+    `authority` comes first, then the key identifier; `usage`, then the names; `addresses`, then the
+    qcStatements; `responder`. Kept with the profile that it was made of.
+    """
+
+    profile: Profile
+    authority: bytes
+    usage: bytes
+    addresses: bytes
+    responder: bytes
+
+
+_common: dict[tuple[str, bytes, Addresses], CommonExtensions] = {}
+
+
+def common_extensions(
+    profile: Profile, issuer_key_identifier: bytes, addresses: Addresses
+) -> CommonExtensions:
+    """Return those extensions; they are encoded once for each profile, issuer and CRL address."""
+    key = (profile.name, issuer_key_identifier, addresses)
+    known = _common.get(key)
+    if known is not None and known.profile is profile:
+        return known
+    authority = x509.AuthorityKeyIdentifier(issuer_key_identifier, None, None)
+    constraints = x509.BasicConstraints(is_ca(profile), profile.path_length)
+    made = CommonExtensions(
+        profile,
+        encoded(Extension(authority)),
+        _all_encoded((Extension(constraints, critical=True), *usage_extensions(profile))),
+        _all_encoded((*_policy_extensions(profile), *_address_extensions(profile, addresses))),
+        encoded(Extension(x509.OCSPNoCheck())) if profile.ocsp_nocheck else b"",
+    )
+    if len(_common) >= MAX_COMMON:
+        _common.clear()
+    _common[key] = made
+    return made
+
+
+def encoded(extension: Extension) -> bytes:
+    """Return the DER Extension (RFC 5280 §4.1); `critical` is left out where it is its default."""
+    value = extension.value
+    return der.sequence(
+        der.oid(value.oid.dotted_string),
+        der.boolean(True) if extension.critical else b"",
+        der.octet_string(value.public_bytes()),
+    )
+
+
+def _all_encoded(extensions: Iterable[Extension]) -> bytes:
+    return b"".join(map(encoded, extensions))
+
+
+def name_extensions(identity: Identity) -> Iterator[Extension]:
+    """Yield subjectAltName where there is a name, critical where it alone names the subject.
+
+    RFC 5280 §4.2.1.6.
+    """
+    if identity.san:
         yield Extension(x509.SubjectAlternativeName(identity.san), critical=not identity.subject.rdns)
-    yield from _policy_extensions(profile)
-    yield from _address_extensions(profile, addresses)
+
+
+def qc_extensions(profile: Profile, identity: Identity) -> Iterator[Extension]:
+    """Yield qcStatements where the profile has some."""
     if (statements := qc_statements(profile, identity)) is not None:
         yield Extension(x509.UnrecognizedExtension(x509.ObjectIdentifier(oid.QC_STATEMENTS), statements))
-    if profile.ocsp_nocheck:
-        yield Extension(x509.OCSPNoCheck())
 
 
 def usage_extensions(profile: Profile) -> Iterator[Extension]:

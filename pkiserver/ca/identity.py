@@ -11,10 +11,9 @@ from config.profile import Profile
 from config.profile_fields import AlternativeName, Attribute
 from pkiserver.errors import RefusedError
 from protocols import oid
-from protocols.asn1 import der
 from protocols.errors import ProtocolError
 from protocols.x509.general_names import MAX_GENERAL_NAMES_BYTES
-from protocols.x509.names import parse_san, parse_subject, read_name, san_text, subject_text
+from protocols.x509.names import make_name, parse_san, san_text
 from protocols.x509.qcstatements import QcLimitValue, parse_qc_statements
 
 ATTRIBUTE_OIDS: Final = {
@@ -30,6 +29,7 @@ ATTRIBUTE_OIDS: Final = {
     "givenName": oid.GIVEN_NAME,
     "commonName": oid.COMMON_NAME,
 }
+_ATTRIBUTES: Final = {dotted: attribute for attribute, dotted in ATTRIBUTE_OIDS.items()}
 MAX_LIMIT_MNT: Final = 10**15  # above the country's yearly product; QcLimitValue stays within 64 bits
 SAN_KINDS: Final[dict[type[x509.GeneralName], str]] = {
     x509.DNSName: "dns",
@@ -151,11 +151,10 @@ def _limit_faults(profile: Profile, limit_mnt: int | None) -> Iterator[str]:
 
 def _attributes(name: x509.Name, whose: str, faults: list[str] | None) -> dict[str, str]:
     """Return the known attributes by name; what is unknown or repeated is a fault, or ignored when None."""
-    names = {dotted: attribute for attribute, dotted in ATTRIBUTE_OIDS.items()}
     found: dict[str, str] = {}
     repeated: set[str] = set()
     for attribute in name:
-        key = names.get(attribute.oid.dotted_string)
+        key = _ATTRIBUTES.get(attribute.oid.dotted_string)
         if key is None or not isinstance(attribute.value, str):
             _add(faults, f"subject: attribute {attribute.oid.dotted_string} has no place in this profile")
         elif key in found:
@@ -264,13 +263,9 @@ def _san_faults(rule: AlternativeName, name: x509.GeneralName) -> Iterator[str]:
 def _name(attributes: Sequence[tuple[Attribute, str]]) -> x509.Name:
     """Return the name of one attribute an RDN, with the string types of RFC 5280 appendix A.
 
-    Written as RFC 4514 text and read back: one set of rules for what an operator types and a client sends.
-    Raises `ProtocolError` for a value that breaks them.
+    One set of rules holds for what an operator types and a client sends. Raises `ProtocolError` for a value
+    that breaks them.
     """
     if not attributes:
         return _NO_NAME
-    rdns = [
-        der.set_of([der.sequence(der.oid(ATTRIBUTE_OIDS[rule.attribute]), der.utf8_string(value))])
-        for rule, value in attributes
-    ]
-    return parse_subject(subject_text(read_name(der.sequence(*rdns))))
+    return make_name([(ATTRIBUTE_OIDS[rule.attribute], value) for rule, value in attributes])

@@ -4,16 +4,19 @@
 2. issue: marked as being signed and audited; signed; assembled and compared; certificate, status
    event and audit stored in one transaction.
 
+`certify` does both where nothing comes between: the intent is stored as being signed at once.
+
 A crash leaves an intent that `recover` finishes (it may have been signed) or voids (it was not), so
 no certificate exists that is not on record.
 """
 
 import hashlib
 import secrets
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Final
+from functools import lru_cache
+from typing import Any, Final, Literal
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
@@ -56,7 +59,6 @@ from store import (
     issuances,
     signed_requests,
     status_events,
-    status_history,
     undelivered_keys,
 )
 from store.database import Transaction
@@ -74,6 +76,9 @@ _WHY_NOT: Final[Mapping[AuthorityState, str]] = {
     "ended": "has issued its last CRL: it has ended",
     "compromised": "is compromised: it issues no more",
 }
+
+Reserved = Callable[[Transaction, IssuanceRecord], None]  # takes part in the transaction of the intent
+_INTENDED: Final = {"prepared": "certificate.prepare", "signing": "certificate.sign"}
 
 OnEvent = Callable[[int], Awaitable[None]]  # told the sequence number of a status event on disk
 
@@ -97,6 +102,7 @@ class AuthorizedRequest:
     key_made_here: bool = False  # its certificate is of no use to anybody unless the key is delivered
     signed_request: bytes | None = None  # SHA-256 of the message that asked: sent again, it issues nothing
     repeatable: bool = False  # `NotTakenError` where the requester has not taken what it got for this key
+    reserved: Reserved | None = None  # told of the intent, to keep something beside it
     bounded: bool = False  # nobody approved how many: `MAX_RENEWALS_A_DAY` for one subject
     lifetime: Lifetime | None = None  # for the kinds of profile that leave it to the authority
     until_issuer_ends: bool = False  # cut rather than refused where it would outlive its issuer
@@ -144,6 +150,7 @@ class Issuance:
         self._distribution_points = distribution_points
         self._gate = gate
         self._on_event = on_event
+        self._issuers: dict[int, IssuerFacts] = {}  # what their present certificates say
         self._under_way: set[int] = set()  # serials that `recover` leaves alone
 
     async def prepare(self, request: AuthorizedRequest) -> PreparedCertificate:
@@ -153,6 +160,19 @@ class Issuance:
         profile is wrong. A refusal is audited by the caller, who knows what it was part of. Who gets the
         token issues it; one that is let go is voided at the next start.
         """
+        return PreparedCertificate(await self._intend(request, "prepared"), request.entitled_by)
+
+    async def certify(self, request: AuthorizedRequest) -> CertificateRecord:
+        """Prepare a certificate and issue it at once; raises what `prepare` and `issue` do.
+
+        The intent that is on disk before the signature says that it is being signed.
+        """
+        return await self._complete(await self._intend(request, "signing"))
+
+    async def _intend(
+        self, request: AuthorizedRequest, state: Literal["prepared", "signing"]
+    ) -> IssuanceRecord:
+        """Check a request and store the intent; its serial counts as under way, for `recover`."""
         self._gate()
         check_key(request.public_key, request.profile.keys, self._weak_keys)
         now = self._clock.now()
@@ -162,8 +182,7 @@ class Issuance:
         tbs = self._tbs(request, authority, serial, crl, now)
         self._under_way.add(serial)
         try:
-            intent = await self._reserve(request, authority, serial, crl, tbs, now)
-            return PreparedCertificate(intent, request.entitled_by)
+            return await self._reserve(request, authority, serial, crl, tbs, state, now)
         except BaseException:  # cancelled too: then the intent may be stored nevertheless
             self._under_way.discard(serial)
             raise
@@ -187,11 +206,17 @@ class Issuance:
         intent = prepared.spend()
         self._under_way.add(intent.serial)
         try:
-            try:
-                await self._mark_signing(intent, prepared.entitled_by)
-            except (NotAuthorizedError, ConflictError) as error:
+            await self._mark_signing(intent, prepared.entitled_by)
+        except BaseException as error:
+            self._under_way.discard(intent.serial)
+            if isinstance(error, NotAuthorizedError | ConflictError):
                 await self._void(intent, str(error))
-                raise
+            raise
+        return await self._complete(intent)
+
+    async def _complete(self, intent: IssuanceRecord) -> CertificateRecord:
+        """Sign and record what is marked as being signed, or void it."""
+        try:
             try:
                 signature = await self._sign(intent)
                 der = self._assemble(intent, signature)
@@ -209,7 +234,7 @@ class Issuance:
         for found in await self._storage.read(lambda tx: certificates.with_key(tx, digest)):
             if (found.authority, found.profile, found.state) == wanted:
                 return found.certificate
-        return (await self.issue(await self.prepare(request))).certificate
+        return (await self.certify(request)).certificate
 
     async def recover(self) -> int:
         """Finish or void what a crash or a full disk left; return how many there were.
@@ -272,13 +297,17 @@ class Issuance:
         """Return what the certificate says of its issuer; a root that has none yet issues itself."""
         if authority.certificate is None:
             return IssuerFacts.of_root(request.identity.subject, request.public_key)
-        return IssuerFacts.of(self._authorities.with_id(authority.id).certificate)
+        certificate = self._authorities.with_id(authority.id).certificate
+        known = self._issuers.get(authority.id)
+        if known is None or known.certificate is not certificate:
+            known = self._issuers[authority.id] = IssuerFacts.of(certificate)
+        return known
 
     def _issuer_key(self, intent: IssuanceRecord) -> CertificatePublicKeyTypes:
         record = self._authorities.record_with_id(intent.authority)
         if record.certificate is None:
             return load_public_key(TBSCertificate.parse(intent.tbs).spki_der)
-        return x509.load_der_x509_certificate(record.certificate).public_key()
+        return _public_key(record.certificate)
 
     async def _reserve(
         self,
@@ -287,24 +316,14 @@ class Issuance:
         serial: int,
         crl: CRLAddress,
         tbs: bytes,
+        state: Literal["prepared", "signing"],
         now: datetime,
     ) -> IssuanceRecord:
         subject = subject_text(request.identity.subject)
         spki_sha256 = key_hash(request.public_key)
 
         def transaction(tx: Transaction) -> IssuanceRecord:
-            known = self._refuse_reused_key(tx, request, spki_sha256, subject)
-            if request.repeatable and known and _is_not_taken(tx, request, spki_sha256):
-                raise NotTakenError("it was issued and not taken")
-            self._require_good_issuer(tx, authority, request.profile)
-            if request.entitled_by is not None:
-                require_entitled(tx, request.entitled_by, now)
-            if request.bounded:
-                _refuse_more_renewals(tx, request.profile.name, subject, now)
-            if request.credential is not None and not credentials.take_use(tx, request.credential, now):
-                raise ConflictError("the credential has no use left")
-            if request.enrollment is not None:
-                _require_approved(tx, request.enrollment, now)
+            self._require_permitted(tx, request, authority, spki_sha256, subject, now)
             intent = issuances.reserve(
                 tx,
                 authority=authority.id,
@@ -318,19 +337,38 @@ class Issuance:
                 credential=request.credential,
                 enrollment=request.enrollment,
                 crl_shard=crl.shard if request.profile.crl_distribution_points else 0,
+                state=state,
                 now=now,
             )
-            if request.key_made_here:
-                undelivered_keys.add(tx, intent.id)
-            if request.signed_request is not None:
-                if signed_requests.find(tx, request.signed_request) is not None:  # sent twice at once
-                    raise UnavailableError("this request is being answered; try again")
-                signed_requests.add(tx, request.signed_request, intent.id)
+            _keep_beside(tx, request, intent)
             approved = {} if intent.enrollment is None else {"enrollment": intent.enrollment}
-            _audit(tx, now, intent, "certificate.prepare", personal={"subject": subject}, **approved)
+            _audit(tx, now, intent, _INTENDED[state], personal={"subject": subject}, **approved)
             return intent
 
-        return await self._storage.write(transaction)
+        return await self._storage.write(transaction, brief=True)
+
+    def _require_permitted(
+        self,
+        tx: Transaction,
+        request: AuthorizedRequest,
+        authority: AuthorityRecord,
+        spki_sha256: bytes,
+        subject: str,
+        now: datetime,
+    ) -> None:
+        """Hold a request to the state of the store, and take the use of its credential."""
+        known = self._refuse_reused_key(tx, request, spki_sha256, subject)
+        if request.repeatable and known and _is_not_taken(tx, request, spki_sha256):
+            raise NotTakenError("it was issued and not taken")
+        self._require_good_issuer(tx, authority, request.profile)
+        if request.entitled_by is not None:
+            require_entitled(tx, request.entitled_by, now)
+        if request.bounded:
+            _refuse_more_renewals(tx, request.profile.name, subject, now)
+        if request.credential is not None and not credentials.take_use(tx, request.credential, now):
+            raise ConflictError("the credential has no use left")
+        if request.enrollment is not None:
+            _require_approved(tx, request.enrollment, now)
 
     def _require_good_issuer(self, tx: Transaction, issuer: AuthorityRecord, profile: Profile) -> None:
         """Hold an authority to its state, and to that of its own certificate: suspended it issues nothing."""
@@ -342,9 +380,9 @@ class Issuance:
         serial = authority.certificate.serial_number
         if above.key_label is None or serial >> SERIAL_BITS:
             return  # certified outside: its status is not known here
-        own = certificates.get(tx, above.id, serial)
-        if own is not None and own.state != "active":
-            raise ConflictError(f"the certificate of authority {issuer.handle} is {own.state}")
+        state = certificates.state_of(tx, above.id, serial)
+        if state not in (None, "active"):
+            raise ConflictError(f"the certificate of authority {issuer.handle} is {state}")
 
     def _refuse_reused_key(
         self, tx: Transaction, request: AuthorizedRequest, spki_sha256: bytes, subject: str
@@ -356,10 +394,11 @@ class Issuance:
         subjects = issuances.subjects_of_key(tx, spki_sha256)
         if subjects - {subject}:
             raise KeyRefusedError("this key is in use by another subject: make a new one")
-        if _is_compromised(tx, spki_sha256):
+        others = certificates.with_key(tx, spki_sha256)
+        if _is_compromised(tx, others):
             raise KeyRefusedError("this key was revoked as compromised: make a new one")
         signs_only = tuple(request.profile.key_usage) == ("nonRepudiation",)
-        for other in certificates.with_key(tx, spki_sha256):
+        for other in others:
             if other.profile != request.profile.name and (signs_only or _signs_only(other)):
                 raise KeyRefusedError(f"this key is in use for {other.profile}: make a new one")
         return bool(subjects)
@@ -376,7 +415,7 @@ class Issuance:
                 raise ConflictError("this issuance has ended already")
             _audit(tx, now, intent, "certificate.sign")
 
-        await self._storage.write(transaction)
+        await self._storage.write(transaction, brief=True)
 
     async def _sign(self, intent: IssuanceRecord) -> bytes:
         if hashlib.sha256(intent.tbs).digest() != intent.tbs_sha256:
@@ -384,6 +423,8 @@ class Issuance:
         authority = self._authorities.record_with_id(intent.authority)
         if authority.key_label is None:
             raise ConflictError(f"the key of authority {authority.name} is kept outside")
+        if authority.state == "compromised":  # since the intent was stored, perhaps before a crash
+            raise ConflictError(f"the authority {_WHY_NOT['compromised']}")
         return await self._signer.sign(authority.key_label, intent.tbs)
 
     def _assemble(self, intent: IssuanceRecord, signature: bytes) -> bytes:
@@ -417,7 +458,16 @@ class Issuance:
             certificates.add(tx, record)
             if intent.enrollment is not None:
                 enrollments.mark_issued(tx, intent.enrollment, intent.serial)
-            sequence = status_events.append(
+            audited = _audit(
+                tx,
+                now,
+                intent,
+                "certificate.issue",
+                effective_at=now.isoformat(),
+                sha256=hashlib.sha256(der).hexdigest(),
+                sequence=status_events.head(tx) + 1,
+            )
+            return status_events.append(
                 tx,
                 authority=intent.authority,
                 serial=intent.serial,
@@ -426,20 +476,10 @@ class Issuance:
                 reason=None,
                 effective_at=now,
                 actor=intent.requested_by,
+                audit=audited,
             )
-            audited = _audit(
-                tx,
-                now,
-                intent,
-                "certificate.issue",
-                sequence=sequence,
-                effective_at=now.isoformat(),
-                sha256=hashlib.sha256(der).hexdigest(),
-            )
-            status_history.set_audit_record(tx, sequence, audited)
-            return sequence
 
-        await self._on_event(await self._storage.write(transaction))
+        await self._on_event(await self._storage.write(transaction, brief=True))
         return record
 
     async def _void(self, intent: IssuanceRecord, reason: str) -> None:
@@ -451,7 +491,12 @@ class Issuance:
                     credentials.give_back_use(tx, intent.credential)
                 _audit(tx, now, intent, "certificate.void", reason=reason)
 
-        await self._storage.write(transaction)
+        await self._storage.write(transaction, brief=True)
+
+
+@lru_cache(maxsize=64)  # of the authorities
+def _public_key(certificate: bytes) -> CertificatePublicKeyTypes:
+    return x509.load_der_x509_certificate(certificate).public_key()
 
 
 def key_hash(public_key: CertificatePublicKeyTypes) -> bytes:
@@ -486,20 +531,32 @@ def require_entitled(tx: Transaction, held: CertificateRecord, now: datetime) ->
         raise NotAuthorizedError(f"the client certificate is {current.state}")
     if now > current.not_after:
         raise NotAuthorizedError("the client certificate is expired")
-    if _is_compromised(tx, held.spki_sha256):
+    if _is_compromised(tx, certificates.with_key(tx, held.spki_sha256)):
         raise NotAuthorizedError("the key of the client certificate was revoked as compromised")
 
 
-def _is_compromised(tx: Transaction, spki_sha256: bytes) -> bool:
+def _is_compromised(tx: Transaction, with_key: Sequence[CertificateRecord]) -> bool:
+    """Return whether the key of these certificates, which are all that it has, is known as compromised."""
     revocations = (
-        crl_entries.current(tx, certificate.authority, certificate.serial)
-        for certificate in certificates.with_key(tx, spki_sha256)
+        crl_entries.current(tx, certificate.authority, certificate.serial) for certificate in with_key
     )
     return any(found is not None and found.reason in COMPROMISED for found in revocations)
 
 
 def _is_not_taken(tx: Transaction, request: AuthorizedRequest, spki_sha256: bytes) -> bool:
     return issuances.undelivered(tx, request.requested_by, request.profile.name, spki_sha256) is not None
+
+
+def _keep_beside(tx: Transaction, request: AuthorizedRequest, intent: IssuanceRecord) -> None:
+    """Store with the intent what others ask of it."""
+    if request.key_made_here:
+        undelivered_keys.add(tx, intent.id)
+    if request.signed_request is not None:
+        if signed_requests.find(tx, request.signed_request) is not None:  # sent twice at once
+            raise UnavailableError("this request is being answered; try again")
+        signed_requests.add(tx, request.signed_request, intent.id)
+    if request.reserved is not None:
+        request.reserved(tx, intent)
 
 
 def _refuse_more_renewals(tx: Transaction, profile: str, subject: str, now: datetime) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Final
 
 from pkiserver.ca import lint_rules_extensions, lint_rules_fields, lint_rules_names, lint_rules_usage
+from pkiserver.ca.lint_common import CommonRules
 from pkiserver.ca.lint_tbs import Case, LintFacts, Rule, issuer_tbs, read_tbs, second_reading
 from pkiserver.errors import RefusedError
 from protocols.errors import ErrorKind, ProtocolError
@@ -47,6 +48,10 @@ class LintError(RefusedError):
         self.findings = tuple(findings)
 
 
+_common_rules: Final = CommonRules(rule for rule in RULES if rule.common)
+_other_rules: Final = tuple(rule for rule in RULES if not rule.common)
+
+
 def lint_tbs(tbs: bytes, facts: LintFacts) -> list[Finding]:
     """Return every finding of every rule about a DER TBSCertificate; where there is none, it may be signed.
 
@@ -58,7 +63,16 @@ def lint_tbs(tbs: bytes, facts: LintFacts) -> list[Finding]:
         case = Case(read, facts, issuer, second_reading(read))
     except ProtocolError as error:
         return [Finding(STRUCTURE.name, STRUCTURE.citation, str(error))]
+    if _keeps_all_rules(case):
+        return []
     return [finding for rule in RULES for finding in _apply(rule, case)]
+
+
+def _keeps_all_rules(case: Case) -> bool:
+    try:
+        return _common_rules.hold(case) and not any(True for rule in _other_rules for _ in rule.check(case))
+    except ProtocolError:
+        return False
 
 
 def check_tbs(tbs: bytes, facts: LintFacts) -> None:

@@ -57,10 +57,10 @@ _PRIMITIVES: Final[dict[int, tuple[str, Callable[[bytes], bool]]]] = {
 }
 
 
-@lru_cache(maxsize=256)
-def extension_faults(value: bytes) -> tuple[str, ...]:
-    """Return what `der_faults` yields for an extension's value; most of a profile's are alike."""
-    return tuple(der_faults(value))
+@lru_cache(maxsize=512)
+def part_faults(part: bytes, depth: int = 0) -> tuple[str, ...]:
+    """Return what `der_faults` yields for a part of a certificate; most of those of a profile are alike."""
+    return tuple(der_faults(part, depth))
 
 
 def der_faults(data: bytes, depth: int = 0) -> Iterator[str]:

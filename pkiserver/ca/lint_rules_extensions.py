@@ -133,20 +133,28 @@ def _qc_statements(case: Case) -> Iterator[str]:
 
 
 RULES: Final = (
-    Rule("extensions_unique", "RFC 5280 §4.2", _unique),
-    Rule("extensions_known", "RFC 5280 §4.2 (an unknown critical extension is rejected)", _known),
+    Rule("extensions_unique", "RFC 5280 §4.2", _unique, common=True),
+    Rule(
+        "extensions_known", "RFC 5280 §4.2 (an unknown critical extension is rejected)", _known, common=True
+    ),
     Rule(
         "extensions_never_critical",
         "RFC 5280 §4.2.1.1, §4.2.1.2, §4.2.1.13, §4.2.1.15, §4.2.2.1, ETSI EN 319 412-5 §4.1",
         _never_critical,
+        common=True,
     ),
     Rule("second_decoder", "RFC 5280 §4.1, §4.2 (read by a second implementation)", _second_decoder),
-    Rule("aki", "RFC 5280 §4.2.1.1", _aki),
+    Rule("aki", "RFC 5280 §4.2.1.1", _aki, common=True),
     Rule("ski", "RFC 5280 §4.2.1.2 (1)", _ski),
-    Rule("aia", "RFC 5280 §4.2.2.1", _aia),
-    Rule("crl_distribution_points", "RFC 5280 §4.2.1.13", _crl_distribution_points),
-    Rule("freshest_crl", "RFC 5280 §4.2.1.15", _freshest_crl),
-    Rule("url_schemes", "RFC 5280 §4.2.1.13, §4.2.2.1, §8 (https would need a status itself)", _url_schemes),
-    Rule("policies", "RFC 5280 §4.2.1.4", _policies),
-    Rule("qc_statements", "RFC 3739 §3.2.6, ETSI EN 319 412-5 §4", _qc_statements),
+    Rule("aia", "RFC 5280 §4.2.2.1", _aia, common=True),
+    Rule("crl_distribution_points", "RFC 5280 §4.2.1.13", _crl_distribution_points, common=True),
+    Rule("freshest_crl", "RFC 5280 §4.2.1.15", _freshest_crl, common=True),
+    Rule(
+        "url_schemes",
+        "RFC 5280 §4.2.1.13, §4.2.2.1, §8 (https would need a status itself)",
+        _url_schemes,
+        common=True,
+    ),
+    Rule("policies", "RFC 5280 §4.2.1.4", _policies, common=True),
+    Rule("qc_statements", "RFC 3739 §3.2.6, ETSI EN 319 412-5 §4", _qc_statements, common=True),
 )

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Final
 
-from pkiserver.ca.lint_der import der_faults, extension_faults
+from pkiserver.ca.lint_der import part_faults
 from pkiserver.ca.lint_tbs import Case, Rule, Time
 from protocols.asn1 import der
 
@@ -94,26 +94,29 @@ def _unique_ids(case: Case) -> Iterator[str]:
 
 
 def _der(case: Case) -> Iterator[str]:
-    yield from der_faults(case.tbs.der)
+    for part in case.tbs.parts:
+        yield from part_faults(part, depth=1)
+    for part in case.tbs.extension_parts:
+        yield from part_faults(part, depth=3)
     for extension in case.tbs.extensions:
-        yield from extension_faults(extension.value)
+        yield from part_faults(extension.value)
         if extension.critical_written and not extension.critical:
             yield f"the extension {extension.oid} spells out that it is not critical, which is the default"
 
 
 RULES: Final = (
-    Rule("version", "RFC 5280 §4.1.2.1", _version),
+    Rule("version", "RFC 5280 §4.1.2.1", _version, common=True),
     Rule("serial_form", "RFC 5280 §4.1.2.2", _serial_form),
     Rule("serial_reserved", "RFC 5280 §4.1.2.2 (unique for each issuer)", _serial_reserved),
     Rule("serial_entropy", "CA/B BR §7.1", _serial_entropy),
-    Rule("signature_algorithm", "RFC 5280 §4.1.2.3", _signature_algorithm),
-    Rule("issuer_name", "RFC 5280 §4.1.2.4, §6.1.3 (a)(4)", _issuer_name),
-    Rule("issuer_not_empty", "RFC 5280 §4.1.2.4", _issuer_is_not_empty),
+    Rule("signature_algorithm", "RFC 5280 §4.1.2.3", _signature_algorithm, common=True),
+    Rule("issuer_name", "RFC 5280 §4.1.2.4, §6.1.3 (a)(4)", _issuer_name, common=True),
+    Rule("issuer_not_empty", "RFC 5280 §4.1.2.4", _issuer_is_not_empty, common=True),
     Rule("validity_order", "RFC 5280 §4.1.2.5", _validity_order),
     Rule("validity_approved", "RFC 5280 §4.1.2.5", _validity_approved),
     Rule("validity_nesting", "RFC 5280 §6.1.3 (a)(2) (a whole path is valid at once)", _validity_nesting),
     Rule("validity_encoding", "RFC 5280 §4.1.2.5", _validity_encoding),
     Rule("spki_approved", "RFC 5280 §4.1.2.7", _spki_approved),
-    Rule("unique_ids", "RFC 5280 §4.1.2.8", _unique_ids),
+    Rule("unique_ids", "RFC 5280 §4.1.2.8", _unique_ids, common=True),
     Rule("der", "RFC 5280 §4.1, X.690 §10, §11", _der),
 )

@@ -84,6 +84,8 @@ class TBS:
     has_unique_id: bool
     extensions: tuple[Extension, ...]
     der: bytes
+    parts: tuple[bytes, ...] = ()  # DER of what the SEQUENCE holds, but for the extensions
+    extension_parts: tuple[bytes, ...] = ()  # DER of each extension
 
     def extension(self, oid: str) -> Extension | None:
         """Return the first extension of this type, None when it is absent."""
@@ -118,17 +120,25 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One rule: `check` yields a sentence for each breach; a `ProtocolError` from it is a breach too."""
+    """One rule: `check` yields a sentence for each breach; a `ProtocolError` from it is a breach too.
+
+    One that is `common` looks at nothing but what `lint_common.common_case` leaves of a case.
+    """
 
     name: str
     citation: str
     check: Callable[[Case], Iterable[str]]
+    common: bool = False
+
+
+def issuer_tbs(issuer: x509.Certificate) -> TBS:
+    """Return the parts of an issuer's TBSCertificate, as `read_tbs` does."""
+    return _issuer_tbs(issuer.tbs_certificate_bytes)  # a certificate's own hash takes longer than the rest
 
 
 @lru_cache(maxsize=64)  # of the authorities: each is read again for each certificate that it issues
-def issuer_tbs(issuer: x509.Certificate) -> TBS:
-    """Return the parts of an issuer's TBSCertificate, as `read_tbs` does."""
-    return read_tbs(issuer.tbs_certificate_bytes)
+def _issuer_tbs(tbs: bytes) -> TBS:
+    return read_tbs(tbs)
 
 
 def read_tbs(data: bytes) -> TBS:
@@ -136,6 +146,7 @@ def read_tbs(data: bytes) -> TBS:
     outer = der.Reader(data)
     reader = outer.enter()
     outer.finish()
+    starts = reader.look()
     version = 0
     if reader.peek() == der.context(0):
         version = reader.enter(der.context(0)).integer()
@@ -152,7 +163,8 @@ def read_tbs(data: bytes) -> TBS:
     while reader.peek() in (der.context(1, constructed=False), der.context(2, constructed=False)):
         reader.read_any()
         has_unique_id = True
-    extensions = _extensions(reader.enter(der.context(3))) if not reader.at_end else ()
+    parts = tuple(_parts_before(starts, reader.position))
+    extension_parts = _extension_parts(reader.enter(der.context(3))) if not reader.at_end else ()
     reader.finish()
     return TBS(
         version,
@@ -164,9 +176,16 @@ def read_tbs(data: bytes) -> TBS:
         subject,
         spki,
         has_unique_id,
-        extensions,
+        tuple(map(_extension, extension_parts)),
         data,
+        parts,
+        extension_parts,
     )
+
+
+def _parts_before(reader: der.Reader, position: int) -> Iterator[bytes]:
+    while reader.position < position:
+        yield reader.read_any()[1]
 
 
 def _time(reader: der.Reader) -> Time:
@@ -176,20 +195,26 @@ def _time(reader: der.Reader) -> Time:
     return Time(tag, raw[2:], der.Reader(raw).time())
 
 
-def _extensions(wrapper: der.Reader) -> tuple[Extension, ...]:
+def _extension_parts(wrapper: der.Reader) -> tuple[bytes, ...]:
     reader = wrapper.enter()
     wrapper.finish()
-    found: list[Extension] = []
+    found: list[bytes] = []
     while not reader.at_end:
         if len(found) == MAX_EXTENSIONS:
             raise MalformedError(f"more than {MAX_EXTENSIONS} extensions")
-        one = reader.enter()
-        oid = one.oid()
-        written = one.peek() == der.BOOLEAN
-        critical = one.boolean() if written else False
-        found.append(Extension(oid, critical, written, one.octet_string()))
-        one.finish()
+        found.append(reader.read_raw(der.SEQUENCE))
     return tuple(found)
+
+
+@lru_cache(maxsize=256)  # those of one profile are alike, but for two or three
+def _extension(part: bytes) -> Extension:
+    one = der.Reader(part).enter()
+    oid = one.oid()
+    written = one.peek() == der.BOOLEAN
+    critical = one.boolean() if written else False
+    extension = Extension(oid, critical, written, one.octet_string())
+    one.finish()
+    return extension
 
 
 @lru_cache(maxsize=64)  # a dozen rules ask for the two names of one certificate

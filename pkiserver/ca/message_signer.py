@@ -1,4 +1,4 @@
-"""Signs what the CA says in CMS: CMC responses, and keys that it made (RFC 5272 §4.2, RFC 7030 §4.4.2).
+"""Signs what the CA says: CMC responses, keys that it made (RFC 5272 §4.2, RFC 7030 §4.4.2), CMP messages.
 
 The certificate is one of `infrastructure` for id-kp-cmcCA (RFC 6402 §2.10), so that no CA key signs what
 clients have a part in. It is made when first needed, and anew when it is due or no longer active.
@@ -38,6 +38,16 @@ _ED25519_DIGEST: Final = oid.SHA512  # RFC 8419 §3.1
 class _Held:
     label: str
     certificate: x509.Certificate
+
+
+@dataclass(frozen=True, slots=True)
+class SigningIdentity:
+    """Who signs a message: the certificate, its DER AlgorithmIdentifier, and the chain without the root."""
+
+    label: str
+    certificate: x509.Certificate
+    algorithm_der: bytes
+    chain: tuple[bytes, ...]
 
 
 class MessageSigner:
@@ -87,6 +97,27 @@ class MessageSigner:
             signature=signature,
             certificates=tuple(dict.fromkeys((der, *chain, *further))),
         )
+
+    async def identity(self) -> SigningIdentity:
+        """Return who signs now; `UnavailableError` where nobody can."""
+        try:
+            held = await self._usable()
+        except SignerError as error:
+            raise UnavailableError("the message cannot be signed now; try again later") from error
+        authorities = self._services.authorities.chain(INFRASTRUCTURE)
+        chain = [held.certificate.public_bytes(Encoding.DER)]
+        chain += [authority.der for authority in authorities if authority.parent is not None]
+        algorithm = signature_algorithm_for(held.certificate.public_key())
+        return SigningIdentity(held.label, held.certificate, algorithm.der, tuple(chain))
+
+    async def sign_as(self, identity: SigningIdentity, data: bytes) -> bytes:
+        """Return the signature over `data`, verified; `UnavailableError` where it cannot be made now."""
+        try:
+            signature = await self._services.signer.sign(identity.label, data)
+            verify(identity.certificate.public_key(), signature, data)
+        except SignerError as error:
+            raise UnavailableError("the message cannot be signed now; try again later") from error
+        return signature
 
     async def _usable(self) -> _Held:
         async with self._making:  # two requests at once do not make two

@@ -1,8 +1,8 @@
 """Builds the TBSCertificate of a profile, and says what the lint rules should find in it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Self
+from typing import Final, Self
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
@@ -11,28 +11,37 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from config.profile import Profile
 from pkiserver.ca.extensions import (
     Addresses,
+    Extension,
+    common_extensions,
+    encoded,
     extended_key_usage,
-    extensions,
     is_ca,
     key_identifier,
     key_usage,
+    name_extensions,
     policies,
+    qc_extensions,
     qc_statements,
 )
 from pkiserver.ca.identity import Identity
 from pkiserver.ca.lint_tbs import LintFacts
 from pkiserver.errors import RefusedError
 from pkiserver.signer.algorithms import signature_algorithm_for
-from pkiserver.signer.placeholder import placeholder_key
+from protocols.asn1 import der
+from protocols.x509.certificate import TBSCertificate
 
-_SECOND = timedelta(seconds=1)
+_SECOND: Final = timedelta(seconds=1)
+_VERSION_3: Final = der.explicit(0, der.integer(2))
 
 
 @dataclass(frozen=True, slots=True)
 class IssuerFacts:
-    """What a certificate says of its issuer. `certificate` and `not_after` are None for a root itself."""
+    """What a certificate says of its issuer. `certificate` and `not_after` are None for a root itself.
 
-    subject: x509.Name
+    `subject_der` is the name as the issuer's certificate has it, octet for octet.
+    """
+
+    subject_der: bytes
     public_key: CertificatePublicKeyTypes
     key_identifier: bytes
     not_after: datetime | None
@@ -42,19 +51,18 @@ class IssuerFacts:
     def of(cls, certificate: x509.Certificate) -> Self:
         """Return the facts of an issuer that has its certificate; its subjectKeyIdentifier is taken over."""
         ski = certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value.digest
-        return cls(
-            certificate.subject, certificate.public_key(), ski, certificate.not_valid_after_utc, certificate
-        )
+        subject_der = TBSCertificate.parse(certificate.tbs_certificate_bytes).subject_der
+        return cls(subject_der, certificate.public_key(), ski, certificate.not_valid_after_utc, certificate)
 
     @classmethod
     def of_root(cls, subject: x509.Name, public_key: CertificatePublicKeyTypes) -> Self:
         """Return the facts of a root that is about to certify itself."""
-        return cls(subject, public_key, key_identifier(public_key), None, None)
+        return cls(subject.public_bytes(), public_key, key_identifier(public_key), None, None)
 
 
 @dataclass(frozen=True, slots=True)
 class CertificateContents:
-    """All that one certificate is to say."""
+    """All that one certificate is to say; `spki` is the DER of its public key."""
 
     profile: Profile
     identity: Identity
@@ -64,6 +72,11 @@ class CertificateContents:
     serial: int
     not_before: datetime
     not_after: datetime
+    spki: bytes = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        spki = self.public_key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+        object.__setattr__(self, "spki", spki)
 
 
 def validity(
@@ -89,27 +102,36 @@ def validity(
 
 
 def build_tbs(contents: CertificateContents) -> bytes:
-    """Return the DER TBSCertificate; nothing is signed. The caller has approved identity and key.
+    """Return the DER TBSCertificate (RFC 5280 §4.1), of an identity and a key that the caller has approved.
 
     Raises `UnsupportedKeyError` of the signer for an issuer's key that does not sign here.
     """
-    issuer, identity = contents.issuer, contents.identity
-    builder = x509.CertificateBuilder(
-        issuer_name=issuer.subject,
-        subject_name=identity.subject,
-        public_key=contents.public_key,
-        serial_number=contents.serial,
-        not_valid_before=contents.not_before,
-        not_valid_after=contents.not_after,
+    issuer = contents.issuer
+    return der.sequence(
+        _VERSION_3,
+        der.integer(contents.serial),
+        signature_algorithm_for(issuer.public_key).der,
+        issuer.subject_der,
+        der.sequence(der.time(contents.not_before), der.time(contents.not_after)),
+        contents.identity.subject.public_bytes(),
+        contents.spki,
+        der.explicit(3, _extensions(contents)),
     )
-    wanted = extensions(
-        contents.profile, identity, contents.public_key, issuer.key_identifier, contents.addresses
+
+
+def _extensions(contents: CertificateContents) -> bytes:
+    """Return the DER Extensions; those that the certificates of a profile have alike were encoded before."""
+    profile, identity = contents.profile, contents.identity
+    alike = common_extensions(profile, contents.issuer.key_identifier, contents.addresses)
+    return der.sequence(
+        alike.authority,
+        encoded(Extension(x509.SubjectKeyIdentifier(key_identifier(contents.public_key)))),
+        alike.usage,
+        *map(encoded, name_extensions(identity)),
+        alike.addresses,
+        *map(encoded, qc_extensions(profile, identity)),
+        alike.responder,
     )
-    for extension in wanted:
-        builder = builder.add_extension(extension.value, extension.critical)
-    hash_algorithm = signature_algorithm_for(issuer.public_key).hash
-    unsigned = builder.sign(placeholder_key(issuer.public_key), hash_algorithm)  # type: ignore[arg-type]  # SHA-2 only
-    return unsigned.tbs_certificate_bytes
 
 
 def lint_facts(contents: CertificateContents) -> LintFacts:
@@ -124,7 +146,7 @@ def lint_facts(contents: CertificateContents) -> LintFacts:
         not_after=contents.not_after,
         subject=identity.subject,
         san=identity.san,
-        spki=contents.public_key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo),
+        spki=contents.spki,
         key_usage=key_usage(profile),
         extended_key_usage=frozenset(extended_key_usage(profile)),
         is_ca=is_ca(profile),

@@ -14,7 +14,9 @@ from click.core import ParameterSource
 
 from pkiserver.cli.actor import actor_group
 from pkiserver.cli.audit import audit_group
+from pkiserver.cli.backup import backup_command, restore_command
 from pkiserver.cli.ca import ca_group
+from pkiserver.cli.ceremony import ceremony_command
 from pkiserver.cli.certificate import certificate_group
 from pkiserver.cli.clock import clock_group
 from pkiserver.cli.context import HOME_VARIABLE, CommandGroup, Context
@@ -72,6 +74,9 @@ for _command in (
     status_group,
     responses_group,
     audit_group,
+    ceremony_command,
+    backup_command,
+    restore_command,
     clock_group,
     doctor_command,
 ):

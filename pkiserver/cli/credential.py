@@ -19,6 +19,13 @@ def credential_group() -> None:
 @click.option("--subject", required=True, metavar="CN=…,…", help="The subject, as RFC 4514 text.")
 @click.option("--san", multiple=True, metavar="dns:NAME", help="A subjectAltName: dns:, ip:, email: or uri:.")
 @click.option("--uses", default=1, show_default=True, help="How many certificates it is good for.")
+@click.option(
+    "--use",
+    type=click.Choice(["est", "cmp"]),
+    default="est",
+    show_default=True,
+    help="The protocol it is for: est, where its secret is sent, or cmp, where it keys MACs.",
+)
 @click.option("--limit-mnt", type=int, help="Limit of the value of transactions, in MNT (citizen-signature).")
 @click.option("--lifetime", metavar="7d", help="How long it may be used.  [default: the configured time]")
 @JSON_OPTION
@@ -29,15 +36,17 @@ def credential_create(
     subject: str,
     san: tuple[str, ...],
     uses: int,
+    use: str,
     limit_mnt: int | None,
     lifetime: str | None,
     as_json: bool,
 ) -> None:
-    """Make a credential and print its reference and secret. The secret is not kept: note it now.
+    """Make a credential and print its reference and secret. The secret is not shown again: note it now.
 
     \b
     Example:  pkiserver credential create --profile tls-server \\
                   --subject CN=www.example.mn --san dns:www.example.mn
+              pkiserver credential create --use cmp --profile device --subject CN=sensor-7
     """
     result = context.command(
         "credential.create",
@@ -46,6 +55,7 @@ def credential_create(
         san=list(san),
         uses=uses,
         limit_mnt=limit_mnt,
+        use=use,
         lifetime_s=_seconds(lifetime) if lifetime else None,
     )
     show(result, as_json)
@@ -69,7 +79,7 @@ def credential_list(context: Context, as_json: bool) -> None:
     """
     show_rows(
         context.command("credential.list"),
-        ("reference", "profile", "state", "uses_left", "expires_at", "subject"),
+        ("reference", "use", "profile", "state", "uses_left", "expires_at", "subject"),
         as_json,
     )
 

@@ -13,6 +13,9 @@ from store import credentials as credential_rows
 MAX_CREDENTIAL_LIFETIME_S: Final = 10 * 366 * 86_400  # beyond it is a slip of the keyboard
 
 
+_USES: Final[Mapping[str, credential_rules.Use]] = {"est": "est", "cmp": "cmp"}
+
+
 async def create_credential(
     services: CommandServices,
     caller: Caller,
@@ -24,9 +27,12 @@ async def create_credential(
     limit_mnt: int | None,
     uses: int,
     lifetime_s: int | None,
+    use: str = "est",
 ) -> dict[str, Any]:
     if lifetime_s is not None and not 0 < lifetime_s <= MAX_CREDENTIAL_LIFETIME_S:
         raise RefusedError("a credential lives for at least a second and at most ten years")
+    if use not in _USES:
+        raise RefusedError(f"no use {use[:60]!r}: there are {', '.join(_USES)}")
     new = await services.credentials.create(
         profile=profile,
         subject=subject,
@@ -35,6 +41,7 @@ async def create_credential(
         uses=uses,
         lifetime=timedelta(seconds=lifetime_s) if lifetime_s is not None else None,
         actor=caller.actor,
+        use=_USES[use],
     )
     return {"reference": new.reference, "secret": new.secret, "expires_at": new.expires_at.isoformat()}
 
@@ -47,6 +54,7 @@ async def list_credentials(services: CommandServices, _caller: Caller, /) -> lis
             "reference": record.reference,
             "profile": record.profile,
             "subject": record.subject,
+            "use": "cmp" if record.sealed_secret is not None else "est",
             "state": credential_rules.state(record, now),
             "uses_left": record.uses_left,
             "expires_at": record.expires_at.isoformat(),

@@ -1,14 +1,13 @@
 """Who asks the API: a registered actor by its client certificate, whose status is read at every request."""
 
 from dataclasses import dataclass
-from typing import Final
 
 from pkiserver import audit
 from pkiserver.clock import Clock
 from pkiserver.errors import NotAuthorizedError
 from pkiserver.ra.actors import Actors
-from pkiserver.ra.attempts import AttemptLimiter
 from pkiserver.ra.client_certificates import ClientCertificates, Holder
+from pkiserver.ra.refusals import Refusals
 from pkiserver.ra.registration.roles import (
     Action,
     Actor,
@@ -22,8 +21,6 @@ from pkiserver.ra.registration.roles import (
 from pkiserver.storage import Storage
 from store import audit as audit_chain
 from store.records import CertificateRecord
-
-_ANONYMOUS: Final = "anonymous"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +61,18 @@ class APIAccess:
     """Tells who asks, and has what was refused audited."""
 
     def __init__(
-        self, storage: Storage, clock: Clock, actors: Actors, client_certificates: ClientCertificates
+        self,
+        storage: Storage,
+        clock: Clock,
+        actors: Actors,
+        client_certificates: ClientCertificates,
+        refusals: Refusals,
     ) -> None:
         self._storage = storage
         self._clock = clock
         self._actors = actors
         self._client_certificates = client_certificates
-        self._attempts = AttemptLimiter()
+        self._refusals = refusals
 
     async def identify(self, client_certificate: bytes | None) -> Caller:
         """Return who shows this DER certificate; `NotAuthorizedError` says why it is nobody who may ask."""
@@ -89,16 +91,12 @@ class APIAccess:
 
     async def refused(self, operation: str, peer: str, reason: str, caller: Caller | None = None) -> None:
         """Audit a refusal; `UnavailableError` where a peer that is no actor has had its share of them."""
-        now = self._clock.now()
+        action = f"api.{operation}"
         if caller is None:
-            self._attempts.failed(peer, now)
-        # The reason may quote what was asked for, a name or a mail address.
+            await self._refusals.record("anonymous", action, peer, reason)
+            return
+        # The reason may quote what was asked for, a name or a mail address. An actor's share is its rate.
         entry = audit.entry(
-            now,
-            caller.actor if caller else _ANONYMOUS,
-            f"api.{operation}",
-            "refused",
-            peer=peer,
-            personal={"reason": reason},
+            self._clock.now(), caller.actor, action, "refused", peer=peer, personal={"reason": reason}
         )
         await self._storage.write(lambda tx: audit_chain.append(tx, entry))

@@ -147,7 +147,7 @@ class Approvals:
         return PendingError(f"enrolment {found.id} waits", self._settings.retry_after)
 
     async def _issue(self, request: AuthorizedRequest) -> bytes:
-        return (await self._issuance.issue(await self._issuance.prepare(request))).certificate
+        return (await self._issuance.certify(request)).certificate
 
     async def _issue_once(self, request: AuthorizedRequest) -> bytes:
         try:

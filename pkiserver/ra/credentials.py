@@ -7,13 +7,14 @@ import string
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, Literal, NamedTuple
 
 from config.profile import Profile
 from pkiserver import audit
 from pkiserver.ca.identity import Identity, approve_identity
 from pkiserver.clock import Clock
 from pkiserver.errors import NotAuthenticatedError, NotFoundError, RefusedError
+from pkiserver.ra.sealed_secrets import SealedSecrets
 from pkiserver.storage import Storage
 from protocols.x509.names import parse_san, parse_subject, san_text, subject_text
 from store import audit as audit_chain
@@ -26,6 +27,7 @@ ALPHABET: Final = string.ascii_letters + string.digits
 REFERENCE_CHARACTERS: Final = 13  # 77 random bits; not secret, but not to be guessed either
 SECRET_CHARACTERS: Final = 25  # 148 random bits: a plain hash keeps them (no dictionary to try)
 MAX_USES: Final = 10_000
+Use = Literal["est", "cmp"]  # a secret is for one of them: shown as it is, or the key of MACs
 _NOBODY: Final = hashlib.sha256(b"").digest()  # compared with where the reference is unknown
 
 
@@ -46,6 +48,13 @@ class NewCredential:
     expires_at: datetime
 
 
+class MACSecret(NamedTuple):
+    """The secret that keys the MACs of a reference; `credential` None: there is none, and no MAC is right."""
+
+    secret: str
+    credential: CredentialRecord | None
+
+
 class Credentials:
     """Makes, checks and cancels enrolment credentials."""
 
@@ -57,12 +66,14 @@ class Credentials:
         profiles: Mapping[str, Profile],
         max_attempts: int,
         lifetime: timedelta,
+        sealed_secrets: SealedSecrets,
     ) -> None:
         self._storage = storage
         self._clock = clock
         self._profiles = profiles
         self._max_attempts = max_attempts
         self._lifetime = lifetime
+        self._sealed_secrets = sealed_secrets
 
     async def create(
         self,
@@ -74,24 +85,26 @@ class Credentials:
         uses: int,
         lifetime: timedelta | None,
         actor: str,
+        use: Use = "est",
     ) -> NewCredential:
         """Make a credential; the identity is held to the profile now, not first when it is used."""
         if not 1 <= uses <= MAX_USES:
             raise RefusedError(f"a credential has 1 to {MAX_USES} uses")
         chosen = enrollable(self._profiles, profile)
-        if set(chosen.est_authentication) == {"certificate"}:
-            raise RefusedError(f"profile {profile} is enrolled with a client certificate alone")
+        _require_use(chosen, use)
         name, names = parse_subject(subject), tuple(parse_san(text) for text in san)
         check_identity(chosen, Identity(name, names, limit_mnt))
         now = self._clock.now()
         expires_at = now + (lifetime or self._lifetime)
         new = NewCredential(_random(REFERENCE_CHARACTERS), _random(SECRET_CHARACTERS), expires_at)
+        sealed = self._sealed_secrets.seal(new.reference, new.secret) if use == "cmp" else None
 
         def transaction(tx: Transaction) -> None:
             rows.add(
                 tx,
                 reference=new.reference,
-                secret_hash=_hash(new.secret),
+                secret_hash=_hash(new.secret) if sealed is None else None,
+                sealed_secret=sealed,
                 profile=profile,
                 subject=subject_text(name),
                 san=tuple(san_text(general_name) for general_name in names),
@@ -109,6 +122,7 @@ class Credentials:
                 reference=new.reference,
                 profile=profile,
                 uses=uses,
+                use=use,
             )
             audit_chain.append(tx, entry)
 
@@ -121,13 +135,25 @@ class Credentials:
         `WrongCredentialError` says nothing of what was wrong; where a secret was, it names the credential,
         and the caller takes an attempt as it records the refusal.
         """
-        record = await self._storage.read(lambda tx: rows.get(tx, reference))
-        right = hmac.compare_digest(_hash(secret), record.secret_hash if record else _NOBODY)
-        if record is None or not right:
-            raise WrongCredentialError("reference or secret is wrong", record)
+        record = await self._storage.read(lambda tx: rows.get(tx, reference), brief=True)
+        kept = record.secret_hash if record is not None else None
+        right = hmac.compare_digest(_hash(secret), kept if kept is not None else _NOBODY)
+        if record is None or not right or kept is None:
+            raise WrongCredentialError("reference or secret is wrong", record if kept is not None else None)
         if record.cancelled_at or record.attempts_left == 0 or record.expires_at <= self._clock.now():
             raise WrongCredentialError("the credential is cancelled, locked or expired", None)
         return record
+
+    async def mac_secret(self, reference: str) -> MACSecret:
+        """Return the secret by which MACs of a reference are verified; a random one where there is none.
+
+        So who tries references sees no difference. A credential that is used up or expired has its secret
+        still: a transaction that it began goes on.
+        """
+        record = await self._storage.read(lambda tx: rows.get(tx, reference))
+        if record is None or record.sealed_secret is None or record.cancelled_at or not record.attempts_left:
+            return MACSecret(_random(SECRET_CHARACTERS), None)
+        return MACSecret(self._sealed_secrets.unseal(reference, record.sealed_secret), record)
 
     async def cancel(self, reference: str, actor: str) -> None:
         """Cancel a credential; `NotFoundError` when there is none to cancel."""
@@ -141,6 +167,17 @@ class Credentials:
             audit_chain.append(tx, audit.entry(now, actor, "credential.cancel", reference=reference))
 
         await self._storage.write(transaction)
+
+
+def _require_use(profile: Profile, use: Use) -> None:
+    """Raise `RefusedError` where credentials of this use enrol nothing of a profile."""
+    if set(profile.est_authentication) == {"certificate"}:
+        raise RefusedError(f"profile {profile.name} is enrolled with a client certificate alone")
+    if use == "cmp" and "credential" not in profile.est_authentication:
+        raise RefusedError(
+            f"profile {profile.name} is enrolled with credential and certificate: a CMP message has one"
+            " protection"
+        )
 
 
 def state(record: CredentialRecord, now: datetime) -> str:

@@ -1,25 +1,22 @@
 """Enrolment and re-enrolment as EST asks for them: who asks, and what that entitles to."""
 
-from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import Any, Final, NoReturn, TypeVar
 
 from cryptography import x509
 
 from config.profile import Profile
-from pkiserver import audit
 from pkiserver.ca.authorities import Authorities
 from pkiserver.ca.ca_certificates import ca_certificates
+from pkiserver.ca.issuance import SERIAL_BITS
 from pkiserver.clock import Clock
 from pkiserver.errors import (
     ChallengeError,
     NotAuthenticatedError,
     NotAuthorizedError,
     PKIServerError,
-    UnavailableError,
 )
 from pkiserver.ra.approval import Approvals
-from pkiserver.ra.attempts import AttemptLimiter, GuessLimiter
 from pkiserver.ra.client_certificates import ClientCertificates, Holder, ShownCertificate
 from pkiserver.ra.credentials import Credentials, WrongCredentialError, enrollable, issuer_name
 from pkiserver.ra.csr_attributes import csr_attributes
@@ -31,6 +28,7 @@ from pkiserver.ra.entitlement import (
 )
 from pkiserver.ra.linking import require_linking
 from pkiserver.ra.reenrollment import Reenrollment
+from pkiserver.ra.refusals import Refusals
 from pkiserver.ra.registration_clients import RegistrationClients
 from pkiserver.ra.requester import Password, Requester
 from pkiserver.ra.server_keys import HandOver, ServerKeys
@@ -38,8 +36,7 @@ from pkiserver.ra.undelivered import untaken
 from pkiserver.storage import Storage
 from protocols.errors import ErrorKind, ProtocolError
 from protocols.x509.csr import ParsedCSR, parse_csr, parse_csr_without_key
-from store import audit as audit_chain
-from store import certificates, credentials, issuances
+from store import certificates, issuances
 from store.database import Transaction
 from store.records import CredentialRecord
 
@@ -48,10 +45,7 @@ _NO_REFUSAL: Final = (ErrorKind.UNAVAILABLE, ErrorKind.PENDING)  # it may succee
 
 
 class Enrollment:
-    """Decides on enrolments and has `ca` issue what was approved.
-
-    `failures` counts by outcome how secrets were tried in vain: wrong, slowed, locked.
-    """
+    """Decides on enrolments and has `ca` issue what was approved."""
 
     def __init__(
         self,
@@ -66,6 +60,7 @@ class Enrollment:
         reenrollment: Reenrollment,
         approvals: Approvals,
         server_keys: ServerKeys,
+        refusals: Refusals,
     ) -> None:
         self._storage = storage
         self._clock = clock
@@ -77,9 +72,7 @@ class Enrollment:
         self._approvals = approvals
         self._server_keys = server_keys
         self._reenrollment = reenrollment
-        self._attempts = AttemptLimiter()
-        self._guesses = GuessLimiter()
-        self.failures: Counter[str] = Counter({"wrong": 0, "slowed": 0, "locked": 0})
+        self._refusals = refusals
 
     async def enroll(self, csr_der: bytes, requester: Requester, label: str | None) -> bytes:
         """Return the DER certificate for who shows what the profile asks for (`est_authentication`).
@@ -158,7 +151,8 @@ class Enrollment:
     ) -> None:
         holder = await self._holder(shown)
         csr = parse_csr_without_key(csr_der)
-        approved = await self._reenrollment.approve(csr, holder, requester.channel, label)
+        approved = await self._reenrollment.approve(csr, holder, label)
+        require_linking(approved.profile, csr, requester.channel)
         await self._server_keys.make(csr, approved, hand_over)
 
     def refuse_unproven(self, label: str | None) -> NoReturn:
@@ -170,22 +164,22 @@ class Enrollment:
 
     async def delivered(self, certificate: bytes) -> None:
         """Note that the client took this certificate: it is not given again."""
-        parsed = x509.load_der_x509_certificate(certificate)
-        named = [one for one in self._authorities if one.certificate.subject == parsed.issuer]
+        serial = x509.load_der_x509_certificate(certificate).serial_number
+        if serial >> SERIAL_BITS:
+            return  # no serial of ours
         now = self._clock.now()
 
         def transaction(tx: Transaction) -> None:
-            for issuer in named:  # that it is ours the record says: no signature is verified for it
-                record = certificates.get(tx, issuer.id, parsed.serial_number)
-                if record is not None and record.certificate == certificate:
-                    issuances.mark_delivered(tx, issuer.id, parsed.serial_number, now)
+            authority = certificates.authority_of(tx, serial, certificate)
+            if authority is not None:
+                issuances.mark_delivered(tx, authority, serial, now)
 
-        if named:
-            await self._storage.write(transaction)
+        # A note that is lost costs nothing: the client may fetch the same once more (ADR 0004).
+        self._storage.write_along(transaction)
 
     async def refused(self, *, operation: str, peer: str, reason: str, actor: str = "anonymous") -> None:
         """Record a request that was refused elsewhere."""
-        await self._record_refusal(actor, operation, peer, reason)
+        await self._refusals.record(actor, operation, peer, reason)
 
     def ca_certificates(self, label: str | None) -> Sequence[bytes]:
         """Return the certificates that a client of this profile needs, or all (RFC 7030 §4.1)."""
@@ -213,40 +207,8 @@ class Enrollment:
             raise
         except (PKIServerError, ProtocolError) as error:
             if error.kind not in _NO_REFUSAL:
-                await self._record_refusal(actor, operation, requester.peer, str(error))
+                await self._refusals.record(actor, operation, requester.peer, str(error))
             raise
-
-    async def _record_refusal(
-        self, actor: str, operation: str, peer: str, reason: str, guessed: CredentialRecord | None = None
-    ) -> None:
-        """Audit a refusal, with a wrong secret counted against its credential.
-
-        Records are durable writes, and an address gets only so many a minute: `UnavailableError` after.
-        Guesses are recorded nevertheless until they lock their credential: no flood hides them.
-        """
-        now = self._clock.now()
-        try:
-            self._attempts.failed(peer, now)
-            over_share = None
-        except UnavailableError as error:
-            if guessed is None or guessed.attempts_left == 0:
-                raise
-            over_share = error
-        # The reason may quote what was asked for, a name or a mail address.
-        entry = audit.entry(now, actor, operation, "refused", peer=peer, personal={"reason": reason})
-
-        def transaction(tx: Transaction) -> bool:
-            locks = guessed is not None and credentials.take_attempt(tx, guessed.id)
-            audit_chain.append(tx, entry)
-            if guessed is not None and locks:
-                lock = audit.entry(now, actor, "credential.lock", peer=peer, reference=guessed.reference)
-                audit_chain.append(tx, lock)
-            return locks
-
-        if await self._storage.write(transaction):
-            self.failures["locked"] += 1
-        if over_share is not None:
-            raise over_share
 
     async def _by_credential(
         self,
@@ -272,19 +234,13 @@ class Enrollment:
     async def _authenticated(self, password: Password, peer: str) -> CredentialRecord:
         """Return the credential whose secret this is; who guesses waits longer each time."""
         now = self._clock.now()
-        try:
-            self._guesses.require_patience(password.reference, now)
-        except UnavailableError:
-            self.failures["slowed"] += 1
-            raise
+        self._refusals.require_patience(password.reference, now)
         try:
             credential = await self._credentials.authenticate(password.reference, password.secret)
         except WrongCredentialError as error:
-            self.failures["wrong"] += 1
-            self._guesses.wrong(password.reference, now)
-            await self._record_refusal("anonymous", "enroll", peer, str(error), error.credential)
+            await self._refusals.wrong_secret("enroll", password.reference, peer, error, now)
             raise
-        self._guesses.right(password.reference)
+        self._refusals.right_secret(password.reference)
         return credential
 
     async def _enroll_by_certificate(

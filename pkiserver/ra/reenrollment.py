@@ -50,14 +50,16 @@ class Reenrollment:
         Raises what `Enrollment.reenroll` does.
         """
         csr = parse_csr(csr_der)
-        approved = await self.approve(csr, holder, channel, label)
+        approved = await self.approve(csr, holder, label)
+        require_linking(approved.profile, csr, channel)
         request = approved.request(csr.public_key, signed_request=signed_request)
         return await self._approvals.obtain(request, until=holder.record.not_after)
 
-    async def approve(
-        self, csr: UnprovenCSR, holder: Holder, channel: Channel, label: str | None
-    ) -> Approved:
-        """Return what the holder may have, whatever key it is to have; raises as `reenroll`."""
+    async def approve(self, csr: UnprovenCSR, holder: Holder, label: str | None) -> Approved:
+        """Return what the holder may have, whatever key it is to have; raises as `reenroll`.
+
+        That the request is bound to its channel is the caller's matter.
+        """
         held, record = holder.certificate, holder.record
         own = self._profiles.get(record.profile)
         target = label or record.profile
@@ -69,7 +71,6 @@ class Reenrollment:
                 "subject and subjectAltName of the request differ from the certificate (RFC 7030 §4.2.2)"
             )
         profile = enrollable(self._profiles, target)
-        require_linking(profile, csr, channel)
         if csr.change_subject_name is not None:
             approved = self._changed(profile, own, identity, csr.change_subject_name)
         else:

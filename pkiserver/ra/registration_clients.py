@@ -8,13 +8,13 @@ from collections.abc import Mapping
 
 from config.profile import Profile
 from pkiserver.ca.identity import approve_identity
-from pkiserver.ca.issuance import AuthorizedRequest
 from pkiserver.errors import NotAuthorizedError
 from pkiserver.ra.actors import REGISTRATION_CLIENT, ROLES, Actors, has_usage
 from pkiserver.ra.approval import Approvals
+from pkiserver.ra.approved import Approved
 from pkiserver.ra.client_certificates import Holder
-from pkiserver.ra.credentials import enrollable, issuer_name
-from protocols.x509.csr import parse_csr
+from pkiserver.ra.credentials import enrollable
+from protocols.x509.csr import UnprovenCSR, parse_csr
 from store.records import ActorRecord
 
 
@@ -57,6 +57,13 @@ class RegistrationClients:
         looked at: it belongs to the connection between the RA and its client (RFC 7030 §3.7).
         Raises `NotAuthorizedError`, `NotFoundError`, and what `parse_csr` and `Approvals.obtain` do.
         """
+        csr = parse_csr(csr_der)
+        approved = self.approve(csr, holder, actor, label)
+        request = approved.request(csr.public_key, signed_request=signed_request)
+        return await self._approvals.obtain(request, for_others=True)
+
+    def approve(self, csr: UnprovenCSR, holder: Holder, actor: ActorRecord, label: str | None) -> Approved:
+        """Return what a registration client may have made for others, once somebody approves; as `enroll`."""
         if label is None:
             raise NotAuthorizedError(
                 "a registration client says for which profile in the path (RFC 7030 §3.2.2)"
@@ -66,7 +73,6 @@ class RegistrationClients:
             raise NotAuthorizedError(
                 f"profile {label} does not await approval: a registration client asks for no others"
             )
-        csr = parse_csr(csr_der)
         identity = approve_identity(
             profile,
             approved_subject=csr.subject,
@@ -74,13 +80,4 @@ class RegistrationClients:
             requested_subject=csr.subject,
             requested_san=csr.san,
         )
-        request = AuthorizedRequest(
-            profile=profile,
-            authority=issuer_name(profile),
-            identity=identity,
-            public_key=csr.public_key,
-            requested_by=f"actor:{actor.name}",
-            entitled_by=holder.record,
-            signed_request=signed_request,
-        )
-        return await self._approvals.obtain(request, for_others=True)
+        return Approved(profile, identity, requested_by=f"actor:{actor.name}", entitled_by=holder.record)

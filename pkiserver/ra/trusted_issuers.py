@@ -89,6 +89,11 @@ class TrustedIssuers:
         return {file: file_stamp(self._home / file) for files in self._files.values() for file in files}
 
 
+def ca_certificates(path: Path) -> Sequence[x509.Certificate]:
+    """Return the CA certificates of a PEM file; `OSError`, and `ValueError` for all else that is wrong."""
+    return _certificates(_content(path))
+
+
 def _content(path: Path) -> bytes:
     if path.stat().st_size > MAX_FILE_BYTES:
         raise ValueError(f"is larger than {MAX_FILE_BYTES} bytes")

@@ -21,6 +21,7 @@ from pkiserver.clock import Clock
 from pkiserver.errors import ConflictError, PKIServerError, UnavailableError
 from pkiserver.signer.client import Signer
 from pkiserver.status.crl_builder import read_entries
+from pkiserver.status.crl_copies import CRLCopies
 from pkiserver.status.crl_publications import CRLPublications
 from pkiserver.status.crl_release import CRLReleases
 from pkiserver.status.crl_schedule import COALESCE_S, Due, can_have_delta, due, rest_s, retry_s
@@ -68,6 +69,10 @@ class CRLPublisher:
         self._publishing = asyncio.Lock()
         self._seen: dict[int, int] = {}  # by authority: the event up to which its changes are taken up
         self.failure: str | None = None
+
+    def copies(self) -> CRLCopies:
+        """Return the complete CRLs that are published, as they are at each time they are asked for."""
+        return CRLCopies(self._publications, self._storage)
 
     def notify(self) -> None:
         """Say that there are new events."""

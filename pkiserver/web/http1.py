@@ -36,12 +36,12 @@ class HTTPConnection(asyncio.Protocol):
 
     __slots__ = (
         "_allowed_s", "_awaited", "_eof", "_full", "_paused", "_promised_at", "_reader", "_service", "_since",
-        "_transport", "_turns", "_unfed", "_writer", "closing",
+        "_transport", "_turns", "_unfed", "_writer", "closing", "peer",
     )  # fmt: skip
 
     def __init__(self, service: HTTPService) -> None:
         self._service = service
-        self._reader = RequestReader(self, service.on_error)
+        self._reader = RequestReader(self, service.room, service.on_error)
         self._writer = ReplyWriter(service)
         self._transport: asyncio.Transport
         self._unfed = b""  # received and not parsed: the client reads too slowly, or an answer is awaited
@@ -52,6 +52,7 @@ class HTTPConnection(asyncio.Protocol):
         self._paused = False  # full, or an answer is awaited
         self._eof = False  # the client has said all, while something was unfed
         self.closing = False  # nothing more is read
+        self.peer = ""  # the other end's address
         self._since = service.loop.time()
         self._allowed_s = service.limits.request_s
 
@@ -59,6 +60,8 @@ class HTTPConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = self._writer.transport = cast(asyncio.Transport, transport)
+        address = transport.get_extra_info("peername")
+        self.peer = address[0] if isinstance(address, tuple) else ""
         service = self._service
         service.connections.add(self)
         service.counters.connections_total += 1
@@ -80,6 +83,7 @@ class HTTPConnection(asyncio.Protocol):
         self.closing = True
         self._unfed = b""
         self._turns = None
+        self._reader.give_back_room()
 
     def data_received(self, data: bytes) -> None:
         if self.closing:
@@ -88,7 +92,7 @@ class HTTPConnection(asyncio.Protocol):
         service = self._service
         service.tick()
         if not (self._reader.started or self._unfed or self._paused or service.draining):
-            request = service.plain.request(data)
+            request = service.plain.request(data, self.peer)
             if request is not None:
                 answer = service.handled(request)
                 if type(answer) is HTTPReply:

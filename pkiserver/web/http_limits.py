@@ -1,19 +1,22 @@
 """What bounds HTTP connections, and what is said to who goes beyond a bound (RFC 9110 §15)."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 from http import HTTPStatus
 from typing import Final
 
-from pkiserver.web.http_messages import method_not_allowed, plain_reply
+from pkiserver.web.http_messages import HTTPReply, method_not_allowed, plain_reply
 
 MAX_URL_BYTES: Final = 8000  # RFC 9110 §4.1 asks for at least that
 MAX_HEADER_BYTES: Final = 8192  # all fields together; browsers and proxies stay under 2 KiB
-MAX_BODY_BYTES: Final = 4096  # protocols.ocsp.request.MAX_REQUEST_BYTES: no other body is taken
+MAX_BODY_BYTES: Final = (
+    4096  # protocols.ocsp.request.MAX_REQUEST_BYTES; `http_bodies` knows who may send more
+)
 SLICE_BYTES: Final = (
     4096  # fed at a time; between two slices the connection may be found paused or over a bound
 )
 MAX_HEAD_BYTES: Final = MAX_URL_BYTES + MAX_HEADER_BYTES + SLICE_BYTES
-MAX_MESSAGE_BYTES: Final = MAX_HEAD_BYTES + 8 * MAX_BODY_BYTES  # a chunk of one octet takes six on the wire
+CHUNKED_BYTES: Final = 8  # for each octet of a body: a chunk of one takes six on the wire
 MADE_ROOM: Final = 64  # idle connections closed at a time, the longest idle first, where there are too many
 MIN_IDLE_S: Final = 1.0  # those idle for less may have a request on the way
 MAX_LINGERING: Final = 64  # connections over the limit that are told so; the next are reset
@@ -48,11 +51,17 @@ LONG_URL: Final = plain_reply(HTTPStatus.REQUEST_URI_TOO_LONG, f"the URL has ove
 LARGE_HEADER: Final = plain_reply(
     HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, f"the header fields have over {MAX_HEADER_BYTES} bytes"
 )
-LARGE_BODY: Final = plain_reply(
-    HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the body has over {MAX_BODY_BYTES} bytes"
+NO_ROOM: Final = plain_reply(
+    HTTPStatus.SERVICE_UNAVAILABLE, "too many large requests", fields=b"Retry-After: 5\r\n"
 )
 BAD_EXPECTATION: Final = plain_reply(HTTPStatus.EXPECTATION_FAILED, "only 100-continue can be expected")
 NO_TUNNEL: Final = method_not_allowed("GET, HEAD, POST")
 LATE: Final = plain_reply(
     HTTPStatus.SERVICE_UNAVAILABLE, "the answer took too long", fields=b"Retry-After: 5\r\n"
 )
+
+
+@lru_cache(maxsize=16)  # there are few bounds
+def large_body(bound: int) -> HTTPReply:
+    """Return what is said to a body over its bound."""
+    return plain_reply(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the body has over {bound} bytes")

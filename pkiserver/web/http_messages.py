@@ -18,12 +18,14 @@ class HTTPRequest(NamedTuple):
     """A whole request. `path` is the request target without scheme, authority and query, not unescaped.
 
     `fields` holds, by lower-case names, those of `FIELDS` that were sent; a repeated one is joined by `, `.
+    `peer` is the address of who is connected: a client, or a proxy before it.
     """
 
     method: bytes
     path: bytes
     fields: dict[bytes, bytes]
     body: bytes
+    peer: str = ""
 
 
 class HTTPReply(NamedTuple):

@@ -34,8 +34,8 @@ class PlainRequests:
     def __init__(self) -> None:
         self._heads: dict[bytes, dict[bytes, bytes]] = {}
 
-    def request(self, data: bytes) -> HTTPRequest | None:
-        """Return the one whole request that these octets are, or None when the parser must look."""
+    def request(self, data: bytes, peer: str = "") -> HTTPRequest | None:
+        """Return the one whole request that these octets of a peer are, or None when the parser must look."""
         line_end = data.find(b"\r\n")
         head_end = data.find(b"\r\n\r\n", line_end) + 4
         if head_end < 4 or line_end > MAX_LINE_BYTES or not data.startswith(_VERSION, line_end - 9):
@@ -58,7 +58,7 @@ class PlainRequests:
             method = b"POST"
         else:
             return None
-        return HTTPRequest(method, path, fields, body) if _TARGET.fullmatch(path) else None
+        return HTTPRequest(method, path, fields, body, peer) if _TARGET.fullmatch(path) else None
 
     def _remember(self, head: bytes) -> dict[bytes, bytes] | None:
         fields = plain_fields(head) if len(head) <= MAX_HEAD_BYTES else None

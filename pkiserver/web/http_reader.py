@@ -9,21 +9,23 @@ from typing import NamedTuple, Protocol
 
 import httptools
 
+from pkiserver.web.http_bodies import BodyRoom
 from pkiserver.web.http_limits import (
     BAD_EXPECTATION,
     BAD_VERSION,
+    CHUNKED_BYTES,
     INTERNAL_ERROR,
-    LARGE_BODY,
     LARGE_HEADER,
     LONG_URL,
     MAX_BODY_BYTES,
     MAX_HEAD_BYTES,
     MAX_HEADER_BYTES,
-    MAX_MESSAGE_BYTES,
     MAX_URL_BYTES,
     NO_HOST,
+    NO_ROOM,
     NO_TUNNEL,
     NOT_HTTP,
+    large_body,
 )
 from pkiserver.web.http_messages import FIELDS, HTTPReply, HTTPRequest
 
@@ -41,6 +43,7 @@ class Requests(Protocol):
     """Who takes what the reader finds, in order; `closing` says that nothing more is taken."""
 
     closing: bool
+    peer: str
 
     def begin_request(self) -> None: ...
 
@@ -63,19 +66,22 @@ class RequestReader:
     """Reads requests; `started` while one has begun and is not whole."""
 
     __slots__ = (
-        "_body", "_fed", "_fields", "_header_bytes", "_in_body", "_on_error", "_owner", "_parser",
-        "_refusal", "_url", "started",
+        "_body", "_body_bound", "_fed", "_fields", "_header_bytes", "_held", "_in_body", "_on_error",
+        "_owner", "_parser", "_refusal", "_room", "_url", "started",
     )  # fmt: skip
 
-    def __init__(self, owner: Requests, on_error: Callable[[Exception], None]) -> None:
-        """Take who gets the requests, and who is told of faults that no client caused."""
+    def __init__(self, owner: Requests, room: BodyRoom, on_error: Callable[[Exception], None]) -> None:
+        """Take who gets the requests, room for large bodies, and who is told of faults no client caused."""
         self._owner = owner
+        self._room = room
         self._on_error = on_error
         self._parser = httptools.HttpRequestParser(self)
         self._url = b""
         self._fields: dict[bytes, bytes] = {}
         self._header_bytes = 0
         self._body = b""
+        self._body_bound = MAX_BODY_BYTES
+        self._held = 0  # octets of `_room` that the body takes
         self._in_body = False  # the header of the request is whole
         self._fed = 0  # octets since the last beginning or end of a request, at least those
         self._refusal: HTTPReply | None = None
@@ -117,8 +123,8 @@ class RequestReader:
             self._owner.refuse(NOT_HTTP)  # blank lines for ever
         elif not self._in_body:
             self._owner.refuse(LONG_URL if len(self._url) > MAX_URL_BYTES else LARGE_HEADER)
-        elif self._fed > MAX_MESSAGE_BYTES:
-            self._owner.refuse(LARGE_BODY)
+        elif self._fed > MAX_HEAD_BYTES + CHUNKED_BYTES * self._body_bound:
+            self._owner.refuse(large_body(self._body_bound))
 
     def _without_upgrade(self) -> bytes:
         """Return the request line and fields anew, without the offer to upgrade, which need not be taken up.
@@ -141,6 +147,7 @@ class RequestReader:
         self._fields = {}
         self._header_bytes = 0
         self._body = b""
+        self._body_bound = MAX_BODY_BYTES
         self._fed = 0
         self.started = True
         self._in_body = False
@@ -161,6 +168,7 @@ class RequestReader:
 
     def on_headers_complete(self) -> None:
         self._in_body = True
+        self._body_bound = self._room.bound(_path(self._url))
         self._refusal = refusal = self._header_refusal()
         if refusal is not None:
             raise _RefusedError(refusal)
@@ -181,16 +189,32 @@ class RequestReader:
             (host is None and version == "1.1", NO_HOST),
             (host is not None and b", " in host, NO_HOST),  # more than one (RFC 9112 §3.2)
             (self._parser.get_method() == b"CONNECT", NO_TUNNEL),
-            (length is not None and int(length) > MAX_BODY_BYTES, LARGE_BODY),
+            (length is not None and int(length) > self._body_bound, large_body(self._body_bound)),
             (fields.get(b"expect", b"100-continue").lower() != b"100-continue", BAD_EXPECTATION),
         )
         return next((reply for refused, reply in tests if refused), None)
 
     def on_body(self, body: bytes) -> None:
         self._body += body
-        if len(self._body) > MAX_BODY_BYTES:
-            self._refusal = LARGE_BODY
-            raise _RefusedError(LARGE_BODY)
+        size = len(self._body)
+        if size > self._body_bound:
+            self._refusal = large_body(self._body_bound)
+        elif size > MAX_BODY_BYTES and not self._hold(size - self._held):
+            self._refusal = NO_ROOM
+        if self._refusal is not None:
+            raise _RefusedError(self._refusal)
+
+    def _hold(self, octets: int) -> bool:
+        """Take room for what came of a large body; False where there is none."""
+        if not self._room.take(octets):
+            return False
+        self._held += octets
+        return True
+
+    def give_back_room(self) -> None:
+        """Give back the room that the body had: it is handed over, or the connection has ended."""
+        self._room.give_back(self._held)
+        self._held = 0
 
     def on_message_complete(self) -> None:
         parser = self._parser
@@ -198,7 +222,10 @@ class RequestReader:
             return  # closing: not to be answered; upgrade: the body was skipped, see _without_upgrade
         self.started = False
         self._fed = 0
-        request = HTTPRequest(parser.get_method(), _path(self._url), self._fields, self._body)
+        self.give_back_room()
+        request = HTTPRequest(
+            parser.get_method(), _path(self._url), self._fields, self._body, self._owner.peer
+        )
         keep_alive = parser.should_keep_alive()
         old = keep_alive and parser.get_http_version() == "1.0"
         self._owner.take(Turn(request, keep_alive, old, request.method == b"HEAD"))

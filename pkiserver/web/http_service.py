@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Final, Protocol
 
 from pkiserver.clock import Clock
+from pkiserver.web.http_bodies import BodyRoom
 from pkiserver.web.http_limits import INTERNAL_ERROR, MADE_ROOM, MIN_IDLE_S, HTTPLimits
 from pkiserver.web.http_messages import Answer, HTTPRequest
 from pkiserver.web.http_plain import PlainRequests
@@ -42,11 +43,12 @@ class HTTPService:
         loop: asyncio.AbstractEventLoop,
         on_tick: Callable[[], None],
         on_error: Callable[[Exception], None],
+        room: BodyRoom | None = None,
     ) -> None:
         """Take the handler, which does not wait: it answers at once, or gives a future of its answer.
 
         `on_tick` is called some times a second while requests come, `on_error` with what a handler raised:
-        that request is answered with 500.
+        that request is answered with 500. Without `room` no body is larger than `MAX_BODY_BYTES`.
         """
         self.handler = handler
         self.limits = limits
@@ -55,6 +57,7 @@ class HTTPService:
         self.connections: set[Connection] = set()
         self.draining = False
         self.plain = PlainRequests()
+        self.room = room or BodyRoom()
         self.on_error = on_error
         self._on_tick = on_tick
         self._clock = clock

@@ -8,6 +8,7 @@ class Limits:
     """Bounds of one listener; the defaults are those of the configuration. Times are in seconds."""
 
     max_body_bytes: int = 32 * 1024  # the largest body that EST takes
+    max_cmp_body_bytes: int = 64 * 1024  # and CMP
     max_line_bytes: int = 8_190
     max_field_bytes: int = 8_190  # a certificate in a header (RFC 9440) fits
     max_headers: int = 64

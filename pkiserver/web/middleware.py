@@ -74,7 +74,9 @@ def web_application(
     A route is named `<protocol>.<operation>[.<variant>]`; the first two label its logs and metrics.
     """
     edge = Edge(limits, realm, proxies, refusal_writers or {})
-    app = web.Application(middlewares=[edge.middleware], client_max_size=limits.max_body_bytes)
+    app = web.Application(
+        middlewares=[edge.middleware], client_max_size=max(limits.max_body_bytes, limits.max_cmp_body_bytes)
+    )
     app.on_response_prepare.append(edge.finish_headers)
     app[EDGE] = edge
     app.add_routes(routes)
@@ -143,18 +145,24 @@ class Edge:
 
     async def _read_body(self, request: web.Request) -> None:
         """Read the whole body, so that no handler waits for a client."""
-        limit = self._limits.max_body_bytes
+        is_cmp = request[LABELS][0] == "cmp"
+        limit = self._limits.max_cmp_body_bytes if is_cmp else self._limits.max_body_bytes
         if (request.content_length or 0) > limit:
             raise TooLargeError(f"the request body is over {limit} bytes")
         if request.headers.get("Content-Encoding", "identity").lower() != "identity":
             raise web.HTTPUnsupportedMediaType(text="the request body must have no content coding")
         if not request.body_exists:
             return
+        if request.content.is_eof():  # it came with the header, as most do: nobody is waited for
+            await request.read()
+            return
         try:
             async with asyncio.timeout(self._limits.body_s):
-                await request.read()
+                body = await request.read()
         except TimeoutError as error:
             raise web.HTTPRequestTimeout(text="the request body took too long") from error
+        if len(body) > limit:  # it came in chunks
+            raise TooLargeError(f"the request body is over {limit} bytes")
 
     async def finish_headers(self, _request: web.BaseRequest, response: web.StreamResponse) -> None:
         """Set what every response says of the server (a signal handler of aiohttp)."""

@@ -143,7 +143,7 @@ class OCSPResponder:
 
     def handle(self, request: HTTPRequest, now: datetime) -> Answer:
         """Return the reply to a request whose path is `PATH` or below, or a future of it."""
-        method, path, fields, body = request
+        method, path, fields, body, _ = request
         if path in _POST_PATHS:
             if method != b"POST":
                 return _POST_ONLY

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import structlog
 
+from pkiserver.web.worker_requests import WorkerRequests
 from protocols.asn1.ocsp import OCSPResponseStatus
 from protocols.ocsp.response import error_response
 
@@ -28,39 +29,21 @@ class SigningService:
 
     def __init__(self, fresh: Fresh, *, limit: int, deadline_s: float = DEADLINE_S) -> None:
         self._fresh = fresh
-        self._limit = limit
         self._deadline_s = deadline_s
-        self._under_way: set[asyncio.Task[None]] = set()
+        self._requests = WorkerRequests("sign", self._serve, limit=limit, busy=_answer(TRY_LATER))
+        self.take = self._requests.take
+        self.close = self._requests.close
 
-    def take(self, message: dict[str, Any], reply: Callable[[dict[str, Any]], None]) -> None:
-        """Begin to answer a worker's message; `reply` is called once, unless this is closed before."""
-        number = message["sign"]
-        if len(self._under_way) >= self._limit:
-            reply(_answer(number, TRY_LATER))
-            return
-        task = asyncio.ensure_future(self._serve(number, base64.b64decode(message["request"]), reply))
-        self._under_way.add(task)
-        task.add_done_callback(self._under_way.discard)
-
-    async def close(self) -> None:
-        """Give up what is under way."""
-        for task in self._under_way:
-            task.cancel()
-        await asyncio.gather(*self._under_way, return_exceptions=True)
-
-    async def _serve(self, number: int, request: bytes, reply: Callable[[dict[str, Any]], None]) -> None:
-        response: bytes | None
+    async def _serve(self, message: dict[str, Any]) -> dict[str, str | None]:
         try:
             async with asyncio.timeout(self._deadline_s):
-                response = await self._fresh(request)
+                return _answer(await self._fresh(base64.b64decode(message["request"])))
         except TimeoutError:
-            response = TRY_LATER
+            return _answer(TRY_LATER)
         except Exception as error:  # noqa: BLE001 - the outermost handler: logged, answered without detail
             _log.error("ocsp response not signed", exc_info=error)
-            response = INTERNAL_ERROR
-        reply(_answer(number, response))
+            return _answer(INTERNAL_ERROR)
 
 
-def _answer(number: int, response: bytes | None) -> dict[str, Any]:
-    encoded = None if response is None else base64.b64encode(response).decode("ascii")
-    return {"sign": number, "response": encoded}
+def _answer(response: bytes | None) -> dict[str, str | None]:
+    return {"response": None if response is None else base64.b64encode(response).decode("ascii")}

@@ -5,7 +5,7 @@ speak JSON, a message a line. To the worker: first the `WorkerSettings`, then `{
 `/ready` says) and `{"drain": seconds}`. From the worker: `{"serving": pid}` or `{"refused": text}`, then
 once a second `{"counters": …}`, and `{"error": text}` for the parent's log. What has to be signed goes as
 `{"sign": number, "request": base64}` and comes back as `{"sign": number, "response": base64 or null}`,
-where the settings have `signing`. It ends with its parent.
+where the settings have `signing`; messages of CMP go as `cmp_requests` has it. It ends with its parent.
 
 No key, no database; the parent decides when to stop, so signals to the process group are ignored.
 """
@@ -30,12 +30,16 @@ import uvloop
 from pkiserver.clock import Clock
 from pkiserver.status.slow_path import keyless_answer, signing_answer
 from pkiserver.web import ocsp
+from pkiserver.web.cmp_http import CMPDoor
+from pkiserver.web.cmp_requests import CMPRequests
 from pkiserver.web.http1 import HTTPConnection
+from pkiserver.web.http_bodies import BodyRoom
 from pkiserver.web.http_limits import HTTPLimits
 from pkiserver.web.http_messages import Answer, HTTPRequest, method_not_allowed, plain_reply
 from pkiserver.web.http_service import HTTPService
 from pkiserver.web.signing_requests import SigningRequests
 from pkiserver.web.static import StaticFiles
+from protocols.cmp.http import PATH as CMP_PATH
 from store.errors import StorageError
 from store.responses import ResponseTableReader
 
@@ -43,7 +47,9 @@ BACKLOG: Final = 1024
 REPORT_S: Final = 1.0
 MAX_ERRORS_A_REPORT: Final = 5  # of one kind of fault there are many; the first say enough
 _SPARE_DESCRIPTORS: Final = 64  # what the process has open beside its connections
-_MAX_UNREAD_BYTES: Final = 65_536  # a parent that does not read is not sent more
+_MAX_UNREAD_BYTES: Final = 1 << 20  # a parent that does not read is not sent more
+_MAX_UNREAD_CMP_BYTES: Final = 1 << 19  # nor messages of CMP over this: what OCSP asks is short, and goes on
+_MAX_ORDER_BYTES: Final = 2 << 20  # the longest line of the parent: an answer of CMP in base64
 EXIT_REFUSED: Final = 3  # the settings cannot be served: starting again will not help by itself
 
 _READ_ONLY: Final = method_not_allowed("GET, HEAD")
@@ -57,6 +63,7 @@ _INDEX: Final = plain_reply(
     "/crl/             a page about the certificate revocation lists: /crl/NAME.crl (RFC 5280)\n"
     "/ca/NAME.cer      CA certificates; NAME.p7c for several, NAME.pem and chain.pem as text\n"
     "/register/        the public register: YYYY-MM-DD.csv, and .csv.gz\n"
+    "/.well-known/cmp  CMP by POST (RFC 9810, RFC 9811), where it is switched on\n"
     "/ready            for load balancers",
     outcome="index",
 )
@@ -76,10 +83,19 @@ class SigningSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class CMPSettings:
+    """How many messages of CMP may be under way, and how long one may be."""
+
+    limit: int = 64
+    max_body_bytes: int = 256 * 1024
+
+
+@dataclass(frozen=True, slots=True)
 class WorkerSettings:
     """What a worker is to serve; `listeners` are descriptors of bound sockets.
 
-    Without `signing` nothing is signed on request: `status.slow_path` has the answers.
+    Without `signing` nothing is signed on request: `status.slow_path` has the answers. Without `cmp` there
+    is no CMP.
     """
 
     table: Path
@@ -89,6 +105,7 @@ class WorkerSettings:
     limits: HTTPLimits
     ready: bool
     signing: SigningSettings | None = None
+    cmp: CMPSettings | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the settings as the first line to a worker has them."""
@@ -100,6 +117,7 @@ class WorkerSettings:
             "limits": asdict(self.limits),
             "ready": self.ready,
             "signing": asdict(self.signing) if self.signing else None,
+            "cmp": asdict(self.cmp) if self.cmp else None,
         }
 
     @classmethod
@@ -113,6 +131,7 @@ class WorkerSettings:
             HTTPLimits(**values["limits"]),
             bool(values["ready"]),
             _signing(values["signing"]),
+            CMPSettings(**values["cmp"]) if values["cmp"] else None,
         )
 
 
@@ -123,15 +142,20 @@ def _signing(values: dict[str, Any] | None) -> SigningSettings | None:
 class StatusSite:
     """Which handler answers which path."""
 
-    def __init__(self, responder: ocsp.OCSPResponder, files: StaticFiles, *, ready: bool) -> None:
+    def __init__(
+        self, responder: ocsp.OCSPResponder, cmp: CMPDoor, files: StaticFiles, *, ready: bool
+    ) -> None:
         self.ready = ready
         self._responder = responder
+        self._cmp = cmp
         self._files = files
 
     def handle(self, request: HTTPRequest, now: datetime) -> Answer:
         """Return the reply to any request, or a future of it."""
         if request.path.startswith(ocsp.PATH):
             return self._responder.handle(request, now)
+        if request.path.startswith(CMP_PATH):
+            return self._cmp.handle(request, now)
         if request.path not in (b"/", b"/ready"):
             return self._files.handle(request, now)
         if request.method not in (b"GET", b"HEAD"):
@@ -155,9 +179,11 @@ class StatusWorker:
         signing = settings.signing
         self._signing = SigningRequests(self._send, limit=signing.limit) if signing else None
         responder = _responder(self._table, settings, self._signing)
+        self._cmp = CMPRequests(self._send_cmp, limit=settings.cmp.limit) if settings.cmp else None
+        cmp_door = _cmp_door(settings.cmp, self._cmp)
         loop = asyncio.get_running_loop()
         files = StaticFiles(settings.public, max_age=settings.max_age, monotonic=loop.time)
-        self._site = StatusSite(responder, files, ready=settings.ready)
+        self._site = StatusSite(responder, cmp_door, files, ready=settings.ready)
         self._refresh = responder.refresh
         self._parent = os.getppid()
         self._errors: list[str] = []
@@ -168,6 +194,7 @@ class StatusWorker:
             loop=loop,
             on_tick=self._tick,
             on_error=self._note_error,
+            room=BodyRoom(cmp_door.body_bound),
         )
 
     async def run(self) -> None:
@@ -202,12 +229,16 @@ class StatusWorker:
             message = json.loads(line)
             if "sign" in message and self._signing is not None:
                 self._signing.take(message)
+            if "cmp" in message and self._cmp is not None:
+                self._cmp.take(message)
             self._site.ready = bool(message.get("ready", self._site.ready))
             if "drain" in message and not draining.done():
                 self._site.ready = False
                 draining.set_result(float(message["drain"]))
         if self._signing is not None:
             self._signing.close()
+        if self._cmp is not None:
+            self._cmp.close()
         if not draining.done():
             draining.set_result(self._service.limits.request_s)
 
@@ -233,10 +264,13 @@ class StatusWorker:
         self._errors.clear()
         self._send({"counters": self._service.counters.to_json()})
 
-    def _send(self, message: dict[str, Any]) -> bool:
-        """Send a message, unless the parent does not read; tell whether it was sent."""
+    def _send_cmp(self, message: dict[str, Any]) -> bool:
+        return self._send(message, _MAX_UNREAD_CMP_BYTES)
+
+    def _send(self, message: dict[str, Any], unread_bytes: int = _MAX_UNREAD_BYTES) -> bool:
+        """Send a message, unless the parent leaves so much unread; tell whether it was sent."""
         transport = self._writer.transport
-        if transport.is_closing() or transport.get_write_buffer_size() >= _MAX_UNREAD_BYTES:
+        if transport.is_closing() or transport.get_write_buffer_size() >= unread_bytes:
             return False
         self._writer.write(json.dumps(message).encode("ascii") + b"\n")
         return True
@@ -272,6 +306,12 @@ def _responder(
     )
 
 
+def _cmp_door(settings: CMPSettings | None, requests: CMPRequests | None) -> CMPDoor:
+    if settings is None or requests is None:
+        return CMPDoor(None)
+    return CMPDoor(requests.ask, max_body_bytes=settings.max_body_bytes)
+
+
 def _possible(limits: HTTPLimits) -> HTTPLimits:
     """Return the limits with as many connections as the process may have descriptors for."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -285,7 +325,7 @@ def _possible(limits: HTTPLimits) -> HTTPLimits:
 
 async def _main(descriptor: int) -> int:
     control = socket.socket(fileno=descriptor)
-    reader, writer = await asyncio.open_connection(sock=control)
+    reader, writer = await asyncio.open_connection(sock=control, limit=_MAX_ORDER_BYTES)
     first = await reader.readline()
     if not first:
         return 0

@@ -16,10 +16,12 @@ import structlog
 
 from pkiserver.child_environment import child_environment
 from pkiserver.errors import UnavailableError
+from pkiserver.web.cmp_answering import CMPAnswerer
+from pkiserver.web.cmp_relay import CMPRelay
 from pkiserver.web.http_limits import HTTPLimits
 from pkiserver.web.signing_service import Fresh, SigningService
 from pkiserver.web.status_counters import StatusCounters
-from pkiserver.web.status_worker import BACKLOG, SigningSettings, WorkerSettings
+from pkiserver.web.status_worker import BACKLOG, CMPSettings, SigningSettings, WorkerSettings
 
 _log: Final[structlog.stdlib.BoundLogger] = structlog.get_logger(__name__)
 
@@ -45,6 +47,7 @@ class StatusWorkersSettings:
     limits: HTTPLimits = field(default_factory=HTTPLimits)
     silence_s: float = SILENCE_TIMEOUT_S
     signing: SigningSettings = field(default_factory=SigningSettings)
+    cmp: CMPSettings = field(default_factory=CMPSettings)
 
 
 @dataclass(slots=True, eq=False)
@@ -67,9 +70,15 @@ class StatusWorkers:
     them open: connections that a dead worker had not accepted are answered by its replacement.
     """
 
-    def __init__(self, settings: StatusWorkersSettings, fresh: Fresh | None = None) -> None:
-        """Take what is served, and who answers what has to be signed on request: None, nobody does."""
+    def __init__(
+        self,
+        settings: StatusWorkersSettings,
+        fresh: Fresh | None = None,
+        cmp: CMPAnswerer | None = None,
+    ) -> None:
+        """Take what is served, who answers what has to be signed on request, and who CMP: None, nobody."""
         self._settings = settings
+        self._cmp = CMPRelay(cmp, limit=settings.cmp.limit) if cmp is not None else None
         self._signing = SigningService(fresh, limit=settings.signing.limit) if fresh is not None else None
         self._workers: list[_Worker] = []
         self._ended = StatusCounters()  # what the replaced ones had counted
@@ -153,6 +162,8 @@ class StatusWorkers:
         await asyncio.gather(*tasks, return_exceptions=True)
         if self._signing is not None:
             await self._signing.close()
+        if self._cmp is not None:
+            await self._cmp.close()
         for worker in self._workers:
             for listener in worker.listeners:
                 listener.close()
@@ -224,6 +235,7 @@ class StatusWorkers:
             settings.limits,
             self._ready,
             settings.signing if self._signing is not None else None,
+            settings.cmp if self._cmp is not None else None,
         )
 
     async def _follow(self, worker: _Worker, reader: asyncio.StreamReader) -> bool:
@@ -243,6 +255,8 @@ class StatusWorkers:
     def _take(self, worker: _Worker, message: dict[str, Any]) -> None:
         if "sign" in message and self._signing is not None:
             self._signing.take(message, partial(_write, worker.control))
+        elif "cmp" in message and self._cmp is not None:
+            self._cmp.take(message, partial(_write, worker.control))
         elif "counters" in message:
             worker.counters = StatusCounters.from_json(message["counters"])
         elif "error" in message:

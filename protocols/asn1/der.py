@@ -117,14 +117,12 @@ class Reader:
 
     def read_raw(self, tag: int) -> bytes:
         """Return the whole encoding of the next value, which must bear `tag`."""
-        self._expect(tag)
-        return self.read_any()[1]
+        position = self._position
+        return self._data[position : self._pass(tag)[1]]
 
     def read(self, tag: int) -> bytes:
         """Return the content of the next value, which must bear `tag`."""
-        self._expect(tag)
-        _, start, end = self._header()
-        self._position = end
+        start, end = self._pass(tag)
         return self._data[start:end]
 
     def read_explicit(self, number: int, tag: int) -> bytes:
@@ -140,10 +138,22 @@ class Reader:
 
     def enter(self, tag: int = SEQUENCE) -> Self:
         """Return a reader of the content of the next value, which must bear `tag`."""
+        start, end = self._pass(tag)
+        return type(self)(self._data, start=start, end=end, depth=self._depth + 1)
+
+    def _pass(self, tag: int) -> tuple[int, int]:
+        """Go behind the next value, which must bear `tag`; return start and end of its content."""
+        data, start = self._data, self._position + 2
+        # Most values are short: a look at two octets then does what `_expect` and `_header` do.
+        if start <= self._end and data[start - 2] == tag and data[start - 1] < _LONG_LENGTH:
+            end = start + data[start - 1]
+            if end <= self._end and tag & _TAG_NUMBER_MASK != _TAG_NUMBER_MASK:
+                self._position = end
+                return start, end
         self._expect(tag)
         _, start, end = self._header()
         self._position = end
-        return type(self)(self._data, start=start, end=end, depth=self._depth + 1)
+        return start, end
 
     def _expect(self, tag: int) -> None:
         if self._position >= self._end or self._data[self._position] != tag:
@@ -324,6 +334,7 @@ def enumerated(value: int) -> bytes:
     return encode(ENUMERATED, integer_content(value))
 
 
+@lru_cache(maxsize=256)  # what is written is ours, and of few kinds
 def oid(dotted: str) -> bytes:
     """Return an OBJECT IDENTIFIER; `ValueError` for text that is none."""
     if not _DOTTED.fullmatch(dotted):

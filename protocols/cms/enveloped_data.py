@@ -1,4 +1,4 @@
-"""EnvelopedData (RFC 5652 §6) built for one recipient: by a shared key, RSA or elliptic-curve Diffie-Hellman.
+"""EnvelopedData (RFC 5652 §6) built for one recipient: by a shared key, a password, RSA or elliptic curves.
 
 RFC 7030 §4.4.2 asks for EnvelopedData, not for AuthEnvelopedData; AES-CBC is what its recipients must
 decrypt (RFC 8551 §2.7), and the SignedData inside guards the integrity. Content keys, initialisation vectors
@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import CBC
+from cryptography.hazmat.primitives.kdf.pbkdf2 import PBKDF2HMAC
 from cryptography.hazmat.primitives.kdf.x963kdf import X963KDF
 from cryptography.hazmat.primitives.keywrap import aes_key_wrap
 from cryptography.hazmat.primitives.padding import PKCS7
@@ -31,11 +32,12 @@ WRAP_KEY_OCTETS: Final = {oid.AES128_WRAP: 16, oid.AES192_WRAP: 24, oid.AES256_W
 IV_OCTETS: Final = 16
 
 _BLOCK_BITS: Final = 128
+_PASSWORD: Final = der.context(3)
 _KEK_VERSION: Final = 4  # §6.2.3
 _KEY_AGREE_VERSION: Final = 3  # §6.2.2
 _KEY_TRANS_BY_KEY_VERSION: Final = 2  # §6.2.1: rid is a subjectKeyIdentifier
 _KEY_TRANS_BY_ISSUER_VERSION: Final = 0
-_ENVELOPED_VERSION: Final = 2  # §6.1, wherever a recipient is not of version 0
+_PASSWORD_VERSION: Final = 0  # §6.2.4
 _SHA256_WITH_NULL: Final = der.sequence(der.oid(oid.SHA256), der.null())
 _OAEP_SHA256: Final = der.sequence(  # RFC 4055 §4.1, with the default pSourceAlgorithm left out
     der.explicit(0, _SHA256_WITH_NULL),
@@ -57,6 +59,13 @@ class RecipientInfo:
     version: int
     encoded: bytes = field(repr=False)
 
+    @property
+    def enveloped_version(self) -> int:
+        """The version of an EnvelopedData for it (§6.1)."""
+        if self.encoded[0] == _PASSWORD:
+            return 3
+        return 2 if self.version else 0
+
 
 def kek_recipient(key_identifier: bytes, kek: bytes, content_key: bytes) -> RecipientInfo:
     """Return the KEKRecipientInfo (§6.2.3) for a shared key of AES; `BadKeyError` for another length."""
@@ -70,6 +79,31 @@ def kek_recipient(key_identifier: bytes, kek: bytes, content_key: bytes) -> Reci
         der.octet_string(aes_key_wrap(kek, content_key)),
     )
     return RecipientInfo(_KEK_VERSION, der.encode(der.context(2), b"".join(fields)))
+
+
+def password_recipient(
+    password: bytes, *, salt: bytes, iterations: int, wrap: str, content_key: bytes
+) -> RecipientInfo:
+    """Return the PasswordRecipientInfo (§6.2.4) by PBKDF2 and AES key wrap (RFC 9481 §4.4).
+
+    `wrap` is one of `WRAP_KEY_OCTETS`. The work is that of the iterations.
+    """
+    octets = WRAP_KEY_OCTETS[wrap]
+    kek = PBKDF2HMAC(hashes.SHA256(), octets, salt, iterations).derive(password)
+    parameters = der.sequence(
+        der.octet_string(salt),
+        der.integer(iterations),
+        der.integer(octets),
+        AlgorithmIdentifier(oid.HMAC_WITH_SHA256, der.null()).encode(),
+    )
+    derivation = AlgorithmIdentifier(oid.PBKDF2, parameters).encode()
+    fields = (
+        der.integer(_PASSWORD_VERSION),
+        der.encode(der.context(0), der.Reader(derivation).read(der.SEQUENCE)),
+        der.sequence(der.oid(wrap)),
+        der.octet_string(aes_key_wrap(kek, content_key)),
+    )
+    return RecipientInfo(_PASSWORD_VERSION, der.encode(_PASSWORD, b"".join(fields)))
 
 
 def key_trans_recipient(
@@ -174,7 +208,7 @@ def enveloped_data(
         der.encode(der.context(0, constructed=False), encrypted),
     )
     fields = der.sequence(
-        der.integer(_ENVELOPED_VERSION if recipient.version else 0),
+        der.integer(recipient.enveloped_version),
         der.set_of([recipient.encoded]),
         encrypted_content_info,
     )

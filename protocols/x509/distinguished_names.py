@@ -7,7 +7,7 @@ certificate may bear is the profile's matter.
 import re
 import unicodedata
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -61,7 +61,8 @@ def _check_country(value: str) -> None:
 
 
 def _check_text(value: str) -> None:
-    if any(map(_is_unsafe, value)):
+    # What can be printed is of none of the refused categories: most names need no look at each character.
+    if not value.isprintable() and any(map(_is_unsafe, value)):
         raise MalformedError("has control or invisible characters")
 
 
@@ -135,12 +136,40 @@ def _attribute(part: str) -> bytes:
         known = ", ".join(rule.names[0] for rule in ATTRIBUTES)
         raise MalformedError(f"subject: unknown attribute {_shown(name.strip())}; known are {known}")
     try:
-        value = unicodedata.normalize("NFC", _unescape(raw))
-        _check_length(value, rule)
-        rule.check(value)
+        return _encoded(rule, _unescape(raw))
     except MalformedError as error:
         raise MalformedError(f"subject: {rule.names[0]}={_shown(raw.strip())} {error}") from error
-    return der.sequence(der.oid(rule.oid), der.encode(rule.tag, value.encode()))
+
+
+def make_name(attributes: Sequence[tuple[str, str]]) -> x509.Name:
+    """Return the name of these attributes, type and value, one an RDN.
+
+    The rules are those of `parse_subject`; `MalformedError` also for a type that is not in `ATTRIBUTES`.
+    """
+    if sum(len(value) for _, value in attributes) > MAX_SUBJECT_CHARS:
+        raise TooLargeError(f"subject is longer than {MAX_SUBJECT_CHARS} characters")
+    return read_name(der.sequence(*(der.set_of([_typed(*attribute)]) for attribute in attributes)))
+
+
+def _typed(attribute_type: str, value: str) -> bytes:
+    rule = _BY_OID.get(attribute_type)
+    if rule is None:
+        raise MalformedError(f"subject: unknown attribute {attribute_type}")
+    try:
+        return _encoded(rule, value)
+    except MalformedError as error:
+        raise MalformedError(f"subject: {rule.names[0]}={_shown(value)} {error}") from error
+
+
+def _encoded(rule: AttributeRule, text: str) -> bytes:
+    """Return an AttributeTypeAndValue; `MalformedError` says what is wrong with the value."""
+    value = unicodedata.normalize("NFC", text)
+    _check_length(value, rule)
+    rule.check(value)
+    try:
+        return der.sequence(der.oid(rule.oid), der.encode(rule.tag, value.encode()))
+    except UnicodeEncodeError as error:
+        raise MalformedError("is not UTF-8") from error
 
 
 def _check_length(value: str, rule: AttributeRule) -> None:
@@ -157,6 +186,8 @@ def _unescape(raw: str) -> str:
     kept = 0  # where the last character other than an unescaped space ends
     if raw[position : position + 1] == "#":
         raise MalformedError("starts with #: hexadecimal values are not taken (escape it as \\#)")
+    if _HAS_ESCAPE.isdisjoint(raw) and raw.isprintable():
+        return raw.strip(" ")
     while position < len(raw):
         match = _TOKEN.match(raw, position)
         if match is None:
@@ -203,6 +234,13 @@ def _attribute_text(attribute: x509.NameAttribute[str | bytes]) -> str:
 
 
 def _escape(value: str) -> str:
+    if (
+        _HAS_ESCAPE.isdisjoint(value)
+        and value.isprintable()
+        and value == value.strip(" ")
+        and value[:1] != "#"
+    ):
+        return value
     characters = [_escape_character(character) for character in value]
     if value[:1] in ("#", " "):
         characters[0] = "\\" + value[0]

@@ -23,7 +23,8 @@ CREATE UNIQUE INDEX authorities_coming ON authorities (name) WHERE state IN ('pr
 CREATE TABLE credentials (
     id            INTEGER PRIMARY KEY,
     reference     TEXT NOT NULL UNIQUE,
-    secret_hash   BLOB NOT NULL,
+    secret_hash   BLOB,             -- where the secret itself is shown (EST)
+    sealed_secret BLOB,             -- where it keys a MAC (CMP): encrypted, the key is not in here
     profile       TEXT NOT NULL,
     subject       TEXT NOT NULL,    -- RFC 4514
     san           TEXT NOT NULL,    -- JSON list of kind:value
@@ -32,7 +33,8 @@ CREATE TABLE credentials (
     attempts_left INTEGER NOT NULL CHECK (attempts_left >= 0),
     created_at    INTEGER NOT NULL,
     expires_at    INTEGER NOT NULL,
-    cancelled_at  INTEGER
+    cancelled_at  INTEGER,
+    CHECK ((secret_hash IS NULL) != (sealed_secret IS NULL))
 );
 
 CREATE TABLE enrollments (              -- requests that somebody has to approve, and what became of them
@@ -106,6 +108,33 @@ CREATE TABLE undelivered_keys (         -- keys that were made here: their certi
 CREATE TABLE signed_requests (          -- CMC messages that were answered: one sent again issues nothing
     sha256   BLOB PRIMARY KEY,          -- of who signed, what, and which request in it
     issuance INTEGER NOT NULL REFERENCES issuances (id)
+) WITHOUT ROWID;
+
+CREATE TABLE cmp_transactions (         -- what is remembered of CMP's (RFC 9810 §5.1.1); none is deleted
+    id             INTEGER PRIMARY KEY,
+    transaction_id BLOB NOT NULL,
+    sender         TEXT NOT NULL,       -- who protects its messages: a credential or a certificate
+    body           INTEGER NOT NULL,    -- the type of the request (RFC 9810 §5.1.2)
+    pvno           INTEGER NOT NULL,
+    state          TEXT NOT NULL CHECK (
+        state IN ('waiting', 'challenged', 'unconfirmed', 'confirmed', 'refused', 'ended')
+    ),
+    request_sha256 BLOB NOT NULL,       -- of the request as received: sent again, it gets its answer again
+    request        BLOB,                -- where it had to wait: it is looked at again at each poll
+    server_nonce   BLOB NOT NULL,       -- of our messages: the next one of the client gives it back
+    opened_at      INTEGER NOT NULL,
+    deadline       INTEGER,             -- until when it is to be confirmed, or a challenge answered
+    challenge      BLOB,                -- SHA-256 of the answer that is expected
+    UNIQUE (transaction_id, sender)
+);
+CREATE INDEX cmp_transactions_due ON cmp_transactions (deadline) WHERE state IN ('unconfirmed', 'challenged');
+CREATE INDEX cmp_transactions_waiting ON cmp_transactions (sender) WHERE state IN ('waiting', 'challenged');
+
+CREATE TABLE cmp_requests (             -- what each certificate request of a transaction led to
+    cmp_transaction INTEGER NOT NULL REFERENCES cmp_transactions (id),
+    cert_req_id     INTEGER NOT NULL,
+    issuance        INTEGER NOT NULL REFERENCES issuances (id),
+    PRIMARY KEY (cmp_transaction, cert_req_id)
 ) WITHOUT ROWID;
 
 CREATE TABLE certificates (

@@ -57,7 +57,7 @@ def cut_after(core: Core, steps: int, monkeypatch: pytest.MonkeyPatch) -> None:
     left = steps
 
     def counted(work: Any) -> Any:
-        async def step(*arguments: Any) -> Any:
+        async def step(*arguments: Any, **named: Any) -> Any:
             nonlocal left
             if left == 0:
                 raise CutError

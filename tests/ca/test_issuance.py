@@ -126,6 +126,11 @@ async def test_the_signing_is_audited_before_it_happens(
     monkeypatch.setattr(core.signer, "sign", looking)
     await core.issuance.issue(await core.issuance.prepare(make_request()))
     assert seen == [["certificate.prepare", "certificate.sign"], ["signing"]]
+    seen.clear()
+    before = (await actions(core, audited))[-1]
+    record = await core.issuance.certify(make_request())
+    assert seen == [[before, "certificate.sign"], ["signing"]]
+    assert await stored(core, record.serial) == record
 
 
 async def test_a_token_is_good_for_one_certificate(core: Core, make_request: "Request") -> None:
@@ -254,6 +259,10 @@ class TestCredentials:
         monkeypatch.setattr(core.signer, "sign", fail)
         with pytest.raises(UnavailableError):
             await core.issuance.issue(prepared)
+        assert await core.issuance.recover() == 0
+        assert await uses_left(core, reference) == 1
+        with pytest.raises(UnavailableError):
+            await core.issuance.certify(make_request(credential=number))
         assert await core.issuance.recover() == 0
         assert await uses_left(core, reference) == 1
 
@@ -424,12 +433,12 @@ class TestRecovery:
         write = core.storage.write
         calls = 0
 
-        async def full(work: Any) -> Any:
+        async def full(work: Any, *, brief: bool = False) -> Any:
             nonlocal calls
             calls += 1
             if calls == 2:
                 raise UnavailableError("nothing can be stored now; try again later")
-            return await write(work)
+            return await write(work, brief=brief)
 
         with monkeypatch.context() as patch:
             patch.setattr(core.storage, "write", full)

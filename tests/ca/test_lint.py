@@ -14,10 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pkiserver.ca.lint import RULES, STRUCTURE, Finding, LintError, LintFacts, check_tbs, lint_tbs
-from pkiserver.ca.lint_tbs import TBS, Extension, read_tbs
+from pkiserver.ca.lint_common import CommonRules, common_case
+from pkiserver.ca.lint_tbs import TBS, Case, Extension, Rule, issuer_tbs, read_tbs, second_reading
 from pkiserver.errors import RefusedError
 from protocols.asn1 import der
-from protocols.errors import ErrorKind
+from protocols.errors import ErrorKind, ProtocolError
 
 NOW = datetime(2026, 5, 1, 8, 0, 0, tzinfo=UTC)
 SERIAL = (1 << 126) + 12345
@@ -870,6 +871,99 @@ def test_no_rule_finds_fault_with_a_right_certificate(rule: object) -> None:
 def test_taking_apart_and_putting_together_changes_nothing() -> None:
     for _, tbs in BASES.values():
         assert assemble(tbs) == tbs.der
+
+
+# --- rules that are asked once for many certificates --------------------------------------------------------
+
+
+def case_of(tbs: bytes, facts: LintFacts) -> Case:
+    read = read_tbs(tbs)
+    issuer = read if facts.issuer is None else issuer_tbs(facts.issuer)
+    return Case(read, facts, issuer, second_reading(read))
+
+
+def found_by_each_rule(tbs: bytes, facts: LintFacts) -> list[Finding]:
+    """Return the findings of every rule, asked about this certificate itself."""
+    try:
+        case = case_of(tbs, facts)
+    except ProtocolError as error:
+        return [Finding(STRUCTURE.name, STRUCTURE.citation, str(error))]
+    findings = []
+    for rule in RULES:
+        try:
+            findings += [Finding(rule.name, rule.citation, message) for message in rule.check(case)]
+        except ProtocolError as error:
+            findings.append(Finding(rule.name, rule.citation, str(error)))
+    return findings
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("case", BREACHES, ids=lambda case: case.rule)
+def test_what_is_remembered_hides_no_breach(case: Breach) -> None:
+    facts, tbs = BASES[case.base]
+    assert lint_tbs(tbs.der, facts) == []
+    changed, expected = case.make(tbs), case.facts(facts)
+    assert lint_tbs(changed, expected) == found_by_each_rule(changed, expected)
+
+
+@pytest.mark.filterwarnings("ignore")
+@settings(max_examples=150, deadline=None)
+@given(st.data())
+def test_what_is_remembered_hides_no_damage(data: st.DataObject) -> None:
+    facts, tbs = BASES["leaf"]
+    assert lint_tbs(tbs.der, facts) == []
+    position = data.draw(st.integers(0, len(tbs.der) - 1))
+    octet = data.draw(st.integers(0, 255))
+    damaged = tbs.der[:position] + bytes((octet,)) + tbs.der[position + 1 :]
+    assert lint_tbs(damaged, facts) == found_by_each_rule(damaged, facts)
+
+
+def another_of_its_profile() -> Case:
+    """Return a right certificate that differs from the base `leaf` in all that one's own is."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    facts = replace(
+        LEAF_FACTS,
+        serial_number=SERIAL + 77,
+        not_before=LEAF_FACTS.not_before + timedelta(hours=1),
+        not_after=LEAF_FACTS.not_after - timedelta(hours=1),
+        subject=x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "another.example")]),
+        san=(x509.DNSName("another.example"),),
+        spki=spki(key),
+    )
+    return case_of(build(facts, key).tbs_certificate_bytes, facts)
+
+
+def test_a_common_rule_is_given_nothing_that_differs() -> None:
+    facts, tbs = BASES["leaf"]
+    leaf, other = case_of(tbs.der, facts), another_of_its_profile()
+    assert leaf.tbs != other.tbs
+    assert common_case(leaf) == common_case(other)
+    assert common_case(leaf).second is None
+
+
+def test_a_common_rule_is_asked_once_for_a_profile_and_issuer() -> None:
+    asked = []
+
+    def check(case: Case) -> list[str]:
+        asked.append(case)
+        return []
+
+    rules = CommonRules([Rule("counted", "RFC", check)])
+    facts, tbs = BASES["leaf"]
+    leaf = case_of(tbs.der, facts)
+    assert rules.hold(leaf)
+    assert rules.hold(another_of_its_profile())
+    assert asked == [common_case(leaf)]
+    for changed in (replace(facts, key_usage=frozenset()), replace(facts, crl_urls=("http://x/y.crl",))):
+        assert rules.hold(replace(leaf, facts=changed))
+    assert len(asked) == 3
+
+
+def test_a_common_rule_that_finds_something_is_asked_again() -> None:
+    facts, tbs = BASES["leaf"]
+    rules = CommonRules([Rule("broken", "RFC", lambda _: ("always",))])
+    assert not rules.hold(case_of(tbs.der, facts))
+    assert not rules.hold(case_of(tbs.der, facts))
 
 
 def test_check_raises_with_every_finding() -> None:

@@ -49,15 +49,20 @@ APPROVED = {
     "registration-client": ("CN=Station 7,O=Registration", ()),
     "administrator": ("CN=Дорж", ("email:dorj@gov.mn",)),
     "cmc-server": ("CN=CMC server 1", ()),
+    "ceremony-transcript": ("CN=Ceremony of 2026", ()),
 }
 CA_NAMES = {
     "root-ca": parse_subject(f"CN=National Root CA,{AUTHORITY}"),
     "issuing-ca": parse_subject(f"CN=Citizen CA,{AUTHORITY}"),
+    "root-link": parse_subject(f"CN=National Root CA,{AUTHORITY}"),
+    "cross-ca": parse_subject("CN=Bridge CA,O=Neighbour,C=KZ"),
     "ocsp-responder": parse_subject(f"CN=Citizen CA OCSP,{AUTHORITY}"),
 }
 LIFETIMES = {
     "root-ca": Lifetime(years=20),
     "issuing-ca": Lifetime(years=10),
+    "root-link": Lifetime(years=9),
+    "cross-ca": Lifetime(years=3),
     "ocsp-responder": Lifetime(years=1),
 }
 NCP = "NCP-NATURAL-PERSON-CERTIFICATE"

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
@@ -40,10 +41,13 @@ SERIAL = 0x7234567890ABCDEF7234567890ABCDEF
 LIFETIMES = {
     "root-ca": Lifetime(years=20),
     "issuing-ca": Lifetime(years=10),
+    "root-link": Lifetime(years=9),
+    "cross-ca": Lifetime(years=3),
     "ocsp-responder": Lifetime(span=timedelta(days=90)),
 }
 SUBJECTS = {
     "root-ca": "CN=National Root CA,O=National Certification Authority,C=MN",
+    "root-link": "CN=National Root CA,O=National Certification Authority,C=MN",
     "citizen-signature": "CN=Дорж,givenName=Дорж,SN=Бат-Эрдэнэ,serialNumber=PNOMN-123456789012,C=MN",
     "tls-server": "CN=pki.gov.mn",
 }
@@ -111,6 +115,40 @@ def test_own_lint_agrees_with_what_is_built(name: str, addresses: Addresses) -> 
         *validity(profile, NOW, issuer.not_after),
     )
     assert lint_tbs(build_tbs(contents), lint_facts(contents)) == []
+
+
+@pytest.mark.parametrize("addresses", [ADDRESSES, WITH_DELTA], ids=["plain", "shard_and_delta"])
+@pytest.mark.parametrize("limit_mnt", [None, 5_000_000])
+@pytest.mark.parametrize("name", sorted(set(PROFILES) - {"root-ca"}))
+def test_another_encoder_writes_the_same_octets(
+    name: str, limit_mnt: int | None, addresses: Addresses
+) -> None:
+    profile, issuer = profile_of(name), IssuerFacts.of(ROOT)
+    for serial in (SERIAL, SERIAL + 1):  # the second one with what was encoded for the first
+        ours = issue(
+            profile, identity_of(name, limit_mnt), KEY.public_key(), issuer, ROOT_KEY, serial, addresses
+        )
+        builder = x509.CertificateBuilder(
+            issuer_name=ROOT.subject,
+            subject_name=ours.subject,
+            public_key=KEY.public_key(),
+            serial_number=serial,
+            not_valid_before=ours.not_valid_before_utc,
+            not_valid_after=ours.not_valid_after_utc,
+        )
+        for extension in ours.extensions:
+            builder = builder.add_extension(extension.value, extension.critical)
+        theirs = builder.sign(ROOT_KEY, hashes.SHA384())
+        assert ours.tbs_certificate_bytes == theirs.tbs_certificate_bytes
+
+
+def test_a_profile_that_changed_under_its_name_is_encoded_anew() -> None:
+    issuer, profile = IssuerFacts.of(ROOT), profile_of("device")
+    changed = profile.model_copy(update={"extended_key_usage": ("clientAuth",)})
+    for one, count in ((profile, 2), (changed, 1), (profile, 2)):
+        certificate = issue(one, identity_of("device"), KEY.public_key(), issuer, ROOT_KEY)
+        usage = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+        assert len(list(usage)) == count
 
 
 def test_a_policy_may_name_its_practice_statement() -> None:

@@ -14,6 +14,7 @@ from protocols.errors import MalformedError, ProtocolError, TooLargeError
 from protocols.x509.distinguished_names import ATTRIBUTES, MAX_RDNS, MAX_SUBJECT_CHARS
 from protocols.x509.general_names import MAX_GENERAL_NAMES_BYTES
 from protocols.x509.names import (
+    make_name,
     names_equal,
     parse_san,
     parse_subject,
@@ -405,3 +406,41 @@ def test_any_text_as_alternative_name_raises_only_protocol_errors(prefix: str, t
 )
 def test_other_kinds_of_name_are_shown(name: x509.GeneralName, text: str) -> None:
     assert san_text(name) == text
+
+
+# ---- subjects of attributes by type and value
+
+_VALUES = st.one_of(
+    st.text(max_size=70), st.sampled_from(["MN", "mn", "a@b.mn", " a ", "#1", "e\u0301", "x" * 5000])
+)
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from([one.oid for one in ATTRIBUTES] + ["1.2.3"]), _VALUES),
+        min_size=1,
+        max_size=4,
+    )
+)
+def test_a_name_of_attributes_is_the_one_of_their_text(attributes: list[tuple[str, str]]) -> None:
+    def by_text() -> x509.Name:
+        rdns = [
+            der.set_of([der.sequence(der.oid(dotted), der.utf8_string(value))])
+            for dotted, value in attributes
+        ]
+        return parse_subject(subject_text(read_name(der.sequence(*rdns))))
+
+    try:
+        want = by_text().public_bytes()
+    except (ProtocolError, UnicodeEncodeError):
+        with pytest.raises(ProtocolError):
+            make_name(attributes)
+    else:
+        assert make_name(attributes).public_bytes() == want
+
+
+def test_a_name_of_too_much_is_refused() -> None:
+    with pytest.raises(TooLargeError):
+        make_name([(oid.COMMON_NAME, "x" * (MAX_SUBJECT_CHARS + 1))])
+    with pytest.raises(TooLargeError):
+        make_name([(oid.ORGANIZATIONAL_UNIT_NAME, "x")] * (MAX_RDNS + 1))

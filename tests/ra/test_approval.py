@@ -128,6 +128,7 @@ class Office(Registration):
 
     async def delivered(self, certificate: bytes) -> None:
         await self.core.enrollment.delivered(certificate)
+        await self.core.storage.write(lambda _: None)  # the note goes with the next commit
 
 
 @pytest.fixture
@@ -161,7 +162,7 @@ async def test_rfc7030_4_2_3_a_request_waits_until_it_is_approved(office: Office
     assert [(one["actor"], one["action"]) for one in asked] == [
         (actor, "enrollment.request"),
         ("user:registrar", "enrollment.approve"),
-        (actor, "certificate.prepare"),
+        (actor, "certificate.sign"),
     ]
     assert asked[0]["personal"]["subject"] == WHOLE
     assert not [one for one in await recorded(office.core.storage) if one["outcome"] == "refused"]
@@ -304,13 +305,13 @@ async def test_what_is_not_approved_is_not_reserved(office: Office, monkeypatch:
     credential = await office.gate()
     await office.is_told_to_wait(credential)
     await office.approve()
-    prepare = issuance_module.Issuance.prepare
+    certify = issuance_module.Issuance.certify
 
     async def refused_meanwhile(self: Any, request: Any) -> Any:
         await office.refuse()
-        return await prepare(self, request)
+        return await certify(self, request)
 
-    monkeypatch.setattr(issuance_module.Issuance, "prepare", refused_meanwhile)
+    monkeypatch.setattr(issuance_module.Issuance, "certify", refused_meanwhile)
     with pytest.raises(UnavailableError, match="being decided or issued; try again"):
         await office.enroll(credential)
     with pytest.raises(NotAuthorizedError, match="was refused"):
@@ -599,13 +600,13 @@ async def test_an_ra_suspended_in_the_midst_gets_nothing(
     ra, request = await registration_client(office), csr(new_key(), "CN=gate-9", ())
     await office.is_told_to_wait(None, request, label="gate", shown=ra)
     await office.approve()
-    prepare = issuance_module.Issuance.prepare
+    certify = issuance_module.Issuance.certify
 
     async def suspended_meanwhile(self: Any, asked: Any) -> Any:
         await office.change(ra, Action.SUSPEND)
-        return await prepare(self, asked)
+        return await certify(self, asked)
 
-    monkeypatch.setattr(issuance_module.Issuance, "prepare", suspended_meanwhile)
+    monkeypatch.setattr(issuance_module.Issuance, "certify", suspended_meanwhile)
     with pytest.raises(NotAuthorizedError, match="client certificate is suspended"):
         await office.enroll(None, request, "gate", shown=ra)
     assert await office.state() == "approved"

@@ -22,6 +22,7 @@ from pkiserver.ra.credentials import (
     issuer_name,
     state,
 )
+from pkiserver.ra.sealed_secrets import SealedSecrets
 from pkiserver.storage import Storage
 from protocols.errors import ProtocolError
 from store import credentials as rows
@@ -42,7 +43,12 @@ class Setup:
         self.clock.moment = NOW
         self.storage = Storage(Database(path))
         self.credentials = Credentials(
-            storage=self.storage, clock=clock, profiles=PROFILES, max_attempts=ATTEMPTS, lifetime=WEEK
+            storage=self.storage,
+            clock=clock,
+            profiles=PROFILES,
+            max_attempts=ATTEMPTS,
+            lifetime=WEEK,
+            sealed_secrets=SealedSecrets(path.with_name("credentials.key")),
         )
 
     async def create(self, **changes: Any) -> NewCredential:
@@ -102,6 +108,7 @@ async def test_making_one(setup: Setup, recorded: Any, tmp_path: Path) -> None:
             "reference": new.reference,
             "profile": "device",
             "uses": 2,
+            "use": "est",
             "personal": {"subject": "CN=Sensor 7,O=Жишээ", "san": ["dns:Sensor.Example.MN"]},
         }
     ]

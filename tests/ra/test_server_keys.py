@@ -326,7 +326,7 @@ def opened(core: Core, made: ServerKey, *arguments: str) -> Any:
     assert issuer is not None
     assert issuer.name == "infrastructure"
     usage = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
-    assert [one.dotted_string for one in usage] == [oid.KP_CMC_CA]
+    assert [one.dotted_string for one in usage] == [oid.KP_CMC_CA, oid.KP_CM_KGA]
     assert signed_data.content_type == oid.CT_KEY_PACKAGE
     assert signed_data.content is not None
     packages = der.Reader(signed_data.content).enter()

@@ -94,6 +94,7 @@ class TestCredentials:
             "reference": new["reference"],
             "profile": "tls-server",
             "subject": "CN=www.example.mn",
+            "use": "est",
             "state": "usable",
             "uses_left": 1,
             "expires_at": new["expires_at"],

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -318,6 +318,130 @@ async def test_while_no_connection_can_be_opened_writes_are_refused(database: Da
     elsewhere.rename(path)
     assert await asyncio.wait_for(database.write(put("after")), PATIENCE_S) == "after"
     assert await database.read(names) == {"after"}
+
+
+async def briefly(database: Database, *works: Work) -> list[Any]:
+    """Return the results, or the errors, of brief writes that share a commit."""
+    writes = (database.write(work, brief=True) for work in works)
+    return await asyncio.wait_for(asyncio.gather(*writes, return_exceptions=True), PATIENCE_S)
+
+
+async def test_brief_writes_run_on_the_event_loop_and_share_a_commit(database: Database) -> None:
+    before = database.statistics.commits
+    here = threading.get_ident()
+    assert await briefly(database, *[lambda _: threading.get_ident()] * 5) == [here] * 5
+    assert database.statistics.commits - before == 1
+    works = (database.write(lambda _: threading.get_ident(), brief=brief) for brief in (True, False))
+    assert here not in await asyncio.gather(*works)  # one that may take long has its neighbours beside it
+
+
+@pytest.mark.parametrize("work", [_duplicate, _foreign_key, _check, _no_sql])
+async def test_a_brief_write_that_is_refused_is_undone_alone(database: Database, work: Work) -> None:
+    first, failure, last = await briefly(database, put("first"), work, put("last"))
+    assert (first, last) == ("first", "last")
+    assert type(failure) is StorageError
+    assert await database.read(names) == {"first", "last"}
+    assert database.statistics.failures == 0
+
+
+async def test_what_a_brief_write_raises_is_its_callers(database: Database) -> None:
+    def fails(tx: Transaction) -> None:
+        facts.put(tx, "undone", "")
+        raise LookupError("of the job itself")
+
+    assert [type(one) for one in await briefly(database, fails, put("kept"))] == [LookupError, str]
+    assert await database.read(names) == {"kept"}
+
+
+async def test_a_full_disk_fails_the_group_of_a_brief_write(database: Database) -> None:
+    await database.write(put("before"))
+    await database.write(lambda tx: tx.one("PRAGMA max_page_count=1"))
+    results = await briefly(database, put("small-1"), put("big", BIG), put("small-2"))
+    assert [type(result) for result in results] == [StorageFullError] * 3
+    assert database.statistics.failures == 1
+    await database.write(lambda tx: tx.one("PRAGMA max_page_count=1000000"))
+    assert await briefly(database, put("big", BIG)) == ["big"]
+    assert await database.read(names) == {"before", "big"}
+
+
+@pytest.mark.parametrize(
+    "failures",
+    [
+        {"COMMIT": sqlite3.OperationalError("disk I/O error"), "ROLLBACK": sqlite3.OperationalError("again")},
+        {"BEGIN_IMMEDIATE": RuntimeError("unforeseen")},
+        {"ROLLBACK": SystemError()},
+        {"SAVEPOINT_job": MemoryError()},
+    ],
+    ids=["COMMIT", "BEGIN", "ROLLBACK", "SAVEPOINT"],
+)
+async def test_an_unforeseen_failure_fails_a_brief_group_and_nobody_hangs(
+    database: Database, failures: dict[str, BaseException]
+) -> None:
+    await database.write(put("before"))
+    connection = failing(database, **failures)
+    results = await briefly(database, put("one"), _duplicate)
+    assert [type(result) for result in results] == [StorageFailedError] * 2
+    assert await database.read(names) == {"before"}
+    if not connection.closed:
+        database._connection = connection._connection  # it works again
+    assert await briefly(database, put("after")) == ["after"]
+    assert await database.read(names) == {"before", "after"}
+
+
+async def test_while_another_program_writes_the_event_loop_goes_on(database: Database, path: Path) -> None:
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    writing = asyncio.create_task(database.write(put("late"), brief=True))
+    await asyncio.sleep(0.05)  # it would not end if the loop itself waited for the lock
+    assert not writing.done()
+    other.execute("COMMIT")
+    other.close()
+    assert await asyncio.wait_for(writing, PATIENCE_S) == "late"
+    assert committed(path) == {"late"}
+
+
+async def test_a_brief_read_sees_what_is_committed_and_changes_nothing(database: Database) -> None:
+    await database.write(put("kept"))
+    assert await database.read(names, brief=True) == {"kept"}
+    with suppress(StorageError):  # the writer's connection undoes it, a reader's refuses it
+        await database.read(put("undone"), brief=True)
+    assert await database.read(names, brief=True) == {"kept"}
+    with pytest.raises(StorageError, match="no such table"):
+        await database.read(lambda tx: tx.one("SELECT 1 FROM nowhere"), brief=True)
+    async with busy_writer(database):
+        assert await database.read(names, brief=True) == {"kept"}  # beside a transaction under way
+    assert await briefly(database, put("next")) == ["next"]
+
+
+async def test_a_note_goes_with_the_next_write(database: Database, path: Path) -> None:
+    before = database.statistics.commits
+    database.write_along(put("note"))
+    database.write_along(_duplicate)  # nobody is told
+    await asyncio.sleep(0.01)
+    assert committed(path) == set()
+    assert await database.write(put("next"), brief=True) == "next"
+    assert committed(path) == {"note", "next"}
+    assert database.statistics.commits - before == 1
+
+
+async def test_a_note_alone_gets_a_commit_of_its_own(
+    database: Database, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("store.database.LONGEST_ALONG_S", 0.01)
+    database.write_along(put("note"))
+    for _ in range(PATIENCE_S * 100):
+        if committed(path) == {"note"}:
+            return
+        await asyncio.sleep(0.01)
+    pytest.fail("the note was not written")
+
+
+async def test_close_keeps_notes(database: Database, path: Path) -> None:
+    database.write_along(put("note"))
+    database.close()
+    assert committed(path) == {"note"}
+    with pytest.raises(StorageError, match="closed"):
+        database.write_along(put("late"))
 
 
 def test_a_newer_schema_is_refused_and_left_alone(path: Path) -> None:

@@ -139,6 +139,7 @@ def reserve(tx: Transaction, serial: int) -> int:
         credential=None,
         enrollment=1,
         crl_shard=0,
+        state="prepared",
         now=NOW,
     )
     return intent.id

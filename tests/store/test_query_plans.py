@@ -8,6 +8,7 @@ import pytest
 
 from store import (
     certificates,
+    cmp_transactions,
     crl_entries,
     crls,
     enrollments,
@@ -27,7 +28,10 @@ NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 SUBJECT = "CN=a"
 KEY = bytes(32)
 # What grows with the certificates that were ever issued.
-LARGE = ("certificates", "issuances", "status_events", "holds", "crl_entries", "crls", "ocsp_archive")
+LARGE = (
+    *("certificates", "issuances", "status_events", "holds", "crl_entries", "crls", "ocsp_archive"),
+    *("cmp_transactions", "cmp_requests"),
+)
 
 
 class Explaining:
@@ -81,6 +85,11 @@ def walks_through(plan: str) -> bool:
         (certificates.statuses_in_range, (1, 5, 50, 10)),
         (certificates.count_in_range, (1, 5, 50, 0)),
         (certificates.any_in_use, (1, NOW, ["root-ca", "ocsp-signer"])),
+        (cmp_transactions.with_id, (bytes(16),)),
+        (cmp_transactions.find, (bytes(16), "credential:x")),
+        (cmp_transactions.requested, (1,)),
+        (cmp_transactions.due, (NOW, 10)),
+        (cmp_transactions.count_waiting, ("credential:x",)),
         (crl_entries.current, (1, 5)),
         (crl_entries.of_certificate, (1, 5)),
         (crl_entries.at, (1, 5, 9)),

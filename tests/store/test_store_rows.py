@@ -173,6 +173,7 @@ async def test_credentials_both_ways(store: "Store") -> None:
         id=1,
         reference="ref",
         secret_hash=b"hash",
+        sealed_secret=None,
         profile="device",
         subject="CN=Бат",
         san=("dns:a.mn", "email:б@a.mn"),
@@ -244,6 +245,7 @@ async def _reserve(
         credential=credential,
         enrollment=None,
         crl_shard=3,
+        state="prepared",
         now=NOW,
     )
 

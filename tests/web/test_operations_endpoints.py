@@ -124,6 +124,12 @@ READINGS = [
         ("approved",),
         'pkiserver_enrollments_decided_total{outcome="approved"}',
     ),
+    (
+        Reading.CMP_ANSWERS,
+        ("ir", "done"),
+        'pkiserver_cmp_answers_total{body="ir",outcome="done"}',
+    ),
+    (Reading.CMP_UNCONFIRMED, (), "pkiserver_cmp_unconfirmed"),
     (Reading.CONNECTIONS, ("https",), 'pkiserver_connections{listener="https"}'),
 ]
 

@@ -29,7 +29,7 @@ OVER = MAX_BODY_BYTES + 1
 class NoShortcut(PlainRequests):
     """Sends everything to the parser."""
 
-    def request(self, _data: bytes) -> None:
+    def request(self, _data: bytes, _peer: str = "") -> None:
         return None
 
 

@@ -120,6 +120,27 @@ WORDS: Final[dict[ErrorKind, Words]] = {
         ("Одоогоор боломжгүй байна", "Түр хүлээгээд дахин оролдоно уу."),
         ("It cannot be done now", "Wait a little and try again."),
     ),
+    # Of the messages of CMP: the API itself refuses nothing so.
+    **dict.fromkeys(
+        (
+            ErrorKind.BAD_TIME,
+            ErrorKind.BAD_CERT_ID,
+            ErrorKind.BAD_CERT_TEMPLATE,
+            ErrorKind.BAD_SENDER_NONCE,
+            ErrorKind.BAD_RECIPIENT_NONCE,
+            ErrorKind.CERT_REVOKED,
+            ErrorKind.CERT_CONFIRMED,
+            ErrorKind.INCOMPLETE,
+            ErrorKind.SIGNER_NOT_TRUSTED,
+            ErrorKind.TRANSACTION_ID_IN_USE,
+            ErrorKind.UNSUPPORTED_VERSION,
+            ErrorKind.WRONG_INTEGRITY,
+        ),
+        Words(
+            ("CMP мессежийг хүлээн авсангүй", "Мессежийг засаад дахин илгээнэ үү."),
+            ("The CMP message is refused", "Correct the message and send it again."),
+        ),
+    ),
     ErrorKind.INTERNAL: Words(
         ("Сервер дээр алдаа гарлаа", "Хүсэлтийн дугаарыг операторт мэдэгдэнэ үү."),
         ("The server failed", "Tell the operator the number of the request."),

@@ -1,0 +1,89 @@
+"""What a ceremony is given: its file, and the files that it names, each held to its reviewed SHA-256."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+
+from config.ceremony import Ceremony, Input, parse_ceremony
+from pkiserver.errors import RefusedError
+
+MAX_FILE_OCTETS: Final = 1 << 20  # a ceremony's file, a request, a certificate, a signature
+
+
+@dataclass(frozen=True, slots=True)
+class CeremonyFile:
+    """A ceremony's file: where it is, the octets that were reviewed and signed, and what they say."""
+
+    path: Path
+    content: bytes
+    ceremony: Ceremony
+
+    @property
+    def sha256(self) -> str:
+        """The SHA-256 of the octets, in hexadecimal."""
+        return hashlib.sha256(self.content).hexdigest()
+
+    def at(self, path: Path) -> Path:
+        """Return a path that the file names: a relative one begins at the file's folder."""
+        return self.path.parent / path
+
+
+def read_ceremony(path: Path) -> CeremonyFile:
+    """Return a ceremony's file, read once: what was signed is what is parsed. `ConfigError`."""
+    content = read_bounded(path)
+    return CeremonyFile(path, content, parse_ceremony(content, path.name))
+
+
+def read_bounded(path: Path) -> bytes:
+    """Return what is in a file; `RefusedError` where it is too long."""
+    with path.open("rb") as file:
+        content = file.read(MAX_FILE_OCTETS + 1)
+    if len(content) > MAX_FILE_OCTETS:
+        raise RefusedError(f"{path} is too long for a file of a ceremony")
+    return content
+
+
+def read_certificate(file: CeremonyFile, source: Input) -> x509.Certificate:
+    """Return the certificate in a named file; `RefusedError` where it is none, or not the reviewed one."""
+    return certificate_in(_reviewed(file, source), source.file)
+
+
+def certificate_in(content: bytes, path: Path) -> x509.Certificate:
+    """Return the certificate in some octets, PEM or DER; `RefusedError` where it is none that is usable."""
+    try:
+        if content.lstrip().startswith(b"-----"):
+            certificate = x509.load_pem_x509_certificate(content)
+        else:
+            certificate = x509.load_der_x509_certificate(content)
+        certificate.public_key()
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise RefusedError(f"{path} holds no certificate that is understood") from error
+    return certificate
+
+
+def read_request(file: CeremonyFile, source: Input) -> x509.CertificateSigningRequest:
+    """Return the request in a named file, signed by its own key; `RefusedError` as for certificates."""
+    content = _reviewed(file, source)
+    try:
+        if content.lstrip().startswith(b"-----"):
+            request = x509.load_pem_x509_csr(content)
+        else:
+            request = x509.load_der_x509_csr(content)
+        proven = request.is_signature_valid
+        request.public_key()
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise RefusedError(f"{source.file} holds no request that is understood") from error
+    if not proven:
+        raise RefusedError(f"{source.file} is not signed by the key that it is for (RFC 2986 §3)")
+    return request
+
+
+def _reviewed(file: CeremonyFile, source: Input) -> bytes:
+    content = read_bounded(file.at(source.file))
+    if hashlib.sha256(content).hexdigest() != source.sha256:
+        raise RefusedError(f"{source.file} is not the file that was reviewed: its SHA-256 is another")
+    return content

@@ -1,0 +1,250 @@
+"""Makes what a ceremony's file says: certificates, requests, CRLs, each noted before it is signed and after.
+
+The certificates take the profiles, the key policy and the lint of the server.
+"""
+
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from config.ceremony import CRL, REASON_CODES, Certificate, Request, end_of
+from config.profile import Profile
+from pkiserver.ca.extensions import Addresses
+from pkiserver.ca.identity import Identity
+from pkiserver.ca.issuance import SERIAL_BITS
+from pkiserver.ca.key_policy import check_key
+from pkiserver.ca.lint import LintError, check_tbs
+from pkiserver.ca.lint_crl import CRLFacts, lint_crl
+from pkiserver.ca.tbs import CertificateContents, IssuerFacts, build_tbs, lint_facts, validity
+from pkiserver.ceremony.inputs import CeremonyFile, read_certificate, read_request
+from pkiserver.ceremony.journal import ALTERED, Journal
+from pkiserver.ceremony.keys import CeremonyKeys
+from pkiserver.errors import ConflictError, RefusedError
+from pkiserver.signer.algorithms import SigningPublicKey, public_key_der, signature_algorithm_for, verify
+from pkiserver.signer.errors import SignerError
+from pkiserver.signer.placeholder import placeholder_key
+from protocols.asn1 import der
+from protocols.crl import NO_FURTHER_UPDATE, build_tbs_cert_list, revoked_entry
+from protocols.errors import ProtocolError
+from protocols.x509.certificate import TBSCertificate
+from protocols.x509.names import parse_subject
+
+Kind = Literal["certificate", "request", "crl"]
+SUFFIXES: Final[Mapping[Kind, str]] = {"certificate": ".cer", "request": ".csr", "crl": ".crl"}
+
+
+@dataclass(frozen=True, slots=True)
+class Product:
+    """Something that was signed in a ceremony: `signed` is the part of `der` that the signature is over."""
+
+    kind: Kind
+    name: str
+    signed: bytes
+    der: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class _Issuer:
+    facts: IssuerFacts
+    certificate: x509.Certificate
+    key: str
+
+
+class Products:
+    """Makes the products of one ceremony in the order of its file, each once."""
+
+    def __init__(
+        self,
+        file: CeremonyFile,
+        profiles: Mapping[str, Profile],
+        keys: CeremonyKeys,
+        journal: Journal,
+        *,
+        rehearsal: bool,
+    ) -> None:
+        self._file = file
+        self._ceremony = file.ceremony
+        self._profiles = profiles
+        self._keys = keys
+        self._journal = journal
+        self._rehearsal = rehearsal
+        self._now = file.ceremony.at or journal.begun_at
+        self._issuers: dict[str, _Issuer] = {}
+
+    def check(self) -> None:
+        """Look at everything that can be looked at before a key is touched; `RefusedError`."""
+        for name, certificate in self._ceremony.certificates.items():
+            if certificate.profile not in self._profiles:
+                raise RefusedError(f"certificates.{name}: there is no profile {certificate.profile}")
+            self._named(certificate)
+        for known in self._ceremony.known.values():
+            read_certificate(self._file, known.certificate)
+
+    def make(self, tell: Callable[[Product], None]) -> list[Product]:
+        """Make everything; `tell` hears of each product when it is on disk."""
+        made: list[Product] = []
+
+        def keep(product: Product) -> None:
+            made.append(product)
+            tell(product)
+
+        for name in self._ceremony.known:
+            self._know(name)
+        for name, request in self._ceremony.requests.items():
+            keep(self._request(name, request))
+        for name, certificate in self._ceremony.certificates.items():
+            keep(self._certificate(name, certificate))
+        for name, crl in self._ceremony.crls.items():
+            keep(self._crl(name, crl))
+        return made
+
+    def _know(self, name: str) -> None:
+        known = self._ceremony.known[name]
+        certificate = read_certificate(self._file, known.certificate)
+        ours = public_key_der(self._keys.public_key(known.key))
+        theirs = certificate.public_key()
+        if not self._rehearsal and ours != _spki(theirs):
+            raise ConflictError(f"the key {known.key} is not that of the certificate of {name}")
+        self._issuers[name] = _Issuer(IssuerFacts.of(certificate), certificate, known.key)
+
+    def _named(self, wanted: Certificate) -> tuple[x509.Name, CertificatePublicKeyTypes | None]:
+        """Return whom a certificate is for; the key is None where it is made here."""
+        if wanted.request is not None:
+            request = read_request(self._file, wanted.request)
+            return request.subject, request.public_key()
+        if wanted.certificate is not None:
+            other = read_certificate(self._file, wanted.certificate)
+            return other.subject, other.public_key()
+        return parse_subject(wanted.subject or ""), None
+
+    def _certificate(self, name: str, wanted: Certificate) -> Product:
+        subject, public_key = self._named(wanted)
+        if public_key is None:
+            public_key = self._keys.public_key(wanted.key)
+        profile = self._profile(wanted)
+        check_key(public_key, profile.keys)
+        issuer = self._issuers[wanted.issuer] if wanted.issuer else None
+        facts = issuer.facts if issuer else IssuerFacts.of_root(subject, public_key)
+        contents = CertificateContents(
+            profile,
+            Identity(subject),
+            public_key,
+            facts,
+            self._addresses(wanted.issuer or name),
+            self._serial(name),
+            *validity(profile, self._now, facts.not_after),
+        )
+
+        tbs = build_tbs(contents)
+        check_tbs(tbs, lint_facts(contents))
+        product = self._signed(
+            "certificate", name, issuer.key if issuer else wanted.key, facts.public_key, tbs
+        )
+        if wanted.key:
+            certificate = x509.load_der_x509_certificate(product.der)
+            self._issuers[name] = _Issuer(IssuerFacts.of(certificate), certificate, wanted.key)
+        return product
+
+    def _profile(self, wanted: Certificate) -> Profile:
+        profile = self._profiles[wanted.profile].with_lifetime(wanted.lifetime)
+        if wanted.ocsp:
+            return profile
+        access = profile.authority_info_access.model_copy(update={"ocsp": False})
+        return profile.model_copy(update={"authority_info_access": access})
+
+    def _addresses(self, issuer: str) -> Addresses:
+        url = self._ceremony.public_url
+        return Addresses(f"{url}/ocsp", f"{url}/ca/{issuer}.cer", f"{url}/crl/{issuer}.crl")
+
+    def _request(self, name: str, wanted: Request) -> Product:
+        public_key = self._keys.public_key(wanted.key)
+
+        builder = x509.CertificateSigningRequestBuilder().subject_name(parse_subject(wanted.subject))
+        algorithm = signature_algorithm_for(public_key).hash
+        draft = builder.sign(placeholder_key(public_key), algorithm)  # type: ignore[arg-type]  # SHA-2 only
+        return self._signed("request", name, wanted.key, public_key, draft.tbs_certrequest_bytes)
+
+    def _crl(self, name: str, wanted: CRL) -> Product:
+        issuer = self._issuers[wanted.issuer]
+        public_key = issuer.facts.public_key
+        algorithm = signature_algorithm_for(public_key).der
+        next_update = end_of(wanted, self._now, NO_FURTHER_UPDATE)
+        entries = sorted(wanted.revoked, key=lambda one: int(one.serial, 16))
+        tbs = build_tbs_cert_list(
+            signature_algorithm=algorithm,
+            issuer_der=issuer.certificate.subject.public_bytes(),
+            this_update=self._now,
+            next_update=next_update,
+            entries=[
+                revoked_entry(int(one.serial, 16), one.date, REASON_CODES[one.reason]) for one in entries
+            ],
+            authority_key_identifier=issuer.facts.key_identifier,
+            crl_number=wanted.number,
+        )
+        facts = CRLFacts(
+            issuer=issuer.certificate,
+            signature_algorithm=algorithm,
+            number=wanted.number,
+            this_update=self._now,
+            next_update=next_update,
+            previous=None,
+            is_last=wanted.last,
+        )
+        if findings := lint_crl(tbs, facts):
+            raise LintError("CRL", findings)
+        return self._signed("crl", name, issuer.key, public_key, tbs)
+
+    def _signed(
+        self, kind: Kind, name: str, key: str, public_key: CertificatePublicKeyTypes, tbs: bytes
+    ) -> Product:
+        """Return a product: that of the journal, held to what is to be signed, or one signed now."""
+        begun, done = self._journal.begun(kind, name), self._journal.done(kind, name)
+        if begun is not None and begun != tbs:
+            raise ConflictError(f"{kind} {name} was begun otherwise: the program or a file has changed since")
+        if begun is None:
+            self._journal.begin(kind, name, tbs)
+        algorithm = signature_algorithm_for(public_key).der
+        if done is not None:
+            _check_done(done, tbs, algorithm, self._keys.public_key(key))
+            return Product(kind, name, tbs, done)
+        signature = self._keys.sign(key, tbs)
+        encoded = der.sequence(tbs, algorithm, der.bit_string(signature))
+        self._journal.finish(kind, name, encoded)
+        return Product(kind, name, tbs, encoded)
+
+    def _serial(self, name: str) -> int:
+        """Return the serial number of a certificate: the one that it was begun with, or a new one."""
+        begun = self._journal.begun("certificate", name)
+        if begun is None:
+            return secrets.randbits(SERIAL_BITS) or 1
+        return TBSCertificate.parse(begun).serial_number
+
+    def signer(self) -> tuple[x509.Certificate, str, SigningPublicKey]:
+        """Return who signs the transcript: certificate, label and public part of the key."""
+        named = self._issuers[self._ceremony.transcript.certificate]
+        return named.certificate, named.key, self._keys.public_key(named.key)
+
+
+def _check_done(done: bytes, tbs: bytes, algorithm: bytes, public_key: SigningPublicKey) -> None:
+    """Raise `ConflictError` unless the journal has what this key signed here, and nothing else."""
+    try:
+        outer = der.Reader(done)
+        fields = outer.enter()
+        outer.finish()
+        found = (fields.read_raw(der.SEQUENCE), fields.read_raw(der.SEQUENCE))
+        signature = fields.bit_string()
+        fields.finish()
+        if found != (tbs, algorithm):
+            raise ConflictError(ALTERED)
+        verify(public_key, signature, tbs)
+    except (ProtocolError, SignerError) as error:
+        raise ConflictError(ALTERED) from error
+
+
+def _spki(public_key: CertificatePublicKeyTypes) -> bytes:
+    return public_key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)

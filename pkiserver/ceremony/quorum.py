@@ -1,0 +1,136 @@
+"""Whether enough registered operators signed a ceremony's file (m of n): detached CMS signatures.
+
+Which certificates count is the register's word alone. What a signature brings along is not believed.
+"""
+
+import base64
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+from cryptography import x509
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from config.ceremony import MAX_OPERATORS, parse_operators
+from pkiserver.ceremony.inputs import certificate_in, read_bounded
+from pkiserver.errors import NotAuthorizedError, RefusedError
+from protocols.asn1 import der
+from protocols.cms.content_info import read_content_info
+from protocols.cms.signed_data import SignedData
+from protocols.cms.verification import signer_certificate, verify_signer
+from protocols.errors import ProtocolError
+from protocols.x509.spki import read_public_key
+
+MAX_SIGNATURES: Final = 2 * MAX_OPERATORS
+_PEM: Final = re.compile(rb"\s*-----BEGIN (CMS|PKCS7)-----\s(.*)\s-----END \1-----\s*", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class RegisteredOperator:
+    """Somebody who may sign ceremony files."""
+
+    name: str
+    certificate: x509.Certificate
+
+    @property
+    def fingerprint(self) -> str:
+        """The SHA-256 of the certificate, in hexadecimal."""
+        return self.certificate.fingerprint(SHA256()).hex()
+
+
+@dataclass(frozen=True, slots=True)
+class OperatorRegister:
+    """Who may sign, and how many must."""
+
+    quorum: int
+    operators: tuple[RegisteredOperator, ...]
+    sha256: str
+
+
+def read_register(path: Path) -> OperatorRegister:
+    """Return the register in a file; `ConfigError`, `RefusedError` where a key stands in it twice.
+
+    Its SHA-256 is over the file and each certificate in it: it names the whole register.
+    """
+    content = read_bounded(path)
+    settings = parse_operators(content, path.name)
+    found = tuple(
+        RegisteredOperator(
+            one.name, certificate_in(read_bounded(path.parent / one.certificate), one.certificate)
+        )
+        for one in settings.operators
+    )
+    keys = {_spki(one.certificate) for one in found}
+    if len(keys) != len(found):
+        raise RefusedError("a key stands twice in the register of operators: a person has one voice")
+    digest = der_digest(content, *(one.certificate.public_bytes(Encoding.DER) for one in found))
+    return OperatorRegister(settings.quorum, found, digest)
+
+
+def der_digest(*parts: bytes) -> str:
+    """Return the SHA-256 over some octet strings one after another, each in DER so that none runs over."""
+    return hashlib.sha256(b"".join(map(der.octet_string, parts))).hexdigest()
+
+
+def check_quorum(
+    content: bytes, signatures: Sequence[bytes], register: OperatorRegister, now: datetime
+) -> tuple[RegisteredOperator, ...]:
+    """Return who signed a content; `NotAuthorizedError` unless enough operators did, each counted once.
+
+    Each signature must be sound and an operator's, whose certificate is valid now: a wrong one is refused,
+    not passed over.
+    """
+    if len(signatures) > MAX_SIGNATURES:
+        raise NotAuthorizedError("more signatures than a ceremony may have")
+    signed: dict[str, RegisteredOperator] = {}
+    for number, signature in enumerate(signatures, start=1):
+        for operator in _signers(content, signature, register, now, number):
+            signed[operator.fingerprint] = operator
+    if len(signed) < register.quorum:
+        raise NotAuthorizedError(
+            f"{len(signed)} of {register.quorum} operators signed the file: nothing is made"
+        )
+    return tuple(signed.values())
+
+
+def _signers(
+    content: bytes, signature: bytes, register: OperatorRegister, now: datetime, number: int
+) -> list[RegisteredOperator]:
+    try:
+        message = replace(SignedData.from_content_info(read_content_info(_der(signature))), content=content)
+        if not message.signer_infos:
+            raise NotAuthorizedError(f"signature {number} has no signer")
+        found = []
+        for signer in message.signer_infos:
+            known = {one.certificate.public_bytes(Encoding.DER): one for one in register.operators}
+            named = signer_certificate(replace(message, certificates=tuple(known)), signer)
+            if named is None:
+                raise NotAuthorizedError(f"signature {number} is not of a registered operator")
+            operator = known[named]
+            verify_signer(message, signer, read_public_key(_spki(operator.certificate)))
+            _require_valid(operator, now)
+            found.append(operator)
+    except ProtocolError as error:
+        raise NotAuthorizedError(f"signature {number} is not one over this file: {error}") from error
+    return found
+
+
+def _require_valid(operator: RegisteredOperator, now: datetime) -> None:
+    certificate = operator.certificate
+    if not certificate.not_valid_before_utc <= now <= certificate.not_valid_after_utc:
+        raise NotAuthorizedError(f"the certificate of {operator.name} is not valid now")
+
+
+def _der(signature: bytes) -> bytes:
+    """Return a signature in DER; PEM is what `openssl cms -outform PEM` writes."""
+    match = _PEM.fullmatch(signature)
+    return signature if match is None else base64.b64decode(match[2])
+
+
+def _spki(certificate: x509.Certificate) -> bytes:
+    return certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)

@@ -1,0 +1,90 @@
+"""`pkiserver ceremony`: keys, certificates and CRLs made from a reviewed and signed file."""
+
+import os
+from pathlib import Path
+
+import click
+
+from pkiserver.cli.context import Context
+from pkiserver.clock import Clock
+from pkiserver.control import local_actor
+from pkiserver.home import Home
+from pkiserver.process_limits import prepare_process
+
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+@click.command("ceremony")
+@click.argument("file", type=_FILE)
+@click.option("--dry-run", is_flag=True, help="Show all of it, made with keys that are thrown away.")
+@click.option(
+    "--transcript",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="The folder for what is made and the transcript; else the file's name without its ending.",
+)
+@click.option(
+    "--operators",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="The register of operators and their quorum; else operators.toml in the home folder.",
+)
+@click.option(
+    "--signature",
+    "signatures",
+    type=_FILE,
+    multiple=True,
+    help="An operator's detached CMS signature over FILE; as many as the quorum needs.",
+)
+@click.option("--yes", is_flag=True, help="Do not ask before the first key is touched.")
+@click.pass_obj
+def ceremony_command(
+    context: Context,
+    file: Path,
+    dry_run: bool,
+    transcript: Path | None,
+    operators: Path | None,
+    signatures: tuple[Path, ...],
+    yes: bool,
+) -> None:
+    """Make the keys, certificates, requests and CRLs that FILE says, once, and a signed transcript.
+
+    Needs no home. A ceremony that was cut short is taken up by the same command.
+
+    \b
+    Examples:  pkiserver ceremony root.toml --dry-run
+               pkiserver ceremony root.toml --operators operators.toml \\
+                   --signature bold.p7s --signature saran.p7s --transcript root-2026
+    """
+    from pkiserver.ceremony.inputs import read_bounded, read_ceremony
+    from pkiserver.ceremony.performing import Approval, perform, rehearse
+    from pkiserver.ceremony.profiles import ceremony_profiles
+    from pkiserver.ceremony.quorum import check_quorum, read_register
+    from pkiserver.ceremony.transcript import as_text
+
+    prepare_process()  # no core dump shows a passphrase or PIN
+    read, clock, by = read_ceremony(file), Clock(), local_actor(os.getuid())
+    profiles = ceremony_profiles(context.home)
+    if dry_run:
+        click.echo(as_text(rehearse(read, profiles, by, clock, lambda _product: None)), nl=False)
+        return
+    register = read_register(operators or _register(context.home))
+    approval = Approval(register, [read_bounded(path) for path in signatures])
+    signed_by = check_quorum(read.content, approval.signatures, register, clock.now())
+    if not yes:
+        names = ", ".join(one.name for one in signed_by)
+        click.echo(f"file      {read.sha256}\noperators {register.sha256}\nsigned by {names}", err=True)
+        click.confirm("Make the keys and certificates of this file?", abort=True, err=True)
+    folder = transcript or file.with_suffix("")
+    perform(
+        read,
+        profiles,
+        approval,
+        folder,
+        by,
+        clock,
+        lambda product: click.echo(f"made {product.kind} {product.name}", err=True),
+    )
+    click.echo(f"The transcript is {folder / 'transcript.pdf'}; verify its signature, print it and sign it.")
+
+
+def _register(home: Home) -> Path:
+    return home.path / "operators.toml"

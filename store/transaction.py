@@ -1,0 +1,19 @@
+"""What a function of `store` sees of a transaction, on any engine."""
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+Value = int | str | bytes | None
+
+
+class Transaction(Protocol):
+    """What a store function may do inside a transaction, on any engine."""
+
+    def execute(self, sql: str, parameters: Sequence[Value] = ()) -> int:
+        """Run a statement; return the number of rows it changed."""
+
+    def one(self, sql: str, parameters: Sequence[Value] = ()) -> tuple[Any, ...] | None:
+        """Return the first row, or None."""
+
+    def all(self, sql: str, parameters: Sequence[Value] = ()) -> list[tuple[Any, ...]]:
+        """Return all rows."""
