@@ -666,7 +666,7 @@ async def bad_actor(office: Office, what: str) -> tuple[str, str, bytes]:
 @pytest.mark.parametrize(
     ("what", "error", "reason"),
     [
-        ("without cmcRA", RefusedError, r"extended key usage .*RFC 6402"),
+        ("without cmcRA", RefusedError, r"role ra needs the extended key usage 1\.3\.6"),
         ("suspended", NotAuthorizedError, "is suspended"),
         ("twice", ConflictError, "registered already, for there"),
         ("bad name", RefusedError, "lower-case letters"),
