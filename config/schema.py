@@ -14,7 +14,7 @@ from config.base import Section, option
 from config.errors import Broken, RuleError, refuse
 from config.schema_authorities import DEFAULT_AUTHORITIES, Authorities
 from config.schema_cmp import CMP
-from config.schema_est import EST, HTTPS, Approval
+from config.schema_est import API, EST, HTTPS, Approval
 from config.schema_keys import KeyPolicy, Keys
 from config.status_policy import StatusPolicy
 from config.units import (
@@ -173,6 +173,7 @@ class Settings(Section):
     https: HTTPS = option({}, description="What clients may take of the HTTPS port.")
     est: EST = option({}, description="Enrolment.")
     cmp: CMP = option({}, description="Certificate management over CMP.")
+    api: API = option({}, description="The REST API.")
     approval: Approval = option({}, description="Enrolments that await approval.")
     storage: Storage = option({}, description="The disk.")
     clock: ClockSection = option({}, description="The clock.")

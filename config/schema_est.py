@@ -76,6 +76,20 @@ class EST(Section):
     )
 
 
+class API(Section):
+    """The REST API on the HTTPS port."""
+
+    rate: StrictInt = option(
+        20, ge=1, le=10_000, description="Requests a second of one actor, however many certificates it has."
+    )
+    burst: StrictInt = option(
+        100, ge=1, le=100_000, description="Requests that an actor may make at once after a rest."
+    )
+    key_lifetime: PositiveDuration = option(
+        "24h", description="How long an answer is kept for its Idempotency-Key."
+    )
+
+
 class Approval(Section):
     """Enrolments that await approval, where the profile says `approval = true`."""
 

@@ -3,7 +3,7 @@
 The server opens it, and so does a command where no server runs; both hold the home's lock.
 """
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -70,7 +70,7 @@ class Core:
 
     home: Home
     settings: Settings
-    profiles: dict[str, Profile]
+    profiles: Mapping[str, Profile]
     clock: Clock
     storage: Storage
     signer: Signer
@@ -87,6 +87,8 @@ class Core:
     approvals: Approvals
     actors: Actors
     refusals: Refusals
+    client_certificates: ClientCertificates
+    status_changes: StatusChanges
     enrollment: Enrollment
     cmp: CMPService
     server_keys: ServerKeys
@@ -363,6 +365,8 @@ async def _compose(
         trusted_issuers=trusted_issuers,
         approvals=approvals,
         actors=actors,
+        client_certificates=client_certificates,
+        status_changes=status_changes,
         full_pki_requests=FullPKIRequests(
             storage=storage,
             clock=clock,

@@ -58,6 +58,34 @@ class NotAuthorizedError(PKIServerError):
     kind = ErrorKind.NOT_AUTHORIZED
 
 
+class PreconditionFailedError(PKIServerError):
+    """The thing was changed since the client saw it (RFC 9110 §13.1.1)."""
+
+    kind = ErrorKind.PRECONDITION_FAILED
+
+
+class PreconditionRequiredError(PKIServerError):
+    """The client does not say which version of the thing it saw (RFC 6585 §3)."""
+
+    kind = ErrorKind.PRECONDITION_REQUIRED
+
+
+class UnprocessableError(PKIServerError):
+    """The request can be read, and some of its values are not allowed."""
+
+    kind = ErrorKind.UNPROCESSABLE
+
+
+class TooManyRequestsError(PKIServerError):
+    """This client asks more than its share; not before `retry_after` (RFC 6585 §4)."""
+
+    kind = ErrorKind.TOO_MANY_REQUESTS
+
+    def __init__(self, message: str, retry_after: timedelta) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
 class PendingError(PKIServerError):
     """The request was taken and waits for a decision; the same request gets the answer later.
 

@@ -14,6 +14,13 @@ from pkiserver.errors import PKIServerError
 from pkiserver.file_stamp import FileStamp, file_stamp
 from pkiserver.metrics import Metrics
 from pkiserver.process_limits import connections_for
+from pkiserver.ra.api_access import APIAccess
+from pkiserver.web.api.idempotency import IdempotentRequests
+from pkiserver.web.api.operations import APIServices
+from pkiserver.web.api.problems import write_problem
+from pkiserver.web.api.rate_limit import RateLimiter
+from pkiserver.web.api.routing import API
+from pkiserver.web.api.table import PREFIX, api_routes
 from pkiserver.web.cmp import cmp_routes
 from pkiserver.web.est import est_routes
 from pkiserver.web.est_cmc import cmc_routes
@@ -66,8 +73,9 @@ class HTTPSSide:
             *cmc_routes(self._core.full_pki_requests, enrollment, proxies),
             *(cmp_routes(self._core.cmp) if settings.cmp.enabled else ()),
             *self._public_routes,
+            *api_routes(self._api(proxies)),
         ]
-        app = web_application(routes, limits, settings.est.realm, proxies)
+        app = web_application(routes, limits, settings.est.realm, proxies, {PREFIX: write_problem})
         self.listeners = [
             Listener(
                 "https",
@@ -83,6 +91,24 @@ class HTTPSSide:
         ]
         for listener in self.listeners:
             await listener.start()
+
+    def _api(self, proxies: TrustedProxies) -> API:
+        core, settings = self._core, self._core.settings.api
+        services = APIServices(
+            core.storage,
+            core.clock,
+            core.authorities,
+            core.profiles,
+            core.approvals,
+            core.status_changes,
+        )
+        return API(
+            services,
+            APIAccess(core.storage, core.clock, core.actors, core.client_certificates, core.refusals),
+            RateLimiter(settings.rate, settings.burst),
+            IdempotentRequests(core.storage, core.clock, settings.key_lifetime),
+            proxies,
+        )
 
     def reload_tls(self) -> None:
         """Have new connections get the server certificate and the client CAs as they are now."""

@@ -19,6 +19,10 @@ class ErrorKind(Enum):
     NOT_AUTHORIZED = "not_authorized"
     NOT_FOUND = "not_found"
     CONFLICT = "conflict"  # the state of the thing does not allow the command
+    PRECONDITION_FAILED = "precondition_failed"  # the thing is no longer what the client saw
+    PRECONDITION_REQUIRED = "precondition_required"  # the client must say what it saw
+    UNPROCESSABLE = "unprocessable"  # can be read, and its values cannot be
+    TOO_MANY_REQUESTS = "too_many_requests"  # of one client; others are served
     PENDING = "pending"  # taken; the same request gets its answer later
     UNAVAILABLE = "unavailable"  # try again later
     INTERNAL = "internal"

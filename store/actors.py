@@ -48,6 +48,18 @@ def newest(tx: Transaction, limit: int) -> list[ActorRecord]:
     return [_record(row) for row in rows]
 
 
+def page(tx: Transaction, before: int, limit: int) -> list[ActorRecord]:
+    """Return the actors with numbers below `before`, removed ones too, the newest first."""
+    rows = tx.all(f"SELECT {_COLUMNS} FROM actors WHERE id < ? ORDER BY id DESC LIMIT ?", (before, limit))
+    return [_record(row) for row in rows]
+
+
+def get(tx: Transaction, actor: int) -> ActorRecord | None:
+    """Return the actor with this number, or None."""
+    row = tx.one(f"SELECT {_COLUMNS} FROM actors WHERE id = ?", (actor,))
+    return _record(row) if row else None
+
+
 def remove(tx: Transaction, name: str, now: datetime, by: str) -> int:
     """Remove every certificate of an actor; return how many there were."""
     return tx.execute(

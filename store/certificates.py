@@ -1,8 +1,9 @@
 """Issued certificates and their state."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final, NamedTuple
 
 from store.database import Transaction, Value
 from store.records import CertificateRecord, StatusRecord, from_unix, serial_to_blob, to_unix
@@ -10,6 +11,8 @@ from store.records import CertificateRecord, StatusRecord, from_unix, serial_to_
 _COLUMNS = (
     "authority, serial, profile, subject, spki_sha256, not_before, not_after, state, certificate, crl_shard"
 )
+
+_STORED_STATES: Final = ("active", "suspended", "revoked")  # expired follows from the time
 
 _STATE_AT = "CASE WHEN state != 'revoked' AND not_after < ? THEN 'expired' ELSE state END"
 
@@ -184,6 +187,112 @@ def newest(
     )
     found = (get(tx, key[0], int.from_bytes(key[1], "big")) for key in keys)
     return [record for record in found if record is not None]
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """What certificates are looked for; None: whichever.
+
+    Issued at `issued_from` or later, and before `issued_until`; valid until `expires_until` at the longest.
+    """
+
+    authorities: Sequence[int]
+    state: str | None = None
+    profile: str | None = None
+    serial: int | None = None
+    issued_from: datetime | None = None
+    issued_until: datetime | None = None
+    expires_until: datetime | None = None
+
+
+class Place(NamedTuple):
+    """Where in the order of a list a certificate stands."""
+
+    not_before: datetime
+    serial: int
+    authority: int
+
+
+def search(
+    tx: Transaction, wanted: Search, now: datetime, after: Place | None, limit: int
+) -> list[CertificateRecord]:
+    """Return what is looked for as it stands at `now`, the newest first, from behind `after` on."""
+    if wanted.serial is not None:
+        named = sorted(with_serial(tx, wanted.serial), key=_place)
+        return [one for one in named if _fits(one, wanted, now) and _is_behind(one, after)][:limit]
+    conditions = [*_search_conditions(wanted, now), *_behind(after)]
+    keys = tx.all(
+        f"SELECT authority, serial FROM certificates INDEXED BY {_search_index(wanted)}"
+        f" WHERE {' AND '.join(sql for sql, _ in conditions)}"
+        " ORDER BY not_before DESC, serial, authority LIMIT ?",
+        (*(value for _, values in conditions for value in values), limit),
+    )
+    found = (get(tx, key[0], int.from_bytes(key[1], "big")) for key in keys)
+    return [record for record in found if record is not None]
+
+
+_Condition = tuple[str, tuple[Value, ...]]
+
+
+def _search_index(wanted: Search) -> str:
+    """Return the index that is in order and leaves out the most; certificates that expired are in all."""
+    if wanted.profile is not None:
+        return "certificates_of_profile"
+    return "certificates_in_state" if wanted.state in _STORED_STATES else "certificates_newest"
+
+
+def _search_conditions(wanted: Search, now: datetime) -> list[_Condition]:
+    marks = ", ".join("?" * len(wanted.authorities))
+    conditions: list[_Condition] = [(f"authority + 0 IN ({marks})", tuple(wanted.authorities))]
+    if wanted.state in _STORED_STATES:
+        conditions.append(("state = ?", (wanted.state,)))
+        if wanted.state != "revoked":
+            conditions.append(("not_after >= ?", (to_unix(now),)))
+    elif wanted.state is not None:
+        conditions.append((f"{_STATE_AT} = ?", (to_unix(now), wanted.state)))
+    if wanted.profile is not None:
+        conditions.append(("profile = ?", (wanted.profile,)))
+    bounds = (
+        ("not_before >= ?", wanted.issued_from),
+        ("not_before < ?", wanted.issued_until),
+        ("not_after <= ?", wanted.expires_until),
+    )
+    return [*conditions, *((sql, (to_unix(at),)) for sql, at in bounds if at is not None)]
+
+
+def _behind(after: Place | None) -> list[_Condition]:
+    if after is None:
+        return []
+    begun, serial = to_unix(after.not_before), serial_to_blob(after.serial)
+    return [
+        ("not_before <= ?", (begun,)),  # where the index is entered
+        ("(not_before < ? OR (serial, authority) > (?, ?))", (begun, serial, after.authority)),
+    ]
+
+
+def place(record: CertificateRecord) -> Place:
+    """Return where in a list a certificate stands."""
+    return Place(record.not_before, record.serial, record.authority)
+
+
+def _place(record: CertificateRecord) -> tuple[int, int, int]:
+    return -to_unix(record.not_before), record.serial, record.authority
+
+
+def _is_behind(record: CertificateRecord, after: Place | None) -> bool:
+    return after is None or _place(record) > (-to_unix(after.not_before), after.serial, after.authority)
+
+
+def _fits(record: CertificateRecord, wanted: Search, now: datetime) -> bool:
+    state = "expired" if record.state != "revoked" and record.not_after < now else record.state
+    return (
+        record.authority in wanted.authorities
+        and wanted.state in (None, state)
+        and wanted.profile in (None, record.profile)
+        and (wanted.issued_from is None or record.not_before >= wanted.issued_from)
+        and (wanted.issued_until is None or record.not_before < wanted.issued_until)
+        and (wanted.expires_until is None or record.not_after <= wanted.expires_until)
+    )
 
 
 def any_in_use(tx: Transaction, authority: int, now: datetime, besides: Sequence[str]) -> bool:

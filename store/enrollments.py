@@ -4,6 +4,7 @@ None is ever deleted: one is open while it waits or is approved and has not run 
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Literal
@@ -119,6 +120,22 @@ def with_state(tx: Transaction, state: str | None, now: datetime, limit: int) ->
     rows = tx.all(
         f"SELECT {_COLUMNS} FROM enrollments WHERE {which} ORDER BY {order} LIMIT ?",
         (*[to_unix(now)] * which.count("?"), limit),
+    )
+    return [_record(row) for row in rows]
+
+
+def page(
+    tx: Transaction, state: str | None, authorities: Sequence[int], now: datetime, before: int, limit: int
+) -> list[EnrollmentRecord]:
+    """Return enrolments of these authorities with numbers below `before`, the newest first.
+
+    Of those that are so now (of `STATES`); None: all.
+    """
+    which = "1" if state is None else _FILTERS[state]
+    rows = tx.all(
+        f"SELECT {_COLUMNS} FROM enrollments WHERE {which} AND id < ?"
+        f" AND authority IN ({', '.join('?' * len(authorities))}) ORDER BY id DESC LIMIT ?",
+        (*[to_unix(now)] * which.count("?"), before, *authorities, limit),
     )
     return [_record(row) for row in rows]
 

@@ -24,7 +24,9 @@ def actor_group() -> None:
     help="Its certificate (PEM), of the authority infrastructure and active.",
 )
 @click.option(
-    "--role", required=True, type=click.Choice(["ra"]), help="ra: asks for certificates on behalf of others."
+    "--role",
+    required=True,
+    help="ra: asks for certificates on behalf of others. registrar, auditor, administrator, …: uses the API.",
 )
 @JSON_OPTION
 @click.pass_obj

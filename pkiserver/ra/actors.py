@@ -15,6 +15,7 @@ from pkiserver.ca.authorities import Authorities
 from pkiserver.ca.issuance_rules import require_entitled
 from pkiserver.clock import Clock
 from pkiserver.errors import ConflictError, NotFoundError, RefusedError
+from pkiserver.ra.registration.roles import Role
 from pkiserver.storage import Storage
 from protocols import oid
 from protocols.x509.certificate import serial_text
@@ -25,7 +26,12 @@ from store.database import Transaction
 from store.records import ActorRecord, CertificateRecord
 
 _NAME: Final = re.compile(r"[a-z][a-z0-9-]{0,62}", re.ASCII)
-ROLES: Final = {"ra": oid.KP_CMC_RA}  # the extended key usage that a role needs (RFC 6402 §2.10)
+REGISTRATION_CLIENT: Final = "ra"
+# The extended key usage that a role needs: that of an RA (RFC 6402 §2.10), and that of any client for who
+# asks through the API.
+ROLES: Final = {REGISTRATION_CLIENT: oid.KP_CMC_RA} | dict.fromkeys(
+    (role.value for role in Role), oid.KP_CLIENT_AUTH
+)
 
 
 class Actors:
@@ -50,7 +56,7 @@ class Actors:
         if issuer is None or issuer.name != INFRASTRUCTURE:
             raise RefusedError(f"the certificate is not one of the authority {INFRASTRUCTURE}")
         if not has_usage(certificate, ROLES[role]):
-            raise RefusedError(f"role {role} needs the extended key usage {ROLES[role]} (RFC 6402 §2.10)")
+            raise RefusedError(f"role {role} needs the extended key usage {ROLES[role]}")
         now = self._clock.now()
 
         def transaction(tx: Transaction) -> CertificateRecord:

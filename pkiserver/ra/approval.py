@@ -22,6 +22,7 @@ from pkiserver.errors import (
     NotAuthorizedError,
     NotFoundError,
     PendingError,
+    PreconditionFailedError,
     RefusedError,
     UnavailableError,
 )
@@ -110,16 +111,25 @@ class Approvals:
         raise self._pending(await self._apply(request, application, until, for_others=for_others))
 
     async def decide(
-        self, enrollment: int, decision: Decision, by: str, reason: str | None
+        self,
+        enrollment: int,
+        decision: Decision,
+        by: str,
+        reason: str | None,
+        *,
+        seen: Standing | None = None,
     ) -> EnrollmentRecord:
         """Decide on an enrolment; `NotFoundError`, `ConflictError`, and `RefusedError` for no good reason.
 
-        `NotAuthorizedError` for one's own: four eyes see each.
+        `NotAuthorizedError` for one's own: four eyes see each. `seen` is how it stood when who decides
+        looked at it: `PreconditionFailedError` where it stands otherwise.
         """
         if decision == "refused":
             _require_reason(reason)
         now = self._clock.now()
-        decided = await self._storage.write(lambda tx: _decide(tx, enrollment, decision, by, reason, now))
+        decided = await self._storage.write(
+            lambda tx: _decide(tx, enrollment, decision, by, reason, now, seen)
+        )
         self.decided[decision] += 1
         return decided
 
@@ -213,7 +223,13 @@ class Approvals:
 
 
 def _decide(
-    tx: Transaction, enrollment: int, decision: Decision, by: str, reason: str | None, now: datetime
+    tx: Transaction,
+    enrollment: int,
+    decision: Decision,
+    by: str,
+    reason: str | None,
+    now: datetime,
+    seen: Standing | None,
 ) -> EnrollmentRecord:
     found = enrollments.get(tx, enrollment)
     if found is None:
@@ -221,6 +237,8 @@ def _decide(
     if by == found.asked_by:
         raise NotAuthorizedError(f"enrolment {enrollment} is your own: somebody else decides on it")
     state, step = standing(found, now), _STEPS[decision]
+    if seen not in (None, state):
+        raise PreconditionFailedError(f"enrolment {enrollment} is {state} meanwhile: look at it again")
     if state not in step.states:
         raise ConflictError(f"enrolment {enrollment} is {state}: it cannot be {decision}")
     if issuances.of_enrollment(tx, enrollment) is not None:

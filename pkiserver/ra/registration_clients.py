@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from config.profile import Profile
 from pkiserver.ca.identity import approve_identity
 from pkiserver.errors import NotAuthorizedError
-from pkiserver.ra.actors import ROLES, Actors, has_usage
+from pkiserver.ra.actors import REGISTRATION_CLIENT, ROLES, Actors, has_usage
 from pkiserver.ra.approval import Approvals
 from pkiserver.ra.approved import Approved
 from pkiserver.ra.client_certificates import Holder
@@ -32,9 +32,11 @@ class RegistrationClients:
         `NotAuthorizedError` for one that is not registered and asks as one would: a password, for which it
         would be asked otherwise, is not what it lacks.
         """
-        if not has_usage(holder.certificate, ROLES["ra"]):
+        if not has_usage(holder.certificate, ROLES[REGISTRATION_CLIENT]):
             return None
         found = await self._actors.holder(holder.record)
+        if found is not None and found.role != REGISTRATION_CLIENT:
+            found = None  # what it may do through the API says nothing of enrolments
         profile = self._profiles.get(label or "")
         if found is None and profile is not None and profile.approval:
             raise NotAuthorizedError("this registration client is not registered: see `pkiserver actor add`")

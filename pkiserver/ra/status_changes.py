@@ -7,7 +7,7 @@ from typing import Any
 from pkiserver import audit
 from pkiserver.ca.issuance import OnEvent
 from pkiserver.clock import Clock
-from pkiserver.errors import NotFoundError
+from pkiserver.errors import NotFoundError, PreconditionFailedError
 from pkiserver.ra.lifecycle import Change, Command, Hold, HoldOwner, Standing, State, decide
 from pkiserver.storage import Storage
 from protocols.crl import revoked_entry
@@ -35,20 +35,30 @@ class StatusChanges:
         self._clock = clock
         self._on_event = on_event
 
-    async def carry_out(self, authority: int, serial: int, command: Command, actor: str) -> Changed:
-        """Carry a command out; durable when this returns.
+    async def carry_out(
+        self, authority: int, serial: int, command: Command, actor: str, *, seen: int | None = None
+    ) -> Changed:
+        """Carry a command out; durable when this returns. `seen` is the last event that who asks knew of.
 
-        Raises `NotFoundError`, or `ConflictError` when the state does not allow it. A refusal is audited by
-        the caller, who knows what it was part of.
+        Raises `NotFoundError`, `PreconditionFailedError` where there is a newer one, or `ConflictError` when
+        the state does not allow it. A refusal is audited by the caller, who knows what it was part of.
         """
         now = self._clock.now()
-        changed = await self._storage.write(lambda tx: _apply(tx, authority, serial, command, actor, now))
+        changed = await self._storage.write(
+            lambda tx: _apply(tx, authority, serial, command, actor, now, seen)
+        )
         await self._on_event(changed.sequence)
         return changed
 
 
 def _apply(
-    tx: Transaction, authority: int, serial: int, command: Command, actor: str, now: datetime
+    tx: Transaction,
+    authority: int,
+    serial: int,
+    command: Command,
+    actor: str,
+    now: datetime,
+    seen: int | None,
 ) -> Changed:
     certificate = certificates.get(tx, authority, serial)
     if certificate is None:
@@ -56,6 +66,8 @@ def _apply(
     # The times of a certificate's events never go back, whatever the clock says; those of others may lie in
     # the future, where the clock was ahead for a while.
     events = status_events.of_certificate(tx, authority, serial)
+    if seen is not None and [event.sequence for event in events[-1:]] != [seen]:
+        raise PreconditionFailedError("the certificate's status was changed meanwhile: look at it again")
     now = max([now, *(event.effective_at for event in events)])
     change = decide(_standing(tx, certificate), command, now)
     sequence = _store(tx, certificate, change, actor, now)

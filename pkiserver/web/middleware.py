@@ -7,7 +7,8 @@ errors; it builds responses of success only.
 
 import asyncio
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Final
 
@@ -32,6 +33,25 @@ MAX_PATH_CHARACTERS: Final = 200  # of a path in the log
 CLIENT_GONE: Final = 499  # logged and counted, never sent: the client left before it could be answered
 
 NO_PROXIES: Final = TrustedProxies()
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """How a request is refused, before it was written as its protocol has it.
+
+    `kind` is None where HTTP itself refused it. `close` ends the connection.
+    """
+
+    status: int
+    reason: str
+    error: Exception
+    kind: ErrorKind | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    close: bool = False
+
+
+RefusalWriter = Callable[[web.Request, Refusal], web.Response]
+
 CLIENT: Final = web.RequestKey("client", str)  # its address, by what a trusted proxy says where there is one
 LABELS: Final = web.RequestKey("labels", tuple)
 REQUEST_ID: Final = web.RequestKey("request_id", str)
@@ -45,12 +65,15 @@ def web_application(
     limits: Limits,
     realm: str = DEFAULT_REALM,
     proxies: TrustedProxies = NO_PROXIES,
+    refusal_writers: Mapping[str, RefusalWriter] | None = None,
 ) -> web.Application:
     """Return an application of these routes behind an `Edge`; `realm` is that of its Basic challenge.
 
+    `refusal_writers` write what is refused of paths that begin so; all else gets a line of text.
+
     A route is named `<protocol>.<operation>[.<variant>]`; the first two label its logs and metrics.
     """
-    edge = Edge(limits, realm, proxies)
+    edge = Edge(limits, realm, proxies, refusal_writers or {})
     app = web.Application(
         middlewares=[edge.middleware], client_max_size=max(limits.max_body_bytes, limits.max_cmp_body_bytes)
     )
@@ -63,7 +86,14 @@ def web_application(
 class Edge:
     """The outermost handler of one listener."""
 
-    def __init__(self, limits: Limits, realm: str, proxies: TrustedProxies) -> None:
+    def __init__(
+        self,
+        limits: Limits,
+        realm: str,
+        proxies: TrustedProxies,
+        refusal_writers: Mapping[str, RefusalWriter],
+    ) -> None:
+        self._refusal_writers = refusal_writers
         self._limits = limits
         self._proxies = proxies
         self._challenge = f'Basic realm="{realm}", charset="UTF-8"'  # RFC 7617 §2.1
@@ -88,13 +118,20 @@ class Edge:
             await self._read_body(request)
             return await self._admit(request, handler)
         except Exception as error:  # noqa: BLE001 - the outermost handler
-            refusal = _refusal(request, error)
-            sent: web.Response = request.get(SENT, refusal)  # what was sent stands; the error is logged
+            refused = self._refused(request, error)
+            sent: web.Response = request.get(SENT, refused)  # what was sent stands; the error is logged
             return sent
         finally:
             self._requests -= 1
             if not self._requests:
                 self._idle.set()
+
+    def _refused(self, request: web.Request, error: Exception) -> web.Response:
+        refusal = _refusal(request, error)
+        for prefix, write in self._refusal_writers.items():
+            if request.path.startswith(prefix):
+                return write(request, refusal)
+        return plain_response(refusal.status, refusal.reason, refusal.headers, close=refusal.close)
 
     async def _admit(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         # Counted only now: clients that dawdle over their bodies take no place from those that do not.
@@ -149,34 +186,35 @@ def _identify(request: web.Request, proxies: TrustedProxies) -> None:
     structlog.contextvars.bind_contextvars(request_id=request[REQUEST_ID])
 
 
-def _refusal(request: web.Request, error: Exception) -> web.Response:
-    """Return the response to an error of any kind, having logged one that nobody expected."""
+def _refusal(request: web.Request, error: Exception) -> Refusal:
+    """Return how an error of any kind is refused, having logged one that nobody expected."""
     if isinstance(error, web.HTTPException):
         return _http_refusal(error)
     if isinstance(error, ConnectionError) and (request.transport is None or request.transport.is_closing()):
-        return plain_response(CLIENT_GONE, "")  # aiohttp finds out as it writes
+        return Refusal(CLIENT_GONE, "", error)  # aiohttp finds out as it writes
     if isinstance(error, web.RequestPayloadError):
-        return plain_response(HTTPStatus.BAD_REQUEST, "the request body breaks the rules of HTTP", close=True)
+        return Refusal(HTTPStatus.BAD_REQUEST, "the request body breaks the rules of HTTP", error, close=True)
     kind = kind_of(error)
     if kind is ErrorKind.INTERNAL:
         _log.error("request failed", exc_info=error)
-        return plain_response(WIRE[kind].http, f"internal error; request {request[REQUEST_ID]}")
+        return Refusal(WIRE[kind].http, f"internal error; request {request[REQUEST_ID]}", error, kind)
     if isinstance(error, PKIServerError | ProtocolError) and kind not in _NOT_LOGGED:
         _log.info("refused", kind=kind.value, reason=str(error))
     retry_after_s = retry_after_of(error)
     headers = {} if retry_after_s is None else {"Retry-After": str(retry_after_s)}
-    return plain_response(WIRE[kind].http, reason_of(error), headers)
+    return Refusal(WIRE[kind].http, reason_of(error), error, kind, headers)
 
 
-def _http_refusal(error: web.HTTPException) -> web.Response:
-    """Return the response to a refusal of aiohttp's: unknown path, wrong method, body over the limit."""
+def _http_refusal(error: web.HTTPException) -> Refusal:
+    """Return how aiohttp refuses: unknown path, wrong method, body over the limit."""
     status = HTTPStatus(error.status)
     if isinstance(error, web.HTTPMethodNotAllowed):
         allowed = ", ".join(sorted(error.allowed_methods))
-        return plain_response(status, f"method not allowed; allowed: {allowed}", {"Allow": allowed})
+        reason = f"method not allowed; allowed: {allowed}"
+        return Refusal(status, reason, error, headers={"Allow": allowed})
     ours = isinstance(error, web.HTTPRequestTimeout | web.HTTPUnsupportedMediaType) and error.text
     close = status is HTTPStatus.REQUEST_TIMEOUT
-    return plain_response(status, ours or status.phrase.lower(), close=close)
+    return Refusal(status, ours or status.phrase.lower(), error, close=close)
 
 
 def plain_response(

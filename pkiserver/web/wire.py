@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final
 
-from pkiserver.errors import PendingError, PKIServerError
+from pkiserver.errors import PendingError, PKIServerError, TooManyRequestsError
 from pkiserver.logs import escaped
 from protocols.cmc.status import CMCFailInfo
 from protocols.cmp.status import PKIFailureInfo, PKIStatus, PKIStatusInfo
@@ -57,6 +57,19 @@ WIRE: Final[dict[ErrorKind, Wire]] = {
     ),
     ErrorKind.NOT_FOUND: Wire(HTTPStatus.NOT_FOUND, CMCFailInfo.BAD_REQUEST, PKIFailureInfo.BAD_REQUEST),
     ErrorKind.CONFLICT: Wire(HTTPStatus.CONFLICT, CMCFailInfo.BAD_REQUEST, PKIFailureInfo.BAD_REQUEST),
+    # What the REST API alone knows; of the last the error says when to come again.
+    ErrorKind.PRECONDITION_FAILED: Wire(
+        HTTPStatus.PRECONDITION_FAILED, CMCFailInfo.BAD_REQUEST, PKIFailureInfo.BAD_REQUEST
+    ),
+    ErrorKind.PRECONDITION_REQUIRED: Wire(
+        HTTPStatus.PRECONDITION_REQUIRED, CMCFailInfo.BAD_REQUEST, PKIFailureInfo.BAD_REQUEST
+    ),
+    ErrorKind.UNPROCESSABLE: Wire(
+        HTTPStatus.UNPROCESSABLE_ENTITY, CMCFailInfo.BAD_REQUEST, PKIFailureInfo.BAD_REQUEST
+    ),
+    ErrorKind.TOO_MANY_REQUESTS: Wire(
+        HTTPStatus.TOO_MANY_REQUESTS, CMCFailInfo.TRY_LATER, PKIFailureInfo.SYSTEM_UNAVAIL
+    ),
     # Empty, too: the same client fails on a 202 that has a body. The error says when to come again.
     ErrorKind.PENDING: Wire(HTTPStatus.ACCEPTED, None, None, text=""),
     ErrorKind.UNAVAILABLE: Wire(
@@ -114,6 +127,6 @@ def cmp_failure_of(error: BaseException) -> PKIStatusInfo:
 
 def retry_after_of(error: BaseException) -> int | None:
     """Return after how many seconds the client may come again, None where nothing is said of it."""
-    if isinstance(error, PendingError):
+    if isinstance(error, PendingError | TooManyRequestsError):
         return int(error.retry_after.total_seconds())
     return WIRE[kind_of(error)].retry_after_s

@@ -57,6 +57,7 @@ CREATE TABLE enrollments (              -- requests that somebody has to approve
     CHECK ((state = 'waiting') = (decided_by IS NULL)),
     CHECK ((state = 'issued') = (serial IS NOT NULL))
 );
+CREATE INDEX enrollments_by_state ON enrollments (state);
 CREATE INDEX enrollments_by_key ON enrollments (spki_sha256);
 -- What counts as open is found however many ran out before.
 CREATE INDEX enrollments_open ON enrollments (expires_at) WHERE state IN ('waiting', 'approved');
@@ -65,7 +66,7 @@ CREATE INDEX enrollments_open_of ON enrollments (asked_by, expires_at) WHERE sta
 CREATE TABLE actors (                   -- programs that act on behalf of others, by their certificates
     id         INTEGER PRIMARY KEY,
     name       TEXT NOT NULL,
-    role       TEXT NOT NULL CHECK (role IN ('ra')),
+    role       TEXT NOT NULL,
     authority  INTEGER NOT NULL,
     serial     BLOB NOT NULL CHECK (length(serial) = 16),
     added_at   INTEGER NOT NULL,
@@ -159,6 +160,11 @@ CREATE INDEX certificates_by_subject ON certificates (subject);
 -- Both hold all that counting and listing look at, so that neither reads the certificates themselves.
 CREATE INDEX certificates_by_state ON certificates (authority, state, not_after);
 CREATE INDEX certificates_newest ON certificates (not_before DESC, serial, authority, state, not_after);
+-- The same order for searches that few certificates of many answer to.
+CREATE INDEX certificates_of_profile
+    ON certificates (profile, not_before DESC, serial, authority, state, not_after);
+CREATE INDEX certificates_in_state
+    ON certificates (state, not_before DESC, serial, authority, not_after);
 
 CREATE TABLE status_events (
     sequence     INTEGER PRIMARY KEY,   -- given in commit order, without gaps
@@ -262,6 +268,19 @@ CREATE TABLE audit (
     personal_hash BLOB,                 -- SHA-256 of salt and personal; stays
     hash          BLOB NOT NULL         -- SHA-256 of the previous hash and the SHA-256 of this record
 );
+
+CREATE TABLE api_requests (             -- requests with an Idempotency-Key, and what they were answered
+    actor      TEXT NOT NULL,
+    key        TEXT NOT NULL,
+    request    BLOB NOT NULL,           -- SHA-256 of what was asked
+    begun_at   INTEGER NOT NULL,
+    status     INTEGER,                 -- NULL: not answered; none of the answer
+    etag       TEXT,
+    body       BLOB,
+    PRIMARY KEY (actor, key),
+    CHECK ((status IS NULL) = (body IS NULL))
+) WITHOUT ROWID;
+CREATE INDEX api_requests_by_age ON api_requests (begun_at);
 
 CREATE TABLE facts (                    -- single values about this installation
     name  TEXT PRIMARY KEY,

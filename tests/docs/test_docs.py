@@ -189,7 +189,20 @@ def test_the_reference_of_the_configuration_is_the_program_s() -> None:
     assert block == reference()
 
 
-NAMES = ("listen", "tls", "keys", "ocsp", "https", "est", "approval", "storage", "clock", "log", "key_policy")
+NAMES = (
+    "listen",
+    "tls",
+    "keys",
+    "ocsp",
+    "https",
+    "est",
+    "api",
+    "approval",
+    "storage",
+    "clock",
+    "log",
+    "key_policy",
+)
 
 
 @documents

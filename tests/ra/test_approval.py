@@ -660,17 +660,17 @@ async def bad_actor(office: Office, what: str) -> tuple[str, str, bytes]:
     ra = await registration_client(office, "there" if what == "twice" else None)
     if what == "suspended":
         await office.change(ra, Action.SUSPEND)
-    return {"bad name": "Station 1"}.get(what, "x"), {"bad role": "registrar"}.get(what, "ra"), ra
+    return {"bad name": "Station 1"}.get(what, "x"), {"bad role": "janitor"}.get(what, "ra"), ra
 
 
 @pytest.mark.parametrize(
     ("what", "error", "reason"),
     [
-        ("without cmcRA", RefusedError, r"extended key usage .*RFC 6402"),
+        ("without cmcRA", RefusedError, r"role ra needs the extended key usage 1\.3\.6"),
         ("suspended", NotAuthorizedError, "is suspended"),
         ("twice", ConflictError, "registered already, for there"),
         ("bad name", RefusedError, "lower-case letters"),
-        ("bad role", RefusedError, "no role registrar: there are ra"),
+        ("bad role", RefusedError, "no role janitor: there are ra"),
     ],
 )
 async def test_rfc6402_2_10_who_cannot_be_registered(

@@ -21,18 +21,19 @@ from pkiserver.ra.registration.roles import (
 )
 
 # A letter for each action in the order of `Action`: A anywhere, O office, G organisation, B batch,
-# H identified holder; small where a second person is needed; - no. DOMAIN, "Roles", read anew.
+# H identified holder, S of subscribers, I of the infrastructure; small where a second person is needed;
+# - no. DOMAIN, "Roles", read anew.
 EXPECTED = {
-    Role.ADMINISTRATOR: "AAa---- ------- -- ---- - - -",
-    Role.SPECIALIST: "---AAAA ------- -- ---- - - -",
-    Role.REGISTRAR: "------- OOOOOOA -- OOo- - - -",
-    Role.SENIOR_REGISTRAR: "------- -----OA Aa O-o- - - -",
-    Role.ORG_OFFICER: "-----GG G---GG- -- -G-- - - -",
-    Role.PLANT: "------- --B---- -- ---- B - -",
-    Role.LEGAL: "------- ------- -- ---a - - -",
-    Role.CA_OPERATOR: "------- ------- -- ---- - a -",
-    Role.AUDITOR: "------A -----AA -- ---- - - A",
-    Role.SERVICE: "------- H---HH- -- -H-- - - -",
+    Role.ADMINISTRATOR: "AAa---- ------- -- ---- - - - IIIIA",
+    Role.SPECIALIST: "---AAAA ------- -- ---- - - - -----",
+    Role.REGISTRAR: "------- OOOOOOA -- OOo- - - - SSSS-",
+    Role.SENIOR_REGISTRAR: "------- -----OA Aa O-o- - - - SSSS-",
+    Role.ORG_OFFICER: "-----GG G---GG- -- -G-- - - - -----",
+    Role.PLANT: "------- --B---- -- ---- B - - -----",
+    Role.LEGAL: "------- ------- -- ---a - - - -----",
+    Role.CA_OPERATOR: "------- ------- -- ---- - a - -----",
+    Role.AUDITOR: "------A -----AA -- ---- - - A A-A-A",
+    Role.SERVICE: "------- H---HH- -- -H-- - - - -----",
 }
 LETTERS = {
     Scope.ANYWHERE: "A",
@@ -40,6 +41,8 @@ LETTERS = {
     Scope.OWN_ORGANIZATION: "G",
     Scope.OWN_BATCH: "B",
     Scope.OWN_HOLDER: "H",
+    Scope.SUBSCRIBERS: "S",
+    Scope.INFRASTRUCTURE: "I",
 }
 HERE = Target(office=1, organization=1, plant="one", holder=1, version=4)
 ELSEWHERE = Target(office=2, organization=2, plant="other", holder=2, version=4)
@@ -63,7 +66,9 @@ def test_every_cell(role: Role, action: Action) -> None:
     else:
         assert letter == (LETTERS[rule.scope].lower() if rule.second else LETTERS[rule.scope])
     actor = actor_of(role)
-    for target, is_own in ((HERE, True), (ELSEWHERE, False), (NOWHERE, False)):
+    here = replace(HERE, infrastructure=letter == "I")
+    elsewhere = replace(ELSEWHERE, infrastructure=letter != "I")
+    for target, is_own in ((here, True), (elsewhere, False), (NOWHERE, False)):
         asked = Permission(actor, action, target)
         if letter == "-" or (letter.upper() != "A" and not is_own):
             with pytest.raises(NotAuthorizedError):

@@ -12,6 +12,7 @@ from store import (
     cmp_transactions,
     crl_entries,
     crls,
+    enrollments,
     issuances,
     ocsp_archive,
     organizations,
@@ -21,6 +22,7 @@ from store import (
     status_events,
 )
 from store import status_history as history
+from store.certificates import Place, Search
 from store.database import Transaction, Value
 
 if TYPE_CHECKING:
@@ -185,3 +187,52 @@ async def test_lists_of_applications_neither_sort_nor_filter(
 async def test_lists_of_organizations_neither_sort_nor_filter(store: "Store", state: str | None) -> None:
     (plan,) = await plans_of(store, organizations.newest, state=state, before=7, limit=10)
     assert plan.startswith("SEARCH organizations USING")
+
+
+AFTER = Place(NOW, 5, 1)
+
+
+@pytest.mark.parametrize("after", [None, AFTER], ids=["first page", "next page"])
+@pytest.mark.parametrize(
+    ("wanted", "index"),
+    [
+        (Search([1, 2]), "certificates_newest"),
+        (Search([1], state="expired"), "certificates_newest"),
+        (Search([1, 2], issued_from=NOW, issued_until=NOW + timedelta(days=1)), "certificates_newest"),
+        (Search([1, 2], state="revoked"), "certificates_in_state (state=?"),
+        (Search([1, 2], state="active", issued_from=NOW), "certificates_in_state (state=?"),
+        (Search([1, 2], profile="device"), "certificates_of_profile (profile=?"),
+        (Search([1], state="revoked", profile="device"), "certificates_of_profile (profile=?"),
+    ],
+    ids=str,
+)
+async def test_searches_follow_an_index_and_sort_nothing(
+    store: "Store", wanted: Search, index: str, after: Place | None
+) -> None:
+    searched, *_ = await plans_of(store, certificates.search, wanted, NOW, after, 10)
+    assert f"USING COVERING INDEX {index}" in searched
+    begins_somewhere = after is not None or wanted.issued_from is not None or "(" in index
+    assert searched.startswith("SEARCH" if begins_somewhere else "SCAN")
+
+
+async def test_a_search_for_a_serial_looks_at_its_certificates(store: "Store") -> None:
+    plans = await plans_of(store, certificates.search, Search([1, 2], serial=5), NOW, None, 10)
+    assert [plan for plan in plans if walks_through(plan)] == []
+
+
+@pytest.mark.parametrize("state", ["waiting", "approved", "refused", "issued"])
+async def test_enrolments_of_a_state_are_found_by_it(store: "Store", state: str) -> None:
+    plans = await plans_of(store, enrollments.page, state, [1, 2], NOW, 99, 10)
+    assert plans == ["SEARCH enrollments USING INDEX enrollments_by_state (state=? AND rowid<?)"]
+
+
+async def test_old_answers_of_the_api_are_found_by_their_age(store: "Store") -> None:
+    def work(tx: Transaction) -> list[str]:
+        rows = tx.all(
+            "EXPLAIN QUERY PLAN SELECT actor, key FROM api_requests WHERE begun_at < ? LIMIT ?", (5, 1)
+        )
+        return [row[3] for row in rows]
+
+    assert await store.read(work) == [
+        "SEARCH api_requests USING COVERING INDEX api_requests_by_age (begun_at<?)"
+    ]

@@ -49,6 +49,11 @@ class Action(Enum):
     PULL_BATCH = "pull_batch"
     OPERATE_CA = "operate_ca"
     READ_AUDIT = "read_audit"
+    READ_CERTIFICATE = "read_certificate"
+    CHANGE_CERTIFICATE = "change_certificate"  # at its holder's request
+    READ_ENROLLMENT = "read_enrollment"
+    DECIDE_ENROLLMENT = "decide_enrollment"
+    READ_ACTOR = "read_actor"
 
 
 class Scope(Enum):
@@ -59,6 +64,8 @@ class Scope(Enum):
     OWN_ORGANIZATION = "own_organization"
     OWN_BATCH = "own_batch"
     OWN_HOLDER = "own_holder"  # the holder whom the service identified
+    SUBSCRIBERS = "subscribers"  # what is issued to people and organisations
+    INFRASTRUCTURE = "infrastructure"  # and to servers, devices, programs and administrators
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +81,8 @@ _OFFICE: Final = Rule(Scope.OWN_OFFICE)
 _ORGANIZATION: Final = Rule(Scope.OWN_ORGANIZATION)
 _HOLDER: Final = Rule(Scope.OWN_HOLDER)
 _BATCH: Final = Rule(Scope.OWN_BATCH)
+_SUBSCRIBERS: Final = Rule(Scope.SUBSCRIBERS)
+_INFRASTRUCTURE: Final = Rule(Scope.INFRASTRUCTURE)
 
 
 def _with(scope: Scope, *second: Role) -> Rule:
@@ -124,6 +133,24 @@ PERMISSIONS: Final[Mapping[tuple[Role, Action], Rule]] = {
     (Role.SERVICE, Action.READ_APPLICATION): _HOLDER,
     (Role.SERVICE, Action.WITHDRAW_APPLICATION): _HOLDER,
     (Role.SERVICE, Action.REQUEST_CASE): _HOLDER,
+    # A door that registrars could open for themselves would be none: administrators and programs get their
+    # certificates from administrators alone.
+    (Role.ADMINISTRATOR, Action.READ_CERTIFICATE): _INFRASTRUCTURE,
+    (Role.ADMINISTRATOR, Action.CHANGE_CERTIFICATE): _INFRASTRUCTURE,
+    (Role.ADMINISTRATOR, Action.READ_ENROLLMENT): _INFRASTRUCTURE,
+    (Role.ADMINISTRATOR, Action.DECIDE_ENROLLMENT): _INFRASTRUCTURE,
+    (Role.ADMINISTRATOR, Action.READ_ACTOR): _ANYWHERE,
+    (Role.REGISTRAR, Action.READ_CERTIFICATE): _SUBSCRIBERS,
+    (Role.REGISTRAR, Action.CHANGE_CERTIFICATE): _SUBSCRIBERS,
+    (Role.REGISTRAR, Action.READ_ENROLLMENT): _SUBSCRIBERS,
+    (Role.REGISTRAR, Action.DECIDE_ENROLLMENT): _SUBSCRIBERS,
+    (_SENIOR, Action.READ_CERTIFICATE): _SUBSCRIBERS,
+    (_SENIOR, Action.CHANGE_CERTIFICATE): _SUBSCRIBERS,
+    (_SENIOR, Action.READ_ENROLLMENT): _SUBSCRIBERS,
+    (_SENIOR, Action.DECIDE_ENROLLMENT): _SUBSCRIBERS,
+    (Role.AUDITOR, Action.READ_CERTIFICATE): _ANYWHERE,
+    (Role.AUDITOR, Action.READ_ENROLLMENT): _ANYWHERE,
+    (Role.AUDITOR, Action.READ_ACTOR): _ANYWHERE,
 }
 # What concerns an applicant or a holder: nobody does it for themselves.
 _NOT_FOR_ONESELF: Final = frozenset(
@@ -173,6 +200,7 @@ class Target:
 
     office: int | None = None
     organization: int | None = None
+    infrastructure: bool | None = None  # of a certificate or enrolment: whose it is
     plant: str | None = None  # the actor to whom a batch was given
     holder: int | None = None
     version: int | None = None
@@ -227,6 +255,12 @@ def decide(permission: Permission) -> Granted:
     return waiting
 
 
+def may_anywhere(actor: Actor, action: Action) -> None:
+    """Raise `NotAuthorizedError` unless some role of the actor may do this somewhere."""
+    if not any((one.role, action) in PERMISSIONS for one in actor.assignments):
+        raise NotAuthorizedError(f"{actor.name} may not {action.value.replace('_', ' ')}")
+
+
 def require(permission: Permission) -> Granted:
     """Return by which role it is allowed now; `NotAuthorizedError` also where an approval is missing."""
     granted = decide(permission)
@@ -264,6 +298,8 @@ def _within(scope: Scope, assignment: Assignment, actor: Actor, target: Target) 
         return assignment.everywhere or (target.office is not None and assignment.office == target.office)
     if scope is Scope.OWN_ORGANIZATION:
         return target.organization is not None and assignment.organization == target.organization
+    if scope in (Scope.SUBSCRIBERS, Scope.INFRASTRUCTURE):
+        return target.infrastructure is (scope is Scope.INFRASTRUCTURE)
     if scope is Scope.OWN_BATCH:
         return target.plant is not None and target.plant == actor.name
     return target.holder is not None and actor.on_behalf_of == target.holder

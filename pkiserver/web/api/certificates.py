@@ -1,0 +1,342 @@
+"""Certificates: search, look at one, suspend, restore, revoke."""
+
+from datetime import datetime
+from typing import Annotated, Any, Final, Literal
+
+from cryptography import x509
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding
+from pydantic import Field
+
+from config.hierarchy import INFRASTRUCTURE
+from pkiserver.errors import NotAuthorizedError, NotFoundError
+from pkiserver.ra.api_access import Caller
+from pkiserver.ra.credentials import enrollable
+from pkiserver.ra.lifecycle import (
+    REVOCATION_REASONS,
+    Command,
+    HoldOwner,
+    Standing,
+    State,
+)
+from pkiserver.ra.lifecycle import Action as Step
+from pkiserver.ra.registration.roles import Action, Target
+from pkiserver.web.api.conditions import require_seen
+from pkiserver.web.api.operations import (
+    DEFAULT_LIMIT,
+    Answer,
+    APIServices,
+    Call,
+    Limit,
+    Message,
+    Moment,
+    Operation,
+    Parameters,
+)
+from protocols.asn1.ocsp import CRLReason
+from protocols.x509.certificate import serial_text
+from store import certificates, crl_entries, status_events
+from store.certificates import Place, Search
+from store.database import Transaction
+from store.records import CertificateRecord, StatusEventRecord, from_unix, to_unix
+
+_CURSOR: Final = r"^[0-9]{1,11}-[0-9a-f]{1,32}-[0-9]{1,9}$"
+_CA: Final = r"^[a-z][a-z0-9-]{0,62}(\.[0-9]{1,4})?$"
+Serial = Annotated[
+    str, Field(pattern=r"^[0-9A-Fa-f]{1,32}$", description="The serial number in hexadecimal digits.")
+]
+CA = Annotated[str, Field(pattern=_CA, description="The authority: NAME, or NAME.2 for its second key.")]
+CertificateCursor = Annotated[
+    str, Field(pattern=_CURSOR, description="Where to go on: `next` of the page before.")
+]
+StateName = Literal["active", "suspended", "revoked", "expired"]
+# The holder's side alone. Holds of authorities, and revocations against the holder's will, take four eyes.
+Reason = Literal["unspecified", "keyCompromise", "superseded", "cessationOfOperation"]
+GROUNDS: Final = {"holder_request": HoldOwner.HOLDER}
+
+
+class CertificatePath(Parameters):
+    """A certificate by issuer and serial number."""
+
+    ca: CA
+    serial: Serial
+
+
+class CertificateSearch(Parameters):
+    """What to look for; all of it has to hold."""
+
+    serial: Serial | None = None
+    ca: CA | None = None
+    state: StateName | None = None
+    profile: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,62}$")] | None = None
+    issued_from: Annotated[Moment, Field(description="Issued at this moment or later.")] | None = None
+    issued_until: Annotated[Moment, Field(description="Issued before this moment.")] | None = None
+    expires_until: Annotated[Moment, Field(description="Valid until this moment at the longest.")] | None = (
+        None
+    )
+    limit: Limit = DEFAULT_LIMIT
+    after: (
+        Annotated[str, Field(pattern=_CURSOR, description="Where to go on: `next` of the page before.")]
+        | None
+    ) = None
+
+
+class Suspension(Message):
+    """Why a certificate is suspended or restored."""
+
+    ground: Literal["holder_request"]
+
+
+class Revocation(Message):
+    """Why a certificate is revoked, and since when it is thought to have been invalid (RFC 5280 §5.3.2)."""
+
+    reason: Reason
+    invalid_since: Moment | None = None
+
+
+class CertificateSummary(Message):
+    """One certificate of a list."""
+
+    ca: str
+    serial: str
+    subject: str
+    profile: str
+    state: StateName
+    not_before: datetime
+    not_after: datetime
+
+
+class CertificateList(Message):
+    """A page of certificates, the newest first; `next` leads to the page behind, null where none is."""
+
+    items: tuple[CertificateSummary, ...]
+    next: str | None
+
+
+class StatusEvent(Message):
+    """A change of status."""
+
+    sequence: int
+    at: datetime
+    to: str
+    actor: str
+
+
+class Certificate(CertificateSummary):
+    """One certificate. `revoked_at` and `reason` are what OCSP and CRLs say."""
+
+    sha256: str
+    revoked_at: datetime | None
+    reason: str | None
+    events: tuple[StatusEvent, ...]
+    pem: str
+
+
+async def list_certificates(services: APIServices, call: Call[Any, CertificateSearch, None]) -> Answer:
+    """Search the certificates that the caller may see."""
+    query, now = call.query, services.clock.now()
+    wanted = Search(
+        authorities=_searched(services, call),
+        state=query.state,
+        profile=query.profile,
+        serial=None if query.serial is None else int(query.serial, 16),
+        issued_from=query.issued_from,
+        issued_until=query.issued_until,
+        expires_until=query.expires_until,
+    )
+    after = None if query.after is None else _place(query.after)
+    found = await services.storage.read(
+        lambda tx: certificates.search(tx, wanted, now, after, query.limit + 1)
+    )
+    items = tuple(CertificateSummary(**_summary(services, one)) for one in found[: query.limit])
+    more = len(found) > query.limit
+    return Answer(CertificateList(items=items, next=_cursor(found[query.limit - 1]) if more else None))
+
+
+async def show_certificate(services: APIServices, call: Call[CertificatePath, Any, None]) -> Answer:
+    """Show one certificate and its history."""
+    return await _shown(services, await _certificate(services, call, Action.READ_CERTIFICATE))
+
+
+async def suspend(services: APIServices, call: Call[CertificatePath, Any, Suspension]) -> Answer:
+    """Suspend a certificate at its holder's request."""
+    command = Command(Step.SUSPEND, GROUNDS[call.body.ground])
+    return await _change(services, call, command)
+
+
+async def restore(services: APIServices, call: Call[CertificatePath, Any, Suspension]) -> Answer:
+    """Lift the holder's hold; the certificate is active again where no other hold is open."""
+    command = Command(Step.RESTORE, GROUNDS[call.body.ground])
+    return await _change(services, call, command)
+
+
+async def revoke(services: APIServices, call: Call[CertificatePath, Any, Revocation]) -> Answer:
+    """Revoke a certificate at its holder's request: for good."""
+    since = call.body.invalid_since
+    command = Command(
+        Step.REVOKE,
+        reason=REVOCATION_REASONS[call.body.reason],
+        invalid_since=None if since is None else from_unix(to_unix(since)),  # whole seconds, in UTC
+    )
+    return await _change(services, call, command)
+
+
+async def _change(services: APIServices, call: Call[CertificatePath, Any, Any], command: Command) -> Answer:
+    record = await _certificate(services, call, Action.CHANGE_CERTIFICATE)
+    _require_other(services, call, record)
+    events = await services.storage.read(
+        lambda tx: status_events.of_certificate(tx, record.authority, record.serial)
+    )
+    require_seen(call.seen, _version(services, record, events))
+    await services.status_changes.carry_out(
+        record.authority, record.serial, command, call.caller.actor, seen=events[-1].sequence
+    )
+    return await _shown(services, await _certificate(services, call, Action.CHANGE_CERTIFICATE))
+
+
+def _require_other(
+    services: APIServices, call: Call[CertificatePath, Any, Any], record: CertificateRecord
+) -> None:
+    """Refuse to change the caller's own certificate, and those of the authority itself."""
+    own = call.caller.certificate
+    if (own.authority, own.serial) == (record.authority, record.serial):
+        raise NotAuthorizedError("it is your own certificate: somebody else has to do this")
+    try:
+        enrollable(services.profiles, record.profile)
+    except NotFoundError as error:
+        raise NotAuthorizedError("certificates of the authority itself are not changed here") from error
+
+
+async def _certificate(
+    services: APIServices, call: Call[CertificatePath, Any, Any], action: Action
+) -> CertificateRecord:
+    """Return the certificate of the path; `NotAuthorizedError` where the caller may not do this to it."""
+    authority, serial = _issuer(services, call.path.ca), int(call.path.serial, 16)
+    call.caller.require(action, target_of(services, authority))
+    record = await services.storage.read(lambda tx: certificates.get(tx, authority, serial))
+    if record is None:
+        raise NotFoundError(f"authority {call.path.ca} has no certificate with this serial number")
+    return record
+
+
+async def _shown(services: APIServices, record: CertificateRecord) -> Answer:
+    named = (record.authority, record.serial)
+
+    def read(tx: Transaction) -> tuple[list[StatusEventRecord], Any]:
+        return status_events.of_certificate(tx, *named), crl_entries.current(tx, *named)
+
+    events, revocation = await services.storage.read(read)
+    certificate = x509.load_der_x509_certificate(record.certificate)
+    shown = Certificate(
+        **_summary(services, record),
+        sha256=certificate.fingerprint(SHA256()).hex(),
+        revoked_at=revocation.revoked_at if revocation else None,
+        reason=CRLReason(revocation.reason).name if revocation else None,
+        events=tuple(
+            StatusEvent(sequence=one.sequence, at=one.effective_at, to=one.to_state, actor=one.actor)
+            for one in events
+        ),
+        pem=certificate.public_bytes(Encoding.PEM).decode(),
+    )
+    return Answer(shown, _version(services, record, events))
+
+
+def _summary(services: APIServices, record: CertificateRecord) -> dict[str, Any]:
+    return {
+        "ca": services.authorities.record_with_id(record.authority).handle,
+        "serial": serial_text(record.serial),
+        "subject": record.subject,
+        "profile": record.profile,
+        "state": _state(services, record).value,
+        "not_before": record.not_before,
+        "not_after": record.not_after,
+    }
+
+
+def _state(services: APIServices, record: CertificateRecord) -> State:
+    return Standing(State(record.state), record.not_after).at(services.clock.now())
+
+
+def _version(services: APIServices, record: CertificateRecord, events: list[StatusEventRecord]) -> str:
+    return f"{events[-1].sequence if events else 0}-{_state(services, record).value}"
+
+
+def target_of(services: APIServices, authority: int) -> Target:
+    """Return whose certificates an authority issues; those of the root are the infrastructure's, too."""
+    record = services.authorities.record_with_id(authority)
+    return Target(infrastructure=record.name == INFRASTRUCTURE or record.parent is None)
+
+
+def visible(services: APIServices, caller: Caller, action: Action) -> list[int]:
+    """Return the authorities to whose certificates a caller may do this."""
+    records = services.authorities.records
+    return [one.id for one in records if caller.may(action, target_of(services, one.id))]
+
+
+def _searched(services: APIServices, call: Call[Any, CertificateSearch, None]) -> list[int]:
+    seen = visible(services, call.caller, Action.READ_CERTIFICATE)
+    if call.query.ca is None:
+        return seen
+    asked = _issuer(services, call.query.ca)
+    call.caller.require(Action.READ_CERTIFICATE, target_of(services, asked))
+    return [asked]
+
+
+def _issuer(services: APIServices, handle: str) -> int:
+    for record in services.authorities.records:
+        if record.handle == handle:
+            return record.id
+    raise NotFoundError(f"there is no authority {handle}")
+
+
+def _cursor(record: CertificateRecord) -> str:
+    return f"{to_unix(record.not_before)}-{record.serial:x}-{record.authority}"
+
+
+def _place(cursor: str) -> Place:
+    begun, serial, authority = cursor.split("-")
+    return Place(from_unix(int(begun)), int(serial, 16), int(authority))
+
+
+OPERATIONS: Final = (
+    Operation(
+        "listCertificates",
+        "GET",
+        "/certificates",
+        "Search certificates",
+        Action.READ_CERTIFICATE,
+        list_certificates,
+        CertificateList,
+        query=CertificateSearch,
+    ),
+    Operation(
+        "showCertificate",
+        "GET",
+        "/certificates/{ca}/{serial}",
+        "Show a certificate and its history",
+        Action.READ_CERTIFICATE,
+        show_certificate,
+        Certificate,
+        parameters=CertificatePath,
+        shows_version=True,
+    ),
+    *(
+        Operation(
+            f"{verb}Certificate",
+            "POST",
+            f"/certificates/{{ca}}/{{serial}}/{verb}",
+            summary,
+            Action.CHANGE_CERTIFICATE,
+            handle,
+            Certificate,
+            parameters=CertificatePath,
+            body=body,
+            versioned=True,
+        )
+        for verb, summary, handle, body in (
+            ("suspend", "Suspend a certificate at its holder's request", suspend, Suspension),
+            ("restore", "Lift the holder's hold on a certificate", restore, Suspension),
+            ("revoke", "Revoke a certificate at its holder's request", revoke, Revocation),
+        )
+    ),
+)

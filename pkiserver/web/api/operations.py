@@ -1,0 +1,109 @@
+"""What an operation of the API is: the row from which it is routed, checked and described."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Final, Generic, TypeVar
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+
+from config.profile import Profile
+from pkiserver.ca.authorities import Authorities
+from pkiserver.clock import Clock
+from pkiserver.ra.api_access import Caller
+from pkiserver.ra.approval import Approvals
+from pkiserver.ra.registration.roles import Action
+from pkiserver.ra.status_changes import StatusChanges
+from pkiserver.storage import Storage
+
+BASE: Final = "/api/v1"
+DEFAULT_LIMIT: Final = 50
+MAX_LIMIT: Final = 200  # of a page: some 100 KiB
+
+Limit = Annotated[int, Field(ge=1, le=MAX_LIMIT, description="How many at most.")]
+NumberCursor = Annotated[
+    str, Field(pattern=r"^[0-9]{1,18}$", description="Where to go on: `next` of the page before.")
+]
+Number = Annotated[int, Field(ge=1, lt=1 << 63, description="Its number.")]
+Moment = AwareDatetime
+
+
+class Message(BaseModel):
+    """A body: no unknown fields, no value of another type."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True)
+
+
+class Parameters(BaseModel):
+    """Values of a path or a query, which come as text."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+@dataclass(frozen=True, slots=True)
+class APIServices:
+    """What the operations work with."""
+
+    storage: Storage
+    clock: Clock
+    authorities: Authorities
+    profiles: Mapping[str, Profile]
+    approvals: Approvals
+    status_changes: StatusChanges
+
+
+Path = TypeVar("Path")
+Query = TypeVar("Query")
+Body = TypeVar("Body")
+
+
+@dataclass(frozen=True, slots=True)
+class Call(Generic[Path, Query, Body]):
+    """One request to an operation, its values checked; `seen` is the ETag of If-Match, "" where none is."""
+
+    caller: Caller
+    path: Path
+    query: Query
+    body: Body
+    seen: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What an operation answers; `version` becomes the ETag of a thing that has versions."""
+
+    message: Message
+    version: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One row of the table.
+
+    `versioned`: it changes what the client has to have seen (If-Match). `shows_version`: its
+    answer has an ETag, as that of every versioned one has. Every operation that is no GET may
+    carry an Idempotency-Key: answers to it are kept for a while, so they hold no personal data but a name
+    that is in a certificate.
+    """
+
+    operation_id: str
+    method: str
+    path: str
+    summary: str
+    action: Action
+    handle: Callable[[APIServices, Call[Any, Any, Any]], Awaitable[Answer]]
+    answer: type[Message]
+    parameters: type[Parameters] = Parameters
+    query: type[Parameters] = Parameters
+    body: type[Message] | None = None
+    versioned: bool = False
+    shows_version: bool = False
+
+    @property
+    def changes(self) -> bool:
+        """Whether it changes anything."""
+        return self.method != "GET"
+
+    @property
+    def address(self) -> str:
+        """The whole path, with its parameters in braces."""
+        return BASE + self.path
