@@ -54,6 +54,7 @@ pkiserver is running. Ctrl-C stops it. (Only warnings are logged here.)
   CRLs                          {http}/crl/NAME.crl
   CA certificates               {http}/ca/NAME.cer
   EST                           {https}/.well-known/est
+  CMP                           {http}/.well-known/cmp
   metrics                       {metrics}/metrics
   health, readiness             {metrics}/health
                                 {metrics}/ready

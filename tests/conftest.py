@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from pkiserver.ca.authorized_request import AuthorizedRequest
 from pkiserver.ca.identity import Identity
-from pkiserver.ca.issuance import AuthorizedRequest
 from pkiserver.clock import Clock
 from pkiserver.core import Core, load_configuration, open_core
 from pkiserver.home import Home

@@ -121,6 +121,10 @@ class Authorities:
             raise NotFoundError(f"no authority {name}: there are {names}")
         return found
 
+    def shown_name(self, one: Authority | AuthorityRecord) -> str:
+        """Return the name that people are shown, and that means this generation: NAME, of several NAME.1."""
+        return one.name if len(self.generations(one.name)) == 1 else f"{one.name}.{one.generation}"
+
     def record(self, name: str) -> AuthorityRecord:
         """Return the row of an authority, which may still wait for its certificate; `NotFoundError`."""
         stem, _, number = name.rpartition(".")

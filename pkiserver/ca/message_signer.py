@@ -14,9 +14,9 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from config.hierarchy import INFRASTRUCTURE
 from pkiserver import audit
+from pkiserver.ca.authorized_request import key_hash
 from pkiserver.ca.ca_certificates import sent_chain
 from pkiserver.ca.identity import approve_identity
-from pkiserver.ca.issuance import key_hash
 from pkiserver.ca.own_certificates import SYSTEM, CAServices, renewal_due
 from pkiserver.errors import UnavailableError
 from pkiserver.signer.algorithms import KeySpec, load_public_key, signature_algorithm_for, verify
@@ -150,7 +150,7 @@ class MessageSigner:
         services = self._services
         issuer = services.authorities.get(INFRASTRUCTURE)
         serial = held.certificate.serial_number
-        record = await services.storage.read(lambda tx: certificates.get(tx, issuer.id, serial))
+        record = await services.storage.read(lambda tx: certificates.get(tx, issuer.id, serial), brief=True)
         if record is None or record.state != "active":
             return False
         now = services.clock.now()

@@ -13,8 +13,9 @@ from config.profile import Profile
 from config.schema import Settings
 from config.units import Lifetime
 from pkiserver.ca.authorities import Authorities
+from pkiserver.ca.authorized_request import AuthorizedRequest
 from pkiserver.ca.identity import Identity
-from pkiserver.ca.issuance import AuthorizedRequest, Issuance
+from pkiserver.ca.issuance import Issuance
 from pkiserver.clock import Clock
 from pkiserver.errors import PKIServerError, UnavailableError
 from pkiserver.signer.client import Signer

@@ -16,10 +16,10 @@ from config.ceremony import CRL, REASON_CODES, Certificate, Request, end_of
 from config.profile import Profile
 from pkiserver.ca.extensions import Addresses
 from pkiserver.ca.identity import Identity
-from pkiserver.ca.issuance import SERIAL_BITS
 from pkiserver.ca.key_policy import check_key
 from pkiserver.ca.lint import LintError, check_tbs
 from pkiserver.ca.lint_crl import CRLFacts, lint_crl
+from pkiserver.ca.serials import SERIAL_BITS
 from pkiserver.ca.tbs import CertificateContents, IssuerFacts, build_tbs, lint_facts, validity
 from pkiserver.ceremony.inputs import CeremonyFile, read_certificate, read_request
 from pkiserver.ceremony.journal import ALTERED, Journal

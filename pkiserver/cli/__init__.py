@@ -48,7 +48,7 @@ from pkiserver.home import Home
 )
 @click.pass_context
 def main(ctx: click.Context, home: Path) -> None:
-    """The server of a certification authority: EST enrolment, OCSP, CRLs.
+    """The server of a certification authority: EST and CMP enrolment, OCSP, CRLs.
 
     \b
     Begin with:   pkiserver init --defaults

@@ -7,7 +7,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from pkiserver.ca.authorities import Authority
+from pkiserver.ca.authorities import Authorities, Authority
 from pkiserver.commands.services import Caller, CommandEntry, CommandServices
 from pkiserver.errors import RefusedError
 from protocols.x509.certificate import serial_text
@@ -16,9 +16,9 @@ from protocols.x509.names import subject_text
 
 async def list_authorities(services: CommandServices, _caller: Caller, /) -> list[dict[str, Any]]:
     return [
-        _authority(services.authorities.with_id(record.id))
+        _authority(services.authorities, services.authorities.with_id(record.id))
         if record.certificate
-        else {"name": record.handle, "state": "waits for its certificate"}
+        else {"name": services.authorities.shown_name(record), "state": "waits for its certificate"}
         for record in services.authorities.records
     ]
 
@@ -27,7 +27,7 @@ async def show_authority(services: CommandServices, _caller: Caller, /, *, name:
     authority = services.authorities.get(name)
     responder = services.authorities.responder(authority.id)
     crl = services.crl_publisher.latest(authority.handle)
-    return _authority(authority) | {
+    return _authority(services.authorities, authority) | {
         "serial": serial_text(authority.certificate.serial_number),
         "sha256": authority.certificate.fingerprint(SHA256()).hex(),
         "responder_not_after": responder.certificate.not_valid_after_utc.isoformat() if responder else None,
@@ -62,13 +62,13 @@ async def import_authority(
     await services.server_certificates.maintain(caller.progress)
     await services.crl_publisher.restore_files()  # its certificate, where AIA points
     services.on_authorities_changed()
-    return _authority(services.authorities.get(name))
+    return _authority(services.authorities, services.authorities.get(name))
 
 
-def _authority(authority: Authority) -> dict[str, Any]:
+def _authority(known: Authorities, authority: Authority) -> dict[str, Any]:
     certificate = authority.certificate
     return {
-        "name": authority.handle,
+        "name": known.shown_name(authority),
         "state": _state(authority),
         "subject": subject_text(certificate.subject),
         "parent": authority.parent,

@@ -81,9 +81,11 @@ def _row(services: CommandServices, record: AuthorityRecord, counts: Mapping[str
     known = services.authorities.with_id(record.id) if record.certificate else None
     waits = known is None and record.state in COMING
     step = "import its certificate: pkiserver ca import {exact} FILE" if waits else _NEXT[record.state]
+    if record.activate_at:
+        step = "it is activated then, while the server runs"
     exact = f"{record.name}.{record.generation}"
     return {
-        "name": record.handle,
+        "name": services.authorities.shown_name(record),
         "generation": record.generation,
         "state": record.state,
         "not_after": known.certificate.not_valid_after_utc.isoformat() if known else None,

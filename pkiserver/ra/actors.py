@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from config.hierarchy import INFRASTRUCTURE
 from pkiserver import audit
 from pkiserver.ca.authorities import Authorities
-from pkiserver.ca.issuance import require_entitled
+from pkiserver.ca.issuance_rules import require_entitled
 from pkiserver.clock import Clock
 from pkiserver.errors import ConflictError, NotFoundError, RefusedError
 from pkiserver.storage import Storage

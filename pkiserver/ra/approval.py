@@ -13,7 +13,9 @@ from typing import Final, Literal
 from config.schema_est import Approval
 from pkiserver import audit
 from pkiserver.ca.authorities import Authorities
-from pkiserver.ca.issuance import AuthorizedRequest, Issuance, NotTakenError, key_hash
+from pkiserver.ca.authorized_request import AuthorizedRequest, key_hash
+from pkiserver.ca.issuance import Issuance
+from pkiserver.ca.issuance_rules import NotTakenError
 from pkiserver.clock import Clock
 from pkiserver.errors import (
     ConflictError,

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 from config.profile import Profile
+from pkiserver.ca.authorized_request import AuthorizedRequest
 from pkiserver.ca.identity import Identity
-from pkiserver.ca.issuance import AuthorizedRequest
 from pkiserver.ra.credentials import issuer_name
 from protocols.x509.spki import PublicKey
 from store.records import CertificateRecord

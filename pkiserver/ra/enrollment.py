@@ -8,7 +8,7 @@ from cryptography import x509
 from config.profile import Profile
 from pkiserver.ca.authorities import Authorities
 from pkiserver.ca.ca_certificates import ca_certificates
-from pkiserver.ca.issuance import SERIAL_BITS
+from pkiserver.ca.serials import SERIAL_BITS
 from pkiserver.clock import Clock
 from pkiserver.errors import (
     ChallengeError,

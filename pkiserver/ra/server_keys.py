@@ -13,7 +13,8 @@ import structlog
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_private_key
 
 from pkiserver import audit
-from pkiserver.ca.issuance import AuthorizedRequest, Issuance
+from pkiserver.ca.authorized_request import AuthorizedRequest
+from pkiserver.ca.issuance import Issuance
 from pkiserver.ca.message_signer import MessageSigner
 from pkiserver.clock import Clock
 from pkiserver.errors import ConflictError, NotAuthorizedError, PKIServerError

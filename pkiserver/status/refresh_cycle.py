@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from pkiserver.ca.issuance import SERIAL_BITS
+from pkiserver.ca.serials import SERIAL_BITS
 from protocols.asn1.der import integer_content
 
 SLOTS: Final = 1440  # of a cycle: at 12 hours one every 30 seconds

@@ -69,6 +69,8 @@ async def test_names_mean_the_generation_at_work(core: Core) -> None:
     assert core.authorities.get("citizen.2") == new
     assert core.authorities.get("citizen.1") == former
     assert (former.state, former.handle, former.exact) == ("retiring", "citizen", "citizen.1")
+    assert [core.authorities.shown_name(one) for one in (former, new)] == ["citizen.1", "citizen.2"]
+    assert core.authorities.shown_name(core.authorities.get("root")) == "root"
     assert core.authorities.ids("citizen") == [former.id, new.id]
     assert core.authorities.ids("citizen.1") == [former.id]
     for name in ("citizen.3", "citizen.x", "nobody", "nobody.1"):

@@ -91,6 +91,16 @@ def test_the_conformance_table_has_every_rule_of_ocsp_answers() -> None:
     assert [f"{section} {rule}".replace("own choice ", "our choice: ") for section, rule in rows] == ids
 
 
+def test_the_conformance_table_has_every_rule_of_cmp() -> None:
+    file = "tests/ra/test_cmp_conformance.py"
+    rows = re.findall(
+        rf"^\| (.+) \| (.+) \| `{file}::test_rule` \|", text_of("docs/conformance.md"), re.MULTILINE
+    )
+    ids = re.findall(r'^    "(RFC \d+ §[^"]+)": Rule\(', text_of(file), re.MULTILINE)
+    assert len(ids) > 60
+    assert [f"{section} {rule}" for section, rule in rows] == ids
+
+
 # ---- Commands
 
 

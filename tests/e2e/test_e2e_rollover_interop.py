@@ -117,7 +117,7 @@ def test_the_whole_walk(home: Path, tmp_path: Path) -> None:
         assert server.ocsp_status(CA, second.serial_number) == "unauthorized"
 
         states = {row["name"]: row["state"] for row in server.command("ca.list")}
-        assert (states[CA], states[f"{CA}.2"]) == ("retiring", "ready")
+        assert (states[f"{CA}.1"], states[f"{CA}.2"]) == ("retiring", "ready")
         assert server.ready()[0] == 200
     with running(home) as server:  # and after a restart
         assert cacerts(server) == given

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from pkiserver.ca import issuance as issuance_module
+from pkiserver.ca import issuance_rules
 from pkiserver.ca.identity import certificate_identity
 from pkiserver.core import Core
 from pkiserver.errors import (
@@ -644,7 +644,7 @@ async def test_a_key_known_as_compromised_speaks_for_nobody(registration: Regist
 
 
 async def test_renewals_are_bounded(registration: Registration, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(issuance_module, "MAX_RENEWALS_A_DAY", 2)
+    monkeypatch.setattr(issuance_rules, "MAX_RENEWALS_A_DAY", 2)
     held = await registration.enroll(await registration.credential())
     await registration.reenroll(held)
     with pytest.raises(RefusedError, match="within a day"):

@@ -16,7 +16,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from test_enrollment import DEVICE, PEER, Registration, csr, new_key
 
 from config.errors import ConfigError
-from pkiserver.ca.issuance import MAX_RENEWALS_A_DAY
+from pkiserver.ca.issuance_rules import MAX_RENEWALS_A_DAY
 from pkiserver.clock import Clock
 from pkiserver.core import Core, open_core
 from pkiserver.errors import (
@@ -303,7 +303,7 @@ def refusals(core: Core, recorded: Any) -> Callable[[], Any]:
 async def test_a_device_is_bounded_in_what_it_makes_the_ca_sign(
     registration: Registration, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pkiserver.ca.issuance.MAX_RENEWALS_A_DAY", 2)
+    monkeypatch.setattr("pkiserver.ca.issuance_rules.MAX_RENEWALS_A_DAY", 2)
     assert MAX_RENEWALS_A_DAY > 2
     for _ in range(2):
         await registration.enroll(None, request(), "idevid", shown=ACME.device())

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from status_plane import POLICY, SHA1, StatusPlane, change, status_plane, verify
 
 from config.status_policy import StatusPolicy
-from pkiserver.ca.issuance import SERIAL_BITS
+from pkiserver.ca.serials import SERIAL_BITS
 from pkiserver.core import Core
 from pkiserver.errors import UnavailableError
 from pkiserver.signer.errors import KeyNotFoundError, SignerUnavailableError

@@ -16,10 +16,12 @@ from pkiserver.ra.cmp.senders import MACSender, Sender
 from pkiserver.ra.cmp.stages import NONCE_OCTETS, Reply
 from protocols.asn1 import der
 from protocols.asn1.pkix import AlgorithmIdentifier
-from protocols.cmp.general_name import NULL_DN, general_name
+from protocols.cmp.general_name import NULL_DN, directory_name, general_name
 from protocols.cmp.header import PartialHeader, PKIHeader, Version
 from protocols.cmp.message import finish_message, protected_part_of
 from protocols.cmp.protection import mac_protected
+from protocols.errors import ProtocolError
+from protocols.x509.names import read_name
 
 MAX_ECHOED_OCTETS: Final = 64  # of what was not looked at: transactionID and nonce of a broken message
 
@@ -47,7 +49,7 @@ class Answers:
         header = PKIHeader(
             pvno=reply.version or (Version(to.pvno) if to.pvno in SUPPORTED else Version.CMP2000),
             sender=general_name(identity.certificate.subject.public_bytes()),
-            recipient=to.sender or NULL_DN,
+            recipient=_recipient(to.sender),
             message_time=now,
             protection_alg=der.whole(identity.algorithm_der, AlgorithmIdentifier.parse),
             sender_kid=_key_identifier(identity.certificate),
@@ -64,6 +66,21 @@ class Answers:
         part = protected_part_of(header, reply.body)
         signature = await self._message_signer.sign_as(identity, part)
         return finish_message(part, signature, _each_once((*identity.chain, *reply.certificates)))
+
+
+def _recipient(sender: bytes | None) -> bytes:
+    """Return the sender of a request where it is a Name that can be read, else the NULL-DN.
+
+    What we sign or protect is well-formed whatever it answers; the parser of messages looks at no names.
+    """
+    try:
+        name = None if sender is None else directory_name(sender)
+        if sender is None or name is None:
+            return NULL_DN
+        read_name(name)
+    except ProtocolError:
+        return NULL_DN
+    return sender
 
 
 def _by_reference(header: PKIHeader, sender: MACSender) -> PKIHeader:

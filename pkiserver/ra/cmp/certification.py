@@ -11,8 +11,8 @@ from typing import Final
 
 from config.schema_cmp import CMP
 from pkiserver.ca.authorities import Authorities
+from pkiserver.ca.authorized_request import AuthorizedRequest
 from pkiserver.ca.identity import Identity
-from pkiserver.ca.issuance import AuthorizedRequest
 from pkiserver.errors import (
     PendingError,
     PKIServerError,
@@ -179,7 +179,7 @@ class Certification:
         transaction = request.transaction
         if transaction is None:
             return {}
-        found = await self._storage.read(lambda tx: rows.requested(tx, transaction.id))
+        found = await self._storage.read(lambda tx: rows.requested(tx, transaction.id), brief=True)
         return {one.cert_req_id: one for one in found}
 
     async def _look_at(

@@ -15,8 +15,9 @@ from config.errors import ConfigError, Finding
 from config.profile import Profile
 from config.schema_cmp import CMP
 from pkiserver.ca.authorities import Authorities
+from pkiserver.ca.authorized_request import AuthorizedRequest
 from pkiserver.ca.identity import Identity
-from pkiserver.ca.issuance import AuthorizedRequest, Issuance
+from pkiserver.ca.issuance import Issuance
 from pkiserver.errors import NotAuthorizedError, RefusedError
 from pkiserver.ra.client_certificates import Holder
 from pkiserver.ra.cmp.errors import BadCertTemplateError, WrongIntegrityError

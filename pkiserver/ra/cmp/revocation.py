@@ -198,11 +198,11 @@ def _end(tx: Transaction, request: Request, *, refused: bool) -> None:
 def _reply(
     statuses: list[PKIStatusInfo], details: tuple[RevDetails, ...], refusals: tuple[Refusal, ...] = ()
 ) -> Reply:
-    """Return the rp; revCerts names the certificates where every template did (RFC 9810 §5.3.10)."""
+    """Return the rp; revCerts names the certificates where there is one for each (RFC 9810 §5.3.10)."""
     named = tuple(
         CertId.of(one.cert_details.issuer, one.cert_details.serial_number)
         for one in details
         if one.cert_details.issuer is not None and one.cert_details.serial_number is not None
     )
-    content = RevRepContent(tuple(statuses), named if len(named) == len(details) else ())
+    content = RevRepContent(tuple(statuses), () if refusals else named)
     return Reply(PKIBody(BodyType.RP, content.encode()), refusals=refusals)

@@ -1,7 +1,7 @@
 """CMP as its transports ask for it: bytes in, bytes out; every step of a message in its order.
 
-1. parsed; 2. version; 3. protection, so that answers can have the same; 4. header; 5. transaction and nonce;
-6. what the table of transitions says; 7. answered and protected.
+1. parsed; 2. version; 3. protection, so that answers can have the same; 4. header; 5. operation of the path;
+6. transaction and nonce; 7. what the table of transitions says; 8. answered and protected.
 """
 
 import hashlib
@@ -22,6 +22,7 @@ from pkiserver.ra.cmp.answers import Answers
 from pkiserver.ra.cmp.confirmation import MAX_DUE, Confirmation, expire_due
 from pkiserver.ra.cmp.errors import BadMessageCheckError, BadRecipientNonceError, WrongIntegrityError
 from pkiserver.ra.cmp.header_checks import check_header, require_version
+from pkiserver.ra.cmp.operations import require_operation
 from pkiserver.ra.cmp.senders import Sender, Senders
 from pkiserver.ra.cmp.stages import (
     CheckedMessage,
@@ -130,6 +131,7 @@ class CMPService:
             progress.sender = await self._senders.authenticate(message, target.peer, now)
             checked = check_header(message, self._settings, now)
             _require_one_profile(checked, target)
+            require_operation(target.operation, message.body)
             reply = await self._in_turn(checked, progress, target, now)
         except (PKIServerError, ProtocolError) as error:
             return await self._refuse(progress, target, error)
@@ -166,7 +168,7 @@ class CMPService:
 
     async def _transaction(self, checked: CheckedMessage, sender: Sender) -> CMPTransaction | None:
         """Return the sender's transaction of this transactionID; others' go on with their own protection."""
-        found = await self._storage.read(lambda tx: rows.with_id(tx, checked.transaction_id))
+        found = await self._storage.read(lambda tx: rows.with_id(tx, checked.transaction_id), brief=True)
         own = next((one for one in found if one.sender == sender.id), None)
         if own is None and found and KINDS[checked.message.body.tag] in (Kind.CONFIRMATION, Kind.POLL):
             kinds = {one.sender.partition(":")[0] for one in found}
