@@ -18,7 +18,7 @@ TransactionState = Literal["waiting", "challenged", "unconfirmed", "confirmed", 
 
 _COLUMNS: Final = (
     "id, transaction_id, sender, body, pvno, state, request_sha256, request, nonce_key,"
-    " opened_at, deadline, challenge"
+    " opened_at, deadline, challenge, profile"
 )
 
 
@@ -42,6 +42,7 @@ class CMPTransaction:
     opened_at: datetime
     deadline: datetime | None
     challenge: bytes | None = None
+    profile: str | None = None
 
 
 class Requested(NamedTuple):
@@ -74,6 +75,7 @@ def _record(row: tuple[Any, ...]) -> CMPTransaction:
         opened_at=from_unix(row[9]),
         deadline=None if row[10] is None else from_unix(row[10]),
         challenge=row[11],
+        profile=row[12],
     )
 
 
@@ -90,11 +92,12 @@ def open_transaction(
     nonce_key: bytes,
     now: datetime,
     deadline: datetime | None = None,
+    profile: str | None = None,
 ) -> int:
     """Open a transaction and return its number; one of this sender and transactionID breaks a constraint."""
     row = tx.one(
         "INSERT INTO cmp_transactions (transaction_id, sender, body, pvno, state, request_sha256, request,"
-        " nonce_key, opened_at, deadline) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id",
+        " nonce_key, opened_at, deadline, profile) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id",
         (
             transaction_id,
             sender,
@@ -106,6 +109,7 @@ def open_transaction(
             nonce_key,
             to_unix(now),
             None if deadline is None else to_unix(deadline),
+            profile,
         ),
     )
     assert row is not None  # noqa: S101 - RETURNING gives the inserted row

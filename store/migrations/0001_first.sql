@@ -117,6 +117,7 @@ CREATE TABLE cmp_transactions (         -- what is remembered of CMP's (RFC 9810
     transaction_id BLOB NOT NULL,
     sender         TEXT NOT NULL,       -- who protects its messages: a credential or a certificate
     body           INTEGER NOT NULL,    -- the type of the request (RFC 9810 §5.1.2)
+    profile        TEXT,                -- that the request named, by its path or its header
     pvno           INTEGER NOT NULL,
     state          TEXT NOT NULL CHECK (
         state IN ('waiting', 'challenged', 'unconfirmed', 'confirmed', 'refused', 'ended')

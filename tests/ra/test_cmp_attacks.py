@@ -178,3 +178,20 @@ class TestWhatIsKept:
         assert (await client.send(wrong, pvno=CMP2021)).failure is Failure.BAD_POP
         row = await core.storage.read(lambda tx: tx.one("SELECT state, request FROM cmp_transactions"))
         assert row == ("ended", None)
+
+
+class TestPaths:
+    """Nothing protects the path: whoever is between client and server writes another."""
+
+    async def test_does_not_name_another_profile_than_the_header(self, core: Core) -> None:
+        client = Client(core, ByMAC(await credential(core)), profile="tls-server")
+        answer = await client.ir(new_key(), info=GeneralInfo(cert_profiles=("device",)))
+        assert (answer.body, answer.failure) == (BodyType.ERROR, Failure.BAD_REQUEST)
+
+    async def test_of_a_poll_changes_nothing(self, core: Core) -> None:
+        with_profile(core, "device", approval=True)
+        client = Client(core, ByMAC(await credential(core)), profile="device")
+        assert (await client.ir(new_key())).status.status is PKIStatus.WAITING
+        for profile in ("tls-server", "unknown", None):
+            client.profile = profile
+            assert (await client.poll()).body is BodyType.POLL_REP

@@ -79,6 +79,7 @@ def open_transaction(
         nonce_key=request.nonce_key,
         now=request.now,
         deadline=deadline,
+        profile=request.profile,
     )
 
 

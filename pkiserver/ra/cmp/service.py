@@ -130,6 +130,7 @@ class CMPService:
             require_version(message.header)
             progress.sender = await self._senders.authenticate(message, target.peer, now)
             checked = check_header(message, self._settings, now)
+            _require_one_profile(checked, target)
             require_operation(target.operation, message.body)
             reply = await self._in_turn(checked, progress, target, now)
         except (PKIServerError, ProtocolError) as error:
@@ -212,6 +213,13 @@ class CMPService:
 
 def _operation(progress: _Progress) -> str:
     return f"cmp.{'unknown' if progress.body is None else progress.body.name.lower()}"
+
+
+def _require_one_profile(checked: CheckedMessage, target: Target) -> None:
+    """Hold the path, which nothing protects, to certProfile, which the sender does (RFC 9810 §5.1.1.4)."""
+    named = checked.info.cert_profiles
+    if target.profile and named and named[0] not in ("", target.profile):
+        raise RefusedError("path and certProfile name two profiles")
 
 
 def _require_nonce(request: Request) -> None:

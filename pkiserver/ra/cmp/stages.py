@@ -70,7 +70,13 @@ class Request:
 
     @property
     def profile(self) -> str | None:
-        """The profile that is asked for: by the path, or else by certProfile (RFC 9810 §5.1.1.4)."""
+        """The profile that is asked for: by the path, or else by certProfile (RFC 9810 §5.1.1.4).
+
+        In a transaction it is that of its first message: no poll, and nobody who changes its path, which
+        nothing protects, makes another of it.
+        """
+        if self.transaction is not None:
+            return self.transaction.profile
         named = self.checked.info.cert_profiles
         return self.target.profile or (named[0] if named else None) or None
 
