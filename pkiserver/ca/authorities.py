@@ -49,6 +49,7 @@ class Authority:
     parent: str | None
     key_label: str | None
     certificate: x509.Certificate
+    der: bytes = field(repr=False)  # the same
     generation: int = 1
     state: AuthorityState = "active"
     activate_at: datetime | None = None
@@ -63,11 +64,6 @@ class Authority:
     def exact(self) -> str:
         """A name that means this generation, whichever is at work: NAME.1 for the first."""
         return f"{self.name}.{self.generation}"
-
-    @property
-    def der(self) -> bytes:
-        """The certificate in DER."""
-        return self.certificate.public_bytes(Encoding.DER)
 
     @property
     def key_identifier(self) -> bytes:
@@ -254,6 +250,7 @@ def _authority(record: AuthorityRecord, certificate: bytes) -> Authority:
         record.parent,
         record.key_label,
         x509.load_der_x509_certificate(certificate),
+        certificate,
         record.generation,
         record.state,
         record.activate_at,

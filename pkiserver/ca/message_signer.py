@@ -7,9 +7,10 @@ clients have a part in. It is made when first needed, and anew when it is due or
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Self
 
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from config.hierarchy import INFRASTRUCTURE
@@ -36,16 +37,35 @@ _ED25519_DIGEST: Final = oid.SHA512  # RFC 8419 §3.1
 
 @dataclass(frozen=True, slots=True)
 class _Held:
+    """A key that has a certificate; what its messages say of it is read once."""
+
     label: str
     certificate: x509.Certificate
+    der: bytes
+    public_key: CertificatePublicKeyTypes
+    name: bytes
+    key_identifier: bytes
+
+    @classmethod
+    def of(cls, label: str, certificate: x509.Certificate) -> Self:
+        return cls(
+            label,
+            certificate,
+            certificate.public_bytes(Encoding.DER),
+            certificate.public_key(),
+            certificate.subject.public_bytes(),
+            certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value.digest,
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class SigningIdentity:
-    """Who signs a message: the certificate, its DER AlgorithmIdentifier, and the chain without the root."""
+    """Who signs a message: the DER of its Name and AlgorithmIdentifier, the chain without the root."""
 
     label: str
-    certificate: x509.Certificate
+    name: bytes
+    key_identifier: bytes
+    public_key: CertificatePublicKeyTypes
     algorithm_der: bytes
     chain: tuple[bytes, ...]
 
@@ -71,17 +91,15 @@ class MessageSigner:
         """
         try:
             held = await self._usable()
-            public_key = held.certificate.public_key()
-            algorithm = signature_algorithm_for(public_key)
+            algorithm = signature_algorithm_for(held.public_key)
             digest = _DIGESTS[algorithm.hash.name] if algorithm.hash else _ED25519_DIGEST
             attributes = signed_attributes(
                 content_type, content, digest_algorithm=digest, signing_time=self._services.clock.now()
             )
             signature = await self._services.signer.sign(held.label, attributes)
-            verify(public_key, signature, attributes)
+            verify(held.public_key, signature, attributes)
         except SignerError as error:
             raise UnavailableError("the message cannot be signed now; try again later") from error
-        der = held.certificate.public_bytes(Encoding.DER)
         authorities = self._services.authorities
         chain = [authority.der for authority in authorities.chain(INFRASTRUCTURE)]
         chain += [one.public_bytes(Encoding.DER) for one in sent_chain(authorities, INFRASTRUCTURE)]
@@ -95,7 +113,7 @@ class MessageSigner:
             digest_algorithm=digest,
             signature_algorithm=algorithm.der,
             signature=signature,
-            certificates=tuple(dict.fromkeys((der, *chain, *further))),
+            certificates=tuple(dict.fromkeys((held.der, *chain, *further))),
         )
 
     async def identity(self) -> SigningIdentity:
@@ -105,16 +123,17 @@ class MessageSigner:
         except SignerError as error:
             raise UnavailableError("the message cannot be signed now; try again later") from error
         authorities = self._services.authorities.chain(INFRASTRUCTURE)
-        chain = [held.certificate.public_bytes(Encoding.DER)]
-        chain += [authority.der for authority in authorities if authority.parent is not None]
-        algorithm = signature_algorithm_for(held.certificate.public_key())
-        return SigningIdentity(held.label, held.certificate, algorithm.der, tuple(chain))
+        chain = [authority.der for authority in authorities if authority.parent is not None]
+        algorithm = signature_algorithm_for(held.public_key)
+        return SigningIdentity(
+            held.label, held.name, held.key_identifier, held.public_key, algorithm.der, (held.der, *chain)
+        )
 
     async def sign_as(self, identity: SigningIdentity, data: bytes) -> bytes:
         """Return the signature over `data`, verified; `UnavailableError` where it cannot be made now."""
         try:
             signature = await self._services.signer.sign(identity.label, data)
-            verify(identity.certificate.public_key(), signature, data)
+            verify(identity.public_key, signature, data)
         except SignerError as error:
             raise UnavailableError("the message cannot be signed now; try again later") from error
         return signature
@@ -133,7 +152,7 @@ class MessageSigner:
             label = f"{_LABEL}{number}"
             certificate = await self._certificate(label)
             if certificate is not None:
-                return _Held(label, certificate)
+                return _Held.of(label, certificate)
         return None
 
     async def _numbers(self) -> list[int]:
@@ -174,7 +193,7 @@ class MessageSigner:
         certificate = await services.issue(
             PROFILE, INFRASTRUCTURE, identity, public_key, until_issuer_ends=True
         )
-        return _Held(label, certificate)
+        return _Held.of(label, certificate)
 
     async def _make_key(self, label: str) -> None:
         kind = self._services.profiles[PROFILE].keys[0]

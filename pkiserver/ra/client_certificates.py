@@ -3,7 +3,8 @@
 TLS has verified what came over TLS, and nobody what a proxy says: everything is verified here, either way.
 """
 
-from dataclasses import dataclass
+import hashlib
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
@@ -39,13 +40,14 @@ class ShownCertificate:
 
     certificate: x509.Certificate
     issuer: Authority | None
+    sha256: bytes = field(repr=False)
 
     @property
     def actor(self) -> str:
         """How the audit log names who shows it; one of another CA by its hash: its number is not of ours."""
         if self.issuer is not None:
             return f"certificate:{serial_text(self.certificate.serial_number)}"
-        return f"device:{self.certificate.fingerprint(hashes.SHA256()).hex()}"
+        return f"device:{self.sha256.hex()}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +91,8 @@ class ClientCertificates:
     def read(self, client_certificate: bytes) -> ShownCertificate:
         """Return a DER certificate as it was read; `NotAuthorizedError` where it is none."""
         certificate = _load(client_certificate)
-        return ShownCertificate(certificate, self._authorities.issuer_of(certificate))
+        digest = hashlib.sha256(client_certificate).digest()
+        return ShownCertificate(certificate, self._authorities.issuer_of(certificate), digest)
 
     async def identify(self, shown: ShownCertificate) -> Holder | Device:
         """Return whom a certificate speaks for; `NotAuthorizedError` says why for nobody."""

@@ -8,8 +8,6 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
-from cryptography import x509
-
 from pkiserver.ca.message_signer import MessageSigner, SigningIdentity
 from pkiserver.ra.cmp.header_checks import SUPPORTED
 from pkiserver.ra.cmp.senders import MACSender, Sender
@@ -46,20 +44,22 @@ class Answers:
         `sender` None: nobody was authenticated. `UnavailableError` where it cannot be signed now.
         """
         identity = await self._message_signer.identity()
+        by_mac = sender if isinstance(sender, MACSender) else None
         header = PKIHeader(
             pvno=reply.version or (Version(to.pvno) if to.pvno in SUPPORTED else Version.CMP2000),
-            sender=general_name(identity.certificate.subject.public_bytes()),
+            sender=general_name(identity.name),
             recipient=_recipient(to.sender),
             message_time=now,
             protection_alg=der.whole(identity.algorithm_der, AlgorithmIdentifier.parse),
-            sender_kid=_key_identifier(identity.certificate),
+            # RFC 9483 §3.1: of a MAC it names the secret, in either direction.
+            sender_kid=by_mac.credential.reference.encode() if by_mac else identity.key_identifier,
             transaction_id=_echoed(to.transaction_id) or secrets.token_bytes(NONCE_OCTETS),
             sender_nonce=server_nonce or secrets.token_bytes(NONCE_OCTETS),
             recip_nonce=_echoed(to.sender_nonce),
             general_info=reply.info.infos(),
         )
-        if isinstance(sender, MACSender):
-            return mac_protected(_by_reference(header, sender), reply.body, sender.key, reply.certificates)
+        if by_mac is not None:
+            return mac_protected(header, reply.body, by_mac.key, reply.certificates)
         return await self._signed(identity, header, reply)
 
     async def _signed(self, identity: SigningIdentity, header: PKIHeader, reply: Reply) -> bytes:
@@ -81,16 +81,6 @@ def _recipient(sender: bytes | None) -> bytes:
     except ProtocolError:
         return NULL_DN
     return sender
-
-
-def _by_reference(header: PKIHeader, sender: MACSender) -> PKIHeader:
-    """RFC 9483 §3.1: senderKID names the secret, in either direction."""
-    values = {name: getattr(header, name) for name in PKIHeader.__slots__}
-    return PKIHeader(**values | {"sender_kid": sender.credential.reference.encode()})
-
-
-def _key_identifier(certificate: x509.Certificate) -> bytes:
-    return certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value.digest
 
 
 def _echoed(octets: bytes | None) -> bytes | None:

@@ -73,7 +73,7 @@ class Challenges:
 
     async def _popdecc(self, keys: Sequence[tuple[int, PublicKey]], numbers: Sequence[int]) -> PKIBody:
         identity = await self._message_signer.identity()
-        sender = general_name(identity.certificate.subject.public_bytes())
+        sender = general_name(identity.name)
         challenges = [
             await _challenge(cert_req_id, key, Rand(number, sender))
             for (cert_req_id, key), number in zip(keys, numbers, strict=True)

@@ -5,7 +5,6 @@ extraCerts. Work for a MAC is bounded by its iterations, and guessing slowed dow
 """
 
 import asyncio
-import hashlib
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
@@ -77,8 +76,7 @@ class SignatureSender:
     @property
     def id(self) -> str:
         """What its transactions are known by."""
-        encoded = self.shown.certificate.public_bytes(Encoding.DER)
-        return f"certificate:{hashlib.sha256(encoded).hexdigest()}"
+        return f"certificate:{self.shown.sha256.hex()}"
 
     @property
     def actor(self) -> str:
