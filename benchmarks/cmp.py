@@ -1,4 +1,7 @@
-"""CMP: what reading a message costs before anything is believed, beside pyasn1 reading the same octets."""
+"""CMP: what reading a message costs before anything is believed, beside pyasn1 reading the same octets.
+
+Whole transactions are measured in `cmp_transactions`.
+"""
 
 import time
 from collections.abc import Callable
@@ -8,6 +11,7 @@ from typing import Final
 from pyasn1.codec.der.decoder import decode
 from pyasn1_alt_modules import rfc9810
 
+from benchmarks import cmp_transactions
 from benchmarks.figures import Figure
 from protocols.cmp.crmf import parse_cert_req_messages
 from protocols.cmp.general_info import read_general_info
@@ -78,10 +82,11 @@ def _costs() -> list[Figure]:
     return [Figure(name, f"{cpu_us(call):.1f} µs") for name, call in work.items()]
 
 
-def run(_folder: Path, _certificates: int, _seconds: int) -> list[Figure]:
-    """Measure the codecs of CMP; nothing is started or written."""
+def run(folder: Path, _certificates: int, seconds: int) -> list[Figure]:
+    """Measure the codecs of CMP by themselves, and whole transactions at a server."""
     return [
         _reading("PKIMessage, signed, implicitConfirm", SIGNED),
         _reading("PKIMessage, PBM", BY_MAC),
         *_costs(),
+        *cmp_transactions.run(folder, seconds),
     ]

@@ -43,13 +43,14 @@ class Load:
         return next(self.requests, None) if self.goes_on else None
 
 
-async def answer(reader: asyncio.StreamReader) -> None:
-    """Read one answer, which must be 200."""
+async def read_answer(reader: asyncio.StreamReader) -> bytes:
+    """Return the body of one answer, which must be 200."""
     head = await reader.readuntil(b"\r\n\r\n")
     at = head.index(b"Content-Length: ") + 16
     body = await reader.readexactly(int(head[at : head.index(b"\r\n", at)]))
     if not head.startswith(b"HTTP/1.1 200 "):
         raise RuntimeError(f"an answer was not 200: {head[:40]!r} {body[:200]!r}")
+    return body
 
 
 async def kept(load: Load) -> None:
@@ -58,7 +59,7 @@ async def kept(load: Load) -> None:
     while (request := load.next()) is not None:
         since = time.monotonic()
         writer.write(request)
-        await answer(reader)
+        await read_answer(reader)
         load.latencies.append(time.monotonic() - since)
     writer.transport.abort()
 
@@ -69,7 +70,7 @@ async def fresh(load: Load) -> None:
         since = time.monotonic()
         reader, writer = await load.connected()
         writer.write(request)
-        await answer(reader)
+        await read_answer(reader)
         load.latencies.append(time.monotonic() - since)
         writer.transport.abort()
 
@@ -93,7 +94,7 @@ async def at_rate(load: Load, clients: int, rate: float) -> None:
     async def one(due: float, request: bytes) -> None:
         reader, writer = await idle.get()
         writer.write(request)
-        await answer(reader)
+        await read_answer(reader)
         load.latencies.append(time.monotonic() - due)
         idle.put_nowait((reader, writer))
 

@@ -5,7 +5,7 @@ import base64
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -84,6 +84,17 @@ def write_csrs(path: Path, count: int) -> None:
 @contextmanager
 def enrolment_server(folder: Path, kind: str, count: int) -> Iterator[EnrolmentServer]:
     """Run a server whose authorities have keys of this kind, with credentials for so many enrolments."""
+    with started(folder, kind) as (home, pid, ports):
+        server = EnrolmentServer(home, folder, pid, ports["https"], pids=descendants(pid))
+        asyncio.run(_prepare(server, count))
+        yield server
+
+
+@contextmanager
+def started(
+    folder: Path, kind: str, equip: Callable[[Home], object] = lambda _: None
+) -> Iterator[tuple[Home, int, dict[str, int]]]:
+    """Run a server with a new home, which is equipped before; give home, process id and ports by protocol."""
     folder.mkdir()
     home = Home(folder / "home")
     home.path.mkdir(mode=0o700)
@@ -92,42 +103,44 @@ def enrolment_server(folder: Path, kind: str, count: int) -> Iterator[EnrolmentS
     held = "max_connections_per_address = "
     home.configuration.write_text(text.replace(f"{held}64", f"{held}256"))
     subprocess.run([PROGRAM, "--home", str(home.path), "init"], check=True, capture_output=True)
+    equip(home)
     ports = ("--http", "127.0.0.1:0", "--https", "127.0.0.1:0", "--metrics", "127.0.0.1:0")
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen([PROGRAM, "--home", str(home.path), "serve", *ports], stderr=log)
     try:
-        port = asyncio.run(_port(home, process))
-        server = EnrolmentServer(home, folder, process.pid, port, pids=descendants(process.pid))
-        asyncio.run(_prepare(server, count))
-        yield server
+        yield home, process.pid, asyncio.run(_ports(home, process))
     finally:
         process.terminate()
         process.wait()
 
 
-async def _port(home: Home, process: "subprocess.Popen[bytes]") -> int:
+async def _ports(home: Home, process: "subprocess.Popen[bytes]") -> dict[str, int]:
     for _ in range(200):
         if home.endpoints.exists():
-            return int(json.loads(home.endpoints.read_text())["https"][0][1])
+            endpoints = json.loads(home.endpoints.read_text())
+            return {name: int(endpoints[name][0][1]) for name in ("http", "https")}
         if process.poll() is not None:
             break
         await asyncio.sleep(0.1)
     raise RuntimeError("the server did not start")
 
 
-async def _prepare(server: EnrolmentServer, count: int) -> None:
-    async def command(name: str, **arguments: Any) -> Any:
-        answer = await call(server.home, name, arguments, lambda *_: None)
+async def new_credentials(home: Home, count: int, **more: Any) -> list[dict[str, Any]]:
+    """Return credentials for so many enrolments of a running server."""
+    arguments = {
+        "profile": "device", "subject": "CN=bench", "san": [], "limit_mnt": None, "lifetime_s": None,
+        "uses": USES, **more,
+    }  # fmt: skip
+    credentials = []
+    for _ in range(count // USES + 1):
+        answer = await call(home, "credential.create", arguments, lambda *_: None)
         assert answer is not None
-        return answer[0]
+        credentials.append(answer[0])
+    return credentials
 
-    credentials = [
-        await command(
-            "credential.create", profile="device", subject="CN=bench", san=[], limit_mnt=None,
-            lifetime_s=None, uses=USES,
-        )
-        for _ in range(count // USES + 1)
-    ]  # fmt: skip
+
+async def _prepare(server: EnrolmentServer, count: int) -> None:
+    credentials = await new_credentials(server.home, count)
     lines = [f"{one['reference']}:{one['secret']}" for one in credentials]
     (server.folder / "credentials").write_text("\n".join(lines))
     (server.folder / "root.pem").write_bytes((server.home.public / "ca" / "root.pem").read_bytes())

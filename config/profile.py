@@ -115,6 +115,7 @@ class Profile(Section):
             san_kinds=tuple(one.kind for one in self.san),
             san_required=self.san_required,
             path_length=self.path_length,
+            key_algorithms=frozenset(kind.partition(":")[0] for kind in self.keys),
             key_usage=frozenset(self.key_usage),
             extended_key_usage=frozenset(self.extended_key_usage),
             policy_oids=tuple(one.oid for one in self.policies),

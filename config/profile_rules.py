@@ -25,6 +25,8 @@ ATTRIBUTE_BOUNDS: Final = {
 _SEMANTICS_ATTRIBUTE: Final = {"natural": "serialNumber", "legal": "organizationIdentifier"}
 _NEEDS_SIGNATURE: Final = frozenset({"clientAuth", "serverAuth", "OCSPSigning", "cmcRA", "cmcCA", "cmKGA"})
 _CA_USAGE: Final = frozenset({"keyCertSign", "cRLSign"})
+# What keyUsage asks of the key, of which no kind can do the others'; every kind can sign.
+_ALGORITHM_OF_USAGE: Final = {"keyEncipherment": "rsa", "dataEncipherment": "rsa", "keyAgreement": "ec"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,7 @@ class ProfileFacts:
     san_kinds: tuple[str, ...]
     san_required: bool
     path_length: int | None
+    key_algorithms: frozenset[str]  # of the kinds of key: rsa, ec, ed25519
     key_usage: frozenset[str]
     extended_key_usage: frozenset[str]
     policy_oids: tuple[str, ...]
@@ -67,6 +70,12 @@ class ProfileFacts:
 def authenticates_tls_client(key_usage: object, extended_key_usage: object) -> bool:
     """Return whether TLS takes such a certificate as a client's (RFC 8446 §4.4.2.4, RFC 5280 §4.2.1.12)."""
     return _holds(key_usage, "digitalSignature") and _holds(extended_key_usage, "clientAuth")
+
+
+def _keys_can_do(facts: ProfileFacts) -> bool:
+    """Return whether a key of every kind can do all that key_usage says."""
+    needed = {_ALGORITHM_OF_USAGE[usage] for usage in facts.key_usage & _ALGORITHM_OF_USAGE.keys()}
+    return all(facts.key_algorithms == {algorithm} for algorithm in needed)
 
 
 def _holds(names: object, wanted: str) -> bool:
@@ -138,6 +147,13 @@ RULES: Final = (
         "not the usage of this kind",
         "CAs have keyCertSign and cRLSign, the others neither (RFC 5280 §4.2.1.3)",
         lambda facts: facts.key_usage >= _CA_USAGE if facts.is_ca else not facts.key_usage & _CA_USAGE,
+    ),
+    Rule(
+        "key_usage",
+        "not what every kind in keys can do",
+        "keyEncipherment and dataEncipherment are of RSA keys alone, keyAgreement of EC keys alone: two "
+        "profiles where both are wanted (RFC 3279 §2.3.1, RFC 5480 §3, RFC 8410 §5)",
+        _keys_can_do,
     ),
     Rule(
         "extended_key_usage",

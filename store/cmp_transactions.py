@@ -10,14 +10,14 @@ from typing import Any, Final, Literal, NamedTuple
 
 from store import certificates
 from store.database import Transaction
-from store.records import CertificateRecord, from_unix, to_unix
+from store.records import CertificateRecord, from_unix, serial_to_blob, to_unix
 
 # waiting: for approval. challenged: for popdecr. unconfirmed: certificates were issued, certConf is missing.
 # The others are ends: confirmed and refused by certConf (the second also by time), ended without one.
 TransactionState = Literal["waiting", "challenged", "unconfirmed", "confirmed", "refused", "ended"]
 
 _COLUMNS: Final = (
-    "id, transaction_id, sender, body, pvno, state, request_sha256, request, server_nonce,"
+    "id, transaction_id, sender, body, pvno, state, request_sha256, request, nonce_key,"
     " opened_at, deadline, challenge"
 )
 
@@ -38,7 +38,7 @@ class CMPTransaction:
     state: TransactionState
     request_sha256: bytes
     request: bytes | None
-    server_nonce: bytes
+    nonce_key: bytes
     opened_at: datetime
     deadline: datetime | None
     challenge: bytes | None = None
@@ -70,7 +70,7 @@ def _record(row: tuple[Any, ...]) -> CMPTransaction:
         state=row[5],
         request_sha256=row[6],
         request=row[7],
-        server_nonce=row[8],
+        nonce_key=row[8],
         opened_at=from_unix(row[9]),
         deadline=None if row[10] is None else from_unix(row[10]),
         challenge=row[11],
@@ -87,14 +87,14 @@ def open_transaction(
     state: TransactionState,
     request_sha256: bytes,
     request: bytes | None = None,
-    server_nonce: bytes,
+    nonce_key: bytes,
     now: datetime,
     deadline: datetime | None = None,
 ) -> int:
     """Open a transaction and return its number; one of this sender and transactionID breaks a constraint."""
     row = tx.one(
         "INSERT INTO cmp_transactions (transaction_id, sender, body, pvno, state, request_sha256, request,"
-        " server_nonce, opened_at, deadline) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id",
+        " nonce_key, opened_at, deadline) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id",
         (
             transaction_id,
             sender,
@@ -103,7 +103,7 @@ def open_transaction(
             state,
             request_sha256,
             request,
-            server_nonce,
+            nonce_key,
             to_unix(now),
             None if deadline is None else to_unix(deadline),
         ),
@@ -135,10 +135,15 @@ def move(
     to_state: TransactionState,
     deadline: datetime | None = None,
 ) -> bool:
-    """Bring a transaction from one state to another; False where it is not in that state any more."""
+    """Bring a transaction from one state to another; False where it is not in that state any more.
+
+    What was confirmed or refused needs its request no more: that is forgotten.
+    """
     return (
         tx.execute(
-            "UPDATE cmp_transactions SET state = ?, deadline = ? WHERE id = ? AND state = ?",
+            "UPDATE cmp_transactions SET state = ?1, deadline = ?2,"
+            " request = CASE WHEN ?1 IN ('confirmed', 'refused') THEN NULL ELSE request END"
+            " WHERE id = ?3 AND state = ?4",
             (to_state, None if deadline is None else to_unix(deadline), number, from_state),
         )
         == 1
@@ -150,6 +155,15 @@ def challenge(tx: Transaction, number: int, answer_sha256: bytes, deadline: date
     tx.execute(
         "UPDATE cmp_transactions SET challenge = ?, deadline = ? WHERE id = ? AND state = 'challenged'",
         (answer_sha256, to_unix(deadline), number),
+    )
+
+
+def end_challenge(tx: Transaction, number: int) -> None:
+    """End a challenged transaction whose answer was wrong; its request is needed no more."""
+    tx.execute(
+        "UPDATE cmp_transactions SET state = 'ended', deadline = NULL, request = NULL"
+        " WHERE id = ? AND state = 'challenged'",
+        (number,),
     )
 
 
@@ -181,6 +195,17 @@ def requested(tx: Transaction, number: int) -> list[Requested]:
         )
         for row in rows
     ]
+
+
+def is_unconfirmed(tx: Transaction, authority: int, serial: int) -> bool:
+    """Return whether a certificate was issued by CMP, and its confirmation is missing."""
+    found = tx.one(
+        "SELECT 1 FROM issuances i JOIN cmp_requests r ON r.issuance = i.id"
+        " JOIN cmp_transactions t ON t.id = r.cmp_transaction"
+        " WHERE i.authority = ? AND i.serial = ? AND t.state = 'unconfirmed'",
+        (authority, serial_to_blob(serial)),
+    )
+    return found is not None
 
 
 def due(tx: Transaction, now: datetime, limit: int) -> list[CMPTransaction]:

@@ -2,10 +2,12 @@
 
 import json
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from store.database import Transaction
 from store.records import CredentialRecord, from_unix, to_unix
+
+MAX_GIVEN_BACK: Final = 10  # of one credential: each costs a revocation, which stays in the CRL for years
 
 _COLUMNS = (
     "id, reference, secret_hash, sealed_secret, profile, subject, san, limit_mnt, uses_left, attempts_left,"
@@ -93,6 +95,18 @@ def take_use(tx: Transaction, credential: int, now: datetime) -> bool:
 def give_back_use(tx: Transaction, credential: int) -> None:
     """Give back the use of an issuance that was voided."""
     tx.execute("UPDATE credentials SET uses_left = uses_left + 1 WHERE id = ?", (credential,))
+
+
+def give_back_refused_use(tx: Transaction, credential: int) -> bool:
+    """Give back the use of a certificate that its client refused; False after `MAX_GIVEN_BACK` times."""
+    return (
+        tx.execute(
+            "UPDATE credentials SET uses_left = uses_left + 1, given_back = given_back + 1"
+            " WHERE id = ? AND given_back < ?",
+            (credential, MAX_GIVEN_BACK),
+        )
+        == 1
+    )
 
 
 def take_attempt(tx: Transaction, credential: int) -> bool:

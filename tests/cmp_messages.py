@@ -179,6 +179,7 @@ class Client:
     core: Core
     protection: Protection
     profile: str | None = None
+    operation: str | None = None
     transaction_id: bytes = field(default_factory=lambda: os.urandom(16))
     recip_nonce: bytes | None = None
     sent: bytes = b""
@@ -198,7 +199,9 @@ class Client:
     async def post(self, message: bytes) -> Answer:
         """Send a message as it is."""
         self.sent = message
-        answered = await self.core.cmp.answer(message, operation=None, profile=self.profile, peer=PEER)
+        answered = await self.core.cmp.answer(
+            message, operation=self.operation, profile=self.profile, peer=PEER
+        )
         require_standard(answered)
         answer = Answer(parse_pki_message(answered))
         self.recip_nonce = answer.message.header.sender_nonce

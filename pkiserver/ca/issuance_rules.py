@@ -25,7 +25,7 @@ from pkiserver.errors import (
 )
 from protocols.asn1.ocsp import CRLReason
 from store import authorities as authority_rows
-from store import certificates, credentials, crl_entries, enrollments, issuances
+from store import certificates, cmp_transactions, credentials, crl_entries, enrollments, issuances
 from store.database import Transaction
 from store.records import AuthorityRecord, AuthorityState, CertificateRecord
 
@@ -124,7 +124,9 @@ def refuse_reused_key(tx: Transaction, profile: Profile, spki_sha256: bytes, sub
 def require_entitled(tx: Transaction, held: CertificateRecord, now: datetime) -> None:
     """Raise `NotAuthorizedError` unless a certificate speaks for its holder at `now`.
 
-    It must be active, and its key not known as compromised, by whichever of its certificates.
+    It must be active, and its key not known as compromised, by whichever of its certificates. One that CMP
+    issued must be confirmed (RFC 9810 §5.3.18): renewed before, it would live on when it is withdrawn and
+    the use of its credential given back, as often as its holder likes.
     """
     current = certificates.get(tx, held.authority, held.serial)
     if current is None or current.certificate != held.certificate:
@@ -133,6 +135,8 @@ def require_entitled(tx: Transaction, held: CertificateRecord, now: datetime) ->
         raise NotAuthorizedError(f"the client certificate is {current.state}")
     if now > current.not_after:
         raise NotAuthorizedError("the client certificate is expired")
+    if cmp_transactions.is_unconfirmed(tx, held.authority, held.serial):
+        raise NotAuthorizedError("the client certificate is not confirmed yet")
     if _is_compromised(tx, certificates.with_key(tx, held.spki_sha256)):
         raise NotAuthorizedError("the key of the client certificate was revoked as compromised")
 

@@ -150,7 +150,7 @@ class MessageSigner:
         services = self._services
         issuer = services.authorities.get(INFRASTRUCTURE)
         serial = held.certificate.serial_number
-        record = await services.storage.read(lambda tx: certificates.get(tx, issuer.id, serial))
+        record = await services.storage.read(lambda tx: certificates.get(tx, issuer.id, serial), brief=True)
         if record is None or record.state != "active":
             return False
         now = services.clock.now()

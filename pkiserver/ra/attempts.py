@@ -12,6 +12,8 @@ WINDOW: Final = timedelta(minutes=1)
 MAX_FAILURES: Final = 30  # a window; each failure costs a durable write, so an address gets few
 MAX_ADDRESSES: Final = 10_000  # remembered at once; the longest unseen is forgotten
 
+_TOO_MANY: Final = "too many refused requests from this address; try again in a minute"
+
 FREE_GUESSES: Final = 3  # wrong secrets that cost no time: people mistype
 MAX_DELAY: Final = timedelta(minutes=1)
 MAX_REFERENCES: Final = 10_000  # remembered at once, as above
@@ -29,6 +31,12 @@ class AttemptLimiter:
     def __init__(self) -> None:
         self._addresses: OrderedDict[str, _Failures] = OrderedDict()
 
+    def require_share(self, address: str, now: datetime) -> None:
+        """Raise `UnavailableError` where the address had its share in this window; counts nothing."""
+        failures = self._addresses.get(client_network(address))
+        if failures is not None and abs(now - failures.since) < WINDOW and failures.count >= MAX_FAILURES:
+            raise UnavailableError(_TOO_MANY)
+
     def failed(self, address: str, now: datetime) -> None:
         """Count a refusal; `UnavailableError` when the address had its share in this window."""
         network = client_network(address)
@@ -39,7 +47,7 @@ class AttemptLimiter:
         if len(self._addresses) > MAX_ADDRESSES:
             self._addresses.popitem(last=False)
         if failures.count >= MAX_FAILURES:
-            raise UnavailableError("too many refused requests from this address; try again in a minute")
+            raise UnavailableError(_TOO_MANY)
         failures.count += 1
 
 

@@ -100,12 +100,12 @@ class ClientCertificates:
     async def _holder(self, certificate: x509.Certificate, issuer: Authority) -> Holder:
         """Return the holder of a certificate of ours, whose status is read from the store at each call."""
         record = await self._storage.read(
-            lambda tx: certificates.get(tx, issuer.id, certificate.serial_number)
+            lambda tx: certificates.get(tx, issuer.id, certificate.serial_number), brief=True
         )
         if record is None or record.certificate != certificate.public_bytes(Encoding.DER):
             raise NotAuthorizedError("the client certificate is not on record")
         now = self._clock.now()
-        await self._storage.read(lambda tx: require_entitled(tx, record, now))
+        await self._storage.read(lambda tx: require_entitled(tx, record, now), brief=True)
         return Holder(certificate, record)
 
     def _device(self, certificate: x509.Certificate) -> Device:

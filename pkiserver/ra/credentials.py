@@ -150,7 +150,7 @@ class Credentials:
         So who tries references sees no difference. A credential that is used up or expired has its secret
         still: a transaction that it began goes on.
         """
-        record = await self._storage.read(lambda tx: rows.get(tx, reference))
+        record = await self._storage.read(lambda tx: rows.get(tx, reference), brief=True)
         if record is None or record.sealed_secret is None or record.cancelled_at or not record.attempts_left:
             return MACSecret(_random(SECRET_CHARACTERS), None)
         return MACSecret(self._sealed_secrets.unseal(reference, record.sealed_secret), record)

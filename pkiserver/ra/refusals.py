@@ -36,6 +36,10 @@ class Refusals:
             self.failures["slowed"] += 1
             raise
 
+    def require_share(self, peer: str, now: datetime) -> None:
+        """Raise `UnavailableError` where an address was refused so often that it gets no costly work done."""
+        self._attempts.require_share(peer, now)
+
     async def wrong_secret(
         self, operation: str, reference: str, peer: str, error: WrongCredentialError, now: datetime
     ) -> None:

@@ -31,6 +31,7 @@ CREATE TABLE credentials (
     limit_mnt     INTEGER,
     uses_left     INTEGER NOT NULL CHECK (uses_left >= 0),
     attempts_left INTEGER NOT NULL CHECK (attempts_left >= 0),
+    given_back    INTEGER NOT NULL DEFAULT 0, -- uses whose certificates were refused, or not confirmed
     created_at    INTEGER NOT NULL,
     expires_at    INTEGER NOT NULL,
     cancelled_at  INTEGER,
@@ -120,7 +121,7 @@ CREATE TABLE cmp_transactions (         -- what is remembered of CMP's (RFC 9810
     ),
     request_sha256 BLOB NOT NULL,       -- of the request as received: sent again, it gets its answer again
     request        BLOB,                -- where it had to wait: it is looked at again at each poll
-    server_nonce   BLOB NOT NULL,       -- of our messages: the next one of the client gives it back
+    nonce_key      BLOB NOT NULL,       -- of our senderNonces: the client's next message gives one back
     opened_at      INTEGER NOT NULL,
     deadline       INTEGER,             -- until when it is to be confirmed, or a challenge answered
     challenge      BLOB,                -- SHA-256 of the answer that is expected
@@ -135,6 +136,7 @@ CREATE TABLE cmp_requests (             -- what each certificate request of a tr
     issuance        INTEGER NOT NULL REFERENCES issuances (id),
     PRIMARY KEY (cmp_transaction, cert_req_id)
 ) WITHOUT ROWID;
+CREATE INDEX cmp_requests_of_issuance ON cmp_requests (issuance);
 
 CREATE TABLE certificates (
     authority   INTEGER NOT NULL REFERENCES authorities (id),

@@ -91,6 +91,20 @@ def test_unknown_issuers_are_found(tmp_path: Path) -> None:
         check_issuers(load_profiles(tmp_path), Settings().authorities)
 
 
+@pytest.mark.parametrize(
+    ("keys", "usage"),
+    [
+        ('"rsa:2048", "rsa:4096"', '"digitalSignature", "keyEncipherment", "dataEncipherment"'),
+        ('"ec:P-256", "ec:P-384"', '"digitalSignature", "keyAgreement"'),
+        ('"ec:P-256", "rsa:2048", "ed25519"', '"digitalSignature", "nonRepudiation"'),
+    ],
+)
+def test_what_every_kind_of_key_can_do(tmp_path: Path, keys: str, usage: str) -> None:
+    """RFC 3279 §2.3.1, RFC 5480 §3."""
+    (tmp_path / "a.toml").write_text(GOOD.replace('"ec:P-256"', keys).replace('"digitalSignature"', usage))
+    assert load_profiles(tmp_path)["a"].keys
+
+
 def test_with_lifetime() -> None:
     profile = load_profile(SHIPPED_PROFILES / "issuing-ca.toml")
     assert profile.lifetime is None
@@ -108,6 +122,15 @@ def test_with_lifetime() -> None:
         (('["digitalSignature"]', "[]"), "key_usage"),
         (('"digitalSignature"', '"signing"'), "key_usage[0]"),
         (('"digitalSignature"', '"keyCertSign"'), "key_usage"),
+        (('"digitalSignature"', '"keyEncipherment"'), "key_usage"),
+        (('"digitalSignature"', '"keyEncipherment", "keyAgreement"'), "key_usage"),
+        (
+            ('"ec:P-256"]\nkey_usage = ["', '"ec:P-256", "rsa:2048"]\nkey_usage = ["keyAgreement", "'),
+            "key_usage",
+        ),
+        (('"ec:P-256"]\nkey_usage = ["', '"ed25519"]\nkey_usage = ["keyAgreement", "'), "key_usage"),
+        (('"ec:P-256"]\nkey_usage = ["', '"rsa:2048"]\nkey_usage = ["keyAgreement", "'), "key_usage"),
+        (('"ec:P-256"]\nkey_usage = ["', '"ec:P-256"]\nkey_usage = ["dataEncipherment", "'), "key_usage"),
         (('"commonName"', '"favouriteColour"'), "subject[0].attribute"),
         (('"credential"', '"fixed"'), "subject[0].value"),
         (('"credential"', '"credential"\nvalue = "x"'), "subject[0].value"),

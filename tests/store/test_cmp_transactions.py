@@ -24,7 +24,7 @@ OPENED = CMPTransaction(
     state="unconfirmed",
     request_sha256=bytes(32),
     request=None,
-    server_nonce=bytes(range(16)),
+    nonce_key=bytes(range(16)),
     opened_at=NOW,
     deadline=SOON,
 )
@@ -42,7 +42,7 @@ async def opened(store: "Store", **changes: Any) -> int:
             state=wanted.state,
             request_sha256=wanted.request_sha256,
             request=wanted.request,
-            server_nonce=wanted.server_nonce,
+            nonce_key=wanted.nonce_key,
             now=wanted.opened_at,
             deadline=wanted.deadline,
         )

@@ -53,6 +53,7 @@ _WAITS: Final = ("the request waits for approval",)
 _KEY_GONE: Final = (
     "the key that was made went with the first answer, and is kept nowhere: ask for another one"
 )
+_OVER: Final = "the transaction ended without a certificate for this request: ask in another one"
 WHOLE_RESPONSE: Final = -1  # certReqId of a pollReq that means all (RFC 9810 §5.3.22)
 
 
@@ -178,12 +179,14 @@ class Certification:
         transaction = request.transaction
         if transaction is None:
             return {}
-        found = await self._storage.read(lambda tx: rows.requested(tx, transaction.id))
+        found = await self._storage.read(lambda tx: rows.requested(tx, transaction.id), brief=True)
         return {one.cert_req_id: one for one in found}
 
     async def _look_at(
         self, request: Request, wanted: Wanted, before: Requested | None, *, answered: bool
     ) -> Approved | Outcome:
+        if _is_over(request, before):
+            return Outcome(wanted.cert_req_id, refusal=RefusedError(_OVER))
         if before is not None and is_to_be_made(wanted):
             return Outcome(wanted.cert_req_id, refusal=RefusedError(_KEY_GONE))
         try:
@@ -312,6 +315,18 @@ def _version(issued: Sequence[Outcome]) -> Version | None:
 def _has_answered(request: Request) -> bool:
     """Return whether a challenge was answered: without that no transaction waits for approval."""
     return request.transaction is not None and request.transaction.state == "waiting"
+
+
+def _is_over(request: Request, before: Requested | None) -> bool:
+    """Return whether a transaction ended without a certificate for a request, or an attempt to make one.
+
+    A certificate made now would be confirmed already, or implicitly, though nobody looked at it then: one
+    that leaves its proof of possession to the confirmation would never have any (RFC 9810 §5.2.8.3.2).
+    """
+    state = None if request.transaction is None else request.transaction.state
+    if state == "ended":  # implicitly: where it was begun to be made, that was looked at
+        return before is None
+    return state in ("confirmed", "refused") and (before is None or before.certificate is None)
 
 
 def _confirmed_implicitly(request: Request, approved: Sequence[Approved]) -> bool:

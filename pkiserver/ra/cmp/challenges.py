@@ -88,9 +88,7 @@ class Challenges:
         numbers = parse_challenge_responses(request.body.content_der)
         if hmac.compare_digest(_digest(numbers), transaction.challenge):
             return
-        await self._storage.write(
-            lambda tx: rows.move(tx, transaction.id, from_state="challenged", to_state="ended")
-        )
+        await self._storage.write(lambda tx: rows.end_challenge(tx, transaction.id))
         raise BadPOPError("the answer to the challenge is wrong: ask for another one")
 
 

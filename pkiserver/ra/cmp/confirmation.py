@@ -149,7 +149,7 @@ def _confirm(tx: Transaction, transaction: CMPTransaction, actor: str, now: date
 
 def _reopen(tx: Transaction, refused: Requested, actor: str, now: datetime) -> None:
     if refused.credential is not None:
-        credentials.give_back_use(tx, refused.credential)
+        credentials.give_back_refused_use(tx, refused.credential)
     if refused.enrollment is None:
         return
     again = enrollments.reopen(tx, refused.enrollment, now)

@@ -15,6 +15,7 @@ from pkiserver.ra.cmp.errors import (
     TransactionIDInUseError,
     WrongIntegrityError,
 )
+from pkiserver.ra.cmp.operations import operation_inside
 from pkiserver.ra.cmp.senders import MACSender
 from pkiserver.ra.cmp.stages import Reply, Request
 from pkiserver.ra.registration_clients import RegistrationClients
@@ -78,7 +79,10 @@ class NestedMessages:
             raise RefusedError("nested messages are not served here")
         target = request.target
         return await self._answerer.answer(
-            message.der, operation=None, profile=target.profile, peer=target.peer
+            message.der,
+            operation=operation_inside(target.operation),
+            profile=target.profile,
+            peer=target.peer,
         )
 
 

@@ -76,7 +76,7 @@ def open_transaction(
         state=state,
         request_sha256=request.request_sha256,
         request=request.checked.message.der if waits else None,
-        server_nonce=request.server_nonce,
+        nonce_key=request.nonce_key,
         now=request.now,
         deadline=deadline,
     )

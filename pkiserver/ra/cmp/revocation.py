@@ -22,6 +22,7 @@ from pkiserver.ra.cmp.errors import (
     BadDataFormatError,
     CertRevokedError,
     IncompleteError,
+    TransactionIDInUseError,
     WrongIntegrityError,
 )
 from pkiserver.ra.cmp.openings import open_transaction
@@ -81,11 +82,15 @@ class Revocation:
         details = parse_rev_req(request.body.content_der)
         if len(details) > self._settings.max_requests:
             raise RefusedError(f"a message has {self._settings.max_requests} revocations at most")
+        if request.transaction is not None and request.transaction.state == "refused":
+            raise TransactionIDInUseError("this message was refused before: send another one")
         if request.transaction is not None:  # it was carried out, and its answer got lost
             return _reply([_ACCEPTED] * len(details), details)
         refusals = [await self._change(request, sender.client, one) for one in details]
-        if not any(refusals):
-            await self._storage.write(lambda tx: _end(tx, request))
+        # What a RA was refused would be carried out if it were played back when the state has changed.
+        # A holder's would not: who is suspended or revoked is nobody, and holders would fill the table.
+        if not any(refusals) or has_usage(sender.client.certificate, ROLES["ra"]):
+            await self._storage.write(lambda tx: _end(tx, request, refused=any(refusals)))
         statuses = [_ACCEPTED if one is None else self._refused_as(one) for one in refusals]
         return _reply(statuses, details, tuple(one for one in refusals if one is not None))
 
@@ -186,8 +191,8 @@ def _invalid_since(extension: Extension | None) -> datetime | None:
     return None if extension is None else der.whole(extension.value, der.Reader.generalized_time)
 
 
-def _end(tx: Transaction, request: Request) -> None:
-    open_transaction(tx, request, "ended")
+def _end(tx: Transaction, request: Request, *, refused: bool) -> None:
+    open_transaction(tx, request, "refused" if refused else "ended")
 
 
 def _reply(

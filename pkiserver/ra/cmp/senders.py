@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import ExtensionOID
 
 from config.schema_cmp import CMP
-from pkiserver.errors import NotAuthorizedError
+from pkiserver.errors import NotAuthorizedError, RefusedError
 from pkiserver.ra.client_certificates import ClientCertificates, Device, Holder, ShownCertificate
 from pkiserver.ra.cmp.errors import (
     BadMessageCheckError,
@@ -39,11 +39,13 @@ from protocols.cmp.protection import (
 from protocols.errors import BadMACError
 from protocols.x509.names import names_equal, read_name
 from protocols.x509.spki import read_public_key
-from store import certificates
+from store import certificates, cmp_transactions
 from store.records import CredentialRecord
 
 MAX_REFERENCE_OCTETS: Final = 64  # references of ours have 13 characters
 _AT_ONCE: Final = 2_000  # iterations that cost a millisecond; more are left to a thread
+
+_UNCONFIRMED: Final = "the certificate of the signer is not confirmed yet; nor does it confirm itself"
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +106,7 @@ class Senders:
         self._client_certificates = client_certificates
         self._refusals = refusals
         self._bounds = MACBounds(settings.min_mac_iterations, settings.max_mac_iterations)
+        self._costly = asyncio.Semaphore(1)  # hashing holds the interpreter: more at once only take turns
 
     async def authenticate(self, message: PKIMessage, peer: str, now: datetime) -> Sender:
         """Return who protected a message.
@@ -127,10 +130,7 @@ class Senders:
         found = await self._credentials.mac_secret(reference)
         secret = found.secret.encode()
         try:
-            if _is_costly(protection):
-                key = await asyncio.to_thread(verify_mac, message, secret, self._bounds)
-            else:
-                key = verify_mac(message, secret, self._bounds)
+            key = await self._verified(message, protection, secret, peer, now)
         except BadMACError as error:
             wrong = WrongCredentialError("reference or secret is wrong", found.credential)
             await self._refusals.wrong_secret("cmp", reference, peer, wrong, now)
@@ -139,6 +139,16 @@ class Senders:
             raise BadMessageCheckError("reference or secret is wrong")
         self._refusals.right_secret(reference)
         return MACSender(found.credential, secret, key)
+
+    async def _verified(
+        self, message: PKIMessage, protection: Protection, secret: bytes, peer: str, now: datetime
+    ) -> MACKey:
+        """Verify a MAC; one that is costly in its turn, and not for an address that was refused too often."""
+        if not _is_costly(protection):
+            return verify_mac(message, secret, self._bounds)
+        self._refusals.require_share(peer, now)
+        async with self._costly:
+            return await asyncio.to_thread(verify_mac, message, secret, self._bounds)
 
     async def _by_signature(self, message: PKIMessage) -> SignatureSender:
         if not message.extra_certs:
@@ -159,6 +169,8 @@ class Senders:
             if issuer is None:
                 raise SignerNotTrustedError(str(error)) from error
             serial = shown.certificate.serial_number
+            if await self._storage.read(lambda tx: cmp_transactions.is_unconfirmed(tx, issuer.id, serial)):
+                raise RefusedError(_UNCONFIRMED) from error
             record = await self._storage.read(lambda tx: certificates.get(tx, issuer.id, serial))
             if record is not None and record.state == "revoked":
                 raise CertRevokedError("the certificate of the signer is revoked") from error

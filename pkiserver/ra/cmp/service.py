@@ -1,11 +1,10 @@
 """CMP as its transports ask for it: bytes in, bytes out; every step of a message in its order.
 
-1. parsed; 2. version; 3. protection, so that answers can have the same; 4. header; 5. transaction and nonce;
-6. what the table of transitions says; 7. answered and protected.
+1. parsed; 2. version; 3. protection, so that answers can have the same; 4. header; 5. operation of the path;
+6. transaction and nonce; 7. what the table of transitions says; 8. answered and protected.
 """
 
 import hashlib
-import secrets
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,13 +17,14 @@ import structlog
 from config.schema_cmp import CMP
 from pkiserver.clock import Clock
 from pkiserver.errors import PKIServerError, RefusedError, UnavailableError
+from pkiserver.ra.cmp import nonces
 from pkiserver.ra.cmp.answers import Answers
 from pkiserver.ra.cmp.confirmation import MAX_DUE, Confirmation, expire_due
 from pkiserver.ra.cmp.errors import BadMessageCheckError, BadRecipientNonceError, WrongIntegrityError
 from pkiserver.ra.cmp.header_checks import check_header, require_version
+from pkiserver.ra.cmp.operations import require_operation
 from pkiserver.ra.cmp.senders import Sender, Senders
 from pkiserver.ra.cmp.stages import (
-    NONCE_OCTETS,
     CheckedMessage,
     Handler,
     Refusal,
@@ -130,6 +130,7 @@ class CMPService:
             require_version(message.header)
             progress.sender = await self._senders.authenticate(message, target.peer, now)
             checked = check_header(message, self._settings, now)
+            require_operation(target.operation, message.body)
             reply = await self._in_turn(checked, progress, target, now)
         except (PKIServerError, ProtocolError) as error:
             return await self._refuse(progress, target, error)
@@ -157,17 +158,16 @@ class CMPService:
                 now,
                 transaction,
                 hashlib.sha256(checked.message.der).digest(),
-                # One for a transaction: who missed our last message can go on from the one before.
-                transaction.server_nonce if transaction else secrets.token_bytes(NONCE_OCTETS),
+                transaction.nonce_key if transaction else nonces.new_key(),
             )
-            progress.server_nonce = request.server_nonce
+            progress.server_nonce = nonces.fresh(request.nonce_key)
             return await self._handle(request)
         finally:
             self._busy.discard(key)
 
     async def _transaction(self, checked: CheckedMessage, sender: Sender) -> CMPTransaction | None:
         """Return the sender's transaction of this transactionID; others' go on with their own protection."""
-        found = await self._storage.read(lambda tx: rows.with_id(tx, checked.transaction_id))
+        found = await self._storage.read(lambda tx: rows.with_id(tx, checked.transaction_id), brief=True)
         own = next((one for one in found if one.sender == sender.id), None)
         if own is None and found and KINDS[checked.message.body.tag] in (Kind.CONFIRMATION, Kind.POLL):
             kinds = {one.sender.partition(":")[0] for one in found}
@@ -221,5 +221,5 @@ def _require_nonce(request: Request) -> None:
     if transaction is None:
         if found is not None and request.body.tag is not BodyType.NESTED:  # it may be that of what is inside
             raise BadRecipientNonceError("recipNonce stands in a message that answers none")
-    elif not secrets.compare_digest(found or b"", transaction.server_nonce):
-        raise BadRecipientNonceError("recipNonce is not the senderNonce of the message before")
+    else:
+        nonces.require(transaction.nonce_key, found)

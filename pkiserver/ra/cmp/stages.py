@@ -47,7 +47,7 @@ class CheckedMessage:
 class Request:
     """An authentic message with the transaction that it belongs to, None where it begins one.
 
-    `server_nonce` is the senderNonce of the answer.
+    `nonce_key` makes the senderNonces of the transaction (`nonces`).
     """
 
     checked: CheckedMessage
@@ -56,7 +56,7 @@ class Request:
     now: datetime
     transaction: CMPTransaction | None
     request_sha256: bytes = field(repr=False)
-    server_nonce: bytes = field(repr=False)
+    nonce_key: bytes = field(repr=False)
 
     @property
     def body(self) -> PKIBody:
