@@ -139,7 +139,7 @@ def replaced(part: bytes, start: int, end: int, new: bytes) -> bytes:
 async def records(core: Core) -> dict[int, CertificateRecord]:
     now = core.clock.now()
     found = await core.storage.read(
-        lambda tx: certificates.newest(tx, authority=None, state=None, now=now, limit=100_000)
+        lambda tx: certificates.newest(tx, authorities=None, state=None, now=now, limit=100_000)
     )
     return {one.serial: one for one in found}
 
