@@ -55,6 +55,7 @@ class CMPParts:
     message_signer: MessageSigner
     refusals: Refusals
     issuance: Issuance
+    key_maker: KeyMaker
     peers: Sequence[x509.Certificate]
 
 
@@ -68,7 +69,7 @@ def cmp_service(parts: CMPParts, general: Handler) -> CMPService:
         entitlements=entitlements,
         approvals=parts.approvals,
         settings=parts.settings,
-        subject_keys=SubjectKeys(parts.storage, parts.message_signer, KeyMaker()),
+        subject_keys=SubjectKeys(parts.storage, parts.message_signer, parts.key_maker),
         challenges=Challenges(parts.storage, entitlements, parts.message_signer),
         refused_as=cmp_failure_of,
     )

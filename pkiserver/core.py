@@ -41,6 +41,7 @@ from pkiserver.ra.cmp.service import CMPService
 from pkiserver.ra.compromise import Compromise
 from pkiserver.ra.credentials import Credentials
 from pkiserver.ra.enrollment import Enrollment
+from pkiserver.ra.key_maker import KeyMaker
 from pkiserver.ra.key_protection import KeyProtections
 from pkiserver.ra.reenrollment import Reenrollment
 from pkiserver.ra.refusals import Refusals
@@ -274,6 +275,7 @@ async def _compose(
     reenrollment = Reenrollment(storage, profiles, approvals)
     message_signer = MessageSigner(services)
     status_changes = StatusChanges(storage, clock, on_event)
+    key_maker = KeyMaker()
     server_keys = ServerKeys(
         storage=storage,
         clock=clock,
@@ -281,6 +283,7 @@ async def _compose(
         status_changes=status_changes,
         message_signer=message_signer,
         protections=KeyProtections(storage, clock, home.decrypt_keys),
+        key_maker=key_maker,
     )
     commands = Commands(
         CommandServices(
@@ -342,6 +345,7 @@ async def _compose(
             message_signer=message_signer,
             refusals=refusals,
             issuance=issuance,
+            key_maker=key_maker,
             peers=load_peers(home.path, settings.cmp.peers),
         ),
         general_messages.handle,

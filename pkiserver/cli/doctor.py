@@ -19,7 +19,7 @@ def doctor_command(context: Context, as_json: bool) -> None:
     \b
     Example:  pkiserver doctor
     """
-    from pkiserver.doctor import examine
+    from pkiserver.doctor.examination import examine
 
     findings = asyncio.run(examine(context.home))
     rows = [{**finding.to_json(), "detail": context.hint(finding.detail)} for finding in findings]

@@ -1,4 +1,4 @@
-"""Makes subscribers' keys for serverkeygen, each in a process of its own.
+"""Makes subscribers' keys for serverkeygen and for CMP, each in a process of its own.
 
 Making an RSA key takes seconds, in which no other request waits, and the process takes what it had of the
 key in its memory with it. Keys that are delivered are not the signer's business: what is in its store never
@@ -27,7 +27,7 @@ _RSA_EXPONENT: Final = 65537
 
 
 class KeyMaker:
-    """Has keys made by processes, a few at once."""
+    """Has keys made by processes, a few at once; one a server, whichever protocol asks."""
 
     def __init__(self) -> None:
         self._places = asyncio.Semaphore(MAX_AT_ONCE)

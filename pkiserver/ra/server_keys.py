@@ -67,6 +67,7 @@ class ServerKeys:
         status_changes: StatusChanges,
         message_signer: MessageSigner,
         protections: KeyProtections,
+        key_maker: KeyMaker,
     ) -> None:
         self._storage = storage
         self._clock = clock
@@ -74,7 +75,7 @@ class ServerKeys:
         self._status_changes = status_changes
         self._message_signer = message_signer
         self._protections = protections
-        self._maker = KeyMaker()
+        self._key_maker = key_maker
         self._under_way: set[int] = set()  # issuances that `recover` leaves alone
 
     async def make(
@@ -92,7 +93,7 @@ class ServerKeys:
         if not profile.server_keygen:
             raise NotAuthorizedError(f"no keys are made for profile {profile.name}: make one and enrol")
         protection = await self._protections.find(csr, approved.identity.subject)
-        private_key_info = await self._maker.make(profile.keys[0])
+        private_key_info = await self._key_maker.make(profile.keys[0])
         request = approved.request(_public_key(private_key_info), key_made_here=True)
         await self._audit(request, profile.keys[0], protection)
         key = private_key_info

@@ -18,9 +18,6 @@ MAX_MESSAGE_BYTES: Final = 256 * 1024  # a batch of 32 requests, each with its c
 MAX_EXTRA_CERTS: Final = 32  # of a message; chains in use have up to five
 MAX_NESTED: Final = 32  # messages in one PKIMessages
 
-_PROTECTION: Final = der.context(0)
-_EXTRA_CERTS: Final = der.context(1)
-
 
 class MalformedMessageError(MalformedError):
     """The bytes are not a PKIMessage; `partial` is what its header tells nevertheless (RFC 9810 §5.3.21).

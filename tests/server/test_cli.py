@@ -396,6 +396,16 @@ class TestDoctor:
         (finding,) = self.damaged(home)
         assert path.name in finding["detail"]
 
+    def test_an_authority_that_issues_nothing(self, home: Home, tmp_path: Path) -> None:
+        listed = str(tmp_path / "reissue.csv")
+        assert run(home, "ca", "compromise", "citizen", "--reissue", listed, "--yes").exit_code == 0
+        (finding,) = self.damaged(home)
+        assert "citizen is compromised" in finding["detail"]
+        assert "ca rollover citizen" in finding["detail"]
+        for step in ("--prepare", "--publish", "--activate"):
+            assert run(home, "ca", "rollover", "citizen", step).exit_code == 0
+        assert all(finding["ok"] for finding in as_json(home, "doctor"))
+
     def test_a_bad_configuration(self, home: Home) -> None:
         home.configuration.write_text("public_url = 1\n")
         assert [finding["check"] for finding in self.damaged(home)] == ["configuration"]

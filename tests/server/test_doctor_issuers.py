@@ -10,7 +10,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
 from config.profile import SHIPPED_PROFILES
-from pkiserver.doctor import Finding, examine
+from pkiserver.doctor.examination import examine
+from pkiserver.doctor.finding import Finding
 from pkiserver.home import Home
 
 TRUSTING = 'trusted_issuers = ["acme.pem"]\nest_authentication = ["credential+certificate"]\n'

@@ -100,11 +100,6 @@ class GeneralMessages:
             oid.IT_CRL_STATUS_LIST: self._crl_status_list,
         }
 
-    @property
-    def info_types(self) -> frozenset[str]:
-        """The types that are answered."""
-        return frozenset(self._answers)
-
     async def handle(self, request: Request) -> Reply:
         """Answer a genm with its genp; raises what `answer` does."""
         asked = parse_general_message(request.body.content_der)

@@ -9,7 +9,7 @@
 | everything else | refused |
 """
 
-from typing import Final, Protocol
+from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_private_key
@@ -27,6 +27,7 @@ from pkiserver.ra.cmp.proofs import proven_key
 from pkiserver.ra.cmp.senders import MACSender, Sender
 from pkiserver.ra.cmp.stages import Request
 from pkiserver.ra.cmp.wanted import Wanted
+from pkiserver.ra.key_maker import KeyMaker
 from pkiserver.storage import Storage
 from protocols import oid
 from protocols.asn1 import der
@@ -40,13 +41,6 @@ from protocols.x509.spki import PublicKey, read_public_key
 from store import audit as audit_chain
 
 _SERVED_PROOFS: Final = "a key for encryption proves itself by encrCert or challengeResp (RFC 9810 §5.2.8.3)"
-
-
-class KeyMaker(Protocol):
-    """Makes keys."""
-
-    async def make(self, kind: str) -> bytes:
-        """Return a new DER PrivateKeyInfo; `UnavailableError` where too many are being made."""
 
 
 class SubjectKeys:
