@@ -12,13 +12,14 @@ import ssl
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import cycle
+from itertools import cycle, repeat
 from pathlib import Path
 from typing import Final
 
 import uvloop
 
 PATH: Final = "/.well-known/est/simpleenroll"
+CACERTS: Final = b"GET /.well-known/est/cacerts HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 
 @dataclass
@@ -54,7 +55,7 @@ async def read_answer(reader: asyncio.StreamReader) -> bytes:
 
 
 async def kept(load: Load) -> None:
-    """One client that enrols over one connection."""
+    """One client that asks over one connection."""
     reader, writer = await load.connected()
     while (request := load.next()) is not None:
         since = time.monotonic()
@@ -65,7 +66,7 @@ async def kept(load: Load) -> None:
 
 
 async def fresh(load: Load) -> None:
-    """One client that makes a connection for each enrolment."""
+    """One client that makes a connection for each request."""
     while (request := load.next()) is not None:
         since = time.monotonic()
         reader, writer = await load.connected()
@@ -150,7 +151,8 @@ async def run(arguments: argparse.Namespace) -> None:
     if arguments.mode == "dawdling":
         await dawdling("127.0.0.1", arguments.port, "127.0.0.2", arguments.clients, tls)
     credentials = (folder / "credentials").read_text().split()
-    requests = requests_of(folder, credentials, arguments.skip)
+    enrolments = requests_of(folder, credentials, arguments.skip)
+    requests = repeat(CACERTS) if arguments.cacerts else enrolments
     since = time.monotonic()
     load = Load("127.0.0.1", arguments.port, tls, requests, since + arguments.seconds)
     if arguments.mode == "rate":
@@ -172,4 +174,5 @@ if __name__ == "__main__":
     parser.add_argument("--skip", type=int, default=0)
     parser.add_argument("--rate", type=float, default=100.0)
     parser.add_argument("--mutual", action="store_true")
+    parser.add_argument("--cacerts", action="store_true", help="ask for the CA certificates, not to enrol")
     uvloop.run(run(parser.parse_args()))
