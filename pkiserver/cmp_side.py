@@ -20,7 +20,9 @@ from pkiserver.ra.cmp.confirmation import Confirmation
 from pkiserver.ra.cmp.cross_certification import PROFILE as CROSS_PROFILE
 from pkiserver.ra.cmp.cross_certification import CrossCertification
 from pkiserver.ra.cmp.entitlements import Entitlements
+from pkiserver.ra.cmp.named_certificates import NamedCertificates
 from pkiserver.ra.cmp.nested import NestedMessages
+from pkiserver.ra.cmp.old_certificates import OldCertificates
 from pkiserver.ra.cmp.revocation import Revocation
 from pkiserver.ra.cmp.senders import Senders
 from pkiserver.ra.cmp.service import CMPService
@@ -62,7 +64,13 @@ class CMPParts:
 def cmp_service(parts: CMPParts, general: Handler) -> CMPService:
     """Return the service; `general` answers general messages."""
     confirmation = Confirmation(parts.storage, parts.clock, parts.status_changes)
-    entitlements = Entitlements(parts.profiles, parts.registration_clients, parts.reenrollment)
+    named_certificates = NamedCertificates(parts.storage, parts.authorities)
+    entitlements = Entitlements(
+        parts.profiles,
+        parts.registration_clients,
+        parts.reenrollment,
+        OldCertificates(parts.storage, named_certificates),
+    )
     certification = Certification(
         storage=parts.storage,
         authorities=parts.authorities,
@@ -75,7 +83,7 @@ def cmp_service(parts: CMPParts, general: Handler) -> CMPService:
     )
     revocation = Revocation(
         storage=parts.storage,
-        authorities=parts.authorities,
+        named_certificates=named_certificates,
         profiles=parts.profiles,
         registration_clients=parts.registration_clients,
         status_changes=parts.status_changes,

@@ -28,7 +28,7 @@ class AuthorizedRequest:
     requested_by: str
     credential: int | None = None
     enrollment: int | None = None  # whose approval it uses up
-    entitled_by: CertificateRecord | None = None  # the current certificate that its holder shows
+    entitled_by: tuple[CertificateRecord, ...] = ()  # active still: what is shown, and what is updated
     key_made_here: bool = False  # its certificate is of no use to anybody unless the key is delivered
     signed_request: bytes | None = None  # SHA-256 of the message that asked: sent again, it issues nothing
     repeatable: bool = False  # `NotTakenError` where the requester has not taken what it got for this key

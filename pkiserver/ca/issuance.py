@@ -48,7 +48,7 @@ class PreparedCertificate:
     """The single-use token for one signature: what was checked, stored and may be signed now."""
 
     intent: IssuanceRecord
-    entitled_by: CertificateRecord | None = None
+    entitled_by: tuple[CertificateRecord, ...] = ()
     _spent: bool = field(default=False, repr=False)
 
     def spend(self) -> IssuanceRecord:
@@ -230,7 +230,7 @@ class Issuance:
 
         return await self._storage.write(transaction, brief=True)
 
-    async def _mark_signing(self, intent: IssuanceRecord, entitled_by: CertificateRecord | None) -> None:
+    async def _mark_signing(self, intent: IssuanceRecord, entitled_by: tuple[CertificateRecord, ...]) -> None:
         now = self._clock.now()
         await self._storage.write(
             lambda tx: issuance_steps.mark_signing(tx, intent, entitled_by, now), brief=True

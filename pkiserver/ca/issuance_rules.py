@@ -59,8 +59,8 @@ def require_permitted(
     if request.repeatable and known and _is_not_taken(tx, request, spki_sha256):
         raise NotTakenError("it was issued and not taken")
     _require_good_issuer(tx, authorities, issuer, request.profile)
-    if request.entitled_by is not None:
-        require_entitled(tx, request.entitled_by, now)
+    for held in request.entitled_by:
+        require_entitled(tx, held, now)
     if request.bounded:
         _refuse_more_renewals(tx, request.profile.name, subject, now)
     if request.credential is not None and not credentials.take_use(tx, request.credential, now):

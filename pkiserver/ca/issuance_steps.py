@@ -67,15 +67,15 @@ def reserve(
 
 
 def mark_signing(
-    tx: Transaction, intent: IssuanceRecord, entitled_by: CertificateRecord | None, now: datetime
+    tx: Transaction, intent: IssuanceRecord, entitled_by: tuple[CertificateRecord, ...], now: datetime
 ) -> None:
     """Mark an intent as being signed.
 
-    `ConflictError` where it has ended or its authority is compromised, `NotAuthorizedError` where its
-    holder's certificate no longer speaks for them.
+    `ConflictError` where it has ended or its authority is compromised, `NotAuthorizedError` where a
+    certificate that entitles to it no longer speaks for its holder.
     """
-    if entitled_by is not None:
-        require_entitled(tx, entitled_by, now)
+    for held in entitled_by:
+        require_entitled(tx, held, now)
     require_not_compromised(authority_rows.state_of(tx, intent.authority))
     if not issuances.mark_signing(tx, intent.id):
         raise ConflictError("this issuance has ended already")

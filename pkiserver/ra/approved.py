@@ -18,7 +18,7 @@ class Approved:
     identity: Identity
     requested_by: str
     credential: int | None = None
-    entitled_by: CertificateRecord | None = None
+    entitled_by: tuple[CertificateRecord, ...] = ()
     bounded: bool = False
 
     def request(

@@ -25,7 +25,7 @@ class Entitlement:
     profile: Profile
     approved: Identity
     credential: CredentialRecord | None = None
-    entitled_by: CertificateRecord | None = None  # a certificate of ours that must stay active meanwhile
+    entitled_by: tuple[CertificateRecord, ...] = ()  # of ours, that must stay active meanwhile
 
     def hold(self, csr: UnprovenCSR, requested_by: str) -> Approved:
         """Hold what was approved to the profile and the request; `RefusedError` names what does not fit."""
@@ -76,7 +76,7 @@ def wants_certificate(profiles: Mapping[str, Profile], credential: CredentialRec
     return profile is not None and "credential" not in profile.est_authentication
 
 
-def _second_factor(profile: Profile, client: Holder | Device | None) -> CertificateRecord | None:
+def _second_factor(profile: Profile, client: Holder | Device | None) -> tuple[CertificateRecord, ...]:
     """Hold the client certificate to the profile: of its trusted issuers, or of ours where it names none."""
     if client is None:
         raise NotAuthorizedError(
@@ -85,10 +85,10 @@ def _second_factor(profile: Profile, client: Holder | Device | None) -> Certific
     if isinstance(client, Holder):
         if profile.trusted_issuers:
             raise NotAuthorizedError(f"profile {profile.name} wants a client certificate of a trusted issuer")
-        return client.record
+        return (client.record,)
     if profile.name not in client.profiles:
         raise NotAuthorizedError(f"profile {profile.name} does not trust the client certificate's issuer")
-    return None
+    return ()
 
 
 def by_certificate(

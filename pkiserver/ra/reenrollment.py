@@ -66,10 +66,7 @@ class Reenrollment:
         if own is None or target not in own.reenroll:
             raise NotAuthorizedError(f"a certificate of profile {record.profile} cannot re-enrol {target}")
         identity = certificate_identity(held)
-        if not (names_equal(csr.subject, identity.subject) and sans_equal(csr.san, identity.san)):
-            raise RefusedError(
-                "subject and subjectAltName of the request differ from the certificate (RFC 7030 §4.2.2)"
-            )
+        _require_same_names(csr, identity)
         profile = enrollable(self._profiles, target)
         if csr.change_subject_name is not None:
             approved = self._changed(profile, own, identity, csr.change_subject_name)
@@ -80,7 +77,7 @@ class Reenrollment:
             profile,
             approved,
             requested_by=f"certificate:{serial_text(record.serial)}",
-            entitled_by=record,
+            entitled_by=(record,),
             bounded=True,
         )
 
@@ -124,6 +121,23 @@ class Reenrollment:
         if found is None or found.state != "active":
             raise NotAuthorizedError(f"there is no {target} certificate of this holder that could be renewed")
         return certificate_identity(x509.load_der_x509_certificate(found.certificate))
+
+
+def _require_same_names(csr: UnprovenCSR, identity: Identity) -> None:
+    if not (names_equal(csr.subject, identity.subject) and sans_equal(csr.san, identity.san)):
+        raise RefusedError(
+            "subject and subjectAltName of the request differ from the certificate (RFC 7030 §4.2.2)"
+        )
+
+
+def same_identity(profile: Profile, certificate: x509.Certificate, csr: UnprovenCSR) -> Identity:
+    """Return the identity of a certificate, which a request has and the profile still allows, as it is.
+
+    `RefusedError` where the request asks for other names, or the profile would make another identity of it.
+    """
+    identity = certificate_identity(certificate)
+    _require_same_names(csr, identity)
+    return _unchanged(profile, identity, csr)
 
 
 def _unchanged(profile: Profile, renewed: Identity, csr: UnprovenCSR) -> Identity:

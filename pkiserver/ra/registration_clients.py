@@ -14,6 +14,7 @@ from pkiserver.ra.approval import Approvals
 from pkiserver.ra.approved import Approved
 from pkiserver.ra.client_certificates import Holder
 from pkiserver.ra.credentials import enrollable
+from pkiserver.ra.reenrollment import same_identity
 from protocols.x509.csr import UnprovenCSR, parse_csr
 from store.records import ActorRecord
 
@@ -68,11 +69,7 @@ class RegistrationClients:
             raise NotAuthorizedError(
                 "a registration client says for which profile in the path (RFC 7030 §3.2.2)"
             )
-        profile = enrollable(self._profiles, label)
-        if not profile.approval:
-            raise NotAuthorizedError(
-                f"profile {label} does not await approval: a registration client asks for no others"
-            )
+        profile = self._awaiting_approval(label)
         identity = approve_identity(
             profile,
             approved_subject=csr.subject,
@@ -80,4 +77,26 @@ class RegistrationClients:
             requested_subject=csr.subject,
             requested_san=csr.san,
         )
-        return Approved(profile, identity, requested_by=f"actor:{actor.name}", entitled_by=holder.record)
+        return Approved(profile, identity, requested_by=f"actor:{actor.name}", entitled_by=(holder.record,))
+
+    def approve_update(self, csr: UnprovenCSR, holder: Holder, actor: ActorRecord, old: Holder) -> Approved:
+        """Return what a registration client may have made in place of somebody else's certificate `old`.
+
+        The same names in the same profile; both certificates must be active still when it is issued.
+        Raises `NotAuthorizedError`, `NotFoundError`, and `RefusedError` for other names.
+        """
+        profile = self._awaiting_approval(old.record.profile)
+        return Approved(
+            profile,
+            same_identity(profile, old.certificate, csr),
+            requested_by=f"actor:{actor.name}",
+            entitled_by=(holder.record, old.record),
+        )
+
+    def _awaiting_approval(self, label: str) -> Profile:
+        profile = enrollable(self._profiles, label)
+        if not profile.approval:
+            raise NotAuthorizedError(
+                f"profile {label} does not await approval: a registration client asks for no others"
+            )
+        return profile

@@ -131,6 +131,20 @@ def test_a_registration_client_enrols_others(
     assert certificate.subject.rfc4514_string() == openssl.identity
 
 
+@pytest.mark.parametrize("popo", ["0", "1"], ids=["raverified", "signature"])
+def test_a_registration_client_updates_for_others(
+    openssl: OpenSSL, station: tuple[str | Path, ...], popo: str
+) -> None:
+    old = enrolled_by(openssl, station)
+    asked = ("-oldcert", openssl.folder / "gate.pem", "-newkey", openssl.key("renewed"), "-popo", popo)
+    with ThreadPoolExecutor(1) as threads:
+        run = threads.submit(partial(openssl.enroll, "kur", "renewed", *station, *asked))
+        decide(openssl.server, openssl.identity, "approve")
+        new = run.result(PATIENCE_S)
+    assert new.subject == old.subject
+    assert new.serial_number != old.serial_number
+
+
 def enrolled_by(openssl: OpenSSL, station: tuple[str | Path, ...], *more: str | Path) -> x509.Certificate:
     asked = (*station, *openssl.asked(), *more)
     with ThreadPoolExecutor(1) as threads:

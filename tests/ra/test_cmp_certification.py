@@ -42,6 +42,7 @@ from protocols.cmp.polling import parse_poll_rep
 from protocols.cmp.possession import PKMACValue
 from protocols.cmp.status import ErrorMsgContent, PKIStatus, PKIStatusInfo
 from protocols.cmp.status import PKIFailureInfo as Failure
+from protocols.x509.names import parse_subject
 from store import certificates, cmp_transactions, credentials, enrollments
 from store.records import CertificateRecord
 from tests.cmp_messages import (
@@ -71,6 +72,11 @@ if TYPE_CHECKING:
 IMPLICIT = GeneralInfo(implicit_confirm=True)
 REJECTED = PKIStatusInfo(PKIStatus.REJECTION)
 WAIT = timedelta(minutes=5)
+Command = tuple[str, dict[str, Any]]
+NOT_ACTIVE: list[tuple[Command, Failure]] = [
+    (("certificate.revoke", {"reason": "unspecified"}), Failure.CERT_REVOKED),
+    (("certificate.suspend", {"by": "holder"}), Failure.NOT_AUTHORIZED),
+]
 
 
 def with_profile(core: Core, name: str, **changes: Any) -> None:
@@ -86,6 +92,13 @@ async def record_of(core: Core, certificate: bytes) -> CertificateRecord:
 
 async def state_of(core: Core, certificate: bytes) -> str:
     return (await record_of(core, certificate)).state
+
+
+async def change(core: Core, certificate: bytes, command: Command) -> None:
+    """Change the status of a certificate by an operator's command."""
+    serial = (await record_of(core, certificate)).serial
+    name, arguments = command
+    await core.commands.run(name, {"serial": f"{serial:x}", "ca": None, **arguments}, "user:test", silent)
 
 
 async def uses_left(core: Core, new: NewCredential) -> int:
@@ -257,11 +270,8 @@ class TestUpdate:
     async def test_the_old_certificate_is_the_senders(self, core: Core) -> None:
         one, other = await holder(core), await holder(core, "CN=sensor-8")
         for sender, failure in ((one, None), (other, Failure.BAD_CERT_ID)):
-            parsed = x509.load_der_x509_certificate(one.certificate)
-            old = CertId.of(parsed.issuer.public_bytes(), parsed.serial_number).encode()
-            controls = [AttributeTypeAndValue(oid.REG_CTRL_OLD_CERT_ID, old)]
-            body = request_body(BodyType.KUR, new_key(), None, controls=controls)
-            assert (await Client(core, sender).send(body)).failure is failure
+            answer = await Client(core, sender).send(update_of(one.certificate))
+            assert answer.failure is failure
 
     async def test_another_subject(self, core: Core) -> None:
         client = Client(core, await holder(core))
@@ -272,22 +282,12 @@ class TestUpdate:
         answer = await Client(core, ByMAC(await credential(core))).kur(new_key())
         assert answer.failure is Failure.WRONG_INTEGRITY
 
-    @pytest.mark.parametrize(
-        ("command", "failure"),
-        [
-            (("certificate.revoke", {"reason": "unspecified"}), Failure.CERT_REVOKED),
-            (("certificate.suspend", {"by": "holder"}), Failure.NOT_AUTHORIZED),
-        ],
-    )
+    @pytest.mark.parametrize(("command", "failure"), NOT_ACTIVE)
     async def test_by_a_certificate_that_is_not_active(
-        self, core: Core, command: tuple[str, dict[str, Any]], failure: Failure
+        self, core: Core, command: Command, failure: Failure
     ) -> None:
         sender = await holder(core)
-        record = await record_of(core, sender.certificate)
-        name, arguments = command
-        await core.commands.run(
-            name, {"serial": f"{record.serial:x}", "ca": None, **arguments}, "user:test", silent
-        )
+        await change(core, sender.certificate, command)
         answer = await Client(core, sender).kur(new_key())
         assert (answer.body, answer.failure) == (BodyType.ERROR, failure)
 
@@ -655,43 +655,51 @@ async def test_keys_of_other_kinds(core: Core) -> None:
     assert await core.storage.read(cmp_transactions.count_unconfirmed) == 1
 
 
+async def registered(core: Core) -> BySignature:
+    """Return a registered RA."""
+    ra = await holder(core, "CN=station", "registration-client")
+    await core.actors.add("station", "ra", x509.load_der_x509_certificate(ra.certificate), "test")
+    return ra
+
+
+async def approve_all(core: Core) -> list[tuple[str, str]]:
+    """Approve what waits; return who asked, and for which subject."""
+    found = await core.storage.read(lambda tx: enrollments.with_state(tx, "waiting", core.clock.now(), 9))
+    for one in found:
+        await core.approvals.decide(one.id, "approved", "registrar:1", None)
+    return [(one.asked_by, one.subject) for one in found]
+
+
+def old_cert_id(certificate: bytes) -> list[AttributeTypeAndValue]:
+    parsed = x509.load_der_x509_certificate(certificate)
+    old = CertId.of(parsed.issuer.public_bytes(), parsed.serial_number).encode()
+    return [AttributeTypeAndValue(oid.REG_CTRL_OLD_CERT_ID, old)]
+
+
+def update_of(certificate: bytes, subject: str | None = None, popo: RAVerified | None = None) -> PKIBody:
+    """Return a kur that names a certificate by oldCertID."""
+    return request_body(BodyType.KUR, new_key(), subject, controls=old_cert_id(certificate), popo=popo)
+
+
 class TestRegistrationClient:
     """A registered RA asks for others, in its own name: for what awaits approval, and for nothing else."""
 
-    async def registered(self, core: Core) -> BySignature:
-        ra = await holder(core, "CN=station", "registration-client")
-        await core.actors.add("station", "ra", x509.load_der_x509_certificate(ra.certificate), "test")
-        return ra
-
     @pytest.mark.parametrize("popo", [None, RAVerified()], ids=["signature", "raVerified"])
     async def test_it_enrols_once_somebody_approved(self, core: Core, popo: RAVerified | None) -> None:
-        ra = await self.registered(core)
+        ra = await registered(core)
         with_profile(core, "device", approval=True)
         client = Client(core, ra, profile="device")
         answer = await client.send(request_body(BodyType.CR, new_key(), "CN=sensor-9", popo=popo))
         assert answer.status.status is PKIStatus.WAITING
-        found = await core.storage.read(lambda tx: enrollments.with_state(tx, "waiting", core.clock.now(), 9))
-        assert [(one.asked_by, one.subject) for one in found] == [("actor:station", "CN=sensor-9")]
-        await core.approvals.decide(found[0].id, "approved", "registrar:1", None)
+        assert await approve_all(core) == [("actor:station", "CN=sensor-9")]
         certificate = (await client.poll()).certificate
         assert x509.load_der_x509_certificate(certificate).subject.rfc4514_string() == "CN=sensor-9"
         assert (await client.confirm(certificate)).body is BodyType.PKICONF
 
     async def test_not_what_awaits_no_approval(self, core: Core) -> None:
-        client = Client(core, await self.registered(core), profile="device")
+        client = Client(core, await registered(core), profile="device")
         answer = await client.send(request_body(BodyType.CR, new_key(), "CN=sensor-9"))
         assert answer.failure is Failure.NOT_AUTHORIZED
-
-    async def test_not_an_update(self, core: Core) -> None:
-        """RFC 9483 §4.1 has it protected by the certificate that is updated (a divergence)."""
-        ra = await self.registered(core)
-        other = x509.load_der_x509_certificate((await holder(core, "CN=sensor-9")).certificate)
-        with_profile(core, "device", approval=True)
-        old = CertId.of(other.issuer.public_bytes(), other.serial_number).encode()
-        controls = [AttributeTypeAndValue(oid.REG_CTRL_OLD_CERT_ID, old)]
-        body = request_body(BodyType.KUR, new_key(), "CN=sensor-9", controls=controls)
-        answer = await Client(core, ra, profile="device").send(body)
-        assert answer.failure is Failure.BAD_CERT_ID
 
     async def test_not_while_it_is_not_registered(self, core: Core) -> None:
         sender = await holder(core, "CN=station", "registration-client")
@@ -699,3 +707,127 @@ class TestRegistrationClient:
         body = request_body(BodyType.CR, new_key(), "CN=sensor-9", popo=RAVerified())
         answer = await Client(core, sender, profile="device").send(body)
         assert answer.failure is Failure.NOT_AUTHORIZED
+
+
+class TestUpdateForOthers:
+    """A registered RA updates the certificate that oldCertID names, for its holder (RFC 9810 §5.3.5)."""
+
+    async def of_sensor(self, core: Core) -> tuple[Client, bytes]:
+        """Return a registered RA, and a certificate of a profile that awaits approval from now on."""
+        ra = await registered(core)
+        new = await credential(core, "CN=sensor-9", san=["DNS:nine.example"])
+        answer = await Client(core, ByMAC(new)).ir(new_key(), "CN=sensor-9", info=IMPLICIT)
+        with_profile(core, "device", approval=True)
+        return Client(core, ra), answer.certificate
+
+    @pytest.mark.parametrize("subject", [None, "CN=sensor-9"])
+    @pytest.mark.parametrize("popo", [None, RAVerified()], ids=["signature", "raVerified"])
+    async def test_once_somebody_approved(
+        self, core: Core, popo: RAVerified | None, subject: str | None
+    ) -> None:
+        client, old = await self.of_sensor(core)
+        answer = await client.send(update_of(old, subject, popo))
+        assert (answer.body, answer.status.status) == (BodyType.KUP, PKIStatus.WAITING)
+        assert await approve_all(core) == [("actor:station", "CN=sensor-9")]
+        issued = await client.poll()
+        assert (issued.body, issued.status.status) == (BodyType.KUP, PKIStatus.ACCEPTED)
+        before, after = [await record_of(core, one) for one in (old, issued.certificate)]
+        assert (after.profile, after.subject) == (before.profile, before.subject)
+        assert names_of(issued.certificate) == names_of(old) != ()
+        assert (await client.confirm(issued.certificate)).body is BodyType.PKICONF
+        assert await state_of(core, old) == "active"
+
+    @pytest.mark.parametrize(
+        ("subject", "profile", "failure"),
+        [
+            ("CN=sensor-8", None, Failure.BAD_CERT_TEMPLATE),
+            (None, "tls-server", Failure.NOT_AUTHORIZED),
+        ],
+        ids=["another subject", "another profile"],
+    )
+    async def test_what_is_refused(
+        self, core: Core, subject: str | None, profile: str | None, failure: Failure
+    ) -> None:
+        client, old = await self.of_sensor(core)
+        with_profile(core, "tls-server", approval=True)
+        client.profile = profile
+        answer = await client.send(update_of(old, subject))
+        assert (answer.body, answer.failure) == (BodyType.KUP, failure)
+        assert await approve_all(core) == []
+
+    async def test_possession_is_proved(self, core: Core) -> None:
+        client, old = await self.of_sensor(core)
+        wrong = request(new_key(), template(new_key(), None), controls=old_cert_id(old))
+        answer = await client.send(PKIBody(BodyType.KUR, build_cert_req_messages([wrong])))
+        assert answer.failure is Failure.BAD_POP
+
+    async def test_not_in_a_profile_that_awaits_no_approval(self, core: Core) -> None:
+        client, old = await self.of_sensor(core)
+        with_profile(core, "device", approval=False)
+        assert (await client.send(update_of(old))).failure is Failure.NOT_AUTHORIZED
+
+    async def test_without_the_old_certificate(self, core: Core) -> None:
+        client, _ = await self.of_sensor(core)
+        client.profile = "device"
+        answer = await client.send(request_body(BodyType.KUR, new_key(), "CN=sensor-9"))
+        assert answer.failure is Failure.BAD_CERT_ID
+
+    async def test_an_old_certificate_that_is_not_of_this_ca(self, core: Core) -> None:
+        client, _ = await self.of_sensor(core)
+        old = CertId.of(parse_subject("CN=other CA").public_bytes(), 7).encode()
+        controls = [AttributeTypeAndValue(oid.REG_CTRL_OLD_CERT_ID, old)]
+        answer = await client.send(request_body(BodyType.KUR, new_key(), None, controls=controls))
+        assert answer.failure is Failure.BAD_CERT_ID
+
+    async def test_not_while_it_is_not_registered(self, core: Core) -> None:
+        client, old = await self.of_sensor(core)
+        await core.actors.remove("station", "test")
+        assert (await client.send(update_of(old))).failure is Failure.BAD_CERT_ID
+
+    @pytest.mark.parametrize(("command", "failure"), NOT_ACTIVE)
+    async def test_an_old_certificate_that_is_not_active(
+        self, core: Core, command: Command, failure: Failure
+    ) -> None:
+        client, old = await self.of_sensor(core)
+        await change(core, old, command)
+        answer = await client.send(update_of(old))
+        assert (answer.body, answer.failure) == (BodyType.KUP, failure)
+
+    async def test_an_old_certificate_that_is_not_confirmed(self, core: Core) -> None:
+        client, _ = await self.of_sensor(core)
+        with_profile(core, "device", approval=False)
+        unconfirmed = (await enrolled(core)).certificate
+        with_profile(core, "device", approval=True)
+        assert (await client.send(update_of(unconfirmed))).failure is Failure.NOT_AUTHORIZED
+
+    async def test_the_old_certificate_is_revoked_meanwhile(self, core: Core) -> None:
+        client, old = await self.of_sensor(core)
+        await client.send(update_of(old))
+        await approve_all(core)
+        await change(core, old, NOT_ACTIVE[0][0])
+        assert (await client.poll()).failure is Failure.CERT_REVOKED
+
+    async def test_the_old_certificate_is_revoked_at_the_last_moment(
+        self, core: Core, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        client, old = await self.of_sensor(core)
+        await client.send(update_of(old))
+        await approve_all(core)
+        obtain = core.approvals.obtain
+
+        async def revoked_before(*arguments: Any, **named: Any) -> bytes:
+            await change(core, old, NOT_ACTIVE[0][0])
+            return await obtain(*arguments, **named)
+
+        monkeypatch.setattr(core.approvals, "obtain", revoked_before)
+        assert (await client.poll()).failure is Failure.NOT_AUTHORIZED
+
+    async def test_its_own_as_any_holder(self, core: Core) -> None:
+        ra = await registered(core)
+        answer = await Client(core, ra).send(update_of(ra.certificate))
+        assert (await record_of(core, answer.certificate)).subject == "CN=station,C=MN"
+
+
+def names_of(certificate: bytes) -> tuple[x509.GeneralName, ...]:
+    extensions = x509.load_der_x509_certificate(certificate).extensions
+    return tuple(extensions.get_extension_for_class(x509.SubjectAlternativeName).value)

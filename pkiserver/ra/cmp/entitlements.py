@@ -4,7 +4,7 @@
 |---|---|---|
 | MAC of a credential | what the credential is for | refused |
 | a trusted third party's certificate | what the profiles that trust it give | refused |
-| a registration client's certificate | for others, once approved | refused |
+| a registration client's certificate | for others, once approved | the same, of what oldCertID names |
 | another certificate of ours | its holder's, as by re-enrolment | the same |
 """
 
@@ -18,13 +18,21 @@ from pkiserver.errors import ChallengeError, NotAuthorizedError, RefusedError
 from pkiserver.ra.approved import Approved
 from pkiserver.ra.client_certificates import Device, Holder
 from pkiserver.ra.cmp.errors import BadCertTemplateError, WrongIntegrityError
+from pkiserver.ra.cmp.old_certificates import OldCertificates
 from pkiserver.ra.cmp.senders import MACSender
 from pkiserver.ra.cmp.stages import Request
-from pkiserver.ra.cmp.wanted import Wanted, as_certified, require_old_certificate
+from pkiserver.ra.cmp.wanted import (
+    Wanted,
+    as_certified,
+    is_named_by,
+    old_cert_id,
+    require_old_certificate,
+)
 from pkiserver.ra.entitlement import by_certificate, by_credential
 from pkiserver.ra.reenrollment import Reenrollment
 from pkiserver.ra.registration_clients import RegistrationClients
 from protocols.cmp.bodies import BodyType
+from store.records import ActorRecord
 
 _SIGNED_KUR: Final = "kur is signed with the certificate that is updated (RFC 9483 §4.1.3)"
 
@@ -46,16 +54,18 @@ class Entitlements:
         profiles: Mapping[str, Profile],
         registration_clients: RegistrationClients,
         reenrollment: Reenrollment,
+        old_certificates: OldCertificates,
     ) -> None:
         self._profiles = profiles
         self._registration_clients = registration_clients
         self._reenrollment = reenrollment
+        self._old_certificates = old_certificates
 
     async def of(self, request: Request, wanted: Wanted) -> Entitled:
         """Return what the sender may have.
 
         Raises `NotAuthorizedError`, `NotFoundError` (profile), `BadCertTemplateError` where the names are not
-        what it may have, `BadCertIDError`, `WrongIntegrityError`.
+        what it may have, `BadCertIDError`, `CertRevokedError`, `WrongIntegrityError`.
         """
         try:
             return await self._entitled(request, wanted)
@@ -96,13 +106,33 @@ class Entitlements:
     async def _by_holder(
         self, request: Request, holder: Holder, wanted: Wanted, *, is_update: bool
     ) -> Entitled:
+        if is_update:
+            actor = await self._registration_clients.actor(holder, None)
+            if actor is not None and not _is_own(wanted, holder):
+                return await self._update_for_others(request, holder, actor, wanted)
         require_old_certificate(wanted, holder.certificate)
-        actor = None
-        if not is_update:
-            actor = await self._registration_clients.actor(holder, request.profile)
+        actor = None if is_update else await self._registration_clients.actor(holder, request.profile)
         if actor is not None:
             approved = self._registration_clients.approve(wanted.csr, holder, actor, request.profile)
             return Entitled(approved, None, for_others=True)
         csr = as_certified(wanted, holder.certificate)
         approved = await self._reenrollment.approve(csr, holder, request.profile)
         return Entitled(approved, holder.record.not_after)
+
+    async def _update_for_others(
+        self, request: Request, holder: Holder, actor: ActorRecord, wanted: Wanted
+    ) -> Entitled:
+        """Let a registration client update somebody else's certificate, which may run out meanwhile."""
+        old = await self._old_certificates.named(wanted, request.now)
+        if request.profile not in (None, old.record.profile):
+            raise NotAuthorizedError(
+                f"a certificate of profile {old.record.profile} is updated in that profile"
+            )
+        csr = as_certified(wanted, old.certificate)
+        approved = self._registration_clients.approve_update(csr, holder, actor, old)
+        return Entitled(approved, old.record.not_after, for_others=True)
+
+
+def _is_own(wanted: Wanted, holder: Holder) -> bool:
+    old = old_cert_id(wanted)
+    return old is not None and is_named_by(old, holder.certificate)

@@ -5,7 +5,6 @@ A holder speaks for the own certificate, a registration client for those of the 
 
 from collections.abc import Mapping
 from datetime import datetime
-from functools import partial
 from typing import Final
 
 from cryptography import x509
@@ -13,7 +12,6 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from config.profile import Profile
 from config.schema_cmp import CMP
-from pkiserver.ca.authorities import Authorities
 from pkiserver.errors import ConflictError, NotAuthorizedError, PKIServerError, RefusedError, UnavailableError
 from pkiserver.ra.actors import ROLES, has_usage
 from pkiserver.ra.client_certificates import Holder
@@ -25,6 +23,7 @@ from pkiserver.ra.cmp.errors import (
     TransactionIDInUseError,
     WrongIntegrityError,
 )
+from pkiserver.ra.cmp.named_certificates import NamedCertificates
 from pkiserver.ra.cmp.openings import open_transaction
 from pkiserver.ra.cmp.senders import MACSender
 from pkiserver.ra.cmp.stages import Refusal, RefusedAs, Reply, Request
@@ -42,12 +41,10 @@ from protocols.cmp.revocation import RevDetails, RevRepContent, parse_rev_req
 from protocols.cmp.status import PKIStatus, PKIStatusInfo
 from protocols.errors import ProtocolError
 from protocols.x509.names import names_equal, read_name
-from store import certificates
 from store.database import Transaction
 from store.records import CertificateRecord
 
 VERSION_3: Final = 2  # as a template says it (RFC 9483 §4.2)
-MAX_SERIAL_BITS: Final = 127
 _ACCEPTED: Final = PKIStatusInfo(PKIStatus.ACCEPTED)
 _READ: Final = frozenset({oid.CRL_REASON, oid.INVALIDITY_DATE})
 
@@ -59,7 +56,7 @@ class Revocation:
         self,
         *,
         storage: Storage,
-        authorities: Authorities,
+        named_certificates: NamedCertificates,
         profiles: Mapping[str, Profile],
         registration_clients: RegistrationClients,
         status_changes: StatusChanges,
@@ -67,7 +64,7 @@ class Revocation:
         refused_as: RefusedAs,
     ) -> None:
         self._storage = storage
-        self._authorities = authorities
+        self._named_certificates = named_certificates
         self._profiles = profiles
         self._registration_clients = registration_clients
         self._status_changes = status_changes
@@ -121,13 +118,7 @@ class Revocation:
             raise IncompleteError("a certificate is named by its issuer and serialNumber (RFC 9483 §4.2)")
         if template.version not in (None, VERSION_3):
             raise RefusedError("the version of a certificate is 2, for v3 (RFC 9483 §4.2)")
-        name = read_name(issuer)
-        found = None
-        if serial > 0 and serial.bit_length() <= MAX_SERIAL_BITS:
-            for authority in self._authorities:
-                if names_equal(authority.certificate.subject, name):
-                    number = authority.id
-                    found = await self._storage.read(partial(_certificate, number, serial))
+        found = await self._named_certificates.find(issuer, serial)
         if found is None or not _describes(template, found):
             raise BadCertIDError("no certificate of this CA is as the template says")
         return found
@@ -140,10 +131,6 @@ class Revocation:
             raise NotAuthorizedError("a certificate is revoked by its holder, or a registration client")
         if await self._registration_clients.actor(holder, record.profile) is None:
             raise NotAuthorizedError("this registration client is not registered: see `pkiserver actor add`")
-
-
-def _certificate(authority: int, serial: int, tx: Transaction) -> CertificateRecord | None:
-    return certificates.get(tx, authority, serial)
 
 
 def _describes(template: CertTemplate, record: CertificateRecord) -> bool:

@@ -100,10 +100,19 @@ def _names(extensions: Iterable[x509.Extension[x509.ExtensionType]]) -> tuple[x5
     return ()
 
 
+def old_cert_id(wanted: Wanted) -> CertId | None:
+    """Return the certificate that a request says it updates (RFC 4211 §6.5)."""
+    controls = () if wanted.message is None else wanted.message.cert_req.controls
+    return read_controls(controls).old_cert_id
+
+
+def is_named_by(old: CertId, certificate: x509.Certificate) -> bool:
+    """Return whether oldCertID names a certificate."""
+    return old == CertId.of(certificate.issuer.public_bytes(), certificate.serial_number)
+
+
 def require_old_certificate(wanted: Wanted, certificate: x509.Certificate) -> None:
     """Raise `BadCertIDError` where oldCertID is not the sender's certificate (RFC 9483 §4.1.3)."""
-    controls = () if wanted.message is None else wanted.message.cert_req.controls
-    old = read_controls(controls).old_cert_id
-    own = CertId.of(certificate.issuer.public_bytes(), certificate.serial_number)
-    if old is not None and old != own:
+    old = old_cert_id(wanted)
+    if old is not None and not is_named_by(old, certificate):
         raise BadCertIDError("oldCertID is not the certificate that protects this message")
