@@ -7,9 +7,10 @@ second one. A key that was made here is lost with its answer: its certificate en
 import base64
 import http.client
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from client_messages import Credential, Reply, ask, csr_for, key_pem, new_key, renewal_csr
@@ -40,6 +41,14 @@ STEPS = {
 }
 # The note of a delivery goes with the next commit.
 STEPS_OF_DELIVERY = {"before:delivered": "issued", "after:delivered": "issued"}
+
+
+QUICK = {"after:_sign", "after:_record", "before:sign", "before:_hand_over"}  # the others take minutes
+
+
+def each(steps: Iterable[str], *more: object) -> list[Any]:
+    """Return the cases of these steps; `make test` has the telling ones, `make test-long` all."""
+    return [pytest.param(one, *more, marks=() if one in QUICK else pytest.mark.long) for one in steps]
 
 
 @dataclass(frozen=True)
@@ -122,7 +131,7 @@ def renewed(server: Server, held: Held, csr: x509.CertificateSigningRequest) -> 
     return post(server, "simplereenroll", csr.public_bytes(Encoding.DER), "application/pkcs10", context)
 
 
-@pytest.mark.parametrize("step", STEPS | STEPS_OF_DELIVERY)
+@pytest.mark.parametrize("step", each(STEPS | STEPS_OF_DELIVERY))
 def test_killed_amid_a_re_enrolment(step: str, held: Held) -> None:
     """One certificate, whether the client repeats its request or signs it anew."""
     key = new_key()
@@ -152,7 +161,7 @@ STEPS_OF_FULLCMC = STEPS | {"before:sign": "issued", "after:sign": "issued"} | S
 
 @pytest.mark.parametrize(
     ("step", "anew"),
-    [*((step, False) for step in STEPS_OF_FULLCMC), ("after:_sign", True), ("before:sign", True)],
+    [*each(STEPS_OF_FULLCMC, False), *each(["after:_sign", "before:sign"], True)],
 )
 def test_killed_amid_fullcmc(step: str, anew: bool, held: Held, tmp_path: Path) -> None:
     """The repeat gets the certificate that was made: by the message, or by holder, key and names."""
@@ -204,7 +213,7 @@ STEPS_OF_SERVERKEYGEN = STEPS | {
 }
 
 
-@pytest.mark.parametrize("step", STEPS_OF_SERVERKEYGEN)
+@pytest.mark.parametrize("step", each(STEPS_OF_SERVERKEYGEN))
 def test_killed_amid_serverkeygen(step: str, held: Held) -> None:
     """A certificate whose key nobody has is revoked, and the credential makes another of another key."""
     with doomed(held.home, program=FAULTY, environment={"PKISERVER_TEST_KILL": step}) as server:
