@@ -90,9 +90,7 @@ async def test_roles_end_and_are_counted(store: "Store") -> None:
 async def test_a_proposal_is_decided_once(store: "Store") -> None:
     ann = await add(store, "ann")
     change = Change("certificate", authority=1, serial=5)
-    made = await store.write(
-        actor_proposals.add, actor=ann, change=change, version=3, now=NOW, by="user:7"
-    )
+    made = await store.write(actor_proposals.add, actor=ann, change=change, version=3, now=NOW, by="user:7")
     assert (made.change, made.version, made.state) == (change, 3, "waiting")
     assert await store.read(actor_proposals.count_waiting) == 1
     assert await store.write(actor_proposals.decide, made.id, "done", NOW + HOUR, "user:8")
