@@ -11,6 +11,7 @@ from pkiserver.home import Home
 from pkiserver.ra.credentials import Credentials
 from pkiserver.ra.registration.applications import Applications
 from pkiserver.ra.registration.gate import Gate
+from pkiserver.ra.registration.imports import Imports
 from pkiserver.ra.registration.issuing import Issuing
 from pkiserver.ra.registration.offices import Offices
 from pkiserver.ra.registration.organizations import Organizations
@@ -30,6 +31,7 @@ class Registration:
     people: People
     organizations: Organizations
     applications: Applications
+    imports: Imports
     issuing: Issuing
 
 
@@ -59,6 +61,9 @@ def open_registration(
         people=people,
         organizations=Organizations(storage, clock, gate),
         applications=applications,
+        imports=Imports(
+            storage=storage, clock=clock, gate=gate, data=data, people=people, applications=applications
+        ),
         issuing=Issuing(
             storage=storage,
             clock=clock,
