@@ -11,6 +11,7 @@ _COLUMNS: Final = (
     "id, office, person, channel, carrier, profile, state, version, proof, credential, authority, serial,"
     " created_at, created_by, updated_at, organization, officer"
 )
+_OF_A: Final = ", ".join("a." + name.strip() for name in _COLUMNS.split(","))  # where others are joined
 _EVENT: Final = "application, version, event, from_state, to_state, actor, ground, at, detail"
 _LAST: Final = "\U0010ffff"  # sorts after any text that begins as the prefix does
 
@@ -196,10 +197,15 @@ def events(tx: Transaction, application: int) -> list[ApplicationEventRecord]:
     return [ApplicationEventRecord(*value) for value in values]
 
 
+def of_columns(tx: Transaction, rest: str, values: tuple[Value, ...]) -> list[ApplicationRecord]:
+    """Return the applications that the rest of a query finds, which calls them `a`."""
+    return [_record(row) for row in tx.all(f"SELECT {_OF_A} {rest}", values)]
+
+
 def awaiting(tx: Transaction, authority: int, serial: int) -> ApplicationRecord | None:
     """Return the application that waits for this certificate: what enrolled it is bound to it; or None."""
     row = tx.one(
-        f"SELECT {', '.join('a.' + name.strip() for name in _COLUMNS.split(','))} FROM issuances i"
+        f"SELECT {_OF_A} FROM issuances i"
         " JOIN credentials c ON c.id = i.credential JOIN applications a ON a.credential = c.reference"
         " WHERE i.authority = ? AND i.serial = ? AND i.state = 'issued' AND a.state = 'issuing'",
         (authority, serial_to_blob(serial)),

@@ -3,6 +3,7 @@
 How one becomes a certificate is in `issuing`. Events are of `states`; permission is asked of `roles`.
 """
 
+import base64
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -119,6 +120,11 @@ class Applications:
         """Keep the form of an application that was just added, with its first event; return it as a draft."""
         self._data.put(tx, APPLICATIONS, added.id, _sealed(form))
         return _append(tx, _first_event(added, actor, now))
+
+    def keep_signed(self, tx: Transaction, application: int, message: bytes) -> None:
+        """Keep what the holder signed, encrypted as the form is: it proves who applied for what."""
+        kept = base64.b64encode(message).decode("ascii")
+        self._data.put(tx, APPLICATIONS, application, {"signed_application": kept})
 
     async def verify(
         self, actor: Actor, application: int, seen_version: int, proof: IdentityProof

@@ -18,6 +18,7 @@ from pkiserver.ra.registration.organizations import Organizations
 from pkiserver.ra.registration.people import People
 from pkiserver.ra.registration.personal_data import PersonalData
 from pkiserver.ra.registration.registry import CivilRegistry, FileRegistry
+from pkiserver.ra.registration.renewal_rules import RenewalRules
 from pkiserver.storage import Storage
 
 RETENTION: Final = timedelta(days=7 * 365 + 2)  # seven years after a certificate has expired
@@ -33,6 +34,7 @@ class Registration:
     applications: Applications
     imports: Imports
     issuing: Issuing
+    renewal_rules: RenewalRules
 
 
 def open_registration(
@@ -47,6 +49,7 @@ def open_registration(
 ) -> Registration:
     """Return the services on a home; without a `registry`, the one in the home's file."""
     gate, data = Gate(storage, clock), PersonalData(home.personal_data_key)
+    civil_registry = registry or FileRegistry(home.civil_registry)
     people = People(storage=storage, clock=clock, gate=gate, data=data, retention=retention)
     applications = Applications(
         storage=storage,
@@ -54,7 +57,7 @@ def open_registration(
         gate=gate,
         data=data,
         people=people,
-        registry=registry or FileRegistry(home.civil_registry),
+        registry=civil_registry,
     )
     return Registration(
         offices=Offices(storage, clock, gate),
@@ -72,4 +75,5 @@ def open_registration(
             credentials=credentials,
             profiles=profiles,
         ),
+        renewal_rules=RenewalRules(storage=storage, clock=clock, data=data, registry=civil_registry),
     )
