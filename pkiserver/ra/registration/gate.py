@@ -2,7 +2,7 @@
 
 from pkiserver import audit
 from pkiserver.clock import Clock
-from pkiserver.errors import NotAuthorizedError
+from pkiserver.errors import DeniedError, NotAuthorizedError
 from pkiserver.ra.registration.roles import Granted, Permission, require
 from pkiserver.storage import Storage
 from store import audit as audit_chain
@@ -16,10 +16,10 @@ class Gate:
         self._clock = clock
 
     async def require(self, permission: Permission) -> Granted:
-        """Return by which role it is allowed; `NotAuthorizedError`, after it was recorded."""
+        """Return by which role it is allowed; `DeniedError`, after it was recorded."""
         try:
             return require(permission)
-        except NotAuthorizedError:
+        except NotAuthorizedError as error:
             entry = audit.entry(
                 self._clock.now(),
                 permission.actor.name,
@@ -30,4 +30,4 @@ class Gate:
                 holder=permission.target.holder,
             )
             await self._storage.write(lambda tx: audit_chain.append(tx, entry))
-            raise
+            raise DeniedError(str(error)) from error
