@@ -253,10 +253,10 @@ async def test_a_dry_run_does_nothing(desk: Desk) -> None:
 
 
 async def test_an_officer_on_record_gets_the_position_of_the_list(desk: Desk) -> None:
-    await desk.load(listed(DORJ))
+    (row,) = (await desk.load(listed(DORJ))).rows
     moved = DORJ.replace("Мэргэжилтэн", "Дарга")
     assert outcomes(await desk.load(listed(moved))) == [(2, "known")]  # an application is open: nothing moves
-    (made,) = await desk.core.storage.read(lambda tx: applications.newest(tx, limit=9))
+    made = await desk.record(row.application)
     await desk.core.registration.applications.withdraw(SPECIALIST, made.id, made.version, "another position")
     assert outcomes(await desk.load(listed(moved, SARAA))) == [(2, "made"), (3, "made")]
     officers = await desk.core.storage.read(lambda tx: organizations.officers(tx, desk.organization, 10))
