@@ -29,7 +29,7 @@ from config.profile_fields import (
     QCStatements,
 )
 from config.profile_rules import ProfileFacts, authenticates_tls_client, broken_rules
-from config.units import CertificateLifetime, KeyKind, Lifetime
+from config.units import CertificateLifetime, KeyKind, Lifetime, PositiveDuration
 from config.validation import read_toml, validate
 
 SHIPPED_PROFILES: Final = Path(__file__).parent / "profiles"
@@ -64,6 +64,7 @@ class Profile(Section):
     ocsp_nocheck: StrictBool = False
     enroll: StrictBool = False  # whether EST issues it; unless said, true for end entities
     reenroll: tuple[str, ...] = ()  # what its holder may re-enrol over TLS; unless said, see `_defaults`
+    renewal_window: PositiveDuration | None = None  # how long before its end it may be renewed; None: ever
     est_authentication: tuple[ESTAuthentication, ...] = Field(
         ("credential",), min_length=1
     )  # any one of them

@@ -47,6 +47,7 @@ from pkiserver.ra.key_maker import KeyMaker
 from pkiserver.ra.key_protection import KeyProtections
 from pkiserver.ra.reenrollment import Reenrollment
 from pkiserver.ra.refusals import Refusals
+from pkiserver.ra.registration.renewals import Renewals
 from pkiserver.ra.registration.services import Registration, open_registration
 from pkiserver.ra.registration_clients import RegistrationClients
 from pkiserver.ra.role_grants import RoleGrants
@@ -99,6 +100,7 @@ class Core:
     server_keys: ServerKeys
     full_pki_requests: FullPKIRequests
     registration: Registration
+    renewals: Renewals
     crl_publisher: CRLPublisher
     presigning: Presigning
     commands: Commands
@@ -284,7 +286,7 @@ async def _compose(
         storage=storage, clock=clock, authorities=authorities, trusted_issuers=trusted_issuers
     )
     registration_clients = RegistrationClients(profiles, actors, approvals)
-    reenrollment = Reenrollment(storage, profiles, approvals)
+    reenrollment = Reenrollment(storage, profiles, approvals, registration.renewal_rules)
     message_signer = MessageSigner(services)
     status_changes = StatusChanges(storage, clock, on_event)
     key_maker = KeyMaker()
@@ -398,6 +400,17 @@ async def _compose(
         cmp=cmp,
         server_keys=server_keys,
         registration=registration,
+        renewals=Renewals(
+            storage=storage,
+            clock=clock,
+            people=registration.people,
+            applications=registration.applications,
+            credentials=credentials,
+            client_certificates=client_certificates,
+            rules=registration.renewal_rules,
+            refusals=refusals,
+            profiles=profiles,
+        ),
         crl_publisher=crl_publisher,
         presigning=presigning,
         commands=commands,

@@ -9,18 +9,22 @@ from store.records import from_unix, serial_to_blob, to_unix
 
 _COLUMNS: Final = (
     "id, office, person, channel, carrier, profile, state, version, proof, credential, authority, serial,"
-    " created_at, created_by, updated_at"
+    " created_at, created_by, updated_at, organization, officer"
 )
+_OF_A: Final = ", ".join("a." + name.strip() for name in _COLUMNS.split(","))  # where others are joined
 _EVENT: Final = "application, version, event, from_state, to_state, actor, ground, at, detail"
 _LAST: Final = "\U0010ffff"  # sorts after any text that begins as the prefix does
 
 
 @dataclass(frozen=True, slots=True)
 class ApplicationRecord:
-    """An application; `person` None: not verified yet. `credential` is the reference of what enrols it."""
+    """An application; `person` None: not verified yet. `credential` is the reference of what enrols it.
+
+    It is of an office, of an organisation for one of its officers, or of neither: signed by the holder.
+    """
 
     id: int
-    office: int
+    office: int | None
     person: int | None
     channel: str
     carrier: str
@@ -34,6 +38,8 @@ class ApplicationRecord:
     created_at: datetime
     created_by: str
     updated_at: datetime
+    organization: int | None = None
+    officer: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,26 +59,32 @@ class ApplicationEventRecord:
 
 def _record(row: tuple[Any, ...]) -> ApplicationRecord:
     serial = None if row[11] is None else int.from_bytes(row[11], "big")
-    values: tuple[Any, ...] = (*row[:11], serial, from_unix(row[12]), row[13], from_unix(row[14]))
+    values: tuple[Any, ...] = (*row[:11], serial, from_unix(row[12]), row[13], from_unix(row[14]), *row[15:])
     return ApplicationRecord(*values)
 
 
 def add(
     tx: Transaction,
     *,
-    office: int,
+    office: int | None,
     channel: str,
     carrier: str,
     profile: str,
     name_key: str,
     now: datetime,
     by: str,
+    organization: int | None = None,
+    officer: int | None = None,
 ) -> ApplicationRecord:
     """Add a draft at version 0; its first event makes it version 1."""
     row = tx.one(
-        "INSERT INTO applications (office, channel, carrier, profile, name_key, state, version, created_at,"
-        f" created_by, updated_at) VALUES (?, ?, ?, ?, ?, 'draft', 0, ?, ?, ?) RETURNING {_COLUMNS}",
-        (office, channel, carrier, profile, name_key, to_unix(now), by, to_unix(now)),
+        "INSERT INTO applications (office, organization, officer, channel, carrier, profile, name_key, state,"
+        " version, created_at, created_by, updated_at) VALUES (?, ?, ?, ?, ?, ?, ?, 'draft', 0, ?, ?, ?)"
+        f" RETURNING {_COLUMNS}",
+        (
+            *(office, organization, officer, channel, carrier, profile, name_key),
+            *(to_unix(now), by, to_unix(now)),
+        ),
     )
     assert row is not None  # noqa: S101 - RETURNING gives the inserted row
     return _record(row)
@@ -208,6 +220,11 @@ def events(tx: Transaction, application: int) -> list[ApplicationEventRecord]:
     return [ApplicationEventRecord(*value) for value in values]
 
 
+def of_columns(tx: Transaction, rest: str, values: tuple[Value, ...]) -> list[ApplicationRecord]:
+    """Return the applications that the rest of a query finds, which calls them `a`."""
+    return [_record(row) for row in tx.all(f"SELECT {_OF_A} {rest}", values)]
+
+
 def holder_of(tx: Transaction, authority: int, serial: int) -> int | None:
     """Return whose application a certificate came of; None: of nobody's who is on record."""
     row = tx.one(
@@ -220,7 +237,7 @@ def holder_of(tx: Transaction, authority: int, serial: int) -> int | None:
 def awaiting(tx: Transaction, authority: int, serial: int) -> ApplicationRecord | None:
     """Return the application that waits for this certificate: what enrolled it is bound to it; or None."""
     row = tx.one(
-        f"SELECT {', '.join('a.' + name.strip() for name in _COLUMNS.split(','))} FROM issuances i"
+        f"SELECT {_OF_A} FROM issuances i"
         " JOIN credentials c ON c.id = i.credential JOIN applications a ON a.credential = c.reference"
         " WHERE i.authority = ? AND i.serial = ? AND i.state = 'issued' AND a.state = 'issuing'",
         (authority, serial_to_blob(serial)),

@@ -240,6 +240,11 @@ def officer_with_mail(tx: Transaction, organization: int, mail: str) -> int | No
     return row[0] if row else None
 
 
+def set_officer_person(tx: Transaction, officer: int, person: int) -> None:
+    """Note who an officer is."""
+    tx.execute("UPDATE officers SET person = ? WHERE id = ?", (person, officer))
+
+
 def count_officers(tx: Transaction, organization: int) -> int:
     """Return how many officers an organisation has who have not left."""
     row = tx.one("SELECT count(*) FROM officers WHERE organization = ? AND left_at IS NULL", (organization,))

@@ -1,5 +1,9 @@
 """`pkiserver organization`: organisations, their contracts and officers."""
 
+import base64
+from pathlib import Path
+from typing import Any
+
 import click
 
 from pkiserver.cli.context import CommandGroup, Context
@@ -142,3 +146,51 @@ def organization_officers(context: Context, number: str, as_json: bool) -> None:
     """
     result = context.command("organization.officers", number=number)
     show_rows(result, ("id", "parent_name", "given_name", "mail", "title", "unit"), as_json)
+
+
+@organization_group.command("import")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--organization", "number", required=True, metavar="NUMBER", help="Whose officers they are.")
+@click.option("--partial", is_flag=True, help="Take the good rows; else it is all of them or none.")
+@click.option("--dry-run", is_flag=True, help="Say what would become of each row, and do nothing.")
+@JSON_OPTION
+@click.pass_context
+def organization_import(
+    click_context: click.Context, file: Path, number: str, partial: bool, dry_run: bool, as_json: bool
+) -> None:
+    """Make an application for each officer in a CSV file, with a report of every row.
+
+    The first row names the columns: parent_name, given_name, register_number, civil_id, work_mail, phone,
+    position, unit, or in Mongolian. A file that is given again goes on where it was cut off, and makes
+    nothing twice. Ends with 1 where rows are refused.
+
+    \b
+    Example:  pkiserver organization import officers.csv --organization 1234567 --dry-run
+    """
+    from pkiserver.ra.registration.officer_list import MAX_LIST_BYTES
+
+    if file.stat().st_size > MAX_LIST_BYTES:
+        raise click.UsageError(f"{file} is over {MAX_LIST_BYTES >> 10} KiB: split it")
+    result = click_context.obj.command(
+        "organization.import",
+        number=number,
+        content=base64.b64encode(file.read_bytes()).decode("ascii"),
+        whole=not partial,
+        dry_run=dry_run,
+    )
+    _show_report(result, as_json)
+    if result["refused"]:
+        click_context.exit(1)
+
+
+def _show_report(result: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        show(result, as_json)
+        return
+    rows = [
+        one
+        | {"problem": "; ".join(f"{fault['field']}: {fault['problem']}" for fault in one["faults"]) or None}
+        for one in result.pop("rows")
+    ]
+    show(result, as_json)
+    show_rows(rows, ("line", "outcome", "application", "problem"), as_json)

@@ -18,6 +18,7 @@ from pkiserver.ra.approved import Approved
 from pkiserver.ra.client_certificates import Holder
 from pkiserver.ra.credentials import enrollable
 from pkiserver.ra.linking import require_linking
+from pkiserver.ra.registration.renewal_rules import RenewalRules
 from pkiserver.ra.requester import Channel
 from pkiserver.storage import Storage
 from protocols.x509.certificate import serial_text
@@ -31,10 +32,17 @@ from store.records import CertificateRecord
 class Reenrollment:
     """Decides what the holder of a certificate may renew, and has `ca` issue it."""
 
-    def __init__(self, storage: Storage, profiles: Mapping[str, Profile], approvals: Approvals) -> None:
+    def __init__(
+        self,
+        storage: Storage,
+        profiles: Mapping[str, Profile],
+        approvals: Approvals,
+        rules: RenewalRules,
+    ) -> None:
         self._storage = storage
         self._profiles = profiles
         self._approvals = approvals
+        self._rules = rules
 
     async def reenroll(
         self,
@@ -68,11 +76,12 @@ class Reenrollment:
         identity = certificate_identity(held)
         _require_same_names(csr, identity)
         profile = enrollable(self._profiles, target)
+        renewed = record if target == record.profile else await self._other(record, target)
+        await self._rules.require(renewed, profile)
         if csr.change_subject_name is not None:
             approved = self._changed(profile, own, identity, csr.change_subject_name)
         else:
-            renewed = identity if target == record.profile else await self._other(record, target)
-            approved = _unchanged(profile, renewed, csr)
+            approved = _unchanged(profile, _identity(renewed), csr)
         return Approved(
             profile,
             approved,
@@ -110,8 +119,8 @@ class Reenrollment:
             )
         return approved
 
-    async def _other(self, held: CertificateRecord, target: str) -> Identity:
-        """Return the identity of the holder's newest certificate of another profile, its limits with it.
+    async def _other(self, held: CertificateRecord, target: str) -> CertificateRecord:
+        """Return the holder's newest certificate of another profile, whose limits are taken over.
 
         It may have expired; what was suspended or revoked is not renewed by another certificate.
         """
@@ -120,7 +129,11 @@ class Reenrollment:
         )
         if found is None or found.state != "active":
             raise NotAuthorizedError(f"there is no {target} certificate of this holder that could be renewed")
-        return certificate_identity(x509.load_der_x509_certificate(found.certificate))
+        return found
+
+
+def _identity(record: CertificateRecord) -> Identity:
+    return certificate_identity(x509.load_der_x509_certificate(record.certificate))
 
 
 def _require_same_names(csr: UnprovenCSR, identity: Identity) -> None:

@@ -9,6 +9,7 @@ class Limits:
 
     max_body_bytes: int = 32 * 1024  # the largest body that EST takes
     max_cmp_body_bytes: int = 64 * 1024  # and CMP
+    max_list_body_bytes: int = 512 * 1024  # and the import of a list, of who shows a certificate
     max_line_bytes: int = 8_190
     max_field_bytes: int = 8_190  # a certificate in a header (RFC 9440) fits
     max_headers: int = 64

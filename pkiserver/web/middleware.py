@@ -74,13 +74,15 @@ def web_application(
     A route is named `<protocol>.<operation>[.<variant>]`; the first two label its logs and metrics.
     """
     edge = Edge(limits, realm, proxies, refusal_writers or {})
-    app = web.Application(
-        middlewares=[edge.middleware], client_max_size=max(limits.max_body_bytes, limits.max_cmp_body_bytes)
-    )
+    largest = max(limits.max_body_bytes, limits.max_cmp_body_bytes, limits.max_list_body_bytes)
+    app = web.Application(middlewares=[edge.middleware], client_max_size=largest)
     app.on_response_prepare.append(edge.finish_headers)
     app[EDGE] = edge
     app.add_routes(routes)
     return app
+
+
+LIST_IMPORT: Final = ("api", "importOfficers")  # the labels of the operation whose bodies are long
 
 
 class Edge:
@@ -145,8 +147,7 @@ class Edge:
 
     async def _read_body(self, request: web.Request) -> None:
         """Read the whole body, so that no handler waits for a client."""
-        is_cmp = request[LABELS][0] == "cmp"
-        limit = self._limits.max_cmp_body_bytes if is_cmp else self._limits.max_body_bytes
+        limit = self._largest_body(request)
         if (request.content_length or 0) > limit:
             raise TooLargeError(f"the request body is over {limit} bytes")
         if request.headers.get("Content-Encoding", "identity").lower() != "identity":
@@ -163,6 +164,17 @@ class Edge:
             raise web.HTTPRequestTimeout(text="the request body took too long") from error
         if len(body) > limit:  # it came in chunks
             raise TooLargeError(f"the request body is over {limit} bytes")
+
+    def _largest_body(self, request: web.Request) -> int:
+        """Return how long a body may be: it is read before it is known who asks; strangers send no lists."""
+        limits, labels = self._limits, request[LABELS]
+        if labels[0] == "cmp":
+            return limits.max_cmp_body_bytes
+        tls = request.transport.get_extra_info("ssl_object") if request.transport is not None else None
+        shows = tls is not None and tls.getpeercert(binary_form=True) is not None
+        if labels == LIST_IMPORT and (shows or self._proxies.trusts(request.remote)):
+            return limits.max_list_body_bytes
+        return limits.max_body_bytes
 
     async def finish_headers(self, _request: web.BaseRequest, response: web.StreamResponse) -> None:
         """Set what every response says of the server (a signal handler of aiohttp)."""

@@ -454,7 +454,9 @@ CREATE UNIQUE INDEX officer_positions_current ON officer_positions (officer) WHE
 
 CREATE TABLE applications (             -- the form itself is personal data of its row
     id             INTEGER PRIMARY KEY,
-    office         INTEGER NOT NULL REFERENCES offices (id),
+    office         INTEGER REFERENCES offices (id), -- NULL: of an organisation, or signed by the holder
+    organization   INTEGER REFERENCES organizations (id),
+    officer        INTEGER REFERENCES officers (id), -- whom the organisation applied for
     person         INTEGER REFERENCES people (id), -- NULL until the civil registry agreed
     channel        TEXT NOT NULL,
     carrier        TEXT NOT NULL,
@@ -463,23 +465,51 @@ CREATE TABLE applications (             -- the form itself is personal data of i
     state          TEXT NOT NULL CHECK (state IN ('draft', 'verified', 'returned', 'issuing', 'issued',
         'failed', 'signed_off', 'delivered', 'closed', 'withdrawn')),
     version        INTEGER NOT NULL,
-    proof          TEXT CHECK (proof IN ('fingerprint', 'register_numbers')),
+    proof          TEXT CHECK (proof IN ('fingerprint', 'register_numbers', 'own_signature')),
     credential     TEXT UNIQUE REFERENCES credentials (reference),
     authority      INTEGER,             -- with serial: the certificate that came of it
     serial         BLOB,
     created_at     INTEGER NOT NULL,
     created_by     TEXT NOT NULL,
     updated_at     INTEGER NOT NULL,
-    CHECK ((authority IS NULL) = (serial IS NULL))
+    CHECK ((authority IS NULL) = (serial IS NULL)),
+    CHECK ((organization IS NULL) = (officer IS NULL))
 );
 CREATE INDEX applications_by_state ON applications (state, id);
 CREATE INDEX applications_of_office ON applications (office, state, id);
 CREATE INDEX applications_of_office_newest ON applications (office, id);
+CREATE INDEX applications_of_organization ON applications (organization, id) WHERE organization IS NOT NULL;
 CREATE INDEX applications_by_time ON applications (created_at, id);
 CREATE INDEX applications_of_person ON applications (person, id) WHERE person IS NOT NULL;
 CREATE INDEX applications_by_name ON applications (name_key, id) WHERE name_key IS NOT NULL;
 -- A certificate is of one application.
 CREATE UNIQUE INDEX applications_certificates ON applications (authority, serial) WHERE serial IS NOT NULL;
+
+CREATE TABLE imports (                  -- lists of officers, by their octets: one sent again goes on
+    id           INTEGER PRIMARY KEY,
+    organization INTEGER NOT NULL REFERENCES organizations (id),
+    sha256       BLOB NOT NULL,
+    begun_at     INTEGER NOT NULL,
+    begun_by     TEXT NOT NULL,
+    UNIQUE (organization, sha256)
+);
+
+CREATE TABLE import_rows (              -- what became of each line; those refused may be tried again
+    import      INTEGER NOT NULL REFERENCES imports (id),
+    line        INTEGER NOT NULL,
+    outcome     TEXT NOT NULL CHECK (outcome IN ('made', 'known', 'refused')),
+    application INTEGER REFERENCES applications (id),
+    faults      TEXT NOT NULL,          -- JSON, fields and what is wrong with them, no value
+    PRIMARY KEY (import, line),
+    CHECK ((outcome = 'refused') = (application IS NULL))
+) WITHOUT ROWID;
+
+CREATE TABLE renewals (                 -- applications that a holder signed, and what with
+    application INTEGER PRIMARY KEY REFERENCES applications (id),
+    challenge   BLOB NOT NULL UNIQUE,   -- a signed application counts once
+    authority   INTEGER NOT NULL,       -- with serial: the certificate of the signature
+    serial      BLOB NOT NULL CHECK (length(serial) = 16)
+);
 
 CREATE TABLE application_events (
     application INTEGER NOT NULL REFERENCES applications (id),

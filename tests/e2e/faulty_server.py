@@ -1,7 +1,7 @@
 """Starts the real command line with one fault built in; for tests only, the product knows nothing of it.
 
 `PKISERVER_TEST_KILL=before:_sign` ends the process by SIGKILL before (or `after:`) that step of an
-issuance, of an approval, or of an answer.
+issuance, of an approval, of an answer, or of a list's import.
 `PKISERVER_TEST_CLOCK=FILE` adds the seconds that stand in the file, if there is one, to what the clock says.
 """
 
@@ -20,6 +20,7 @@ from pkiserver.clock import Clock
 from pkiserver.ra.approval import Approvals
 from pkiserver.ra.cmc import FullPKIRequests
 from pkiserver.ra.enrollment import Enrollment
+from pkiserver.ra.registration.imports import Imports
 from pkiserver.ra.server_keys import ServerKeys
 from store import undelivered_keys
 
@@ -34,6 +35,9 @@ STEPS = {
     "sign": FullPKIRequests,
     "_hand_over": ServerKeys,
     "remove": undelivered_keys,
+    "_batch": Imports,
+    "_made": Imports,
+    "_all_or_none": Imports,
 }
 
 

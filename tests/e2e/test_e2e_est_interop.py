@@ -114,11 +114,8 @@ def enrolled(server: Server, profile: str, folder: Path) -> tuple[x509.Certifica
     return certificate, save_certificate(folder / "certificate.pem", certificate), folder / "key.pem"
 
 
-@pytest.mark.parametrize("profile", ["device", "government-token"])
-def test_strongswan_renews_with_a_new_key(
-    profile: str, shared: Server, strongswan: str, tmp_path: Path
-) -> None:
-    held, certificate_file, key_file = enrolled(shared, profile, tmp_path)
+def test_strongswan_renews_with_a_new_key(shared: Server, strongswan: str, tmp_path: Path) -> None:
+    held, certificate_file, key_file = enrolled(shared, "device", tmp_path)
     new = new_key()
     csr = renewal_csr(held, new).public_bytes(Encoding.DER)
     options = ("--cert", certificate_file, "--key", key_file)
@@ -127,8 +124,18 @@ def test_strongswan_renews_with_a_new_key(
     assert renewed.public_key() == new.public_key()
     assert renewed.subject == held.subject
     assert san_of(renewed) == san_of(held)
-    renewed.verify_directly_issued_by(shared.ca(ISSUERS[profile]))
-    shared.shows(renewed, "good", ISSUERS[profile])
+    renewed.verify_directly_issued_by(shared.ca("infrastructure"))
+    shared.shows(renewed, "good")
+
+
+def test_strongswan_renews_no_token_before_its_window(
+    shared: Server, strongswan: str, tmp_path: Path
+) -> None:
+    held, certificate_file, key_file = enrolled(shared, "government-token", tmp_path)
+    csr = renewal_csr(held, new_key()).public_bytes(Encoding.DER)
+    refused = strongswan_est(shared, strongswan, csr, "--cert", certificate_file, "--key", key_file)
+    assert refused.returncode != 0
+    assert refused.stdout == b""
 
 
 @pytest.mark.parametrize("profile", ["device", "government-token"])

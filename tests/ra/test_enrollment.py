@@ -42,6 +42,7 @@ CHANNEL = Channel("TLS 1.3")
 DEVICE = "CN=sensor-7,O=Жишээ"
 DEVICE_SAN = ("dns:sensor-7.example.mn", "ip:192.0.2.70")
 CITIZEN = "CN=Бат Дорж,givenName=Дорж,SN=Бат,serialNumber=PNOMN-123456789012,C=MN"
+WINDOW = timedelta(days=60)  # of the shipped profiles of people
 LIMIT = 5_000_000
 Key = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 
@@ -561,10 +562,16 @@ async def test_a_certificate_that_is_not_on_record_does_not_re_enrol(registratio
 
 
 async def test_an_authentication_certificate_renews_the_signature_with_its_limit(
-    registration: Registration,
+    registration: Registration, clock: Any
 ) -> None:
     await registration.enrolled("citizen-signature", CITIZEN, LIMIT)
     held = await registration.enrolled("citizen-authentication", CITIZEN)
+    opens_at = x509.load_der_x509_certificate(held).not_valid_after_utc - WINDOW
+    clock.moment = opens_at - timedelta(seconds=1)
+    for label in ("citizen-signature", None):
+        with pytest.raises(NotAuthorizedError, match="may be renewed from"):
+            await registration.reenroll(held, csr(new_key(), CITIZEN, ()), label=label)
+    clock.moment = opens_at
     key = new_key()
     renewed = x509.load_der_x509_certificate(
         await registration.reenroll(held, csr(key, CITIZEN, ()), label="citizen-signature")

@@ -21,11 +21,11 @@ from pkiserver.ra.registration.roles import (
 )
 
 # A letter for each action in the order of `Action`: A anywhere, O office, G organisation, B batch,
-# H identified holder, S of subscribers, I of the infrastructure; small where a second person is needed;
-# - no. DOMAIN, "Roles", read anew.
+# H identified holder, C of any organisation, S of subscribers, I of the infrastructure; small where a
+# second person is needed; - no. DOMAIN, "Roles", read anew.
 EXPECTED = {
     Role.ADMINISTRATOR: "AAa---- ------- -- ---- - - - IIIIAA",
-    Role.SPECIALIST: "---AAAA ------- -- ---- - - - -----A",
+    Role.SPECIALIST: "---AAAA CCCCCC- -- ---- - - - -----A",
     Role.REGISTRAR: "------- OOOOOOA -- OOo- - - - SSSS-A",
     Role.SENIOR_REGISTRAR: "------- -----OA Aa O-o- - - - SSSS-A",
     Role.ORG_OFFICER: "-----GG G---GG- -- -G-- - - - -----A",
@@ -39,6 +39,7 @@ LETTERS = {
     Scope.ANYWHERE: "A",
     Scope.OWN_OFFICE: "O",
     Scope.OWN_ORGANIZATION: "G",
+    Scope.ORGANIZATIONS: "C",
     Scope.OWN_BATCH: "B",
     Scope.OWN_HOLDER: "H",
     Scope.SUBSCRIBERS: "S",
@@ -68,6 +69,8 @@ def test_every_cell(role: Role, action: Action) -> None:
     actor = actor_of(role)
     here = replace(HERE, infrastructure=letter == "I")
     elsewhere = replace(ELSEWHERE, infrastructure=letter != "I")
+    if letter == "C":
+        elsewhere = replace(elsewhere, organization=None)
     for target, is_own in ((here, True), (elsewhere, False), (NOWHERE, False)):
         asked = Permission(actor, action, target)
         if letter == "-" or (letter.upper() != "A" and not is_own):

@@ -52,6 +52,12 @@ def text(home: Home, *words: str) -> str:
     return result.stdout
 
 
+LIST = """Эцэг эхийн нэр;Нэр;Регистрийн дугаар;Иргэний бүртгэлийн дугаар;work_mail;phone;position;unit
+Бат;Дорж;УБ05231418;123456789012;dorj@tax.gov.mn;99112233;Мэргэжилтэн;Аудит
+Бат;Сараа;УБ05231419;123456789013;saraa@gmail.com;99112234;Мэргэжилтэн;
+"""
+
+
 @pytest.fixture
 def form(home: Home, tmp_path: Path) -> str:
     home.civil_registry.write_text(json.dumps(CITIZEN))
@@ -135,3 +141,27 @@ def test_one_clear_line_for_what_is_wrong(home: Home, words: tuple[str, ...]) ->
     assert result.exit_code == 1
     assert result.stderr.startswith("Error: ")
     assert result.stderr.count("\n") == 1
+
+
+def test_a_list_of_officers(home: Home, tmp_path: Path) -> None:
+    run(home, "organization", "register", "1234567", "--name", "Татварын газар", "--mail", "info@tax.gov.mn")
+    for event in ("send_contract", "sign_contract"):
+        text(home, "organization", "move", "1234567", event, "--ground", "letter 12")
+    text(home, "organization", "domains", "1234567", "tax.gov.mn")
+    path = tmp_path / "officers.csv"
+    path.write_text(LIST, "utf-8-sig")
+    command = ("organization", "import", str(path), "--organization", "1234567")
+    for options in (("--dry-run",), ()):
+        refused = run(home, *command, *options)
+        assert refused.exit_code == 1
+        assert "carried out   NO" in refused.stdout
+        assert "work_mail: it is of none of the organisation's domains" in refused.stdout
+    assert as_json(home, "application", "list") == []
+    partial = run(home, *command, "--partial", "--json")
+    assert partial.exit_code == 1
+    report = json.loads(partial.stdout)
+    assert (report["made"], report["refused"], report["rows"][0]["application"]) == (1, 1, 1)
+    assert json.loads(run(home, *command, "--partial", "--json").stdout) == report
+    assert [one["profile"] for one in as_json(home, "application", "list")] == ["government-token"]
+    path.write_bytes(bytes((512 << 10) + 1))
+    assert "split it" in run(home, *command).stderr

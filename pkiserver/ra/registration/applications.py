@@ -3,6 +3,7 @@
 How one becomes a certificate is in `issuing`. Events are of `states`; permission is asked of `roles`.
 """
 
+import base64
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -18,6 +19,7 @@ from pkiserver.ra.registration.contacts import name_key, parse_line
 from pkiserver.ra.registration.form import Form, validate_form
 from pkiserver.ra.registration.gate import Gate
 from pkiserver.ra.registration.numbers import today
+from pkiserver.ra.registration.officer_form import AnyForm, OfficerForm, confirmed
 from pkiserver.ra.registration.people import APPLICATIONS, People
 from pkiserver.ra.registration.personal_data import PersonalData
 from pkiserver.ra.registration.registry import CivilRegistry, IdentityProof, differing_fields, look_up
@@ -26,7 +28,7 @@ from pkiserver.ra.registration.states import Change, Command, Event, Standing, S
 from pkiserver.storage import Storage
 from store import applications as rows
 from store import audit as audit_chain
-from store import credentials, offices
+from store import credentials, offices, organizations
 from store.applications import ApplicationEventRecord, ApplicationRecord, Search
 from store.database import Transaction
 from store.records import AuditEntry
@@ -110,10 +112,21 @@ class Applications:
                 now=now,
                 by=actor.name,
             )
-            self._data.put(tx, APPLICATIONS, added.id, _sealed(form))
-            return _append(tx, _first_event(added, actor, now))
+            return self.begin(tx, added, form, actor, now)
 
         return await self._storage.write(transaction)
+
+    def begin(
+        self, tx: Transaction, added: ApplicationRecord, form: AnyForm, actor: Actor, now: datetime
+    ) -> ApplicationRecord:
+        """Keep the form of an application that was just added, with its first event; return it as a draft."""
+        self._data.put(tx, APPLICATIONS, added.id, _sealed(form))
+        return _append(tx, _first_event(added, actor, now))
+
+    def keep_signed(self, tx: Transaction, application: int, message: bytes) -> None:
+        """Keep what the holder signed, encrypted as the form is: it proves who applied for what."""
+        kept = base64.b64encode(message).decode("ascii")
+        self._data.put(tx, APPLICATIONS, application, {"signed_application": kept})
 
     async def verify(
         self, actor: Actor, application: int, seen_version: int, proof: IdentityProof
@@ -126,6 +139,7 @@ class Applications:
         command = Command(Event.VERIFY, seen_version, actor.name, f"identity proved by {proof.kind.value}")
         decide(standing_of(record), command, self._clock.now())  # before anybody is asked
         entry = await look_up(self._registry, proof, form)
+        form = confirmed(form, entry)
         differing = differing_fields(form, entry)
         if differing:
             ground = "the civil registry has other data"
@@ -141,6 +155,8 @@ class Applications:
             if person == actor.person:
                 raise ConflictError("nobody verifies the own application")
             rows.set_person(tx, application, person, proof.kind.value)
+            if found.officer is not None:
+                organizations.set_officer_person(tx, found.officer, person)
             self._data.put(tx, APPLICATIONS, application, {"proof": proof.text})
             return record_event(tx, found, changed, {"proof": proof.kind.value})
 
@@ -274,17 +290,18 @@ class Applications:
 
         return await self._storage.write(transaction)
 
-    async def form_of(self, application: int) -> Form:
+    async def form_of(self, application: int) -> AnyForm:
         """Return the form of an application, for the server's own use; `ConflictError` once erased."""
         data = await self._storage.read(lambda tx: self._data.read(tx, APPLICATIONS, application))
         if "form" not in data:
             raise ConflictError(f"the form of application {application} is erased")
         values = json.loads(data["form"])
-        return Form(**values | {"birth_date": date.fromisoformat(values["birth_date"])})
+        values["birth_date"] = date.fromisoformat(values["birth_date"])
+        return OfficerForm(**values) if "work_mail" in values else Form(**values)
 
     async def _permitted(
         self, actor: Actor, action: Action, application: int
-    ) -> tuple[ApplicationRecord, Form]:
+    ) -> tuple[ApplicationRecord, AnyForm]:
         """Return an application and its form, where the actor may act on it."""
         record = await self._storage.read(lambda tx: found_application(tx, application))
         form = await self.form_of(application)
@@ -292,7 +309,8 @@ class Applications:
         if holder is None:  # not verified yet: whose it says that it is
             known = await self._storage.read(lambda tx: self._people.of_civil_id(tx, form.civil_id))
             holder = actor.holder_of(form.civil_id, known)
-        await self._gate.require(Permission(actor, action, Target(office=record.office, holder=holder)))
+        target = Target(office=record.office, organization=record.organization, holder=holder)
+        await self._gate.require(Permission(actor, action, target))
         return record, form
 
     async def _move(
@@ -326,7 +344,12 @@ def found_application(tx: Transaction, application: int) -> ApplicationRecord:
 
 def target_of(record: ApplicationRecord) -> Target:
     """Return where an application belongs and whose it is, as the permission table asks."""
-    return Target(office=record.office, holder=record.person, version=record.version)
+    return Target(
+        office=record.office,
+        organization=record.organization,
+        holder=record.person,
+        version=record.version,
+    )
 
 
 def standing_of(record: ApplicationRecord) -> Standing:
@@ -400,7 +423,7 @@ def _require_known(new: NewApplication) -> None:
             raise RefusedError(f"a citizen's {what} is one of {', '.join(known)}")
 
 
-def _sealed(form: Form) -> dict[str, str]:
+def _sealed(form: AnyForm) -> dict[str, str]:
     values = asdict(form) | {"birth_date": form.birth_date.isoformat()}
     return {
         "form": json.dumps(values, ensure_ascii=False),

@@ -7,7 +7,7 @@ Date (11), registrar, stamp and signature are of the application; the validity (
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 from pkiserver.ca.identity import MAX_LIMIT_MNT
 from pkiserver.errors import RefusedError
@@ -67,6 +67,28 @@ class FormError(RefusedError):
     def __init__(self, faults: tuple[Fault, ...]) -> None:
         super().__init__("; ".join(f"{fault.field}: {fault.message}" for fault in faults))
         self.faults = faults
+
+
+class CivilData(Protocol):
+    """What the civil registry can be asked about, of whichever form."""
+
+    @property
+    def register_number(self) -> str: ...
+
+    @property
+    def civil_id(self) -> str: ...
+
+    @property
+    def birth_date(self) -> date: ...
+
+    @property
+    def parent_name(self) -> str: ...
+
+    @property
+    def clan_name(self) -> str | None: ...
+
+    @property
+    def given_name(self) -> str: ...
 
 
 @dataclass(frozen=True, slots=True, repr=False)  # no representation: it would be logged with what it holds
@@ -188,7 +210,7 @@ _PARSERS: Final[Mapping[str, Callable[[object], Any]]] = {
 
 def _faults_together(values: Mapping[str, Any], day: date) -> list[Fault]:
     """Return what is wrong between fields that are valid each by itself."""
-    faults = _age_faults(values["birth_date"], day)
+    faults = age_faults(values["birth_date"], day)
     register_number, born = values["register_number"], values["birth_date"]
     if register_number and born and birth_date_of(register_number) != born:
         faults.append(Fault("birth_date", "it is not the date of birth in the register number"))
@@ -202,11 +224,12 @@ def _faults_together(values: Mapping[str, Any], day: date) -> list[Fault]:
     return faults
 
 
-def _age_faults(born: date | None, day: date) -> list[Fault]:
+def age_faults(born: date | None, day: date, field: str = "birth_date") -> list[Fault]:
+    """Return what is wrong with a date of birth, at the field that says it; None is no fault of its own."""
     if born is None:
         return []
     if born > day or age(born, day) > MAX_AGE:
-        return [Fault("birth_date", "it cannot be true")]
+        return [Fault(field, "it cannot be true")]
     if age(born, day) < MIN_AGE:
-        return [Fault("birth_date", f"an applicant is {MIN_AGE} or older (regulation 2.1)")]
+        return [Fault(field, f"an applicant is {MIN_AGE} or older (regulation 2.1)")]
     return []

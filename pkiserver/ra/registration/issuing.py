@@ -4,7 +4,8 @@ Whoever enrols with it gets the subject and the limit of the application, and th
 whatever the request says. What the certificate becomes, the application hears from the status events.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
@@ -22,8 +23,10 @@ from pkiserver.ra.registration.applications import (
     standing_of,
     target_of,
 )
+from pkiserver.ra.registration.contracts import State
 from pkiserver.ra.registration.form import Form
 from pkiserver.ra.registration.gate import Gate
+from pkiserver.ra.registration.officer_form import AnyForm, OfficerForm
 from pkiserver.ra.registration.roles import Action, Actor, Permission
 from pkiserver.ra.registration.states import Command, Event, decide
 from pkiserver.storage import Storage
@@ -31,11 +34,21 @@ from protocols import oid
 from protocols.x509.certificate import serial_text
 from protocols.x509.names import subject_text
 from store import applications as rows
-from store import certificates, status_events
+from store import certificates, organizations, status_events
 from store.applications import ApplicationRecord
 from store.database import Transaction
+from store.organizations import OrganizationRecord
 
 FOLLOWER: Final = "registration"  # who is on record for what a status event brings
+
+
+@dataclass(frozen=True, slots=True)
+class Certified:
+    """What an application is certified for: subject (RFC 4514), alternative names, value limit."""
+
+    subject: str
+    san: tuple[str, ...] = ()
+    limit_mnt: int | None = None
 
 
 class Issuing:
@@ -148,21 +161,33 @@ class Issuing:
         rows.set_credential(tx, application, reference)
         record_event(tx, found, changed, {"credential": reference})
 
-    async def _create(self, actor: Actor, record: ApplicationRecord, form: Form, use: Use) -> NewCredential:
+    async def _create(
+        self, actor: Actor, record: ApplicationRecord, form: AnyForm, use: Use
+    ) -> NewCredential:
         profile = self._profiles.get(record.profile)
         if profile is None:
             raise NotFoundError(f"profile {record.profile} is not configured any more")
-        limits = profile.qc_statements is not None and profile.qc_statements.limit_value
+        if isinstance(form, OfficerForm):
+            named = await self._officer(record, form)
+        else:
+            named = certified_citizen(profile, form)
         return await self._credentials.create(
             profile=record.profile,
-            subject=subject_of(form),
-            san=(),
-            limit_mnt=form.limit_mnt if limits else None,
+            subject=named.subject,
+            san=named.san,
+            limit_mnt=named.limit_mnt,
             uses=1,
             lifetime=None,
             actor=actor.name,
             use=use,
         )
+
+    async def _officer(self, record: ApplicationRecord, form: OfficerForm) -> Certified:
+        number = record.organization or 0
+        organization = await self._storage.read(lambda tx: organizations.get(tx, number))
+        if organization is None or organization.state != State.CONTRACTED.value:
+            raise ConflictError("the organisation has no contract any more")
+        return Certified(officer_subject(form, organization), (f"email:{form.work_mail}",))
 
 
 def subject_of(form: Form) -> str:
@@ -176,9 +201,34 @@ def subject_of(form: Form) -> str:
         (oid.GIVEN_NAME, form.given_name),
         (oid.COMMON_NAME, f"{form.parent_name} {form.given_name}"),
     )
+    return _subject(attributes)
+
+
+def officer_subject(form: OfficerForm, organization: OrganizationRecord) -> str:
+    """Return the subject of an officer's token: organisation (EN 319 412-1 §5.1.4), who, as what."""
+    return _subject(
+        (
+            (oid.ORGANIZATION_NAME, organization.name),
+            (oid.ORGANIZATION_IDENTIFIER, f"NTRMN-{organization.number}"),
+            *(((oid.ORGANIZATIONAL_UNIT_NAME, form.unit),) if form.unit else ()),
+            (oid.TITLE, form.position),
+            (oid.SURNAME, form.parent_name),
+            (oid.GIVEN_NAME, form.given_name),
+            (oid.COMMON_NAME, f"{form.parent_name} {form.given_name}"),
+        )
+    )
+
+
+def _subject(attributes: Sequence[tuple[str, str]]) -> str:
     return subject_text(
         x509.Name([x509.NameAttribute(x509.ObjectIdentifier(name), value) for name, value in attributes])
     )
+
+
+def certified_citizen(profile: Profile, form: Form) -> Certified:
+    """Return what a citizen's form is certified for; the limit where the profile has a place for it."""
+    limits = profile.qc_statements is not None and profile.qc_statements.limit_value
+    return Certified(subject_of(form), limit_mnt=form.limit_mnt if limits else None)
 
 
 def _require_revoked(tx: Transaction, record: ApplicationRecord) -> None:

@@ -13,9 +13,10 @@ from pkiserver.bounds import MAX_LIST
 from pkiserver.clock import Clock
 from pkiserver.errors import ChangedError, ConflictError, NotFoundError, RefusedError
 from pkiserver.ra.registration.contacts import name_key, parse_line
-from pkiserver.ra.registration.form import Form, validate_form
+from pkiserver.ra.registration.form import validate_form
 from pkiserver.ra.registration.gate import Gate
 from pkiserver.ra.registration.numbers import parse_civil_id, parse_register_number, today
+from pkiserver.ra.registration.officer_form import AnyForm
 from pkiserver.ra.registration.personal_data import PersonalData
 from pkiserver.ra.registration.roles import Action, Actor, Approval, Permission, Target
 from pkiserver.ra.registration.states import MAX_GROUND_CHARACTERS, OPEN, State
@@ -173,8 +174,11 @@ class People:
         found = self._data.find(tx, SUBJECT, "civil_id", civil_id)
         return found[0] if found else None
 
-    def take_over(self, tx: Transaction, form: Form, actor: str, ground: str, now: datetime) -> int:
-        """Put a verified form on record, of a new person or as changes of a known one; return the person."""
+    def take_over(self, tx: Transaction, form: AnyForm, actor: str, ground: str, now: datetime) -> int:
+        """Put a verified form on record, of a new person or as changes of a known one; return the person.
+
+        Of an officer's form names and numbers alone: how the office reaches them is no data of the person.
+        """
         known = self.of_civil_id(tx, form.civil_id)
         if known is not None:
             self._change(tx, _found(tx, known), form, actor, ground, now)
@@ -185,7 +189,7 @@ class People:
         return added.id
 
     def _change(
-        self, tx: Transaction, record: PersonRecord, form: Form, actor: str, ground: str, now: datetime
+        self, tx: Transaction, record: PersonRecord, form: AnyForm, actor: str, ground: str, now: datetime
     ) -> PersonRecord:
         """Write what differs, each with the value before; nothing where nothing does."""
         before = _values(record, self._data.read(tx, SUBJECT, record.id))
@@ -265,7 +269,7 @@ def _values(record: PersonRecord, data: Mapping[str, str]) -> dict[str, str]:
     return {field: value for field, value in (names | dict(data)).items() if value is not None}
 
 
-def _names(form: Form) -> NameRow:
+def _names(form: AnyForm) -> NameRow:
     return NameRow(
         parent_name=form.parent_name,
         clan_name=form.clan_name,
@@ -275,6 +279,6 @@ def _names(form: Form) -> NameRow:
     )
 
 
-def _sealed(form: Form) -> dict[str, str]:
-    values = {field: getattr(form, field) for field in SEALED_FIELDS}
+def _sealed(form: AnyForm) -> dict[str, str]:
+    values = {field: getattr(form, field) for field in SEALED_FIELDS if hasattr(form, field)}
     return {field: value.isoformat() if isinstance(value, date) else value for field, value in values.items()}

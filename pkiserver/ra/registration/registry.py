@@ -15,7 +15,7 @@ from typing import Final, Protocol
 
 from pkiserver.errors import RefusedError, UnavailableError
 from pkiserver.ra.registration.contacts import name_key, parse_line
-from pkiserver.ra.registration.form import Form
+from pkiserver.ra.registration.form import CivilData
 
 MAX_REASON_CHARACTERS: Final = 200
 MAX_REFERENCE_CHARACTERS: Final = 100
@@ -75,14 +75,14 @@ class CivilRegistry(Protocol):
         """Return the citizen who has both numbers, or None."""
 
 
-async def look_up(registry: CivilRegistry, proof: IdentityProof, form: Form) -> RegistryEntry | None:
+async def look_up(registry: CivilRegistry, proof: IdentityProof, form: CivilData) -> RegistryEntry | None:
     """Return what the registry says of who applied, by the kind of the proof."""
     if proof.kind is ProofKind.FINGERPRINT:
         return await registry.by_fingerprint(proof.text)
     return await registry.by_numbers(form.register_number, form.civil_id)
 
 
-def differing_fields(form: Form, entry: RegistryEntry | None) -> tuple[str, ...]:
+def differing_fields(form: CivilData, entry: RegistryEntry | None) -> tuple[str, ...]:
     """Return the fields in which form and registry differ, in the order of the form (regulation 2.10).
 
     Names are compared without regard to capitals. `citizenship`: no living citizen (regulation 1.1).

@@ -62,6 +62,7 @@ class Scope(Enum):
 
     ANYWHERE = "anywhere"
     OWN_OFFICE = "own_office"
+    ORGANIZATIONS = "organizations"  # what belongs to any organisation
     OWN_ORGANIZATION = "own_organization"
     OWN_BATCH = "own_batch"
     OWN_HOLDER = "own_holder"  # the holder whom the service identified
@@ -80,6 +81,7 @@ class Rule:
 _ANYWHERE: Final = Rule(Scope.ANYWHERE)
 _OFFICE: Final = Rule(Scope.OWN_OFFICE)
 _ORGANIZATION: Final = Rule(Scope.OWN_ORGANIZATION)
+_ORGANIZATIONS: Final = Rule(Scope.ORGANIZATIONS)
 _HOLDER: Final = Rule(Scope.OWN_HOLDER)
 _BATCH: Final = Rule(Scope.OWN_BATCH)
 _SUBSCRIBERS: Final = Rule(Scope.SUBSCRIBERS)
@@ -100,6 +102,12 @@ PERMISSIONS: Final[Mapping[tuple[Role, Action], Rule]] = {
     (Role.SPECIALIST, Action.MANAGE_CONTRACT): _ANYWHERE,
     (Role.SPECIALIST, Action.MANAGE_OFFICERS): _ANYWHERE,
     (Role.SPECIALIST, Action.READ_ORGANIZATION): _ANYWHERE,
+    (Role.SPECIALIST, Action.APPLY): _ORGANIZATIONS,
+    (Role.SPECIALIST, Action.VERIFY_APPLICATION): _ORGANIZATIONS,
+    (Role.SPECIALIST, Action.ISSUE_APPLICATION): _ORGANIZATIONS,
+    (Role.SPECIALIST, Action.FINISH_APPLICATION): _ORGANIZATIONS,
+    (Role.SPECIALIST, Action.WITHDRAW_APPLICATION): _ORGANIZATIONS,
+    (Role.SPECIALIST, Action.READ_APPLICATION): _ORGANIZATIONS,
     (Role.REGISTRAR, Action.APPLY): _OFFICE,
     (Role.REGISTRAR, Action.VERIFY_APPLICATION): _OFFICE,
     (Role.REGISTRAR, Action.ISSUE_APPLICATION): _OFFICE,
@@ -348,6 +356,8 @@ def _within(scope: Scope, assignment: Assignment, actor: Actor, target: Target) 
         return True
     if scope is Scope.OWN_OFFICE:
         return assignment.everywhere or (target.office is not None and assignment.office == target.office)
+    if scope is Scope.ORGANIZATIONS:
+        return target.organization is not None
     if scope is Scope.OWN_ORGANIZATION:
         return target.organization is not None and assignment.organization == target.organization
     if scope in (Scope.SUBSCRIBERS, Scope.INFRASTRUCTURE):

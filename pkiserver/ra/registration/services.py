@@ -11,12 +11,14 @@ from pkiserver.home import Home
 from pkiserver.ra.credentials import Credentials
 from pkiserver.ra.registration.applications import Applications
 from pkiserver.ra.registration.gate import Gate
+from pkiserver.ra.registration.imports import Imports
 from pkiserver.ra.registration.issuing import Issuing
 from pkiserver.ra.registration.offices import Offices
 from pkiserver.ra.registration.organizations import Organizations
 from pkiserver.ra.registration.people import People
 from pkiserver.ra.registration.personal_data import PersonalData
 from pkiserver.ra.registration.registry import CivilRegistry, FileRegistry
+from pkiserver.ra.registration.renewal_rules import RenewalRules
 from pkiserver.storage import Storage
 
 RETENTION: Final = timedelta(days=7 * 365 + 2)  # seven years after a certificate has expired
@@ -30,7 +32,9 @@ class Registration:
     people: People
     organizations: Organizations
     applications: Applications
+    imports: Imports
     issuing: Issuing
+    renewal_rules: RenewalRules
 
 
 def open_registration(
@@ -45,6 +49,7 @@ def open_registration(
 ) -> Registration:
     """Return the services on a home; without a `registry`, the one in the home's file."""
     gate, data = Gate(storage, clock), PersonalData(home.personal_data_key)
+    civil_registry = registry or FileRegistry(home.civil_registry)
     people = People(storage=storage, clock=clock, gate=gate, data=data, retention=retention)
     applications = Applications(
         storage=storage,
@@ -52,13 +57,16 @@ def open_registration(
         gate=gate,
         data=data,
         people=people,
-        registry=registry or FileRegistry(home.civil_registry),
+        registry=civil_registry,
     )
     return Registration(
         offices=Offices(storage, clock, gate),
         people=people,
         organizations=Organizations(storage, clock, gate),
         applications=applications,
+        imports=Imports(
+            storage=storage, clock=clock, gate=gate, data=data, people=people, applications=applications
+        ),
         issuing=Issuing(
             storage=storage,
             clock=clock,
@@ -67,4 +75,5 @@ def open_registration(
             credentials=credentials,
             profiles=profiles,
         ),
+        renewal_rules=RenewalRules(storage=storage, clock=clock, data=data, registry=civil_registry),
     )

@@ -167,7 +167,7 @@ class ApplicationSummary(Message):
     """An application without personal data; `ca` and `serial` are of its certificate."""
 
     application: int
-    office: str
+    office: str | None  # null: of an organisation for an officer, or signed by the holder
     person: int | None
     channel: str
     carrier: str
@@ -349,11 +349,14 @@ async def summaries(
     services: APIServices, records: list[ApplicationRecord]
 ) -> tuple[ApplicationSummary, ...]:
     """Return applications as lists have them."""
-    codes = await services.registration.offices.codes(one.office for one in records)
-    return tuple(_summary(services, one, codes[one.office]) for one in records)
+    offices = {one.office for one in records if one.office is not None}
+    codes = await services.registration.offices.codes(offices)
+    return tuple(
+        _summary(services, one, codes[one.office] if one.office is not None else None) for one in records
+    )
 
 
-def _summary(services: APIServices, record: ApplicationRecord, office: str) -> ApplicationSummary:
+def _summary(services: APIServices, record: ApplicationRecord, office: str | None) -> ApplicationSummary:
     authority, serial = record.authority, record.serial
     return ApplicationSummary(
         application=record.id,

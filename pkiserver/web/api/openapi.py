@@ -107,11 +107,9 @@ def _operation(one: Operation) -> dict[str, Any]:
         ],
         "responses": _responses(one),
     }
-    if one.body is not None:
-        described["requestBody"] = {
-            "required": True,
-            "content": {_JSON: {"schema": {"$ref": _REFERENCE.format(model=one.body.__name__)}}},
-        }
+    if one.takes_body:
+        named = {"$ref": _REFERENCE.format(model=one.body.__name__)} if one.body else {"type": "string"}
+        described["requestBody"] = {"required": True, "content": {one.media_type: {"schema": named}}}
     return described
 
 
@@ -140,7 +138,7 @@ def _described(schema: dict[str, Any]) -> dict[str, Any]:
 def _responses(one: Operation) -> dict[str, Any]:
     statuses = [
         *_ALWAYS,
-        *(_WITH_BODY if one.body is not None else (408, 413)),
+        *(_WITH_BODY if one.takes_body else (408, 413)),
         *(_WITH_CHANGE if one.changes else ()),
         *(_WITH_VERSION if one.versioned else ()),
     ]

@@ -19,6 +19,7 @@ from pkiserver.ra.status_changes import StatusChanges
 from pkiserver.storage import Storage
 
 BASE: Final = "/api/v1"
+JSON: Final = "application/json"
 DEFAULT_LIMIT: Final = 50
 MAX_LIMIT: Final = 200  # of a page: some 100 KiB
 
@@ -107,6 +108,12 @@ class Operation:
     versioned: bool = False
     shows_version: bool = False
     reads: bool = False
+    media_type: str = JSON  # of the body; of another one the octets are handed on as they came
+
+    @property
+    def takes_body(self) -> bool:
+        """Whether a request has a body."""
+        return self.body is not None or self.media_type != JSON
 
     @property
     def changes(self) -> bool:

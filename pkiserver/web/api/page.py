@@ -74,14 +74,17 @@ def _allowed(schema: dict[str, Any]) -> str:
 
 
 def _bodies(one: dict[str, Any]) -> str:
-    answer = _name(one["responses"]["200"]["content"])
-    asked = _name(one["requestBody"]["content"]) if "requestBody" in one else None
-    taken = f'Takes <a href="#schema-{asked}">{asked}</a>. ' if asked else ""
-    return f'{taken}Answers <a href="#schema-{answer}">{answer}</a>.'
+    taken = f"Takes {_body(one['requestBody']['content'])}. " if "requestBody" in one else ""
+    return f"{taken}Answers {_body(one['responses']['200']['content'])}."
 
 
-def _name(content: dict[str, Any]) -> str:
-    return escape(str(content["application/json"]["schema"]["$ref"]).rpartition("/")[2])
+def _body(content: dict[str, Any]) -> str:
+    """Return a link to the schema of a body, or its media type where it has none."""
+    ((media_type, described),) = content.items()
+    if "$ref" not in described["schema"]:
+        return escape(media_type)
+    name = escape(str(described["schema"]["$ref"]).rpartition("/")[2])
+    return f'<a href="#schema-{name}">{name}</a>'
 
 
 def _schema(name: str, schema: dict[str, Any]) -> str:

@@ -28,14 +28,13 @@ _HEADERS: Final = {
     "Cache-Control": "no-store",
     "X-Content-Type-Options": "nosniff",
 }
-_JSON: Final = "application/json"
 _QUIET: Final = (ErrorKind.TOO_MANY_REQUESTS, ErrorKind.UNAVAILABLE)  # to record these would be the flood
 
 Model = TypeVar("Model", bound=BaseModel)
 
 
 class UnsupportedMediaTypeError(ProtocolError):
-    """The body is no JSON."""
+    """The body is of another type than the operation takes."""
 
     kind = ErrorKind.UNSUPPORTED_MEDIA_TYPE
 
@@ -148,14 +147,16 @@ def _checked(place: Any, model: type[Model], values: Mapping[str, str]) -> Model
         raise InvalidRequestError.of(place, error) from error
 
 
-async def _body(operation: Operation, request: web.Request) -> BaseModel | None:
+async def _body(operation: Operation, request: web.Request) -> BaseModel | bytes | None:
     body = await request.read()
-    if operation.body is None:
+    if not operation.takes_body:
         if body:
             raise MalformedError("this operation takes no body")
         return None
-    if request.content_type != _JSON:
-        raise UnsupportedMediaTypeError(f"send {_JSON}")
+    if request.content_type != operation.media_type:
+        raise UnsupportedMediaTypeError(f"send {operation.media_type}")
+    if operation.body is None:
+        return body
     try:
         return operation.body.model_validate_json(body)
     except ValidationError as error:

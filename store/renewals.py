@@ -1,0 +1,39 @@
+"""Applications that a holder signed: by which certificate, in answer to which challenge."""
+
+from store.applications import ApplicationRecord, of_columns
+from store.database import Transaction
+from store.records import serial_to_blob
+
+
+def add(tx: Transaction, *, application: int, challenge: bytes, authority: int, serial: int) -> None:
+    """Note what an application was signed with; a challenge that was answered before breaks a constraint."""
+    tx.execute(
+        "INSERT INTO renewals (application, challenge, authority, serial) VALUES (?, ?, ?, ?)",
+        (application, challenge, authority, serial_to_blob(serial)),
+    )
+
+
+def is_answered(tx: Transaction, challenge: bytes) -> bool:
+    """Return whether an application answered this challenge."""
+    return tx.one("SELECT 1 FROM renewals WHERE challenge = ?", (challenge,)) is not None
+
+
+def of_person(tx: Transaction, person: int, limit: int) -> list[ApplicationRecord]:
+    """Return the applications that a person signed, the newest first."""
+    return of_columns(
+        tx,
+        "FROM applications a JOIN renewals r ON r.application = a.id WHERE a.person = ?"
+        " ORDER BY a.id DESC LIMIT ?",
+        (person, limit),
+    )
+
+
+def of_subject(tx: Transaction, subject: str) -> ApplicationRecord | None:
+    """Return the newest application from which a certificate of this subject came, or None."""
+    found = of_columns(
+        tx,
+        "FROM certificates c JOIN applications a ON a.authority = c.authority AND a.serial = c.serial"
+        " WHERE c.subject = ? ORDER BY a.id DESC LIMIT 1",
+        (subject,),
+    )
+    return found[0] if found else None
