@@ -31,7 +31,7 @@ from pkiserver.ra.registration.form import FormError
 from pkiserver.ra.registration.offices import OfficeForm
 from pkiserver.ra.registration.registry import IdentityProof
 from pkiserver.ra.registration.roles import Actor, Approval, Assignment, Role
-from pkiserver.ra.registration.services import RETENTION, Registration
+from pkiserver.ra.registration.services import Registration
 from pkiserver.ra.registration.states import State
 from pkiserver.ra.requester import Channel, Password, Requester
 from pkiserver.ra.status_changes import StatusChanges
@@ -433,7 +433,8 @@ async def test_erased_by_rule_and_the_audit_chain_stays(story: Story) -> None:
     await applications.close(story.registrar, made.id, delivered.version, "unit 7")
     certificate = await story.core.storage.read(lambda tx: certificates.get(tx, authority, serial))
     assert certificate is not None
-    story.clock.moment = certificate.not_after + RETENTION - timedelta(seconds=1)
+    retention = story.core.settings.registration.retention
+    story.clock.moment = certificate.not_after + retention - timedelta(seconds=1)
     with pytest.raises(ConflictError, match="is kept until"):
         await people.erase(senior, person, "retention is over", approval)
     story.clock.moment += timedelta(seconds=1)

@@ -2,15 +2,15 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import timedelta
-from typing import Final
 
 from config.profile import Profile
+from config.schema import Settings
 from pkiserver.clock import Clock
 from pkiserver.home import Home
 from pkiserver.ra.credentials import Credentials
 from pkiserver.ra.registration.applications import Applications
 from pkiserver.ra.registration.gate import Gate
+from pkiserver.ra.registration.http_registry import HTTPRegistry
 from pkiserver.ra.registration.issuing import Issuing
 from pkiserver.ra.registration.offices import Offices
 from pkiserver.ra.registration.organizations import Organizations
@@ -18,8 +18,6 @@ from pkiserver.ra.registration.people import People
 from pkiserver.ra.registration.personal_data import PersonalData
 from pkiserver.ra.registration.registry import CivilRegistry, FileRegistry
 from pkiserver.storage import Storage
-
-RETENTION: Final = timedelta(days=7 * 365 + 2)  # seven years after a certificate has expired
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +29,12 @@ class Registration:
     organizations: Organizations
     applications: Applications
     issuing: Issuing
+    registry: CivilRegistry
+
+    @property
+    def http_registry(self) -> HTTPRegistry | None:
+        """The registry, where it is one over HTTPS and so has something to tell of itself."""
+        return self.registry if isinstance(self.registry, HTTPRegistry) else None
 
 
 def open_registration(
@@ -40,19 +44,25 @@ def open_registration(
     home: Home,
     credentials: Credentials,
     profiles: Mapping[str, Profile],
-    registry: CivilRegistry | None = None,
-    retention: timedelta = RETENTION,
+    settings: Settings,
 ) -> Registration:
-    """Return the services on a home; without a `registry`, the one in the home's file."""
+    """Return the services on a home; where no civil registry is configured, the one in the home's file."""
     gate, data = Gate(storage, clock), PersonalData(home.personal_data_key)
-    people = People(storage=storage, clock=clock, gate=gate, data=data, retention=retention)
+    registry: CivilRegistry = (
+        HTTPRegistry(settings.civil_registry, home.path)
+        if settings.civil_registry.url
+        else FileRegistry(home.civil_registry)
+    )
+    people = People(
+        storage=storage, clock=clock, gate=gate, data=data, retention=settings.registration.retention
+    )
     applications = Applications(
         storage=storage,
         clock=clock,
         gate=gate,
         data=data,
         people=people,
-        registry=registry or FileRegistry(home.civil_registry),
+        registry=registry,
     )
     return Registration(
         offices=Offices(storage, clock, gate),
@@ -67,4 +77,5 @@ def open_registration(
             credentials=credentials,
             profiles=profiles,
         ),
+        registry=registry,
     )
