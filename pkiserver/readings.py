@@ -74,8 +74,7 @@ class Readings:
             metrics.read(reading, reader)
         register_signer(metrics, self._core.signer)
         register_crls(metrics, self._core.crl_publisher.published)
-        if self._core.registration.http_registry is not None:
-            register_registry(metrics, self._core.registration.http_registry)
+        register_registry(metrics, self._core.registration.http_registry)
         metrics.read_causes(self._core.readiness.causes)
 
     def _oldest_next_update(self) -> list[Sample]:

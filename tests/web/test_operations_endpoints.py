@@ -84,8 +84,6 @@ READINGS = [
     (Reading.SIGNER_WORKERS, ("hsm",), 'pkiserver_signer_workers{token="hsm"}'),
     (Reading.SIGNER_SESSIONS, ("hsm",), 'pkiserver_signer_sessions_reopened_total{token="hsm"}'),
     (Reading.SIGNER_FAULTS, ("hsm", "lost"), 'pkiserver_signer_faults_total{fault="lost",token="hsm"}'),
-    (Reading.REGISTRY_LOOKUPS, ("found",), 'pkiserver_registry_lookups_total{outcome="found"}'),
-    (Reading.REGISTRY_CIRCUIT, ("open",), 'pkiserver_registry_circuit{state="open"}'),
     (Reading.SIGNER_CIRCUIT, ("hsm", "open"), 'pkiserver_signer_circuit{state="open",token="hsm"}'),
     (Reading.COMMITS, (), "pkiserver_store_commits_total"),
     (Reading.TRANSACTIONS, (), "pkiserver_store_transactions_total"),
@@ -126,6 +124,8 @@ READINGS = [
         ("approved",),
         'pkiserver_enrollments_decided_total{outcome="approved"}',
     ),
+    (Reading.REGISTRY_LOOKUPS, ("found",), 'pkiserver_registry_lookups_total{outcome="found"}'),
+    (Reading.REGISTRY_CIRCUIT, ("open",), 'pkiserver_registry_circuit{state="open"}'),
     (
         Reading.CMP_ANSWERS,
         ("ir", "done"),

@@ -16,7 +16,7 @@ from pkiserver.ra.registration.offices import Offices
 from pkiserver.ra.registration.organizations import Organizations
 from pkiserver.ra.registration.people import People
 from pkiserver.ra.registration.personal_data import PersonalData
-from pkiserver.ra.registration.registry import CivilRegistry, FileRegistry
+from pkiserver.ra.registration.registry import FileRegistry
 from pkiserver.storage import Storage
 
 
@@ -29,7 +29,7 @@ class Registration:
     organizations: Organizations
     applications: Applications
     issuing: Issuing
-    registry: CivilRegistry
+    registry: FileRegistry | HTTPRegistry
 
     @property
     def http_registry(self) -> HTTPRegistry | None:
@@ -48,7 +48,7 @@ def open_registration(
 ) -> Registration:
     """Return the services on a home; where no civil registry is configured, the one in the home's file."""
     gate, data = Gate(storage, clock), PersonalData(home.personal_data_key)
-    registry: CivilRegistry = (
+    registry = (
         HTTPRegistry(settings.civil_registry, home.path)
         if settings.civil_registry.url
         else FileRegistry(home.civil_registry)
