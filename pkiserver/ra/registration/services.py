@@ -9,6 +9,8 @@ from pkiserver.clock import Clock
 from pkiserver.home import Home
 from pkiserver.ra.credentials import Credentials
 from pkiserver.ra.registration.applications import Applications
+from pkiserver.ra.registration.data_key import DataKey
+from pkiserver.ra.registration.erasure import Erasures
 from pkiserver.ra.registration.gate import Gate
 from pkiserver.ra.registration.http_registry import HTTPRegistry
 from pkiserver.ra.registration.issuing import Issuing
@@ -26,6 +28,8 @@ class Registration:
 
     offices: Offices
     people: People
+    erasures: Erasures
+    data_key: DataKey
     organizations: Organizations
     applications: Applications
     issuing: Issuing
@@ -53,9 +57,7 @@ def open_registration(
         if settings.civil_registry.url
         else FileRegistry(home.civil_registry)
     )
-    people = People(
-        storage=storage, clock=clock, gate=gate, data=data, retention=settings.registration.retention
-    )
+    people = People(storage=storage, clock=clock, gate=gate, data=data)
     applications = Applications(
         storage=storage,
         clock=clock,
@@ -67,6 +69,14 @@ def open_registration(
     return Registration(
         offices=Offices(storage, clock, gate),
         people=people,
+        erasures=Erasures(
+            storage=storage,
+            clock=clock,
+            gate=gate,
+            data=data,
+            retention=settings.registration.retention,
+        ),
+        data_key=DataKey(home=home, storage=storage, clock=clock, gate=gate, data=data),
         organizations=Organizations(storage, clock, gate),
         applications=applications,
         issuing=Issuing(
