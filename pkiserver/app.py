@@ -14,7 +14,7 @@ import structlog
 from config.hierarchy import INFRASTRUCTURE
 from pkiserver.clock import Clock
 from pkiserver.control import ControlServer
-from pkiserver.core import Core, open_core
+from pkiserver.core import Core, open_core, register_first
 from pkiserver.errors import PKIServerError, UnavailableError
 from pkiserver.health import Cause
 from pkiserver.home import Home
@@ -217,7 +217,12 @@ class Server:
 
     async def _maintain(self) -> None:
         await self._attempt(self.core.hierarchy.maintain, self.presigner.introduce)
-        await self._attempt(self.core.server_certificates.maintain, self.https.reload_tls)
+        await self._attempt(self._maintain_certificates, self.https.reload_tls)
+
+    async def _maintain_certificates(self) -> bool:
+        made = await self.core.server_certificates.maintain()
+        await register_first(self.core)
+        return made
 
     async def _attempt(self, maintain: Callable[[], Awaitable[bool]], show: Callable[[], None]) -> None:
         """Have one part make what is due, and show it also where only some of it could be made."""

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from cryptography import x509
+
 from config.loader import load_settings
 from config.profile import SHIPPED_PROFILES, Profile, check_issuers, load_profiles
 from config.schema import Settings
@@ -47,6 +49,7 @@ from pkiserver.ra.reenrollment import Reenrollment
 from pkiserver.ra.refusals import Refusals
 from pkiserver.ra.registration.services import Registration, open_registration
 from pkiserver.ra.registration_clients import RegistrationClients
+from pkiserver.ra.role_grants import RoleGrants
 from pkiserver.ra.sealed_secrets import SealedSecrets
 from pkiserver.ra.server_keys import ServerKeys
 from pkiserver.ra.status_changes import StatusChanges
@@ -87,6 +90,7 @@ class Core:
     trusted_issuers: TrustedIssuers
     approvals: Approvals
     actors: Actors
+    role_grants: RoleGrants
     refusals: Refusals
     client_certificates: ClientCertificates
     status_changes: StatusChanges
@@ -139,6 +143,13 @@ async def open_core(home: Home, clock: Clock) -> AsyncIterator[Core]:
             await signer.close()
     finally:
         database.close()
+
+
+async def register_first(core: Core) -> None:
+    """Make who holds the certificate in the home's `administrator/` the first administrator, once."""
+    path = core.home.administrator / "administrator.pem"
+    if path.exists():
+        await core.actors.register_first(x509.load_pem_x509_certificate(path.read_bytes()))
 
 
 def signer_settings(home: Home, keys: Keys) -> SignerSettings:
@@ -249,6 +260,7 @@ async def _compose(
     listeners.append(registration.issuing.on_event)
     refusals = Refusals(storage, clock)
     actors = Actors(storage, clock, authorities)
+    role_grants = RoleGrants(storage, clock)
     trusted_issuers = TrustedIssuers(home.path, profiles)
     trusted_issuers.load()
     crl_publisher = CRLPublisher(
@@ -303,6 +315,7 @@ async def _compose(
             credentials=credentials,
             approvals=approvals,
             actors=actors,
+            role_grants=role_grants,
             registration=registration,
             status_changes=status_changes,
             crl_publisher=crl_publisher,
@@ -378,6 +391,7 @@ async def _compose(
         trusted_issuers=trusted_issuers,
         approvals=approvals,
         actors=actors,
+        role_grants=role_grants,
         client_certificates=client_certificates,
         status_changes=status_changes,
         full_pki_requests=FullPKIRequests(

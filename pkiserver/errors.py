@@ -58,6 +58,16 @@ class NotAuthorizedError(PKIServerError):
     kind = ErrorKind.NOT_AUTHORIZED
 
 
+class DeniedError(NotAuthorizedError):
+    """The permission table does not allow it, and that is on record already."""
+
+
+class ChangedError(ConflictError):
+    """The thing was changed since who asks saw it."""
+
+    kind = ErrorKind.PRECONDITION_FAILED
+
+
 class PreconditionFailedError(PKIServerError):
     """The thing was changed since the client saw it (RFC 9110 §13.1.1)."""
 

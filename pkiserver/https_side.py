@@ -15,6 +15,7 @@ from pkiserver.file_stamp import FileStamp, file_stamp
 from pkiserver.metrics import Metrics
 from pkiserver.process_limits import connections_for
 from pkiserver.ra.api_access import APIAccess
+from pkiserver.ra.sealed_secrets import SealedSecrets
 from pkiserver.web.api.idempotency import IdempotentRequests
 from pkiserver.web.api.operations import APIServices
 from pkiserver.web.api.problems import write_problem
@@ -101,12 +102,25 @@ class HTTPSSide:
             core.profiles,
             core.approvals,
             core.status_changes,
+            core.registration,
+            core.actors,
+            core.role_grants,
+        )
+        access = APIAccess(
+            core.storage,
+            core.clock,
+            core.actors,
+            core.client_certificates,
+            core.refusals,
+            core.registration.people,
         )
         return API(
             services,
-            APIAccess(core.storage, core.clock, core.actors, core.client_certificates, core.refusals),
+            access,
             RateLimiter(settings.rate, settings.burst),
-            IdempotentRequests(core.storage, core.clock, settings.key_lifetime),
+            IdempotentRequests(
+                core.storage, core.clock, settings.key_lifetime, SealedSecrets(core.home.credential_key)
+            ),
             proxies,
         )
 

@@ -12,7 +12,7 @@ from config.schema import Settings
 from config.validation import read_toml, validate
 from pkiserver.beginnings import recorded_authorities
 from pkiserver.clock import Clock
-from pkiserver.core import open_core
+from pkiserver.core import open_core, register_first
 from pkiserver.errors import ConflictError
 from pkiserver.home import PRIVATE_FILE_MODE, Home, HomeLock, write_file
 from pkiserver.progress import Progress
@@ -52,6 +52,7 @@ async def initialise(
             await core.issuance.recover()
             await core.hierarchy.set_up(progress, offline_root=offline_root)
             await core.server_certificates.maintain(progress)
+            await register_first(core)
             if core.authorities.has(INFRASTRUCTURE):
                 progress("first CRLs")
                 await core.crl_publisher.work()

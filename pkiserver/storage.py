@@ -1,14 +1,37 @@
 """The store as the server uses it: its errors translated, and its failures remembered for readiness."""
 
-from collections.abc import Callable
-from contextlib import suppress
-from typing import TypeVar
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
+from typing import Any, Final, TypeVar
 
 from pkiserver.errors import UnavailableError
 from store.database import Database, Transaction
 from store.errors import StorageError, StorageFailedError
 
 Result = TypeVar("Result")
+
+Note = Callable[[Transaction, Any], None]  # takes what the transaction's work has returned
+_NOTE: Final[ContextVar[Note | None]] = ContextVar("note", default=None)
+
+
+@contextmanager
+def noting(note: Note) -> Iterator[None]:
+    """Have `note` run at the end of each write transaction that is begun in this context, as a part of it."""
+    token = _NOTE.set(note)
+    try:
+        yield
+    finally:
+        _NOTE.reset(token)
+
+
+def _with_note(work: Callable[[Transaction], Result], note: Note) -> Callable[[Transaction], Result]:
+    def noted(tx: Transaction) -> Result:
+        result = work(tx)
+        note(tx, result)
+        return result
+
+    return noted
 
 
 class Storage:
@@ -20,6 +43,9 @@ class Storage:
 
     async def write(self, work: Callable[[Transaction], Result], *, brief: bool = False) -> Result:
         """Run a write transaction, see `store.database.Database.write`."""
+        note = _NOTE.get()
+        if note is not None:
+            work = _with_note(work, note)
         try:
             result = await self.database.write(work, brief=brief)
         except StorageError as error:

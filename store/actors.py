@@ -1,68 +1,160 @@
-"""Programs that act on behalf of others: a name and a role for a certificate."""
+"""Actors: who acts here, by which certificates, and in which roles."""
 
 from datetime import datetime
 from typing import Any, Final
 
 from store.database import Transaction
-from store.records import ActorRecord, from_unix, serial_to_blob, to_unix
+from store.records import (
+    ActorCertificateRecord,
+    ActorRecord,
+    RoleRecord,
+    from_unix,
+    serial_to_blob,
+    to_unix,
+)
 
-_COLUMNS: Final = "id, name, role, authority, serial, added_at, added_by, removed_at, removed_by"
+_ACTOR: Final = "a.id, a.name, a.person, a.version, a.added_at, a.added_by"
+_ROLE: Final = "id, role, office, organization, everywhere, granted_at, granted_by"
+_CERTIFICATE: Final = "authority, serial, added_at, added_by, removed_at, removed_by"
 
 
-def _record(row: tuple[Any, ...]) -> ActorRecord:
+def _record(tx: Transaction, row: tuple[Any, ...]) -> ActorRecord:
     return ActorRecord(
         id=row[0],
         name=row[1],
-        role=row[2],
-        authority=row[3],
-        serial=int.from_bytes(row[4], "big"),
-        added_at=from_unix(row[5]),
-        added_by=row[6],
-        removed_at=None if row[7] is None else from_unix(row[7]),
-        removed_by=row[8],
+        person=row[2],
+        version=row[3],
+        added_at=from_unix(row[4]),
+        added_by=row[5],
+        roles=roles(tx, row[0]),
     )
 
 
-def add(
-    tx: Transaction, *, name: str, role: str, authority: int, serial: int, now: datetime, by: str
-) -> None:
-    """Add a certificate of an actor; one that an actor has already breaks a constraint."""
+def add(tx: Transaction, *, name: str, person: int | None, now: datetime, by: str) -> ActorRecord:
+    """Add an actor that has no certificate and no role yet; a name in use breaks a constraint."""
     tx.execute(
-        "INSERT INTO actors (name, role, authority, serial, added_at, added_by) VALUES (?, ?, ?, ?, ?, ?)",
-        (name, role, authority, serial_to_blob(serial), to_unix(now), by),
+        "INSERT INTO actors (name, person, version, added_at, added_by) VALUES (?, ?, 0, ?, ?)",
+        (name, person, to_unix(now), by),
     )
+    found = with_name(tx, name)
+    assert found is not None  # noqa: S101 - it was inserted just now
+    return found
+
+
+def get(tx: Transaction, actor: int) -> ActorRecord | None:
+    """Return the actor with this number, or None."""
+    row = tx.one(f"SELECT {_ACTOR} FROM actors a WHERE a.id = ?", (actor,))
+    return _record(tx, row) if row else None
+
+
+def with_name(tx: Transaction, name: str) -> ActorRecord | None:
+    """Return the actor of this name, or None."""
+    row = tx.one(f"SELECT {_ACTOR} FROM actors a WHERE a.name = ?", (name,))
+    return _record(tx, row) if row else None
 
 
 def with_certificate(tx: Transaction, authority: int, serial: int) -> ActorRecord | None:
     """Return the actor that has this certificate now, or None."""
     row = tx.one(
-        f"SELECT {_COLUMNS} FROM actors WHERE authority = ? AND serial = ? AND removed_at IS NULL",
+        f"SELECT {_ACTOR} FROM actor_certificates c JOIN actors a ON a.id = c.actor"
+        " WHERE c.authority = ? AND c.serial = ? AND c.removed_at IS NULL",
         (authority, serial_to_blob(serial)),
     )
-    return _record(row) if row else None
-
-
-def newest(tx: Transaction, limit: int) -> list[ActorRecord]:
-    """Return the actors, removed ones too, the newest first."""
-    rows = tx.all(f"SELECT {_COLUMNS} FROM actors ORDER BY id DESC LIMIT ?", (limit,))
-    return [_record(row) for row in rows]
+    return _record(tx, row) if row else None
 
 
 def page(tx: Transaction, before: int, limit: int) -> list[ActorRecord]:
-    """Return the actors with numbers below `before`, removed ones too, the newest first."""
-    rows = tx.all(f"SELECT {_COLUMNS} FROM actors WHERE id < ? ORDER BY id DESC LIMIT ?", (before, limit))
-    return [_record(row) for row in rows]
+    """Return the actors with numbers below `before`, the newest first."""
+    rows = tx.all(f"SELECT {_ACTOR} FROM actors a WHERE a.id < ? ORDER BY a.id DESC LIMIT ?", (before, limit))
+    return [_record(tx, row) for row in rows]
 
 
-def get(tx: Transaction, actor: int) -> ActorRecord | None:
-    """Return the actor with this number, or None."""
-    row = tx.one(f"SELECT {_COLUMNS} FROM actors WHERE id = ?", (actor,))
-    return _record(row) if row else None
+def set_person(tx: Transaction, actor: int, person: int) -> None:
+    """Note who an actor is; that counts its version."""
+    tx.execute("UPDATE actors SET person = ?, version = version + 1 WHERE id = ?", (person, actor))
 
 
-def remove(tx: Transaction, name: str, now: datetime, by: str) -> int:
-    """Remove every certificate of an actor; return how many there were."""
-    return tx.execute(
-        "UPDATE actors SET removed_at = ?, removed_by = ? WHERE name = ? AND removed_at IS NULL",
-        (to_unix(now), by, name),
+def add_certificate(
+    tx: Transaction, *, actor: int, authority: int, serial: int, now: datetime, by: str
+) -> None:
+    """Add a certificate of an actor and count its version; one that an actor has breaks a constraint."""
+    tx.execute(
+        "INSERT INTO actor_certificates (actor, authority, serial, added_at, added_by)"
+        " VALUES (?, ?, ?, ?, ?)",
+        (actor, authority, serial_to_blob(serial), to_unix(now), by),
     )
+    tx.execute("UPDATE actors SET version = version + 1 WHERE id = ?", (actor,))
+
+
+def certificates(tx: Transaction, actor: int, limit: int) -> list[ActorCertificateRecord]:
+    """Return the certificates of an actor, removed ones too, the newest first."""
+    rows = tx.all(
+        f"SELECT {_CERTIFICATE} FROM actor_certificates WHERE actor = ? ORDER BY id DESC LIMIT ?",
+        (actor, limit),
+    )
+    return [
+        ActorCertificateRecord(
+            authority=row[0],
+            serial=int.from_bytes(row[1], "big"),
+            added_at=from_unix(row[2]),
+            added_by=row[3],
+            removed_at=None if row[4] is None else from_unix(row[4]),
+            removed_by=row[5],
+        )
+        for row in rows
+    ]
+
+
+def remove_certificates(tx: Transaction, actor: int, now: datetime, by: str) -> int:
+    """Remove every certificate of an actor and count its version; return how many there were."""
+    removed = tx.execute(
+        "UPDATE actor_certificates SET removed_at = ?, removed_by = ? WHERE actor = ? AND removed_at IS NULL",
+        (to_unix(now), by, actor),
+    )
+    tx.execute("UPDATE actors SET version = version + 1 WHERE id = ?", (actor,))
+    return removed
+
+
+def roles(tx: Transaction, actor: int) -> tuple[RoleRecord, ...]:
+    """Return the roles that an actor has now, in the order in which they were granted."""
+    rows = tx.all(
+        f"SELECT {_ROLE} FROM actor_roles WHERE actor = ? AND withdrawn_at IS NULL ORDER BY id", (actor,)
+    )
+    return tuple(
+        RoleRecord(row[0], row[1], row[2], row[3], bool(row[4]), from_unix(row[5]), row[6]) for row in rows
+    )
+
+
+def add_role(
+    tx: Transaction,
+    *,
+    actor: int,
+    role: str,
+    office: int | None,
+    organization: int | None,
+    everywhere: bool,
+    now: datetime,
+    by: str,
+) -> None:
+    """Give an actor a role; one that it has in this place breaks a constraint."""
+    tx.execute(
+        "INSERT INTO actor_roles (actor, role, office, organization, everywhere, granted_at, granted_by)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (actor, role, office, organization, int(everywhere), to_unix(now), by),
+    )
+
+
+def end_role(tx: Transaction, role: int, now: datetime, by: str) -> None:
+    """Take a role back."""
+    tx.execute(
+        "UPDATE actor_roles SET withdrawn_at = ?, withdrawn_by = ? WHERE id = ? AND withdrawn_at IS NULL",
+        (to_unix(now), by, role),
+    )
+
+
+def count_with_role(tx: Transaction, role: str) -> int:
+    """Return how many actors have a role."""
+    row = tx.one(
+        "SELECT count(DISTINCT actor) FROM actor_roles WHERE role = ? AND withdrawn_at IS NULL", (role,)
+    )
+    return int(row[0]) if row else 0

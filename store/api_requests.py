@@ -10,7 +10,7 @@ _SWEPT_AT_ONCE: Final = 16  # more than come in: what is old goes, and no reques
 
 
 class Answer(NamedTuple):
-    """What a request was answered; `etag` as the header has it."""
+    """What a request was answered; `etag` as the header has it, `body` as it is kept."""
 
     status: int
     etag: str | None
@@ -21,6 +21,7 @@ class Kept(NamedTuple):
     """A request that came before: the SHA-256 of what it asked, and its answer, None while there is none."""
 
     request: bytes
+    done: bool  # something was changed for it
     answer: Answer | None
 
 
@@ -41,10 +42,10 @@ def begin(
         (actor, key, to_unix(forget_before)),
     )
     row = tx.one(
-        "SELECT request, status, etag, body FROM api_requests WHERE actor = ? AND key = ?", (actor, key)
+        "SELECT request, done, status, etag, body FROM api_requests WHERE actor = ? AND key = ?", (actor, key)
     )
     if row is not None:
-        return Kept(row[0], None if row[1] is None else Answer(*row[1:]))
+        return Kept(row[0], bool(row[1]), None if row[2] is None else Answer(*row[2:]))
     tx.execute(
         "INSERT INTO api_requests (actor, key, request, begun_at) VALUES (?, ?, ?, ?)",
         (actor, key, request, to_unix(now)),
@@ -52,10 +53,15 @@ def begin(
     return None
 
 
+def mark_done(tx: Transaction, actor: str, key: str) -> None:
+    """Note that a request has changed something: in the transaction that changes it."""
+    tx.execute("UPDATE api_requests SET done = 1 WHERE actor = ? AND key = ?", (actor, key))
+
+
 def answer(tx: Transaction, actor: str, key: str, given: Answer) -> None:
     """Keep the answer of a request that was carried out."""
     tx.execute(
-        "UPDATE api_requests SET status = ?, etag = ?, body = ? WHERE actor = ? AND key = ?",
+        "UPDATE api_requests SET done = 1, status = ?, etag = ?, body = ? WHERE actor = ? AND key = ?",
         (given.status, given.etag, given.body, actor, key),
     )
 

@@ -142,26 +142,49 @@ def get(tx: Transaction, application: int) -> ApplicationRecord | None:
     return _record(row) if row else None
 
 
-def newest(
-    tx: Transaction,
-    *,
-    state: str | None = None,
-    office: int | None = None,
-    before: int | None = None,
-    limit: int,
-) -> list[ApplicationRecord]:
+@dataclass(frozen=True, slots=True)
+class Search:
+    """What to look for; all of it has to hold. `offices` None: of whichever; `created_until` is excluded."""
+
+    state: str | None = None
+    offices: frozenset[int] | None = None
+    person: int | None = None
+    created_from: datetime | None = None
+    created_until: datetime | None = None
+    before: int | None = None
+
+
+# Numbers are given in the order of time: where a span of time begins in them is one look-up.
+_FIRST_SINCE: Final = "(SELECT id FROM applications WHERE created_at >= ? ORDER BY created_at, id LIMIT 1)"
+
+
+def newest(tx: Transaction, wanted: Search, limit: int) -> list[ApplicationRecord]:
     """Return applications, the newest first; from `before` on backwards, which is one that is seen."""
     filters: list[tuple[str, Value]] = [
         (text, value)
-        for text, value in (("state = ?", state), ("office = ?", office), ("id < ?", before))
+        for text, value in (
+            ("state = ?", wanted.state),
+            ("person = ?", wanted.person),
+            ("id < ?", wanted.before),
+            (f"id >= {_FIRST_SINCE}", _moment(wanted.created_from)),
+            (f"id < ifnull({_FIRST_SINCE}, {1 << 62})", _moment(wanted.created_until)),
+        )
         if value is not None
     ]
-    where = f" WHERE {' AND '.join(text for text, _ in filters)}" if filters else ""
+    offices = sorted(wanted.offices) if wanted.offices is not None else []
+    texts = [text for text, _ in filters]
+    if wanted.offices is not None:
+        texts.append("office = ?" if len(offices) == 1 else f"office IN ({', '.join('?' * len(offices))})")
+    where = f" WHERE {' AND '.join(texts)}" if texts else ""
     rows = tx.all(
         f"SELECT {_COLUMNS} FROM applications{where} ORDER BY id DESC LIMIT ?",
-        (*(value for _, value in filters), limit),
+        (*(value for _, value in filters), *offices, limit),
     )
     return [_record(row) for row in rows]
+
+
+def _moment(at: datetime | None) -> int | None:
+    return None if at is None else to_unix(at)
 
 
 def with_name_prefix(tx: Transaction, prefix: str, limit: int) -> list[ApplicationRecord]:
@@ -181,6 +204,15 @@ def events(tx: Transaction, application: int) -> list[ApplicationEventRecord]:
     )
     values: list[tuple[Any, ...]] = [(*row[:7], from_unix(row[7]), row[8]) for row in rows]
     return [ApplicationEventRecord(*value) for value in values]
+
+
+def holder_of(tx: Transaction, authority: int, serial: int) -> int | None:
+    """Return whose application a certificate came of; None: of nobody's who is on record."""
+    row = tx.one(
+        "SELECT person FROM applications WHERE authority = ? AND serial = ?",
+        (authority, serial_to_blob(serial)),
+    )
+    return row[0] if row else None
 
 
 def awaiting(tx: Transaction, authority: int, serial: int) -> ApplicationRecord | None:

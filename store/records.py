@@ -121,12 +121,39 @@ class EnrollmentRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class RoleRecord:
+    """A role that an actor has now, and where."""
+
+    id: int
+    role: str
+    office: int | None
+    organization: int | None
+    everywhere: bool
+    granted_at: datetime
+    granted_by: str
+
+
+@dataclass(frozen=True, slots=True)
 class ActorRecord:
-    """A certificate by which a program acts under a name and in a role; several may have one name."""
+    """A person or program that acts here, with the roles of now; `person`: who it is, where on record."""
 
     id: int
     name: str
-    role: str
+    person: int | None
+    version: int
+    added_at: datetime
+    added_by: str
+    roles: tuple[RoleRecord, ...]
+
+    def has_role(self, role: str) -> bool:
+        """Return whether it has a role, wherever."""
+        return any(one.role == role for one in self.roles)
+
+
+@dataclass(frozen=True, slots=True)
+class ActorCertificateRecord:
+    """A certificate by which an actor acts, or acted until it was removed."""
+
     authority: int
     serial: int
     added_at: datetime

@@ -1,37 +1,79 @@
-"""Programs that act on behalf of others: which certificate speaks for which, and in what role.
+"""Actors: who acts here besides subscribers, and by which certificates each is known.
 
 Registered are certificates of the infrastructure authority alone, one by one: none acts by its contents.
+What an actor may do are its roles, which `role_grants` grants.
 """
 
 import re
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Final
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from config.hierarchy import INFRASTRUCTURE
-from pkiserver import audit
+from pkiserver.bounds import MAX_LIST
 from pkiserver.ca.authorities import Authorities
 from pkiserver.ca.issuance_rules import require_entitled
 from pkiserver.clock import Clock
-from pkiserver.errors import ConflictError, NotFoundError, RefusedError
-from pkiserver.ra.registration.roles import Role
+from pkiserver.errors import ConflictError, NotAuthorizedError, NotFoundError, RefusedError
+from pkiserver.ra.registration.roles import Action, Actor, Permission, Role, require
+from pkiserver.ra.role_grants import REGISTRATION_CLIENT, ROLE_NAMES, at_machine, found_actor, propose_in
 from pkiserver.storage import Storage
 from protocols import oid
-from protocols.x509.certificate import serial_text
+from store import actor_proposals, certificates, offices, organizations, people
 from store import actors as rows
-from store import audit as audit_chain
-from store import certificates
+from store.actor_proposals import Change, ProposalRecord
 from store.database import Transaction
-from store.records import ActorRecord, CertificateRecord
+from store.records import ActorCertificateRecord, ActorRecord, CertificateRecord, RoleRecord
 
 _NAME: Final = re.compile(r"[a-z][a-z0-9-]{0,62}", re.ASCII)
-REGISTRATION_CLIENT: Final = "ra"
+FIRST: Final = "administrator"  # whom `init` makes
 # The extended key usage that a role needs: that of an RA (RFC 6402 §2.10), and that of any client for who
 # asks through the API.
-ROLES: Final = {REGISTRATION_CLIENT: oid.KP_CMC_RA} | dict.fromkeys(
-    (role.value for role in Role), oid.KP_CLIENT_AUTH
-)
+ROLES: Final[Mapping[str, str]] = dict.fromkeys(ROLE_NAMES, oid.KP_CLIENT_AUTH) | {
+    REGISTRATION_CLIENT: oid.KP_CMC_RA
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a role is granted: in an office, in an organisation, in all offices, or (none of it) as it is."""
+
+    office: int | None = None
+    organization: int | None = None
+    everywhere: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class NewActor:
+    """What is registered: a certificate for a name, with a role and who it is, where that is said."""
+
+    name: str
+    certificate: x509.Certificate
+    role: str | None = None
+    place: Place = Place()
+    person: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """What came of it; `waiting` is what a second administrator has to confirm."""
+
+    actor: ActorRecord
+    certificate: CertificateRecord
+    waiting: tuple[ProposalRecord, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ShownActor:
+    """An actor with its certificates, removed ones too."""
+
+    record: ActorRecord
+    certificates: list[ActorCertificateRecord]
 
 
 class Actors:
@@ -42,62 +84,154 @@ class Actors:
         self._clock = clock
         self._authorities = authorities
 
-    async def add(self, name: str, role: str, certificate: x509.Certificate, by: str) -> CertificateRecord:
+    async def add(self, name: str, role: str | None, certificate: x509.Certificate, by: str) -> Registered:
+        """Register a certificate, asked for at this machine; see `register`."""
+        return await self.register(at_machine(by), NewActor(name, certificate, role))
+
+    async def register(self, by: Actor, new: NewActor) -> Registered:
         """Register a certificate for an actor, which may have others; it must be on record and current.
 
         Raises `RefusedError`, `NotAuthorizedError` where it is not active, `ConflictError` where it is
-        registered already.
+        registered already. Certificate and role may have to wait for a second administrator.
         """
-        if _NAME.fullmatch(name) is None:
+        if _NAME.fullmatch(new.name) is None:
             raise RefusedError("an actor's name has up to 63 lower-case letters, digits and hyphens")
-        if role not in ROLES:
-            raise RefusedError(f"no role {role}: there are {', '.join(ROLES)}")
-        issuer = self._authorities.issuer_of(certificate)
+        if new.role is not None and new.role not in ROLES:
+            raise RefusedError(f"no role {new.role[:40]}: there are {', '.join(ROLES)}")
+        issuer = self._authorities.issuer_of(new.certificate)
         if issuer is None or issuer.name != INFRASTRUCTURE:
             raise RefusedError(f"the certificate is not one of the authority {INFRASTRUCTURE}")
-        if not has_usage(certificate, ROLES[role]):
-            raise RefusedError(f"role {role} needs the extended key usage {ROLES[role]}")
+        _require_usage(new)
         now = self._clock.now()
 
-        def transaction(tx: Transaction) -> CertificateRecord:
-            record = certificates.get(tx, issuer.id, certificate.serial_number)
-            if record is None or record.certificate != certificate.public_bytes(Encoding.DER):
+        def transaction(tx: Transaction) -> Registered:
+            require(Permission(by, Action.MANAGE_ACTORS))
+            record = certificates.get(tx, issuer.id, new.certificate.serial_number)
+            if record is None or record.certificate != new.certificate.public_bytes(Encoding.DER):
                 raise RefusedError("the certificate is not on record")
             require_entitled(tx, record, now)
-            other = rows.with_certificate(tx, issuer.id, record.serial)
-            if other is not None:
-                raise ConflictError(f"the certificate is registered already, for {other.name}")
-            rows.add(tx, name=name, role=role, authority=issuer.id, serial=record.serial, now=now, by=by)
-            entry = audit.entry(
-                now,
-                by,
-                "actor.add",
-                name=name,
-                role=role,
-                authority=issuer.id,
-                serial=serial_text(record.serial),
-            )
-            audit_chain.append(tx, entry)
-            return record
+            actor = _named(tx, by, new, now)
+            made = [propose_in(tx, by, actor, _certificate_change(record), now)]
+            if new.role is not None and not _has_role(actor, new):
+                made.append(propose_in(tx, by, found_actor(tx, new.name), grant_of(new.role, new.place), now))
+            waiting = tuple(one for one in made if one.state == "waiting")
+            return Registered(found_actor(tx, new.name), record, waiting)
 
         return await self._storage.write(transaction)
 
-    async def remove(self, name: str, by: str) -> int:
-        """Remove every certificate of an actor, from the next request on; return how many there were."""
+    async def register_first(self, certificate: x509.Certificate) -> None:
+        """Make who has this certificate the first administrator, where there is none."""
         now = self._clock.now()
+        count = await self._storage.read(lambda tx: rows.count_with_role(tx, Role.ADMINISTRATOR.value))
+        if count == 0 and now <= certificate.not_valid_after_utc:
+            with suppress(NotAuthorizedError):  # it is revoked: the operator registers another
+                await self.add(FIRST, Role.ADMINISTRATOR.value, certificate, "system")
 
-        def transaction(tx: Transaction) -> int:
-            removed = rows.remove(tx, name, now, by)
-            if not removed:
-                raise NotFoundError(f"no actor {name}; see `pkiserver actor list`")
-            audit_chain.append(tx, audit.entry(now, by, "actor.remove", name=name, certificates=removed))
-            return removed
+    async def place(self, office: str | None, organization: str | None, *, everywhere: bool = False) -> Place:
+        """Return the place that an office's code or an organisation's number names, or `NotFoundError`."""
 
-        return await self._storage.write(transaction)
+        def look(tx: Transaction) -> Place:
+            found = offices.with_code(tx, office) if office is not None else None
+            body = organizations.with_number(tx, organization) if organization is not None else None
+            if office is not None and found is None:
+                raise NotFoundError(f"no office {office[:40]}; see `pkiserver office list`")
+            if organization is not None and body is None:
+                raise NotFoundError(f"no organisation {organization[:20]}; see `pkiserver organization list`")
+            return Place(found.id if found else None, body.id if body else None, everywhere)
+
+        return await self._storage.read(look)
+
+    async def place_names(self, change: Change | RoleRecord) -> tuple[str | None, str | None]:
+        """Return the code of the office and the number of the organisation of a role, where it has them."""
+
+        def look(tx: Transaction) -> tuple[str | None, str | None]:
+            office = offices.get(tx, change.office) if change.office is not None else None
+            body = organizations.get(tx, change.organization) if change.organization is not None else None
+            return office.code if office else None, body.number if body else None
+
+        return await self._storage.read(look)
+
+    async def show(self, name: str) -> ShownActor:
+        """Return an actor by its name, or raise `NotFoundError`."""
+
+        def look(tx: Transaction) -> ShownActor:
+            record = found_actor(tx, name)
+            return ShownActor(record, rows.certificates(tx, record.id, MAX_LIST))
+
+        return await self._storage.read(look)
+
+    async def newest(self, before: int, limit: int) -> list[ShownActor]:
+        """Return actors with numbers below `before`, the newest first."""
+        return await self._storage.read(
+            lambda tx: [
+                ShownActor(one, rows.certificates(tx, one.id, MAX_LIST))
+                for one in rows.page(tx, before, limit)
+            ]
+        )
+
+    async def proposals(
+        self, state: str | None, before: int, limit: int
+    ) -> list[tuple[ProposalRecord, ActorRecord]]:
+        """Return proposals with numbers below `before`, the newest first, each with its actor."""
+
+        def look(tx: Transaction) -> list[tuple[ProposalRecord, ActorRecord]]:
+            found = actor_proposals.page(tx, state, before, limit)
+            return [(one, actor) for one in found if (actor := rows.get(tx, one.actor)) is not None]
+
+        return await self._storage.read(look)
+
+    async def proposal(self, number: int) -> tuple[ProposalRecord, ActorRecord]:
+        """Return a proposal with its actor, or raise `NotFoundError`."""
+
+        def look(tx: Transaction) -> tuple[ProposalRecord, ActorRecord]:
+            found = actor_proposals.get(tx, number)
+            actor = rows.get(tx, found.actor) if found is not None else None
+            if found is None or actor is None:
+                raise NotFoundError(f"no proposal {number}; see `pkiserver actor proposals`")
+            return found, actor
+
+        return await self._storage.read(look)
 
     async def holder(self, record: CertificateRecord) -> ActorRecord | None:
         """Return the actor for whom a certificate speaks now, or None; its status the caller looks up."""
         return await self._storage.read(lambda tx: rows.with_certificate(tx, record.authority, record.serial))
+
+
+def _named(tx: Transaction, by: Actor, new: NewActor, now: datetime) -> ActorRecord:
+    """Return the actor of a name, made where there is none; who it is may be said once."""
+    if new.person is not None and people.get(tx, new.person) is None:
+        raise NotFoundError(f"no person {new.person}; see `pkiserver person find`")
+    actor = rows.with_name(tx, new.name)
+    if actor is None:
+        return rows.add(tx, name=new.name, person=new.person, now=now, by=by.name)
+    if new.person is not None and actor.person is None:
+        rows.set_person(tx, actor.id, new.person)
+        return found_actor(tx, new.name)
+    if new.person not in (None, actor.person):
+        raise ConflictError(f"{new.name} is somebody else on record")
+    return actor
+
+
+def _certificate_change(record: CertificateRecord) -> Change:
+    return Change("certificate", authority=record.authority, serial=record.serial)
+
+
+def grant_of(role: str, place: Place, kind: str = "grant") -> Change:
+    """Return the change that grants a role in a place, or (`withdraw`) takes it back."""
+    return Change(kind, role, place.office, place.organization, place.everywhere)
+
+
+def _has_role(actor: ActorRecord, new: NewActor) -> bool:
+    wanted = (new.role, new.place.office, new.place.organization, new.place.everywhere)
+    return wanted in [(one.role, one.office, one.organization, one.everywhere) for one in actor.roles]
+
+
+def _require_usage(new: NewActor) -> None:
+    """Raise `RefusedError` for a certificate that could be shown for no role, or not for this one."""
+    if new.role is not None and not has_usage(new.certificate, ROLES[new.role]):
+        raise RefusedError(f"role {new.role} needs the extended key usage {ROLES[new.role]}")
+    if not any(has_usage(new.certificate, usage) for usage in set(ROLES.values())):
+        raise RefusedError("the certificate is for no client of ours: its extended key usage is another")
 
 
 def has_usage(certificate: x509.Certificate, usage: str) -> bool:

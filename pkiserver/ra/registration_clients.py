@@ -9,12 +9,13 @@ from collections.abc import Mapping
 from config.profile import Profile
 from pkiserver.ca.identity import approve_identity
 from pkiserver.errors import NotAuthorizedError
-from pkiserver.ra.actors import REGISTRATION_CLIENT, ROLES, Actors, has_usage
+from pkiserver.ra.actors import ROLES, Actors, has_usage
 from pkiserver.ra.approval import Approvals
 from pkiserver.ra.approved import Approved
 from pkiserver.ra.client_certificates import Holder
 from pkiserver.ra.credentials import enrollable
 from pkiserver.ra.reenrollment import same_identity
+from pkiserver.ra.role_grants import REGISTRATION_CLIENT
 from protocols.x509.csr import UnprovenCSR, parse_csr
 from store.records import ActorRecord
 
@@ -36,7 +37,7 @@ class RegistrationClients:
         if not has_usage(holder.certificate, ROLES[REGISTRATION_CLIENT]):
             return None
         found = await self._actors.holder(holder.record)
-        if found is not None and found.role != REGISTRATION_CLIENT:
+        if found is not None and not found.has_role(REGISTRATION_CLIENT):
             found = None  # what it may do through the API says nothing of enrolments
         profile = self._profiles.get(label or "")
         if found is None and profile is not None and profile.approval:

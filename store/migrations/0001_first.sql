@@ -64,10 +64,18 @@ CREATE INDEX enrollments_by_key ON enrollments (spki_sha256);
 CREATE INDEX enrollments_open ON enrollments (expires_at) WHERE state IN ('waiting', 'approved');
 CREATE INDEX enrollments_open_of ON enrollments (asked_by, expires_at) WHERE state IN ('waiting', 'approved');
 
-CREATE TABLE actors (                   -- programs that act on behalf of others, by their certificates
+CREATE TABLE actors (                   -- people and programs that act here, each known by certificates
+    id       INTEGER PRIMARY KEY,
+    name     TEXT NOT NULL UNIQUE,
+    person   INTEGER REFERENCES people (id), -- who it is, where they are on record: nobody acts for oneself
+    version  INTEGER NOT NULL,          -- counts what changed of who it is: certificates, and the person
+    added_at INTEGER NOT NULL,
+    added_by TEXT NOT NULL
+);
+
+CREATE TABLE actor_certificates (
     id         INTEGER PRIMARY KEY,
-    name       TEXT NOT NULL,
-    role       TEXT NOT NULL,
+    actor      INTEGER NOT NULL REFERENCES actors (id),
     authority  INTEGER NOT NULL,
     serial     BLOB NOT NULL CHECK (length(serial) = 16),
     added_at   INTEGER NOT NULL,
@@ -76,7 +84,45 @@ CREATE TABLE actors (                   -- programs that act on behalf of others
     removed_by TEXT,
     CHECK ((removed_at IS NULL) = (removed_by IS NULL))
 );
-CREATE UNIQUE INDEX actors_current ON actors (authority, serial) WHERE removed_at IS NULL;
+CREATE UNIQUE INDEX actor_certificates_current ON actor_certificates (authority, serial) WHERE removed_at IS NULL;
+CREATE INDEX actor_certificates_of ON actor_certificates (actor, id);
+
+CREATE TABLE actor_roles (
+    id           INTEGER PRIMARY KEY,
+    actor        INTEGER NOT NULL REFERENCES actors (id),
+    role         TEXT NOT NULL,
+    office       INTEGER REFERENCES offices (id),
+    organization INTEGER REFERENCES organizations (id),
+    everywhere   INTEGER NOT NULL CHECK (everywhere IN (0, 1)),
+    granted_at   INTEGER NOT NULL,
+    granted_by   TEXT NOT NULL,
+    withdrawn_at INTEGER,
+    withdrawn_by TEXT,
+    CHECK ((withdrawn_at IS NULL) = (withdrawn_by IS NULL))
+);
+CREATE UNIQUE INDEX actor_roles_current ON actor_roles
+    (actor, role, ifnull(office, 0), ifnull(organization, 0), everywhere) WHERE withdrawn_at IS NULL;
+
+CREATE TABLE actor_proposals (          -- what is to change of an actor; only ever decided, never altered
+    id           INTEGER PRIMARY KEY,
+    actor        INTEGER NOT NULL REFERENCES actors (id),
+    kind         TEXT NOT NULL CHECK (kind IN ('grant', 'withdraw', 'certificate', 'remove')),
+    role         TEXT,
+    office       INTEGER,
+    organization INTEGER,
+    everywhere   INTEGER NOT NULL DEFAULT 0,
+    authority    INTEGER,
+    serial       BLOB,
+    version      INTEGER NOT NULL,      -- of the actor, as the proposer saw it
+    proposed_at  INTEGER NOT NULL,
+    proposed_by  TEXT NOT NULL,
+    state        TEXT NOT NULL CHECK (state IN ('waiting', 'done', 'refused')),
+    decided_at   INTEGER,
+    decided_by   TEXT,
+    CHECK ((state = 'waiting') = (decided_at IS NULL)),
+    CHECK ((decided_at IS NULL) = (decided_by IS NULL))
+);
+CREATE INDEX actor_proposals_by_state ON actor_proposals (state, id);
 
 CREATE TABLE issuances (
     id           INTEGER PRIMARY KEY,
@@ -276,9 +322,10 @@ CREATE TABLE api_requests (             -- requests with an Idempotency-Key, and
     key        TEXT NOT NULL,
     request    BLOB NOT NULL,           -- SHA-256 of what was asked
     begun_at   INTEGER NOT NULL,
+    done       INTEGER NOT NULL DEFAULT 0 CHECK (done IN (0, 1)), -- written with the deed itself
     status     INTEGER,                 -- NULL: not answered; none of the answer
     etag       TEXT,
-    body       BLOB,
+    body       BLOB,                    -- encrypted: it may hold a secret
     PRIMARY KEY (actor, key),
     CHECK ((status IS NULL) = (body IS NULL))
 ) WITHOUT ROWID;
@@ -439,6 +486,7 @@ CREATE TABLE applications (             -- the form itself is personal data of i
 CREATE INDEX applications_by_state ON applications (state, id);
 CREATE INDEX applications_of_office ON applications (office, state, id);
 CREATE INDEX applications_of_office_newest ON applications (office, id);
+CREATE INDEX applications_by_time ON applications (created_at, id);
 CREATE INDEX applications_of_person ON applications (person, id) WHERE person IS NOT NULL;
 CREATE INDEX applications_by_name ON applications (name_key, id) WHERE name_key IS NOT NULL;
 -- A certificate is of one application.

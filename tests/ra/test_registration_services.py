@@ -245,7 +245,7 @@ async def test_another_office_may_not(story: Story, recorded: Any) -> None:
         applications.withdraw(stranger, made.id, made.version, "mine"),
         applications.show(stranger, made.id),
         applications.draft(stranger, NewApplication("ub-1", FIELDS)),
-        applications.newest(stranger),
+        applications.newest(stranger, office="ub-1"),
         story.services.offices.add(stranger, "ub-3", OfficeForm("Чингэлтэй")),
     ):
         with pytest.raises(NotAuthorizedError):

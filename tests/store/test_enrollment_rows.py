@@ -8,11 +8,11 @@ from typing import Any, TypeVar
 
 import pytest
 
-from store import actors, authorities, enrollments, issuances
+from store import authorities, enrollments, issuances
 from store.database import Database, Transaction
 from store.enrollments import STATES, Application, Waiting
 from store.errors import StorageError
-from store.records import ActorRecord, EnrollmentRecord
+from store.records import EnrollmentRecord
 
 Result = TypeVar("Result")
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -164,39 +164,3 @@ async def test_the_store_itself_holds_an_approval_to_one_certificate(store: Stor
     await store.write(issuances.mark_delivered, 1, 7, NOW)
     assert await store.read(issuances.undelivered_of_enrollment, 1) is None
     assert await store.read(issuances.of_enrollment, 1) is not None
-
-
-# actors
-
-
-async def add_actor(store: Store, name: str, serial: int) -> None:
-    await store.write(actors.add, name=name, role="ra", authority=1, serial=serial, now=NOW, by="user:7")
-
-
-async def test_actors_both_ways(store: Store) -> None:
-    await add_actor(store, "station", 5)
-    await add_actor(store, "station", 6)
-    await add_actor(store, "kiosk", 7)
-    station = ActorRecord(1, "station", "ra", 1, 5, NOW, "user:7", None, None)
-    assert await store.read(actors.with_certificate, 1, 5) == station
-    assert await store.read(actors.with_certificate, 2, 5) is None
-    assert await store.read(actors.with_certificate, 1, 8) is None
-    assert [one.serial for one in await store.read(actors.newest, 2)] == [7, 6]
-    with pytest.raises(StorageError, match="UNIQUE"):
-        await add_actor(store, "other", 5)
-
-
-async def test_an_actor_leaves_with_every_certificate(store: Store) -> None:
-    await add_actor(store, "station", 5)
-    await add_actor(store, "station", 6)
-    await add_actor(store, "kiosk", 7)
-    assert await store.write(actors.remove, "station", NOW + HOUR, "user:8") == 2
-    assert await store.write(actors.remove, "station", NOW + HOUR, "user:8") == 0
-    assert [await store.read(actors.with_certificate, 1, serial) is None for serial in (5, 6, 7)] == [
-        True,
-        True,
-        False,
-    ]
-    removed = (await store.read(actors.newest, 10))[-1]
-    assert (removed.removed_at, removed.removed_by) == (NOW + HOUR, "user:8")
-    await add_actor(store, "station", 5)  # it may come back

@@ -101,6 +101,9 @@ class Client:
     async def post(self, path: str, body: object = None, **headers: str) -> Reply:
         return await self.ask("POST", BASE + path, body, _named(headers))
 
+    async def put(self, path: str, body: object = None, **headers: str) -> Reply:
+        return await self.ask("PUT", BASE + path, body, _named(headers))
+
 
 def _named(headers: Mapping[str, str]) -> dict[str, str]:
     return {name.replace("_", "-"): value for name, value in headers.items()}
@@ -135,16 +138,40 @@ class Desk:
         tls.load_cert_chain(*files)
         return Client(self.url, tls, name, record, files)
 
-    async def actor(self, name: str, role: str, profile: str = "administrator") -> Client:
-        """Somebody with a certificate that is registered for an actor in this role."""
+    async def actor(self, name: str, role: str, profile: str = "administrator", **place: object) -> Client:
+        """Somebody with a certificate that is registered for an actor in this role, everywhere unless said."""
         client = await self.holder(name, profile)
-        await self.register(client, role)
+        await self.register(client, role, **place)
         return client
 
-    async def register(self, client: Client, role: str, name: str | None = None) -> None:
+    async def register(self, client: Client, role: str, name: str | None = None, **place: object) -> None:
         assert client.files is not None
-        given = {"name": name or client.name, "role": role, "pem": client.files[0].read_text()}
-        await self.command("actor.add", **given)
+        if not place and role in ("registrar", "senior_registrar"):
+            place = {"everywhere": True}
+        if not place and role == "org_officer":
+            place = {"organization": await self.organization()}
+        given = {"name": name or client.name, "role": role, "pem": client.files[0].read_text()} | place
+        added = await self.command("actor.add", **given)
+        for proposal in added["waiting"]:
+            await self.confirmed(proposal)
+
+    async def confirmed(self, proposal: int) -> None:
+        """Have a second person at the machine confirm a change of an actor."""
+        waiting = await self.command("actor.proposals", state="waiting")
+        (version,) = [one["version"] for one in waiting if one["proposal"] == proposal]
+        given = {"proposal": proposal, "version": version}
+        await self.core.commands.run("actor.confirm", given, "user:second", silent)
+
+    async def organization(self, number: str = "1234567", *, contracted: bool = True) -> str:
+        """Register an organisation, unless it is there, and bring it to its contract."""
+        known = [one["number"] for one in await self.command("organization.list", state=None, limit=100)]
+        if number in known:
+            return number
+        await self.command("organization.register", number=number, name="Аудит", mail="it@audit.gov.mn")
+        for event in ("send_contract", "sign_contract") if contracted else ():
+            await self.command("organization.move", number=number, event=event, ground="test", version=None)
+        await self.command("organization.domains", number=number, domains=["audit.gov.mn"])
+        return number
 
     async def issue(
         self, name: str, profile: str = "citizen-signature", key: ec.EllipticCurvePrivateKey | None = None

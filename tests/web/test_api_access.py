@@ -49,7 +49,7 @@ async def test_a_certificate_alone_opens_nothing(office: Desk) -> None:
 
 async def test_a_registration_client_does_not_use_the_api(office: Desk) -> None:
     station = await office.actor("station-1", "ra", "registration-client")
-    assert "role ra does not use the API" in (await station.get(READ)).refused(403, "not_authorized")
+    assert "has no role that uses the API" in (await station.get(READ)).refused(403, "not_authorized")
 
 
 async def test_a_role_of_the_api_says_nothing_of_enrolments(office: Desk) -> None:

@@ -21,14 +21,15 @@ from pkiserver.ra.registration.numbers import today
 from pkiserver.ra.registration.people import APPLICATIONS, People
 from pkiserver.ra.registration.personal_data import PersonalData
 from pkiserver.ra.registration.registry import CivilRegistry, IdentityProof, differing_fields, look_up
-from pkiserver.ra.registration.roles import Action, Actor, Permission, Target
+from pkiserver.ra.registration.roles import Action, Actor, Permission, Target, reach
 from pkiserver.ra.registration.states import Change, Command, Event, Standing, State, decide
 from pkiserver.storage import Storage
 from store import applications as rows
 from store import audit as audit_chain
 from store import credentials, offices
-from store.applications import ApplicationEventRecord, ApplicationRecord
+from store.applications import ApplicationEventRecord, ApplicationRecord, Search
 from store.database import Transaction
+from store.records import AuditEntry
 
 CHANNELS: Final = ("branch", "service_centre", "kiosk", "mission")  # regulation 2.1: never remote at first
 CARRIERS: Final = ("id_card", "token", "mobile")  # regulation 2.11
@@ -95,6 +96,7 @@ class Applications:
         )
         if office is None:
             raise NotFoundError(f"no office {new.office[:40]}; see `pkiserver office list`")
+        holder = actor.holder_of(form.civil_id, holder)
         await self._gate.require(Permission(actor, Action.APPLY, Target(office=office.id, holder=holder)))
 
         def transaction(tx: Transaction) -> ApplicationRecord:
@@ -199,11 +201,14 @@ class Applications:
     async def show(self, actor: Actor, application: int) -> ShownApplication:
         """Return an application with its form; the reading is recorded in the same transaction."""
         record = await self._storage.read(lambda tx: found_application(tx, application))
-        await self._gate.require(Permission(actor, Action.READ_APPLICATION, target_of(record)))
+        if record.person is None and actor.identified is not None:  # whose it is only the form says
+            await self._permitted(actor, Action.READ_APPLICATION, application)
+        else:
+            await self._gate.require(Permission(actor, Action.READ_APPLICATION, target_of(record)))
         now = self._clock.now()
 
         def transaction(tx: Transaction) -> ShownApplication:
-            audit_chain.append(tx, audit.entry(now, actor.name, "application.read", application=application))
+            audit_chain.append(tx, self._reading(actor, now, application))
             form = self._data.read(tx, APPLICATIONS, application).get("form")
             return ShownApplication(
                 found_application(tx, application),
@@ -213,30 +218,50 @@ class Applications:
 
         return await self._storage.write(transaction)
 
+    def _reading(self, actor: Actor, now: datetime, application: int) -> AuditEntry:
+        return audit.entry(
+            now, actor.name, "application.read", application=application, on_behalf_of=actor.on_behalf_of
+        )
+
     async def newest(
         self,
         actor: Actor,
         *,
         state: State | None = None,
         office: str | None = None,
+        person: int | None = None,
+        created_from: datetime | None = None,
+        created_until: datetime | None = None,
         before: int | None = None,
         limit: int = 100,
     ) -> list[ApplicationRecord]:
-        """Return applications without personal data, the newest first; `before` is the last one seen."""
+        """Return applications without personal data, the newest first; `before` is the last one seen.
+
+        Without an office those that the actor may see: of the own offices, or of the holder identified.
+        """
         found = await self._storage.read(lambda tx: offices.with_code(tx, office)) if office else None
         if office and found is None:
             raise NotFoundError(f"no office {office[:40]}; see `pkiserver office list`")
-        where = found.id if found else None
-        await self._gate.require(Permission(actor, Action.READ_APPLICATION, Target(office=where)))
-        return await self._storage.read(
-            lambda tx: rows.newest(
-                tx,
-                state=state.value if state else None,
-                office=where,
-                before=before,
-                limit=max(1, min(limit, MAX_LIST)),
-            )
+        reached = reach(actor, Action.READ_APPLICATION)
+        if found is not None:
+            target = Target(office=found.id, holder=reached.holder)
+            await self._gate.require(Permission(actor, Action.READ_APPLICATION, target))
+        of_holder = not reached.everything and not reached.offices
+        if of_holder and person not in (None, reached.holder):
+            await self._gate.require(Permission(actor, Action.READ_APPLICATION, Target(holder=person)))
+        if of_holder and not reached.holder:
+            return []  # nobody was identified, or somebody who is not on record: there is nothing of theirs
+        mine = None if reached.everything or of_holder else reached.offices
+        wanted = Search(
+            state=state.value if state else None,
+            offices=mine if found is None else frozenset({found.id}),
+            person=reached.holder if of_holder else person,
+            created_from=created_from,
+            created_until=created_until,
+            before=before,
         )
+        most = max(1, min(limit, MAX_LIST))
+        return await self._storage.read(lambda tx: rows.newest(tx, wanted, most))
 
     async def find(self, actor: Actor, name: str) -> list[ApplicationRecord]:
         """Return applications of those whose given name, then the parent's, begins so; it is recorded."""
@@ -265,7 +290,8 @@ class Applications:
         form = await self.form_of(application)
         holder = record.person
         if holder is None:  # not verified yet: whose it says that it is
-            holder = await self._storage.read(lambda tx: self._people.of_civil_id(tx, form.civil_id))
+            known = await self._storage.read(lambda tx: self._people.of_civil_id(tx, form.civil_id))
+            holder = actor.holder_of(form.civil_id, known)
         await self._gate.require(Permission(actor, action, Target(office=record.office, holder=holder)))
         return record, form
 

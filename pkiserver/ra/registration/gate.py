@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from pkiserver import audit
 from pkiserver.clock import Clock
-from pkiserver.errors import NotAuthorizedError
+from pkiserver.errors import DeniedError, NotAuthorizedError
 from pkiserver.ra.registration.roles import Granted, Permission, decide, require
 from pkiserver.storage import Storage
 from store import audit as audit_chain
@@ -18,7 +18,7 @@ class Gate:
         self._clock = clock
 
     async def require(self, permission: Permission) -> Granted:
-        """Return by which role it is allowed; `NotAuthorizedError`, after it was recorded."""
+        """Return by which role it is allowed; `DeniedError`, after it was recorded."""
         return await self._recorded(permission, require)
 
     async def granted(self, permission: Permission) -> Granted:
@@ -28,7 +28,7 @@ class Gate:
     async def _recorded(self, permission: Permission, ask: Callable[[Permission], Granted]) -> Granted:
         try:
             return ask(permission)
-        except NotAuthorizedError:
+        except NotAuthorizedError as error:
             entry = audit.entry(
                 self._clock.now(),
                 permission.actor.name,
@@ -39,4 +39,4 @@ class Gate:
                 holder=permission.target.holder,
             )
             await self._storage.write(lambda tx: audit_chain.append(tx, entry))
-            raise
+            raise DeniedError(str(error)) from error

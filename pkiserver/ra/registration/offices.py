@@ -1,6 +1,7 @@
 """Offices where people apply, with the hours and days at which they work."""
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import date, time
 from typing import Final
@@ -8,7 +9,7 @@ from typing import Final
 from pkiserver import audit
 from pkiserver.bounds import MAX_LIST
 from pkiserver.clock import Clock
-from pkiserver.errors import ConflictError, NotFoundError, RefusedError
+from pkiserver.errors import ChangedError, ConflictError, NotFoundError, RefusedError
 from pkiserver.ra.registration.contacts import parse_line
 from pkiserver.ra.registration.gate import Gate
 from pkiserver.ra.registration.roles import Action, Actor, Permission
@@ -72,7 +73,7 @@ class Offices:
         def transaction(tx: Transaction) -> OfficeRecord:
             found = _found(tx, code)
             if not rows.change(tx, replace(row, id=found.id, version=seen_version)):
-                raise ConflictError(f"office {code} has changed since: it is at version {found.version}")
+                raise ChangedError(f"office {code} has changed since: it is at version {found.version}")
             entry = audit.entry(now, actor.name, "office.change", office=found.id, version=seen_version + 1)
             audit_chain.append(tx, entry)
             return _found(tx, code)
@@ -97,6 +98,15 @@ class Offices:
     async def get(self, code: str) -> OfficeRecord:
         """Return the office of this code, or raise `NotFoundError`."""
         return await self._storage.read(lambda tx: _found(tx, code))
+
+    async def codes(self, offices: Iterable[int]) -> dict[int, str]:
+        """Return the codes of offices by their numbers."""
+
+        def look(tx: Transaction) -> dict[int, str]:
+            found = [rows.get(tx, one) for one in set(offices)]
+            return {one.id: one.code for one in found if one is not None}
+
+        return await self._storage.read(look)
 
     async def in_order(self) -> list[OfficeRecord]:
         """Return the offices by their codes; they are no secret."""

@@ -9,7 +9,7 @@ from typing import Final
 from pkiserver import audit
 from pkiserver.bounds import MAX_LIST
 from pkiserver.clock import Clock
-from pkiserver.errors import ConflictError, NotFoundError, RefusedError, UnavailableError
+from pkiserver.errors import ChangedError, ConflictError, NotFoundError, RefusedError, UnavailableError
 from pkiserver.ra.registration.contacts import (
     is_of_domain,
     name_key,
@@ -96,7 +96,7 @@ class Organizations:
         def transaction(tx: Transaction) -> OrganizationRecord:
             record = _found(tx, found.number)
             if record.version != seen_version:
-                raise ConflictError(f"the organisation has changed since: version {record.version}")
+                raise ChangedError(f"the organisation has changed since: version {record.version}")
             to_state = decide(State(record.state), event)
             return self._append(
                 tx,

@@ -11,7 +11,7 @@ from typing import Any, Final, TypeVar
 from pkiserver import audit
 from pkiserver.bounds import MAX_LIST
 from pkiserver.clock import Clock
-from pkiserver.errors import ConflictError, NotFoundError, RefusedError
+from pkiserver.errors import ChangedError, ConflictError, NotFoundError, RefusedError
 from pkiserver.ra.registration.contacts import name_key, parse_line
 from pkiserver.ra.registration.form import Form, validate_form
 from pkiserver.ra.registration.gate import Gate
@@ -135,7 +135,7 @@ class People:
         def transaction(tx: Transaction) -> PersonRecord:
             record = found_person(tx, person)
             if record.version != seen_version:
-                raise ConflictError(f"the person has changed since: version {record.version}")
+                raise ChangedError(f"the person has changed since: version {record.version}")
             before = _values(record, self._data.read(tx, SUBJECT, person))
             fields: dict[str, object] = {"use_restricted": False, "value_limited": False}
             form = validate_form({**fields, **before, **changes}, today(now))

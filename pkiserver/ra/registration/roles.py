@@ -55,6 +55,7 @@ class Action(Enum):
     READ_ENROLLMENT = "read_enrollment"
     DECIDE_ENROLLMENT = "decide_enrollment"
     READ_ACTOR = "read_actor"
+    READ_OFFICE = "read_office"
 
 
 class Scope(Enum):
@@ -154,6 +155,7 @@ PERMISSIONS: Final[Mapping[tuple[Role, Action], Rule]] = {
     (Role.AUDITOR, Action.READ_CERTIFICATE): _ANYWHERE,
     (Role.AUDITOR, Action.READ_ENROLLMENT): _ANYWHERE,
     (Role.AUDITOR, Action.READ_ACTOR): _ANYWHERE,
+    **{(role, Action.READ_OFFICE): _ANYWHERE for role in Role},  # where offices are is no secret
 }
 # What concerns an applicant or a holder: nobody does it for themselves.
 _NOT_FOR_ONESELF: Final = frozenset(
@@ -170,8 +172,27 @@ _NOT_FOR_ONESELF: Final = frozenset(
         Action.APPLY,
         Action.WITHDRAW_APPLICATION,
         Action.REQUEST_CASE,
+        Action.CHANGE_CERTIFICATE,
     }
 )
+NEW_HOLDER: Final = 0  # whom a service identified, and who is not on record yet; rows begin at 1
+
+
+def place_of(role: Role) -> str | None:
+    """Return of what a role is granted: an office or organization; None: it is the same everywhere."""
+    scopes = {rule.scope for (one, _), rule in PERMISSIONS.items() if one is role}
+    if Scope.OWN_OFFICE in scopes:
+        return "office"
+    return "organization" if Scope.OWN_ORGANIZATION in scopes else None
+
+
+@dataclass(frozen=True, slots=True)
+class Identified:
+    """Whom a service identified, and how: by what, and the reference under which that is on its record."""
+
+    civil_id: str = field(repr=False)
+    by: str
+    reference: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,13 +209,21 @@ class Assignment:
 class Actor:
     """Who asks: a name for the audit log, roles, and the person behind it, where it is one on record.
 
-    `on_behalf_of` is the holder whom a service identified for this request.
+    `on_behalf_of` is the holder whom a service identified for this request, as `identified` says;
+    `NEW_HOLDER` for one who is not on record.
     """
 
     name: str
     assignments: tuple[Assignment, ...] = ()
     person: int | None = None
     on_behalf_of: int | None = None
+    identified: Identified | None = None
+
+    def holder_of(self, civil_id: str, known: int | None) -> int | None:
+        """Return whose a form is: a person on record, or the very one whom a service identified anew."""
+        if known is None and self.identified is not None and self.identified.civil_id == civil_id:
+            return NEW_HOLDER
+        return known
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,6 +291,29 @@ def may_anywhere(actor: Actor, action: Action) -> None:
     """Raise `NotAuthorizedError` unless some role of the actor may do this somewhere."""
     if not any((one.role, action) in PERMISSIONS for one in actor.assignments):
         raise NotAuthorizedError(f"{actor.name} may not {action.value.replace('_', ' ')}")
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """Of what an actor may see lists: all of it, or what is of these offices or this holder."""
+
+    everything: bool = False
+    offices: frozenset[int] = frozenset()
+    holder: int | None = None
+
+
+def reach(actor: Actor, action: Action) -> Reach:
+    """Return how far an action of an actor reaches, over all of its roles; nowhere for what is no row."""
+    everything, offices, holder = False, set[int](), None
+    for one in actor.assignments:
+        rule = PERMISSIONS.get((one.role, action))
+        scope = rule.scope if rule is not None else None
+        everything |= scope is Scope.ANYWHERE or (scope is Scope.OWN_OFFICE and one.everywhere)
+        if scope is Scope.OWN_OFFICE and one.office is not None:
+            offices.add(one.office)
+        if scope is Scope.OWN_HOLDER:
+            holder = actor.on_behalf_of
+    return Reach(everything, frozenset(offices), holder)
 
 
 def require(permission: Permission) -> Granted:

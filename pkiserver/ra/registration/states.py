@@ -10,7 +10,7 @@ from enum import Enum
 from itertools import product
 from typing import Final
 
-from pkiserver.errors import ConflictError, RefusedError
+from pkiserver.errors import ChangedError, ConflictError, RefusedError
 
 MAX_GROUND_CHARACTERS: Final = 200
 
@@ -109,7 +109,7 @@ def decide(standing: Standing, command: Command, now: datetime) -> Change:
     if not command.actor or not _is_ground(command.ground):
         raise RefusedError(f"a ground of 1 to {MAX_GROUND_CHARACTERS} printable characters is required")
     if command.seen_version != standing.version:
-        raise ConflictError(
+        raise ChangedError(
             f"the application has changed since: it is at version {standing.version}, and not at"
             f" {command.seen_version}"
         )

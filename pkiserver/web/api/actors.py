@@ -1,10 +1,17 @@
-"""Actors: who may ask, by which certificates. They are registered with `pkiserver actor`."""
+"""Actors: who acts here, by which certificates, in which roles; what awaits a second administrator."""
 
 from datetime import datetime
-from typing import Any, Final
+from typing import Annotated, Any, Final, Literal
 
-from pkiserver.errors import NotFoundError
+from cryptography import x509
+from pydantic import ConfigDict, Field
+
+from pkiserver.errors import RefusedError
+from pkiserver.ra.actors import NewActor, Registered, ShownActor, grant_of
 from pkiserver.ra.registration.roles import Action
+from pkiserver.ra.role_grants import ROLE_NAMES
+from pkiserver.web.api.conditions import require_seen, seen_number
+from pkiserver.web.api.offices import OfficeCode
 from pkiserver.web.api.operations import (
     DEFAULT_LIMIT,
     Answer,
@@ -17,17 +24,26 @@ from pkiserver.web.api.operations import (
     Operation,
     Parameters,
 )
+from pkiserver.web.api.organizations import OrganizationNumber
 from protocols.x509.certificate import serial_text
-from store import actors
+from store.actor_proposals import Change, ProposalRecord
 from store.records import ActorRecord
 
 _END: Final = (1 << 63) - 1  # no number of the store is larger
+MAX_PEM_CHARACTERS: Final = 20_000
+ActorName = Annotated[
+    str, Field(pattern=r"^[a-z][a-z0-9-]{0,62}$", description="The name of an actor, as of `actor:NAME`.")
+]
+RoleName = Annotated[
+    str, Field(pattern=r"^[a-z_]{1,40}$", json_schema_extra={"enum": list(ROLE_NAMES)}, description="A role.")
+]
+ProposalState = Literal["waiting", "done", "refused"]
 
 
 class ActorPath(Parameters):
-    """A certificate of an actor by its number."""
+    """An actor by name."""
 
-    actor: Number
+    actor: ActorName
 
 
 class ActorSearch(Parameters):
@@ -37,18 +53,73 @@ class ActorSearch(Parameters):
     after: NumberCursor | None = None
 
 
-class Actor(Message):
-    """A certificate by which an actor asks, or asked until it was removed; several may have one name."""
+class ProposalPath(Parameters):
+    """A proposal by number."""
 
-    actor: int
-    name: str
-    role: str
+    proposal: Number
+
+
+class ProposalSearch(ActorSearch):
+    """Which proposals."""
+
+    state: ProposalState | None = None
+
+
+class RoleChange(Message):
+    """A role and its place: an office or all of them for registrars, an organisation for its officer."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"role": "registrar", "office": "ub-1"}]})
+
+    role: RoleName
+    office: OfficeCode | None = None
+    organization: OrganizationNumber | None = None
+    everywhere: bool = False
+
+
+class ActorRegistration(Message):
+    """A certificate that is registered for an actor, and who that is, where it is a person on record."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"name": "bat", "certificate": "-----BEGIN CERTIFICATE-----\n…"}]}
+    )
+
+    name: ActorName
+    certificate: Annotated[str, Field(max_length=MAX_PEM_CHARACTERS, description="PEM, of `infrastructure`.")]
+    person: Number | None = None
+
+
+class ActorCertificate(Message):
+    """A certificate by which an actor asks, or asked until it was removed."""
+
     ca: str
     serial: str
     added_at: datetime
     added_by: str
     removed_at: datetime | None
     removed_by: str | None
+
+
+class ActorRole(Message):
+    """A role that an actor has now."""
+
+    role: str
+    office: str | None
+    organization: str | None
+    everywhere: bool
+    granted_at: datetime
+    granted_by: str
+
+
+class Actor(Message):
+    """An actor; `version` counts what changed of who it is, and is what a second administrator has seen."""
+
+    name: str
+    person: int | None
+    version: int
+    roles: tuple[ActorRole, ...]
+    certificates: tuple[ActorCertificate, ...]
+    added_at: datetime
+    added_by: str
 
 
 class ActorList(Message):
@@ -58,34 +129,196 @@ class ActorList(Message):
     next: str | None
 
 
+class Proposal(Message):
+    """A change of an actor: done, or waiting for a second administrator; `version` is the actor's of now."""
+
+    proposal: int
+    state: ProposalState
+    kind: Literal["grant", "withdraw", "certificate", "remove"]
+    actor: str
+    role: str | None
+    office: str | None
+    organization: str | None
+    everywhere: bool
+    serial: str | None
+    version: int
+    proposed_at: datetime
+    proposed_by: str
+    decided_at: datetime | None
+    decided_by: str | None
+
+
+class ProposalList(Message):
+    """A page of proposals, the newest first; `next` leads to the page behind, null where none is."""
+
+    items: tuple[Proposal, ...]
+    next: str | None
+
+
 async def list_actors(services: APIServices, call: Call[Any, ActorSearch, None]) -> Answer:
-    """List the actors, removed ones too."""
+    """List the actors with their roles and certificates."""
     limit = call.query.limit
-    before = _END if call.query.after is None else int(call.query.after)
-    found = await services.storage.read(lambda tx: actors.page(tx, before, limit + 1))
-    items = tuple(_message(services, one) for one in found[:limit])
-    return Answer(ActorList(items=items, next=str(items[-1].actor) if len(found) > limit else None))
+    found = await services.actors.newest(_before(call.query.after), limit + 1)
+    items = [await _actor(services, one) for one in found[:limit]]
+    more = str(found[limit - 1].record.id) if len(found) > limit else None
+    return Answer(ActorList(items=tuple(items), next=more))
 
 
 async def show_actor(services: APIServices, call: Call[ActorPath, Any, None]) -> Answer:
-    """Show one certificate of an actor."""
-    found = await services.storage.read(lambda tx: actors.get(tx, call.path.actor))
-    if found is None:
-        raise NotFoundError(f"there is no actor {call.path.actor}")
-    return Answer(_message(services, found))
+    """Show an actor with its certificates, removed ones too."""
+    return await _shown(services, call.path.actor)
 
 
-def _message(services: APIServices, record: ActorRecord) -> Actor:
+async def register_actor(services: APIServices, call: Call[Any, Any, ActorRegistration]) -> Answer:
+    """Register a certificate for an actor, which may have others.
+
+    Where the actor has roles already, and there are two administrators, the certificate waits for the second.
+    """
+    body = call.body
+    try:
+        certificate = x509.load_pem_x509_certificate(body.certificate.encode())
+    except ValueError as error:
+        raise RefusedError("certificate holds no certificate in PEM") from error
+    made = await services.actors.register(
+        call.caller.acting, NewActor(body.name, certificate, person=body.person)
+    )
+    return await _registered(services, made)
+
+
+async def grant_role(services: APIServices, call: Call[ActorPath, Any, RoleChange]) -> Answer:
+    """Grant an actor a role; once there are two administrators, the second one has to confirm it."""
+    return await _propose(services, call, await _role_change(services, call.body, "grant"))
+
+
+async def withdraw_role(services: APIServices, call: Call[ActorPath, Any, RoleChange]) -> Answer:
+    """Take a role back; that of an administrator waits for a second one."""
+    return await _propose(services, call, await _role_change(services, call.body, "withdraw"))
+
+
+async def remove_actor(services: APIServices, call: Call[ActorPath, Any, None]) -> Answer:
+    """Take all roles and certificates of an actor back; those of an administrator wait for a second one."""
+    return await _propose(services, call, Change("remove"))
+
+
+async def list_proposals(services: APIServices, call: Call[Any, ProposalSearch, None]) -> Answer:
+    """List proposed changes of actors."""
+    query = call.query
+    found = await services.actors.proposals(query.state, _before(query.after), query.limit + 1)
+    items = [await _proposal(services, one, actor) for one, actor in found[: query.limit]]
+    more = str(items[-1].proposal) if len(found) > query.limit else None
+    return Answer(ProposalList(items=tuple(items), next=more))
+
+
+async def show_proposal(services: APIServices, call: Call[ProposalPath, Any, None]) -> Answer:
+    """Show a proposed change of an actor."""
+    return await _shown_proposal(services, call.path.proposal)
+
+
+async def confirm_proposal(services: APIServices, call: Call[ProposalPath, Any, None]) -> Answer:
+    """Confirm what another administrator proposed of somebody else; it is carried out at once."""
+    found, actor = await services.actors.proposal(call.path.proposal)
+    require_seen(call.seen, _version(found, actor))
+    await services.role_grants.confirm(call.caller.acting, found.id, actor.version)
+    return await _shown_proposal(services, found.id)
+
+
+async def refuse_proposal(services: APIServices, call: Call[ProposalPath, Any, None]) -> Answer:
+    """Refuse a proposed change, or take the own proposal back."""
+    found, actor = await services.actors.proposal(call.path.proposal)
+    require_seen(call.seen, _version(found, actor))
+    await services.role_grants.refuse(call.caller.acting, found.id)
+    return await _shown_proposal(services, found.id)
+
+
+async def _propose(services: APIServices, call: Call[ActorPath, Any, Any], change: Change) -> Answer:
+    made = await services.role_grants.propose(
+        call.caller.acting, call.path.actor, change, seen_number(call.seen)
+    )
+    return await _shown_proposal(services, made.id)
+
+
+async def _role_change(services: APIServices, body: RoleChange, kind: str) -> Change:
+    place = await services.actors.place(body.office, body.organization, everywhere=body.everywhere)
+    return grant_of(body.role, place, kind)
+
+
+async def _registered(services: APIServices, made: Registered) -> Answer:
+    return await _shown(services, made.actor.name)
+
+
+async def _shown(services: APIServices, name: str) -> Answer:
+    found = await services.actors.show(name)
+    return Answer(await _actor(services, found), str(found.record.version))
+
+
+async def _shown_proposal(services: APIServices, number: int) -> Answer:
+    found, actor = await services.actors.proposal(number)
+    return Answer(await _proposal(services, found, actor), _version(found, actor))
+
+
+def _version(found: ProposalRecord, actor: ActorRecord) -> str:
+    # Who confirms has seen the proposal, and whom it is about.
+    return f"{found.id}-{found.state}-{actor.version}"
+
+
+def _before(after: str | None) -> int:
+    return _END if after is None else int(after)
+
+
+async def _actor(services: APIServices, shown: ShownActor) -> Actor:
+    record, authorities = shown.record, services.authorities
+    places = [await services.actors.place_names(one) for one in record.roles]
     return Actor(
-        actor=record.id,
         name=record.name,
-        role=record.role,
-        ca=services.authorities.record_with_id(record.authority).handle,
-        serial=serial_text(record.serial),
+        person=record.person,
+        version=record.version,
+        roles=tuple(
+            ActorRole(
+                role=one.role,
+                office=office,
+                organization=organization,
+                everywhere=one.everywhere,
+                granted_at=one.granted_at,
+                granted_by=one.granted_by,
+            )
+            for one, (office, organization) in zip(record.roles, places, strict=True)
+        ),
+        certificates=tuple(
+            ActorCertificate(
+                ca=authorities.record_with_id(one.authority).handle,
+                serial=serial_text(one.serial),
+                added_at=one.added_at,
+                added_by=one.added_by,
+                removed_at=one.removed_at,
+                removed_by=one.removed_by,
+            )
+            for one in shown.certificates
+        ),
         added_at=record.added_at,
         added_by=record.added_by,
-        removed_at=record.removed_at,
-        removed_by=record.removed_by,
+    )
+
+
+async def _proposal(services: APIServices, found: ProposalRecord, actor: ActorRecord) -> Proposal:
+    office, organization = await services.actors.place_names(found.change)
+    change = found.change
+    return Proposal.model_validate(
+        {
+            "proposal": found.id,
+            "state": found.state,
+            "kind": change.kind,
+            "actor": actor.name,
+            "role": change.role,
+            "office": office,
+            "organization": organization,
+            "everywhere": change.everywhere,
+            "serial": None if change.serial is None else serial_text(change.serial),
+            "version": actor.version,
+            "proposed_at": found.proposed_at,
+            "proposed_by": found.proposed_by,
+            "decided_at": found.decided_at,
+            "decided_by": found.decided_by,
+        }
     )
 
 
@@ -104,10 +337,89 @@ OPERATIONS: Final = (
         "showActor",
         "GET",
         "/actors/{actor}",
-        "Show one certificate of an actor",
+        "Show an actor",
         Action.READ_ACTOR,
         show_actor,
         Actor,
         parameters=ActorPath,
+        shows_version=True,
+    ),
+    Operation(
+        "registerActor",
+        "POST",
+        "/actors",
+        "Register a certificate for an actor",
+        Action.MANAGE_ACTORS,
+        register_actor,
+        Actor,
+        body=ActorRegistration,
+        shows_version=True,
+    ),
+    *(
+        Operation(
+            f"{verb}Role",
+            "POST",
+            f"/actors/{{actor}}/{verb}",
+            summary,
+            Action.GRANT_ROLE,
+            handle,
+            Proposal,
+            parameters=ActorPath,
+            body=RoleChange,
+            versioned=True,
+        )
+        for verb, summary, handle in (
+            ("grant", "Grant an actor a role", grant_role),
+            ("withdraw", "Take a role back from an actor", withdraw_role),
+        )
+    ),
+    Operation(
+        "removeActor",
+        "POST",
+        "/actors/{actor}/remove",
+        "Take all roles and certificates of an actor back",
+        Action.GRANT_ROLE,
+        remove_actor,
+        Proposal,
+        parameters=ActorPath,
+        versioned=True,
+    ),
+    Operation(
+        "listProposals",
+        "GET",
+        "/actor-proposals",
+        "List proposed changes of actors",
+        Action.READ_ACTOR,
+        list_proposals,
+        ProposalList,
+        query=ProposalSearch,
+    ),
+    Operation(
+        "showProposal",
+        "GET",
+        "/actor-proposals/{proposal}",
+        "Show a proposed change of an actor",
+        Action.READ_ACTOR,
+        show_proposal,
+        Proposal,
+        parameters=ProposalPath,
+        shows_version=True,
+    ),
+    *(
+        Operation(
+            f"{verb}Proposal",
+            "POST",
+            f"/actor-proposals/{{proposal}}/{verb}",
+            summary,
+            Action.GRANT_ROLE,
+            handle,
+            Proposal,
+            parameters=ProposalPath,
+            versioned=True,
+        )
+        for verb, summary, handle in (
+            ("confirm", "Confirm a change that another administrator proposed", confirm_proposal),
+            ("refuse", "Refuse a proposed change of an actor", refuse_proposal),
+        )
     ),
 )

@@ -1,5 +1,6 @@
 """Certificates: search, look at one, suspend, restore, revoke."""
 
+from dataclasses import replace
 from datetime import datetime
 from typing import Annotated, Any, Final, Literal
 
@@ -35,7 +36,7 @@ from pkiserver.web.api.operations import (
 )
 from protocols.asn1.ocsp import CRLReason
 from protocols.x509.certificate import serial_text
-from store import certificates, crl_entries, status_events
+from store import applications, certificates, crl_entries, status_events
 from store.certificates import Place, Search
 from store.database import Transaction
 from store.records import CertificateRecord, StatusEventRecord, from_unix, to_unix
@@ -183,7 +184,7 @@ async def revoke(services: APIServices, call: Call[CertificatePath, Any, Revocat
 
 async def _change(services: APIServices, call: Call[CertificatePath, Any, Any], command: Command) -> Answer:
     record = await _certificate(services, call, Action.CHANGE_CERTIFICATE)
-    _require_other(services, call, record)
+    await _require_other(services, call, record)
     events = await services.storage.read(
         lambda tx: status_events.of_certificate(tx, record.authority, record.serial)
     )
@@ -194,10 +195,15 @@ async def _change(services: APIServices, call: Call[CertificatePath, Any, Any], 
     return await _shown(services, await _certificate(services, call, Action.CHANGE_CERTIFICATE))
 
 
-def _require_other(
+async def _require_other(
     services: APIServices, call: Call[CertificatePath, Any, Any], record: CertificateRecord
 ) -> None:
-    """Refuse to change the caller's own certificate, and those of the authority itself."""
+    """Refuse to change what is the caller's own, as a person too, and what is of the authority itself."""
+    holder = await services.storage.read(
+        lambda tx: applications.holder_of(tx, record.authority, record.serial)
+    )
+    target = replace(target_of(services, record.authority), holder=holder)
+    call.caller.require(Action.CHANGE_CERTIFICATE, target)
     own = call.caller.certificate
     if (own.authority, own.serial) == (record.authority, record.serial):
         raise NotAuthorizedError("it is your own certificate: somebody else has to do this")

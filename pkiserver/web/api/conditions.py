@@ -7,6 +7,7 @@ from pkiserver.errors import PreconditionFailedError, PreconditionRequiredError
 from protocols.errors import MalformedError
 
 MAX_HEADER_CHARACTERS: Final = 200  # a version of ours has under 40
+MAX_DIGITS: Final = 18
 _TAG: Final = re.compile(r'"([!#-~]{1,64})"', re.ASCII)
 _TAGS: Final = re.compile(r'"[!#-~]{1,64}"', re.ASCII)
 
@@ -36,6 +37,11 @@ def require_seen(seen: str, version: str) -> None:
     """Raise `PreconditionFailedError` unless the client saw this version."""
     if seen != version:
         raise PreconditionFailedError("it was changed since you saw it: look at it again")
+
+
+def seen_number(seen: str) -> int:
+    """Return the version that a client saw of what counts them; -1, which there never is, for others."""
+    return int(seen) if seen.isascii() and seen.isdecimal() and len(seen) <= MAX_DIGITS else -1
 
 
 def is_unchanged(if_none_match: str | None, tag: str) -> bool:

@@ -9,9 +9,12 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from config.profile import Profile
 from pkiserver.ca.authorities import Authorities
 from pkiserver.clock import Clock
+from pkiserver.ra.actors import Actors
 from pkiserver.ra.api_access import Caller
 from pkiserver.ra.approval import Approvals
 from pkiserver.ra.registration.roles import Action
+from pkiserver.ra.registration.services import Registration
+from pkiserver.ra.role_grants import RoleGrants
 from pkiserver.ra.status_changes import StatusChanges
 from pkiserver.storage import Storage
 
@@ -49,6 +52,9 @@ class APIServices:
     profiles: Mapping[str, Profile]
     approvals: Approvals
     status_changes: StatusChanges
+    registration: Registration
+    actors: Actors
+    role_grants: RoleGrants
 
 
 Path = TypeVar("Path")
@@ -75,14 +81,17 @@ class Answer:
     version: str | None = None
 
 
+Handler = Callable[[APIServices, Call[Any, Any, Any]], Awaitable[Answer]]
+
+
 @dataclass(frozen=True, slots=True)
 class Operation:
     """One row of the table.
 
     `versioned`: it changes what the client has to have seen (If-Match). `shows_version`: its
-    answer has an ETag, as that of every versioned one has. Every operation that is no GET may
-    carry an Idempotency-Key: answers to it are kept for a while, so they hold no personal data but a name
-    that is in a certificate.
+    answer has an ETag, as that of every versioned one has. `reads`: it changes nothing, though it is a POST,
+    since what is looked for is personal. Every operation that changes something may carry an Idempotency-Key:
+    answers to it are kept for a while, encrypted.
     """
 
     operation_id: str
@@ -90,18 +99,19 @@ class Operation:
     path: str
     summary: str
     action: Action
-    handle: Callable[[APIServices, Call[Any, Any, Any]], Awaitable[Answer]]
+    handle: Handler
     answer: type[Message]
     parameters: type[Parameters] = Parameters
     query: type[Parameters] = Parameters
     body: type[Message] | None = None
     versioned: bool = False
     shows_version: bool = False
+    reads: bool = False
 
     @property
     def changes(self) -> bool:
         """Whether it changes anything."""
-        return self.method != "GET"
+        return self.method != "GET" and not self.reads
 
     @property
     def address(self) -> str:

@@ -10,8 +10,9 @@ from pydantic import ValidationError
 
 from pkiserver.errors import UnprocessableError
 from pkiserver.logs import escaped
+from pkiserver.ra.registration.form import FormError
 from pkiserver.web.api.operations import Message
-from pkiserver.web.api.words import WORDS, Language, field_words, language_of
+from pkiserver.web.api.words import WORDS, Language, field_words, form_words, language_of
 from pkiserver.web.middleware import REQUEST_ID, Refusal
 from protocols.errors import ErrorKind
 
@@ -31,11 +32,12 @@ Place = Literal["path", "query", "body"]
 
 @dataclass(frozen=True, slots=True)
 class WrongField:
-    """A value that is not allowed; `error_type` is pydantic's."""
+    """A value that is not allowed; `error_type` is pydantic's, `said` what the form says of its own field."""
 
     place: Place
     name: str
     error_type: str
+    said: str | None = None
 
 
 class InvalidRequestError(UnprocessableError):
@@ -53,6 +55,11 @@ class InvalidRequestError(UnprocessableError):
             WrongField(place, ".".join(str(part) for part in one["loc"])[:MAX_NAME_CHARACTERS], one["type"])
             for one in found
         )
+
+    @classmethod
+    def of_form(cls, error: FormError) -> "InvalidRequestError":
+        """Return what is wrong with a form IUB-41; its faults quote no value."""
+        return cls(WrongField("body", f"form.{one.field}", "form", one.message) for one in error.faults)
 
 
 class FieldProblem(Message):
@@ -113,11 +120,19 @@ def _problem(refusal: Refusal, language: Language, request_id: str) -> Problem:
             FieldProblem(
                 place=one.place,
                 field=escaped(one.name, MAX_NAME_CHARACTERS),
-                problem=field_words(one.error_type, language),
+                problem=_field_problem(one, language),
             )
             for one in wrong
         ),
     )
+
+
+def _field_problem(wrong: WrongField, language: Language) -> str:
+    if wrong.said is None:
+        return field_words(wrong.error_type, language)
+    if language is Language.ENGLISH:
+        return wrong.said
+    return form_words(wrong.name.removeprefix("form."))
 
 
 def problem_type(kind: ErrorKind) -> str:

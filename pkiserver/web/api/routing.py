@@ -8,10 +8,12 @@ from typing import Any, Final, TypeVar
 from aiohttp import web
 from pydantic import BaseModel, ValidationError
 
-from pkiserver.errors import NotAuthorizedError, PKIServerError
+from pkiserver.errors import DeniedError, NotAuthorizedError, PKIServerError
 from pkiserver.ra.api_access import APIAccess, Caller
-from pkiserver.web.api.conditions import etag, is_unchanged, seen_version
-from pkiserver.web.api.idempotency import IdempotentRequests, parse_key, request_hash
+from pkiserver.ra.on_behalf import HEADER
+from pkiserver.ra.registration.form import FormError
+from pkiserver.web.api.conditions import is_unchanged, seen_version
+from pkiserver.web.api.idempotency import IdempotentRequests, given, parse_key, request_hash
 from pkiserver.web.api.operations import APIServices, Call, Operation
 from pkiserver.web.api.problems import InvalidRequestError, WrongField
 from pkiserver.web.api.rate_limit import RateLimiter
@@ -72,18 +74,19 @@ class API:
         async with self._audited(operation, request, caller):
             # 2. May they ask this?
             caller.require_anywhere(operation.action)
+            caller = await self._access.on_behalf(caller, operation.operation_id, _header(request, HEADER))
             # 3. What do they ask?
             call = await _call(operation, request, caller)
             # 4. Once, where they say so.
-            given = await self._carried_out(operation, request, call)
+            answer = await self._carried_out(operation, request, call)
         if (
             not operation.changes
-            and given.etag
-            and is_unchanged(_header(request, "If-None-Match"), given.etag)
+            and answer.etag
+            and is_unchanged(_header(request, "If-None-Match"), answer.etag)
         ):
-            return web.Response(status=304, headers={"ETag": given.etag})
-        tagged = {"ETag": given.etag} if given.etag else {}
-        return web.Response(status=given.status, body=given.body, headers=_HEADERS | tagged)
+            return web.Response(status=304, headers={"ETag": answer.etag})
+        tagged = {"ETag": answer.etag} if answer.etag else {}
+        return web.Response(status=answer.status, body=answer.body, headers=_HEADERS | tagged)
 
     async def _carried_out(
         self, operation: Operation, request: web.Request, call: Call[Any, Any, Any]
@@ -100,9 +103,10 @@ class API:
     ) -> KeptAnswer:
         if operation.versioned:
             call = _with_version(call, seen_version(_header(request, "If-Match")))
-        answer = await operation.handle(self._services, call)
-        tag = None if answer.version is None else etag(answer.version)
-        return KeptAnswer(200, tag, answer.message.model_dump_json().encode())
+        try:
+            return given(await operation.handle(self._services, call))
+        except FormError as error:
+            raise InvalidRequestError.of_form(error) from error
 
     @asynccontextmanager
     async def _audited(
@@ -111,6 +115,8 @@ class API:
         """Have refusals audited: every one of a change, and of reading what the caller may not."""
         try:
             yield
+        except DeniedError:
+            raise  # the service has recorded it
         except (PKIServerError, ProtocolError) as error:
             if (operation.changes or isinstance(error, NotAuthorizedError)) and error.kind not in _QUIET:
                 await self._access.refused(operation.operation_id, request[CLIENT], str(error), caller)

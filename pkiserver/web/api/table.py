@@ -5,7 +5,16 @@ from typing import Final
 
 from aiohttp import web
 
-from pkiserver.web.api import actors, certificates, enrollments
+from pkiserver.web.api import (
+    actors,
+    application_ends,
+    applications,
+    certificates,
+    enrollments,
+    offices,
+    organizations,
+    people,
+)
 from pkiserver.web.api.openapi import openapi_json
 from pkiserver.web.api.operations import Operation
 from pkiserver.web.api.page import CONTENT_SECURITY_POLICY, render_page
@@ -15,6 +24,11 @@ PREFIX: Final = "/api/"  # refusals of paths that begin so are problem details
 OPERATIONS: Final[Sequence[Operation]] = (
     *certificates.OPERATIONS,
     *enrollments.OPERATIONS,
+    *offices.OPERATIONS,
+    *people.OPERATIONS,
+    *organizations.OPERATIONS,
+    *applications.OPERATIONS,
+    *application_ends.OPERATIONS,
     *actors.OPERATIONS,
 )
 _NOSNIFF: Final = {"X-Content-Type-Options": "nosniff"}

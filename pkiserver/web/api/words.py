@@ -164,3 +164,27 @@ def field_words(error_type: str, language: Language) -> str:
     """Return what is wrong with a field, by the type of pydantic's error."""
     mongolian, english = _FIELDS.get(error_type, _WRONG)
     return mongolian if language is Language.MONGOLIAN else english
+
+
+# What the form IUB-41 asks of each field; in English the fault itself says it.
+_FORM: Final[dict[str, str]] = {
+    "aimag": "аймаг, нийслэлийн нэрийг 64 хүртэл тэмдэгтээр бичнэ",
+    "district": "сум, дүүргийн нэрийг 64 хүртэл тэмдэгтээр бичнэ",
+    "register_number": "хоёр кирилл үсэг, найман цифр байна: УБ05231418",
+    "civil_id": "иргэний бүртгэлийн дугаар 12 цифр байна",
+    "birth_date": "регистрийн дугаартай таарсан, 16 нас хүрснийг харуулсан огноо байна: 2005-03-14",
+    "parent_name": "эцэг, эхийн нэр үсгээс бүрдэнэ",
+    "clan_name": "ургийн овог үсгээс бүрдэнэ",
+    "given_name": "өөрийн нэр үсгээс бүрдэнэ, эцэг, эхийн нэртэй нийлээд 64 тэмдэгтээс хэтрэхгүй",
+    "address": "байнгын хаягийг 300 хүртэл тэмдэгтээр бичнэ",
+    "phone": "ашиглагдаж байгаа дугаар байна: +976, найман цифр",
+    "mail": "цахим шуудангийн хаяг буруу",
+    "use_restricted": "тийм эсвэл үгүй гэж бөглөнө",
+    "value_limited": "тийм эсвэл үгүй гэж бөглөнө",
+    "limit_mnt": "гүйлгээний дүнг хязгаарласан бол төгрөгөөр, бүхэл тоогоор заавал бөглөнө",
+}
+
+
+def form_words(field: str) -> str:
+    """Return in Mongolian what the form IUB-41 asks of a field."""
+    return _FORM.get(field, _WRONG[0])
