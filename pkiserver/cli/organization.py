@@ -79,6 +79,20 @@ def organization_move(
     show(result, as_json)
 
 
+@organization_group.command("decline")
+@click.argument("numbers", nargs=-1, required=True)
+@click.option("--ground", required=True, help="Why.")
+@JSON_OPTION
+@click.pass_obj
+def organization_decline(context: Context, numbers: tuple[str, ...], ground: str, as_json: bool) -> None:
+    """Decline registrations that wait for a specialist, many at a time; the others stay as they are.
+
+    \b
+    Example:  pkiserver organization decline 7654321 7654322 --ground 'no organisation'
+    """
+    show(context.command("organization.decline", numbers=list(numbers), ground=ground), as_json)
+
+
 @organization_group.command("domains")
 @click.argument("number")
 @click.argument("domains", nargs=-1, required=True)

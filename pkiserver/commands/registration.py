@@ -185,6 +185,13 @@ async def move_organization(
     return _values(moved)
 
 
+async def decline_organizations(
+    services: CommandServices, caller: Caller, /, *, numbers: list[str], ground: str
+) -> dict[str, Any]:
+    declined = await services.registration.organizations.decline_all(_actor(caller), numbers, ground)
+    return {"declined": list(declined)}
+
+
 async def set_organization_domains(
     services: CommandServices, caller: Caller, /, *, number: str, domains: list[str]
 ) -> dict[str, Any]:
@@ -342,6 +349,7 @@ COMMANDS: Final[Mapping[str, CommandEntry]] = {
     "organization.list": CommandEntry(list_organizations, reading=True),
     "organization.show": CommandEntry(show_organization, reading=True),
     "organization.move": CommandEntry(move_organization),
+    "organization.decline": CommandEntry(decline_organizations),
     "organization.domains": CommandEntry(set_organization_domains),
     "organization.officer-add": CommandEntry(add_officer),
     "organization.officers": CommandEntry(list_officers, reading=True),

@@ -77,7 +77,7 @@ def open_registration(
             retention=settings.registration.retention,
         ),
         data_key=DataKey(home=home, storage=storage, clock=clock, gate=gate, data=data),
-        organizations=Organizations(storage, clock, gate),
+        organizations=Organizations(storage, clock, gate, settings.registration),
         applications=applications,
         issuing=Issuing(
             storage=storage,

@@ -93,10 +93,12 @@ def _operation(one: Operation) -> dict[str, Any]:
             *_parameters("path", one.parameters),
             *_parameters("query", one.query),
             *([_IF_MATCH] if one.versioned else []),
-            *([_KEY] if one.changes else []),
+            *([_KEY] if one.changes and not one.public else []),
         ],
         "responses": _responses(one),
     }
+    if one.public:
+        described["security"] = []
     if one.body is not None:
         described["requestBody"] = {
             "required": True,
@@ -106,6 +108,8 @@ def _operation(one: Operation) -> dict[str, Any]:
 
 
 def _roles(one: Operation) -> str:
+    if one.public:
+        return "For everybody, without a client certificate; each address has a share."
     names = sorted(role.value for role, action in PERMISSIONS if action is one.action)
     return f"Roles: {', '.join(names)}."
 

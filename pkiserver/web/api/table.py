@@ -14,6 +14,7 @@ from pkiserver.web.api import (
     offices,
     organizations,
     people,
+    public_organizations,
 )
 from pkiserver.web.api.openapi import openapi_json
 from pkiserver.web.api.operations import Operation
@@ -27,6 +28,7 @@ OPERATIONS: Final[Sequence[Operation]] = (
     *offices.OPERATIONS,
     *people.OPERATIONS,
     *organizations.OPERATIONS,
+    *public_organizations.OPERATIONS,
     *applications.OPERATIONS,
     *application_ends.OPERATIONS,
     *actors.OPERATIONS,
@@ -36,8 +38,9 @@ _NOSNIFF: Final = {"X-Content-Type-Options": "nosniff"}
 
 def api_routes(api: API) -> list[web.RouteDef]:
     """Return the routes of the operations, for registered actors, and of their description, for everybody."""
-    document = openapi_json(OPERATIONS)
-    page = render_page(OPERATIONS)
+    every = (*OPERATIONS, *public_organizations.PUBLIC)
+    document = openapi_json(every)
+    page = render_page(every)
 
     async def show_document(_request: web.Request) -> web.Response:
         return web.Response(body=document, content_type="application/json", headers=_NOSNIFF)
@@ -47,7 +50,7 @@ def api_routes(api: API) -> list[web.RouteDef]:
         return web.Response(text=page, content_type="text/html", headers=_NOSNIFF | headers)
 
     return [
-        *api.routes(OPERATIONS),
+        *api.routes(every),
         web.get("/api/openapi.json", show_document, name="api.document"),
         web.get("/api/", show_page, name="api.page"),
     ]
