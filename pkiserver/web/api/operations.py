@@ -75,6 +75,14 @@ class Call(Generic[Path, Query, Body]):
 
 
 @dataclass(frozen=True, slots=True)
+class Stranger(Generic[Body]):
+    """One request to a public operation: from where, and what."""
+
+    address: str
+    body: Body
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
     """What an operation answers; `version` becomes the ETag of a thing that has versions."""
 
@@ -82,7 +90,7 @@ class Answer:
     version: str | None = None
 
 
-Handler = Callable[[APIServices, Call[Any, Any, Any]], Awaitable[Answer]]
+Handler = Callable[[APIServices, Any], Awaitable[Answer]]  # of a `Call`, or a `Stranger` where it is public
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +100,8 @@ class Operation:
     `versioned`: it changes what the client has to have seen (If-Match). `shows_version`: its
     answer has an ETag, as that of every versioned one has. `reads`: it changes nothing, though it is a POST,
     since what is looked for is personal. Every operation that changes something may carry an Idempotency-Key:
-    answers to it are kept for a while, encrypted.
+    answers to it are kept for a while, encrypted. `public`: it takes no client certificate,
+    each address has a share, and what is sent twice is done once.
     """
 
     operation_id: str
@@ -108,6 +117,7 @@ class Operation:
     versioned: bool = False
     shows_version: bool = False
     reads: bool = False
+    public: bool = False
     media_type: str = JSON  # of the body; of another one the octets are handed on as they came
 
     @property
