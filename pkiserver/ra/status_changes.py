@@ -95,7 +95,7 @@ def _standing(tx: Transaction, certificate: CertificateRecord) -> Standing:
     return Standing(
         State(certificate.state),
         certificate.not_after,
-        tuple(Hold(HoldOwner(hold.holder), hold.opened_at) for hold in holds),
+        tuple(Hold(HoldOwner(hold.holder), hold.opened_at, hold.decision) for hold in holds),
         told.revoked_at if told else None,
     )
 
@@ -108,10 +108,10 @@ def _store(
     now: datetime,
 ) -> int:
     named = (certificate.authority, certificate.serial)
-    for owner in change.closes:
-        status_events.close_hold(tx, *named, owner.value, now)
+    for hold in change.closes:
+        status_events.close_hold(tx, *named, hold.owner.value, now, decision=hold.decision)
     if change.opens is not None:
-        status_events.open_hold(tx, *named, change.opens.value, now)
+        status_events.open_hold(tx, *named, change.opens.owner.value, now, decision=change.opens.decision)
     certificates.set_state(tx, *named, change.to_state.value)
     sequence = status_events.append(
         tx,

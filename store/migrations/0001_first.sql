@@ -186,10 +186,12 @@ CREATE TABLE holds (
     authority INTEGER NOT NULL,
     serial    BLOB NOT NULL,
     holder    TEXT NOT NULL,            -- whose hold it is
+    decision  INTEGER,                  -- the case of an authority's decision: each holds by itself
     opened_at INTEGER NOT NULL,
     closed_at INTEGER
 );
-CREATE UNIQUE INDEX holds_open ON holds (authority, serial, holder) WHERE closed_at IS NULL;
+CREATE UNIQUE INDEX holds_open ON holds (authority, serial, holder, coalesce(decision, 0))
+    WHERE closed_at IS NULL;
 CREATE INDEX holds_by_certificate ON holds (authority, serial);
 
 CREATE TABLE crl_entries (              -- what CRLs say of holds and revocations, and said
