@@ -234,7 +234,12 @@ async def _compose(
         settings=settings.approval,
     )
     registration = open_registration(
-        storage=storage, clock=clock, home=home, credentials=credentials, profiles=profiles
+        storage=storage,
+        clock=clock,
+        home=home,
+        credentials=credentials,
+        profiles=profiles,
+        on_event=on_event,
     )
     await registration.issuing.catch_up()
     listeners.append(registration.issuing.on_event)

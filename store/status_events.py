@@ -31,14 +31,16 @@ def append(
     effective_at: datetime,
     actor: str,
     audit: int | None = None,
+    case: int | None = None,
 ) -> int:
     """Append an event and return its sequence number: the next one, given by the single writer.
 
-    `audit` is the record of the same commit, where it was written before the event.
+    `audit` is the record of the same commit, where it was written before the event; `case` the one that was
+    decided so.
     """
     row = tx.one(
-        f"INSERT INTO status_events ({_EVENT}, audit)"
-        " SELECT coalesce(max(sequence), 0) + 1, ?, ?, ?, ?, ?, ?, ?, ? FROM status_events"
+        f"INSERT INTO status_events ({_EVENT}, audit, decided_case)"
+        " SELECT coalesce(max(sequence), 0) + 1, ?, ?, ?, ?, ?, ?, ?, ?, ? FROM status_events"
         " RETURNING sequence",
         (
             authority,
@@ -49,6 +51,7 @@ def append(
             to_unix(effective_at),
             actor,
             audit,
+            case,
         ),
     )
     assert row is not None  # noqa: S101 - RETURNING gives the inserted row

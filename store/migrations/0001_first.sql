@@ -176,7 +176,8 @@ CREATE TABLE status_events (
     reason       INTEGER,               -- CRLReason (RFC 5280 §5.3.1)
     effective_at INTEGER NOT NULL,
     actor        TEXT NOT NULL,
-    audit        INTEGER                -- the audit record of the same commit
+    audit        INTEGER,               -- the audit record of the same commit
+    decided_case INTEGER                -- the case that was decided so
 );
 CREATE INDEX status_events_by_certificate ON status_events (authority, serial);
 CREATE INDEX status_events_by_time ON status_events (effective_at);
@@ -447,6 +448,44 @@ CREATE TABLE application_events (
     detail      TEXT NOT NULL,          -- JSON, no personal data
     PRIMARY KEY (application, version)
 ) WITHOUT ROWID;
+
+-- Cases: what is asked to happen to a certificate, and what was decided.
+
+CREATE TABLE cases (
+    id           INTEGER PRIMARY KEY,
+    kind         TEXT NOT NULL CHECK (kind IN ('suspend', 'restore', 'revoke', 'unblock')),
+    channel      TEXT NOT NULL,
+    ground       TEXT NOT NULL,
+    authority    INTEGER NOT NULL,      -- with serial: the certificate
+    serial       BLOB NOT NULL,
+    office       INTEGER REFERENCES offices (id), -- that received it; NULL: none did
+    person       INTEGER REFERENCES people (id),  -- the holder, where on record
+    organization INTEGER REFERENCES organizations (id),
+    lifts        INTEGER REFERENCES cases (id),   -- the case of the decision whose hold is to end
+    evidence     TEXT NOT NULL,         -- JSON: numbers, dates, names of bodies; no personal data
+    state        TEXT NOT NULL CHECK (state IN ('received', 'granted', 'refused')),
+    version      INTEGER NOT NULL,
+    received_at  INTEGER NOT NULL,
+    due_at       INTEGER NOT NULL,
+    entered_by   TEXT NOT NULL CHECK (entered_by != ''),
+    entered_role TEXT NOT NULL,
+    entered_person INTEGER,
+    decided_at   INTEGER,
+    decided_by   TEXT,
+    decision     TEXT,                  -- why so
+    CHECK ((state = 'received') = (decided_at IS NULL))
+);
+CREATE INDEX cases_due ON cases (due_at, id) WHERE state = 'received';
+CREATE INDEX cases_of_certificate ON cases (authority, serial, id);
+CREATE INDEX cases_of_person ON cases (person, id) WHERE person IS NOT NULL;
+CREATE INDEX cases_of_office ON cases (office, state, due_at, id);
+-- The same is not asked twice at a time.
+CREATE UNIQUE INDEX cases_open ON cases (authority, serial, kind, channel, coalesce(lifts, 0))
+    WHERE state = 'received';
+CREATE TRIGGER cases_are_decided_once BEFORE UPDATE ON cases WHEN OLD.state != 'received'
+    BEGIN SELECT RAISE(ABORT, 'a decided case stays as it is'); END;
+CREATE TRIGGER cases_are_kept BEFORE DELETE ON cases
+    BEGIN SELECT RAISE(ABORT, 'cases are kept'); END;
 
 CREATE TRIGGER application_events_stay BEFORE UPDATE ON application_events
     BEGIN SELECT RAISE(ABORT, 'application_events is append-only'); END;

@@ -24,16 +24,17 @@ from pkiserver.ra.registration.roles import (
 # H identified holder, S of subscribers, I of the infrastructure; small where a second person is needed;
 # - no. DOMAIN, "Roles", read anew.
 EXPECTED = {
-    Role.ADMINISTRATOR: "AAa---- ------- -- ---- - - - IIIIA",
-    Role.SPECIALIST: "---AAAA ------- -- ---- - - - -----",
-    Role.REGISTRAR: "------- OOOOOOA -- OOo- - - - SSSS-",
-    Role.SENIOR_REGISTRAR: "------- -----OA Aa O-o- - - - SSSS-",
-    Role.ORG_OFFICER: "-----GG G---GG- -- -G-- - - - -----",
-    Role.PLANT: "------- --B---- -- ---- B - - -----",
-    Role.LEGAL: "------- ------- -- ---a - - - -----",
-    Role.CA_OPERATOR: "------- ------- -- ---- - a - -----",
-    Role.AUDITOR: "------A -----AA -- ---- - - A A-A-A",
-    Role.SERVICE: "------- H---HH- -- -H-- - - - -----",
+    Role.ADMINISTRATOR: "AAa---- ------- -- ------ - - - IIIIA",
+    Role.SPECIALIST: "---AAAA ------- -- ------ - - - -----",
+    Role.REGISTRAR: "------- OOOOOOA -- OOO-o- - - - SSSS-",
+    Role.SENIOR_REGISTRAR: "------- -----OA Aa OO--o- - - - SSSS-",
+    Role.ORG_OFFICER: "-----GG G---GG- -- G-G--- - - - -----",
+    Role.PLANT: "------- --B---- -- ------ B - - -----",
+    Role.LEGAL: "------- ------- -- A----a - - - -----",
+    Role.CA_OPERATOR: "------- ------- -- ------ - a - -----",
+    Role.AUDITOR: "------A -----AA -- A----- - - A A-A-A",
+    Role.CIVIL_REGISTRY: "------- ------- -- ---A-- - - - -----",
+    Role.SERVICE: "------- H---HH- -- H-H--- - - - -----",
 }
 LETTERS = {
     Scope.ANYWHERE: "A",

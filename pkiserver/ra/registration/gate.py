@@ -1,9 +1,11 @@
 """The door to every service of registration: what the permission table refuses is audited."""
 
+from collections.abc import Callable
+
 from pkiserver import audit
 from pkiserver.clock import Clock
 from pkiserver.errors import NotAuthorizedError
-from pkiserver.ra.registration.roles import Granted, Permission, require
+from pkiserver.ra.registration.roles import Granted, Permission, decide, require
 from pkiserver.storage import Storage
 from store import audit as audit_chain
 
@@ -17,8 +19,15 @@ class Gate:
 
     async def require(self, permission: Permission) -> Granted:
         """Return by which role it is allowed; `NotAuthorizedError`, after it was recorded."""
+        return await self._asked(require, permission)
+
+    async def may_begin(self, permission: Permission) -> Granted:
+        """Return by which role it may be begun, though it may wait for a second person; else as `require`."""
+        return await self._asked(decide, permission)
+
+    async def _asked(self, ask: Callable[[Permission], Granted], permission: Permission) -> Granted:
         try:
-            return require(permission)
+            return ask(permission)
         except NotAuthorizedError:
             entry = audit.entry(
                 self._clock.now(),

@@ -6,8 +6,10 @@ from datetime import timedelta
 from typing import Final
 
 from config.profile import Profile
+from pkiserver.ca.issuance import OnEvent
 from pkiserver.clock import Clock
 from pkiserver.home import Home
+from pkiserver.ra.cases.service import Cases
 from pkiserver.ra.credentials import Credentials
 from pkiserver.ra.registration.applications import Applications
 from pkiserver.ra.registration.gate import Gate
@@ -31,6 +33,7 @@ class Registration:
     organizations: Organizations
     applications: Applications
     issuing: Issuing
+    cases: Cases
 
 
 def open_registration(
@@ -40,6 +43,7 @@ def open_registration(
     home: Home,
     credentials: Credentials,
     profiles: Mapping[str, Profile],
+    on_event: OnEvent,
     registry: CivilRegistry | None = None,
     retention: timedelta = RETENTION,
 ) -> Registration:
@@ -67,4 +71,5 @@ def open_registration(
             credentials=credentials,
             profiles=profiles,
         ),
+        cases=Cases(storage, clock, gate, on_event),
     )

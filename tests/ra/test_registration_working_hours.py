@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pkiserver.errors import RefusedError
-from pkiserver.ra.cases.working_hours import Calendar, due_at
 from pkiserver.ra.registration.numbers import ULAANBAATAR
+from pkiserver.ra.registration.working_hours import Calendar, due_at
 
 WEEK = Calendar(opens_at=540, closes_at=1080, break_from=780, break_to=840, weekdays="12345")
 EIGHT = timedelta(hours=8)
