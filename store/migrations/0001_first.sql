@@ -487,6 +487,28 @@ CREATE TRIGGER cases_are_decided_once BEFORE UPDATE ON cases WHEN OLD.state != '
 CREATE TRIGGER cases_are_kept BEFORE DELETE ON cases
     BEGIN SELECT RAISE(ABORT, 'cases are kept'); END;
 
+-- The outbox: what is to be told, written with what it tells of. Whom and what is personal data of the row.
+
+CREATE TABLE letters (
+    id         INTEGER PRIMARY KEY,
+    about      TEXT NOT NULL UNIQUE,    -- what it tells of, and how: told once, whatever is repeated
+    template   TEXT NOT NULL,
+    language   TEXT NOT NULL,
+    medium     TEXT NOT NULL CHECK (medium IN ('mail', 'sms')),
+    person     INTEGER REFERENCES people (id),
+    state      TEXT NOT NULL CHECK (state IN ('waiting', 'sent', 'given_up')),
+    attempts   INTEGER NOT NULL,
+    next_at    INTEGER NOT NULL,        -- not before
+    expires_at INTEGER,                 -- given up then: a secret does not wait for ever
+    created_at INTEGER NOT NULL,
+    done_at    INTEGER,
+    failure    TEXT,                    -- why the last attempt failed
+    CHECK ((state = 'waiting') = (done_at IS NULL))
+);
+CREATE INDEX letters_due ON letters (next_at, id) WHERE state = 'waiting';
+CREATE INDEX letters_of_person ON letters (person, id) WHERE person IS NOT NULL;
+CREATE INDEX letters_in_state ON letters (state, id);
+
 CREATE TRIGGER application_events_stay BEFORE UPDATE ON application_events
     BEGIN SELECT RAISE(ABORT, 'application_events is append-only'); END;
 CREATE TRIGGER application_events_are_kept BEFORE DELETE ON application_events

@@ -18,6 +18,7 @@ from pkiserver.ra.registration.roles import Actor, Assignment, Role
 from protocols.asn1.ocsp import CRLReason
 from store import audit as audit_chain
 from store import certificates, crl_entries, status_events
+from store import letters as letter_rows
 from store.cases import CaseRecord
 from tests.ra.test_registration_services import ADMINISTRATOR, CITIZEN, Story
 
@@ -267,6 +268,30 @@ async def test_the_most_urgent_comes_first(setup: Setup) -> None:
         await setup.cases.urgent(setup.registrar)  # of all offices
     with pytest.raises(NotFoundError):
         await setup.cases.urgent(setup.registrar, office="nowhere")
+
+
+async def test_regulation_3_3_and_3_5_the_holder_is_told_by_mail(setup: Setup) -> None:
+    """In the same commit as the change; a change that is refused tells nobody."""
+    held = await setup.decided_by_authority(Kind.SUSPEND)
+    with pytest.raises(ConflictError):
+        await setup.self_service(Kind.RESTORE)
+    await setup.decided_by_authority(Kind.RESTORE, lifts=held.id)
+    await setup.self_service(Kind.REVOKE, "carrier_missing")
+    letters = await setup.core.storage.read(lambda tx: letter_rows.of_person(tx, setup.person, 10))
+    assert [one.template for one in reversed(letters)] == [
+        "certificate-suspended",
+        "certificate-restored",
+        "certificate-revoked",
+    ]
+    waiting = await setup.core.storage.read(
+        lambda tx: setup.core.registration.outbox.due(tx, setup.clock.now(), 10)
+    )
+    assert {one.to for one in waiting} == {"dorj@example.mn"}
+    assert [one.values["ground"] for one in waiting] == [
+        "эрх бүхий байгууллагын шийдвэр",
+        "түдгэлзүүлэх үндэслэл арилсан",
+        "тээгч алга болсон",
+    ]
 
 
 async def test_every_act_and_refusal_is_on_record(setup: Setup) -> None:

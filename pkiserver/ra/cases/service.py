@@ -18,6 +18,7 @@ from pkiserver.ra.cases.entry import (
     place_of,
 )
 from pkiserver.ra.cases.rules import GROUNDS, Channel, Kind, needs_second, rule_for
+from pkiserver.ra.letters.notices import Notices
 from pkiserver.ra.lifecycle import Action as StatusAction
 from pkiserver.ra.lifecycle import Command
 from pkiserver.ra.registration.contacts import parse_line
@@ -59,10 +60,13 @@ class Decision:
 class Cases:
     """Receives and decides; `on_event` is awaited after a commit that changed a certificate's status."""
 
-    def __init__(self, storage: Storage, clock: Clock, gate: Gate, on_event: OnEvent) -> None:
+    def __init__(
+        self, *, storage: Storage, clock: Clock, gate: Gate, notices: Notices, on_event: OnEvent
+    ) -> None:
         self._storage = storage
         self._clock = clock
         self._gate = gate
+        self._notices = notices
         self._on_event = on_event
 
     async def receive(self, actor: Actor, new: NewCase) -> CaseRecord:
@@ -86,7 +90,9 @@ class Cases:
             _audit(tx, "case.receive", added, actor.name, now, due_at=added.due_at.isoformat())
             if not rule.deadline.at_once:
                 return added, None
-            return _carry_out(tx, added, Decision(added.version, True, "carries itself out"), actor.name, now)
+            return self._carry_out(
+                tx, added, Decision(added.version, True, "carries itself out"), actor.name, now
+            )
 
         return await self._told(*await self._storage.write(transaction))
 
@@ -104,7 +110,7 @@ class Cases:
         def transaction(tx: Transaction) -> tuple[CaseRecord, int | None]:
             current = _found(tx, case)
             decided = Decision(decision.seen_version, decision.granted, ground)
-            return _carry_out(tx, current, decided, actor.name, now)
+            return self._carry_out(tx, current, decided, actor.name, now)
 
         return await self._told(*await self._storage.write(transaction))
 
@@ -132,33 +138,33 @@ class Cases:
             lambda tx: rows.open_by_due(tx, office=where, until=until, after=after, limit=bound)
         )
 
+    def _carry_out(
+        self, tx: Transaction, case: CaseRecord, decision: Decision, actor: str, now: datetime
+    ) -> tuple[CaseRecord, int | None]:
+        """Decide a case in this transaction; return it, and the number of the event that it led to."""
+        if not rows.decide(
+            tx,
+            case.id,
+            decision.seen_version,
+            state="granted" if decision.granted else "refused",
+            at=now,
+            by=actor,
+            decision=decision.ground,
+        ):
+            raise ConflictError(f"the case is {case.state} and at version {case.version}: look at it again")
+        decided = _found(tx, case.id)
+        _audit(tx, f"case.{decided.state}", decided, actor, now, why=decision.ground)
+        command = _command(decided)
+        if not decision.granted or command is None:
+            return decided, None
+        changed = change_status(tx, case.authority, case.serial, command, actor, now, case=case.id)
+        self._notices.of_change(tx, changed, case.person, case.ground, now)
+        return decided, changed.sequence
+
     async def _told(self, case: CaseRecord, sequence: int | None) -> CaseRecord:
         if sequence is not None:
             await self._on_event(sequence)
         return case
-
-
-def _carry_out(
-    tx: Transaction, case: CaseRecord, decision: Decision, actor: str, now: datetime
-) -> tuple[CaseRecord, int | None]:
-    """Decide a case in this transaction; return it, and the sequence number of the event that it led to."""
-    if not rows.decide(
-        tx,
-        case.id,
-        decision.seen_version,
-        state="granted" if decision.granted else "refused",
-        at=now,
-        by=actor,
-        decision=decision.ground,
-    ):
-        raise ConflictError(f"the case is {case.state} and at version {case.version}: look at it again")
-    decided = _found(tx, case.id)
-    _audit(tx, f"case.{decided.state}", decided, actor, now, why=decision.ground)
-    command = _command(decided)
-    if not decision.granted or command is None:
-        return decided, None
-    changed = change_status(tx, case.authority, case.serial, command, actor, now, case=case.id)
-    return decided, changed.sequence
 
 
 def _command(case: CaseRecord) -> Command | None:

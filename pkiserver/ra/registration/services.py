@@ -11,6 +11,8 @@ from pkiserver.clock import Clock
 from pkiserver.home import Home
 from pkiserver.ra.cases.service import Cases
 from pkiserver.ra.credentials import Credentials
+from pkiserver.ra.letters.notices import Notices
+from pkiserver.ra.letters.outbox import Outbox
 from pkiserver.ra.registration.applications import Applications
 from pkiserver.ra.registration.gate import Gate
 from pkiserver.ra.registration.issuing import Issuing
@@ -34,6 +36,7 @@ class Registration:
     applications: Applications
     issuing: Issuing
     cases: Cases
+    outbox: Outbox
 
 
 def open_registration(
@@ -49,6 +52,7 @@ def open_registration(
 ) -> Registration:
     """Return the services on a home; without a `registry`, the one in the home's file."""
     gate, data = Gate(storage, clock), PersonalData(home.personal_data_key)
+    outbox = Outbox(data)
     people = People(storage=storage, clock=clock, gate=gate, data=data, retention=retention)
     applications = Applications(
         storage=storage,
@@ -71,5 +75,8 @@ def open_registration(
             credentials=credentials,
             profiles=profiles,
         ),
-        cases=Cases(storage, clock, gate, on_event),
+        cases=Cases(
+            storage=storage, clock=clock, gate=gate, notices=Notices(outbox, data), on_event=on_event
+        ),
+        outbox=outbox,
     )
