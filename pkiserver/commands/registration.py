@@ -26,7 +26,8 @@ from store.applications import ApplicationRecord
 _ROLES: Final = (Role.ADMINISTRATOR, Role.SPECIALIST, Role.REGISTRAR)
 
 
-def _actor(caller: Caller) -> Actor:
+def clerk(caller: Caller) -> Actor:
+    """Return who gives a command, with the roles of office work."""
     return Actor(caller.actor, tuple(Assignment(role, everywhere=True) for role in _ROLES))
 
 
@@ -56,7 +57,7 @@ async def add_office(
     weekdays: str,
 ) -> dict[str, Any]:
     form = OfficeForm(name, kind, opens_at, closes_at, break_from, break_to, weekdays)
-    return _values(await services.registration.offices.add(_actor(caller), code, form))
+    return _values(await services.registration.offices.add(clerk(caller), code, form))
 
 
 async def list_offices(services: CommandServices, _caller: Caller, /) -> list[dict[str, Any]]:
@@ -78,7 +79,7 @@ async def set_office_day(
         moment = date.fromisoformat(day)
     except ValueError as error:
         raise RefusedError("a day is written as 2026-07-10") from error
-    await services.registration.offices.set_day(_actor(caller), code, moment, works=works)
+    await services.registration.offices.set_day(clerk(caller), code, moment, works=works)
     return {"code": code, "day": moment.isoformat(), "works": works}
 
 
@@ -92,20 +93,20 @@ async def find_people(
     register_number: str | None,
 ) -> list[dict[str, Any]]:
     found = await services.registration.people.find(
-        _actor(caller), name=name, civil_id=civil_id, register_number=register_number
+        clerk(caller), name=name, civil_id=civil_id, register_number=register_number
     )
     return [_values(one) for one in found]
 
 
 async def show_person(services: CommandServices, caller: Caller, /, *, person: int) -> dict[str, Any]:
-    found = await services.registration.people.show(_actor(caller), person)
+    found = await services.registration.people.show(clerk(caller), person)
     return _values(found.record) | dict(found.data)
 
 
 async def person_history(
     services: CommandServices, caller: Caller, /, *, person: int
 ) -> list[dict[str, Any]]:
-    found = await services.registration.people.history(_actor(caller), person)
+    found = await services.registration.people.history(clerk(caller), person)
     return [_values(one.record) | {"before": one.before} for one in found]
 
 
@@ -122,12 +123,12 @@ async def list_organizations(
     chosen = contracts.State(state) if state in {one.value for one in contracts.State} else None
     if state is not None and chosen is None:
         raise RefusedError("there is no such state of an organisation")
-    found = await services.registration.organizations.newest(_actor(caller), state=chosen, limit=limit)
+    found = await services.registration.organizations.newest(clerk(caller), state=chosen, limit=limit)
     return [_values(one) for one in found]
 
 
 async def show_organization(services: CommandServices, caller: Caller, /, *, number: str) -> dict[str, Any]:
-    shown = await services.registration.organizations.show(_actor(caller), number)
+    shown = await services.registration.organizations.show(clerk(caller), number)
     return _values(shown.record) | {
         "domains": shown.domains,
         "events": [_values(one) for one in shown.events],
@@ -149,7 +150,7 @@ async def move_organization(
     found = await services.storage.read(lambda tx: organizations.with_number(tx, number))
     seen = version if version is not None else found.version if found else 0
     moved = await services.registration.organizations.move(
-        _actor(caller), number, contracts.Event(event), seen, ground
+        clerk(caller), number, contracts.Event(event), seen, ground
     )
     return _values(moved)
 
@@ -157,7 +158,7 @@ async def move_organization(
 async def set_organization_domains(
     services: CommandServices, caller: Caller, /, *, number: str, domains: list[str]
 ) -> dict[str, Any]:
-    allowed = await services.registration.organizations.set_domains(_actor(caller), number, tuple(domains))
+    allowed = await services.registration.organizations.set_domains(clerk(caller), number, tuple(domains))
     return {"number": number, "domains": allowed}
 
 
@@ -175,11 +176,11 @@ async def add_officer(
     ground: str,
 ) -> dict[str, Any]:
     new = NewOfficer(parent_name, given_name, mail, title, unit)
-    return _values(await services.registration.organizations.add_officer(_actor(caller), number, new, ground))
+    return _values(await services.registration.organizations.add_officer(clerk(caller), number, new, ground))
 
 
 async def list_officers(services: CommandServices, caller: Caller, /, *, number: str) -> list[dict[str, Any]]:
-    found = await services.registration.organizations.officers(_actor(caller), number)
+    found = await services.registration.organizations.officers(clerk(caller), number)
     return [_values(one) for one in found]
 
 
@@ -195,7 +196,7 @@ async def create_application(
     profile: str,
 ) -> dict[str, Any]:
     new = NewApplication(office, fields, channel, carrier, profile)
-    return _application(await services.registration.applications.draft(_actor(caller), new))
+    return _application(await services.registration.applications.draft(clerk(caller), new))
 
 
 async def list_applications(
@@ -211,7 +212,7 @@ async def list_applications(
     if state is not None and chosen is None:
         raise RefusedError("there is no such state of an application")
     found = await services.registration.applications.newest(
-        _actor(caller), state=chosen, office=office, limit=min(limit, MAX_LIST)
+        clerk(caller), state=chosen, office=office, limit=min(limit, MAX_LIST)
     )
     return [_application(one) for one in found]
 
@@ -219,7 +220,7 @@ async def list_applications(
 async def show_application(
     services: CommandServices, caller: Caller, /, *, application: int
 ) -> dict[str, Any]:
-    shown = await services.registration.applications.show(_actor(caller), application)
+    shown = await services.registration.applications.show(clerk(caller), application)
     return _application(shown.record) | {
         "form": dict(shown.form) if shown.form is not None else None,
         "events": [_values(one) for one in shown.events],
@@ -244,7 +245,7 @@ async def verify_application(
         else IdentityProof.of(ProofKind.REGISTER_NUMBERS.value, reason or "")
     )
     seen = await _seen(services, application, version)
-    verified = await services.registration.applications.verify(_actor(caller), application, seen, proof)
+    verified = await services.registration.applications.verify(clerk(caller), application, seen, proof)
     return _application(verified)
 
 
@@ -260,7 +261,7 @@ async def return_application(
 ) -> dict[str, Any]:
     seen = await _seen(services, application, version)
     returned = await services.registration.applications.send_back(
-        _actor(caller), application, seen, ground, tuple(fields)
+        clerk(caller), application, seen, ground, tuple(fields)
     )
     return _application(returned)
 
@@ -275,7 +276,7 @@ async def withdraw_application(
     version: int | None,
 ) -> dict[str, Any]:
     seen = await _seen(services, application, version)
-    withdrawn = await services.registration.applications.withdraw(_actor(caller), application, seen, ground)
+    withdrawn = await services.registration.applications.withdraw(clerk(caller), application, seen, ground)
     return _application(withdrawn)
 
 
@@ -283,7 +284,7 @@ async def issue_application(
     services: CommandServices, caller: Caller, /, *, application: int, use: Use, version: int | None
 ) -> dict[str, Any]:
     seen = await _seen(services, application, version)
-    new = await services.registration.issuing.begin(_actor(caller), application, seen, use)
+    new = await services.registration.issuing.begin(clerk(caller), application, seen, use)
     return {"reference": new.reference, "secret": new.secret, "expires_at": new.expires_at.isoformat()}
 
 

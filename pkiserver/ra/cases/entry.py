@@ -1,7 +1,7 @@
 """What is entered of a case: checked, and put where it belongs, before anything is written."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
@@ -48,10 +48,16 @@ class Place:
     calendar: Calendar
 
 
-def place_of(tx: Transaction, new: NewCase, now: datetime) -> Place:
-    """Return where a case belongs; `NotFoundError`, or `RefusedError` for what holds another one."""
-    if certificates.get(tx, new.authority, new.serial) is None:
+def place_of(tx: Transaction, new: NewCase, now: datetime, subscribers: Collection[str]) -> Place:
+    """Return where a case about a certificate of these profiles belongs.
+
+    Raises `NotFoundError`, or `RefusedError` for another profile, or for the hold of another certificate.
+    """
+    certificate = certificates.get(tx, new.authority, new.serial)
+    if certificate is None:
         raise NotFoundError(f"no certificate with serial {serial_text(new.serial)}")
+    if certificate.profile not in subscribers:
+        raise RefusedError("a certificate of the infrastructure is no case; see `pkiserver certificate`")
     if new.lifts is not None:
         _require_holding(tx, new)
     office = office_of(tx, new.office)

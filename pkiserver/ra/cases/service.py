@@ -1,5 +1,6 @@
 """Cases: received, decided and carried out. A decision and what it does to the certificate are one commit."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -61,12 +62,20 @@ class Cases:
     """Receives and decides; `on_event` is awaited after a commit that changed a certificate's status."""
 
     def __init__(
-        self, *, storage: Storage, clock: Clock, gate: Gate, notices: Notices, on_event: OnEvent
+        self,
+        *,
+        storage: Storage,
+        clock: Clock,
+        gate: Gate,
+        notices: Notices,
+        subscribers: Collection[str],
+        on_event: OnEvent,
     ) -> None:
         self._storage = storage
         self._clock = clock
         self._gate = gate
         self._notices = notices
+        self._subscribers = subscribers
         self._on_event = on_event
 
     async def receive(self, actor: Actor, new: NewCase) -> CaseRecord:
@@ -79,7 +88,7 @@ class Cases:
         rule = rule_for(new.kind, new.channel, new.ground)
         evidence = evidence_text(new)
         now = self._clock.now()
-        place = await self._storage.read(lambda tx: place_of(tx, new, now))
+        place = await self._storage.read(lambda tx: place_of(tx, new, now, self._subscribers))
         granted = await self._gate.may_begin(Permission(actor, _to_enter(new), place.target))
 
         def transaction(tx: Transaction) -> tuple[CaseRecord, int | None]:

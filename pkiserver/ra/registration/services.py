@@ -21,6 +21,7 @@ from pkiserver.ra.registration.organizations import Organizations
 from pkiserver.ra.registration.people import People
 from pkiserver.ra.registration.personal_data import PersonalData
 from pkiserver.ra.registration.registry import CivilRegistry, FileRegistry
+from pkiserver.ra.subscribers import subscriber_profiles
 from pkiserver.storage import Storage
 
 RETENTION: Final = timedelta(days=7 * 365 + 2)  # seven years after a certificate has expired
@@ -76,7 +77,12 @@ def open_registration(
             profiles=profiles,
         ),
         cases=Cases(
-            storage=storage, clock=clock, gate=gate, notices=Notices(outbox, data), on_event=on_event
+            storage=storage,
+            clock=clock,
+            gate=gate,
+            notices=Notices(outbox, data),
+            subscribers=subscriber_profiles(profiles),
+            on_event=on_event,
         ),
         outbox=outbox,
     )
