@@ -16,6 +16,7 @@ from config.schema_authorities import DEFAULT_AUTHORITIES, Authorities
 from config.schema_cmp import CMP
 from config.schema_est import API, EST, HTTPS, Approval
 from config.schema_keys import KeyPolicy, Keys
+from config.schema_letters import Letters
 from config.schema_registration import CivilRegistry, Registration
 from config.status_policy import StatusPolicy
 from config.units import (
@@ -178,6 +179,7 @@ class Settings(Section):
     approval: Approval = option({}, description="Enrolments that await approval.")
     registration: Registration = option({}, description="People and organisations.")
     civil_registry: CivilRegistry = option({}, description="The civil registry.")
+    letters: Letters = option({}, description="Letters to holders.")
     storage: Storage = option({}, description="The disk.")
     clock: ClockSection = option({}, description="The clock.")
     log: Log = option({}, description="The log.")

@@ -22,6 +22,7 @@ from pkiserver.https_side import HTTPSSide
 from pkiserver.metrics import Metrics
 from pkiserver.operations_side import OperationsSide
 from pkiserver.process_limits import prepare_process, settle_garbage_collection
+from pkiserver.ra.letters.post_office import open_post_office
 from pkiserver.readings import Readings
 from pkiserver.serving import Addresses, Tasks, stop_signal, until_stopped
 from pkiserver.signer.circuit import CircuitState
@@ -72,6 +73,13 @@ class Server:
         )
         self.presigner_health = PresignerHealth(self.presigner, core.clock)
         self.readings = Readings(core, self.presigner, self.presigner_health)
+        self.postman = open_post_office(
+            storage=core.storage,
+            clock=core.clock,
+            home=core.home,
+            outbox=core.registration.outbox,
+            settings=core.settings.letters,
+        )
         self.https = HTTPSSide(core, register_routes(self.register, core.clock.now))
         self.operations = OperationsSide(self.metrics, self.causes)
         self._control = ControlServer(core.home, core.commands.run)
@@ -140,6 +148,7 @@ class Server:
         self._tasks.start("crl-publisher", core.crl_publisher.run())
         self._tasks.start("register", self.register_files.run())
         self._tasks.start("upkeep", self._keep_up())
+        self._tasks.start("postman", self.postman.run())
         self.addresses.tell(core.home.endpoints)
         self.metrics.started.set(datetime.now(UTC).timestamp())
 
@@ -156,6 +165,7 @@ class Server:
             self._control.close(),
         )
         await self._tasks.cancel()
+        await self.postman.close()
         self.table.close()
         self.core.home.endpoints.unlink(missing_ok=True)
 

@@ -257,6 +257,7 @@ async def _compose(
         credentials=credentials,
         profiles=profiles,
         settings=settings,
+        on_event=on_event,
     )
     await registration.issuing.catch_up()
     listeners.append(registration.issuing.on_event)

@@ -80,6 +80,16 @@ class Home:
         return self.path / "civil-registry.jsonl"
 
     @property
+    def letters(self) -> Path:
+        """What would be sent, where no way of sending is configured: JSON lines."""
+        return self.path / "letters.jsonl"
+
+    @property
+    def letter_templates(self) -> Path:
+        """Templates that go before those that are shipped."""
+        return self.path / "letters"
+
+    @property
     def run(self) -> Path:
         """Lock and control socket; nothing in it outlives a start."""
         return self.path / "run"

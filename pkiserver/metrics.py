@@ -113,6 +113,10 @@ class Reading(Enum):
         "Until when the next key of an authority has to be active: later, certificates would outlive it",
         ("ca",),
     )
+    CASES_OPEN = _Family(
+        "pkiserver_cases_open", "Cases to be decided: overdue, soon (within two hours), later", ("due",)
+    )
+    LETTERS = _Family("pkiserver_letters", "Letters that wait, or were given up", ("state",))
     CRL_THIS_UPDATE = _Family(
         "pkiserver_crl_this_update_timestamp_seconds", "thisUpdate of the CRL published", ("crl",)
     )

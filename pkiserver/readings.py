@@ -8,6 +8,7 @@ from pkiserver.ca.server_certificates import server_certificate
 from pkiserver.core import Core
 from pkiserver.crl_readings import register_crls
 from pkiserver.metrics import Metrics, Reading, Sample
+from pkiserver.registration_readings import RegistrationReadings
 from pkiserver.registry_readings import register_registry
 from pkiserver.signer_readings import register_signer
 from pkiserver.status.presigner import Presigner
@@ -31,6 +32,7 @@ class Readings:
         self._audit_sequence = 0
         self._waiting = enrollments.Waiting(0, None)
         self._unconfirmed = 0
+        self._registration = RegistrationReadings(core.storage, core.clock)
 
     async def refresh(self) -> None:
         """Read what a scrape is to show; certificates are counted at most once in `COUNT_EVERY`."""
@@ -39,6 +41,7 @@ class Readings:
         now = self._core.clock.now()
         self._waiting = await self._core.storage.read(lambda tx: enrollments.waiting(tx, now))
         self._unconfirmed = await self._core.storage.read(cmp_transactions.count_unconfirmed)
+        await self._registration.refresh()
         if self._counted_at is None or abs(now - self._counted_at) >= COUNT_EVERY:
             await self._count(now)
 
@@ -72,6 +75,7 @@ class Readings:
             (Reading.OCSP_OLDEST_NEXT_UPDATE, self._oldest_next_update),
         ):
             metrics.read(reading, reader)
+        self._registration.register(metrics)
         register_signer(metrics, self._core.signer)
         register_crls(metrics, self._core.crl_publisher.published)
         register_registry(metrics, self._core.registration.http_registry)

@@ -154,6 +154,15 @@ def get(tx: Transaction, application: int) -> ApplicationRecord | None:
     return _record(row) if row else None
 
 
+def of_certificate(tx: Transaction, authority: int, serial: int) -> ApplicationRecord | None:
+    """Return the application that a certificate came of, or None."""
+    row = tx.one(
+        f"SELECT {_COLUMNS} FROM applications WHERE authority = ? AND serial = ?",
+        (authority, serial_to_blob(serial)),
+    )
+    return _record(row) if row else None
+
+
 @dataclass(frozen=True, slots=True)
 class Search:
     """What to look for; all of it has to hold. `offices` None: of whichever; `created_until` is excluded."""

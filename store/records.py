@@ -239,10 +239,11 @@ class ArchivedResponseRecord:
 
 @dataclass(frozen=True, slots=True)
 class HoldRecord:
-    """An open hold on a certificate and whose it is."""
+    """An open hold on a certificate and whose it is; `decision` is the case that an authority decided."""
 
     holder: str
     opened_at: datetime
+    decision: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

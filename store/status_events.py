@@ -31,14 +31,16 @@ def append(
     effective_at: datetime,
     actor: str,
     audit: int | None = None,
+    case: int | None = None,
 ) -> int:
     """Append an event and return its sequence number: the next one, given by the single writer.
 
-    `audit` is the record of the same commit, where it was written before the event.
+    `audit` is the record of the same commit, where it was written before the event; `case` the one that was
+    decided so.
     """
     row = tx.one(
-        f"INSERT INTO status_events ({_EVENT}, audit)"
-        " SELECT coalesce(max(sequence), 0) + 1, ?, ?, ?, ?, ?, ?, ?, ? FROM status_events"
+        f"INSERT INTO status_events ({_EVENT}, audit, decided_case)"
+        " SELECT coalesce(max(sequence), 0) + 1, ?, ?, ?, ?, ?, ?, ?, ?, ? FROM status_events"
         " RETURNING sequence",
         (
             authority,
@@ -49,6 +51,7 @@ def append(
             to_unix(effective_at),
             actor,
             audit,
+            case,
         ),
     )
     assert row is not None  # noqa: S101 - RETURNING gives the inserted row
@@ -78,28 +81,44 @@ def of_certificate(tx: Transaction, authority: int, serial: int) -> list[StatusE
     return [_event(row) for row in rows]
 
 
-def open_hold(tx: Transaction, authority: int, serial: int, holder: str, opened_at: datetime) -> None:
-    """Open a hold; a second open one of the same holder breaks a constraint."""
+def open_hold(
+    tx: Transaction,
+    authority: int,
+    serial: int,
+    holder: str,
+    opened_at: datetime,
+    *,
+    decision: int | None = None,
+) -> None:
+    """Open a hold; a second open one of the same holder and decision breaks a constraint."""
     tx.execute(
-        "INSERT INTO holds (authority, serial, holder, opened_at) VALUES (?, ?, ?, ?)",
-        (authority, serial_to_blob(serial), holder, to_unix(opened_at)),
+        "INSERT INTO holds (authority, serial, holder, decision, opened_at) VALUES (?, ?, ?, ?, ?)",
+        (authority, serial_to_blob(serial), holder, decision, to_unix(opened_at)),
     )
 
 
-def close_hold(tx: Transaction, authority: int, serial: int, holder: str, closed_at: datetime) -> None:
-    """Close the open hold of this holder."""
+def close_hold(
+    tx: Transaction,
+    authority: int,
+    serial: int,
+    holder: str,
+    closed_at: datetime,
+    *,
+    decision: int | None = None,
+) -> None:
+    """Close the open hold of this holder by this decision."""
     tx.execute(
         "UPDATE holds SET closed_at = ? WHERE authority = ? AND serial = ? AND holder = ?"
-        " AND closed_at IS NULL",
-        (to_unix(closed_at), authority, serial_to_blob(serial), holder),
+        " AND coalesce(decision, 0) = ? AND closed_at IS NULL",
+        (to_unix(closed_at), authority, serial_to_blob(serial), holder, decision or 0),
     )
 
 
 def open_holds(tx: Transaction, authority: int, serial: int) -> list[HoldRecord]:
     """Return the open holds of a certificate, oldest first."""
     rows = tx.all(
-        "SELECT holder, opened_at FROM holds WHERE authority = ? AND serial = ? AND closed_at IS NULL"
-        " ORDER BY id",
+        "SELECT holder, opened_at, decision FROM holds"
+        " WHERE authority = ? AND serial = ? AND closed_at IS NULL ORDER BY id",
         (authority, serial_to_blob(serial)),
     )
-    return [HoldRecord(row[0], from_unix(row[1])) for row in rows]
+    return [HoldRecord(row[0], from_unix(row[1]), row[2]) for row in rows]

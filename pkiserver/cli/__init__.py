@@ -17,6 +17,7 @@ from pkiserver.cli.application import application_group
 from pkiserver.cli.audit import audit_group
 from pkiserver.cli.backup import backup_command, restore_command
 from pkiserver.cli.ca import ca_group
+from pkiserver.cli.case import case_group, letter_group
 from pkiserver.cli.ceremony import ceremony_command
 from pkiserver.cli.certificate import certificate_group
 from pkiserver.cli.clock import clock_group
@@ -74,6 +75,8 @@ for _command in (
     person_group,
     organization_group,
     application_group,
+    case_group,
+    letter_group,
     certificate_group,
     ca_group,
     crl_group,

@@ -56,10 +56,15 @@ REVOCATION_REASONS: Final[Mapping[str, CRLReason]] = {
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """An open hold."""
+    """An open hold. `decision` is the case of an authority's decision: each of them holds by itself."""
 
     owner: HoldOwner
     opened_at: datetime
+    decision: int | None = None
+
+    def is_of(self, command: "Command") -> bool:
+        """Return whether the command's side, by the same decision, placed it."""
+        return (self.owner, self.decision) == (command.owner, command.decision)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +94,7 @@ class Standing:
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A command: an action, for holds whose they are, for revocations why.
+    """A command: an action, for holds whose and by which decision they are, for revocations why.
 
     `invalid_since` is when the certificate is known or thought to have become invalid, such as by the
     compromise of its key; None where nobody said.
@@ -99,6 +104,7 @@ class Command:
     owner: HoldOwner = HoldOwner.HOLDER
     reason: CRLReason = CRLReason.UNSPECIFIED
     invalid_since: datetime | None = None
+    decision: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +117,8 @@ class Change:
     to_state: State
     reason: CRLReason | None
     revoked_at: datetime | None
-    opens: HoldOwner | None = None
-    closes: Sequence[HoldOwner] = ()
+    opens: Hold | None = None
+    closes: Sequence[Hold] = ()
     invalid_since: datetime | None = None
 
 
@@ -122,21 +128,20 @@ def decide(standing: Standing, command: Command, now: datetime) -> Change:
 
 
 def _suspend(standing: Standing, command: Command, now: datetime) -> Change:
-    if any(hold.owner is command.owner for hold in standing.holds):
+    if any(hold.is_of(command) for hold in standing.holds):
         raise ConflictError(f"the certificate is suspended by the {command.owner.value} already")
-    return Change(State.SUSPENDED, CRLReason.CERTIFICATE_HOLD, standing.since(now), opens=command.owner)
+    opened = Hold(command.owner, now, command.decision)
+    return Change(State.SUSPENDED, CRLReason.CERTIFICATE_HOLD, standing.since(now), opens=opened)
 
 
 def _restore(standing: Standing, command: Command, now: datetime) -> Change:
-    others = [hold for hold in standing.holds if hold.owner is not command.owner]
-    if len(others) == len(standing.holds):
-        owners = " and ".join(hold.owner.value for hold in others)
+    closes = [hold for hold in standing.holds if hold.is_of(command)]
+    if not closes:
+        owners = " and ".join(sorted({hold.owner.value for hold in standing.holds}))
         raise ConflictError(f"the certificate is suspended by the {owners}, who alone can restore it")
-    if others:
-        return Change(
-            State.SUSPENDED, CRLReason.CERTIFICATE_HOLD, standing.since(now), closes=(command.owner,)
-        )
-    return Change(State.ACTIVE, None, None, closes=(command.owner,))
+    if len(closes) < len(standing.holds):
+        return Change(State.SUSPENDED, CRLReason.CERTIFICATE_HOLD, standing.since(now), closes=closes)
+    return Change(State.ACTIVE, None, None, closes=closes)
 
 
 def _revoke(standing: Standing, command: Command, now: datetime) -> Change:
@@ -144,12 +149,11 @@ def _revoke(standing: Standing, command: Command, now: datetime) -> Change:
         raise ConflictError(f"{command.reason.name} is no reason to revoke")
     if command.invalid_since is not None and command.invalid_since > now:
         raise ConflictError("the certificate cannot have become invalid in the future")
-    owners = tuple(hold.owner for hold in standing.holds)
     return Change(
         State.REVOKED,
         command.reason,
         standing.since(now),
-        closes=owners,
+        closes=standing.holds,
         invalid_since=command.invalid_since,
     )
 

@@ -45,21 +45,27 @@ class StatusChanges:
         """
         now = self._clock.now()
         changed = await self._storage.write(
-            lambda tx: _apply(tx, authority, serial, command, actor, now, seen)
+            lambda tx: change_status(tx, authority, serial, command, actor, now, seen=seen)
         )
         await self._on_event(changed.sequence)
         return changed
 
 
-def _apply(
+def change_status(
     tx: Transaction,
     authority: int,
     serial: int,
     command: Command,
     actor: str,
     now: datetime,
-    seen: int | None,
+    *,
+    seen: int | None = None,
+    case: int | None = None,
 ) -> Changed:
+    """Carry a command out in the caller's transaction, which tells of the event once it is committed.
+
+    `case` is the one that was decided so. Errors are those of `StatusChanges.carry_out`.
+    """
     certificate = certificates.get(tx, authority, serial)
     if certificate is None:
         raise NotFoundError(f"no certificate with serial {serial_text(serial)}")
@@ -70,7 +76,7 @@ def _apply(
         raise PreconditionFailedError("the certificate's status was changed meanwhile: look at it again")
     now = max([now, *(event.effective_at for event in events)])
     change = decide(_standing(tx, certificate), command, now)
-    sequence = _store(tx, certificate, change, actor, now)
+    sequence = _store(tx, certificate, change, actor, now, case)
     done = audit.entry(
         now,
         actor,
@@ -84,6 +90,7 @@ def _apply(
         by=command.owner.value,
         reason=change.reason.name if change.reason is not None else None,
         **_told_of_invalidity(change),
+        **_told_of_case(case),
     )
     status_history.set_audit_record(tx, sequence, audit_chain.append(tx, done).sequence)
     return Changed(sequence, certificate, change)
@@ -95,7 +102,7 @@ def _standing(tx: Transaction, certificate: CertificateRecord) -> Standing:
     return Standing(
         State(certificate.state),
         certificate.not_after,
-        tuple(Hold(HoldOwner(hold.holder), hold.opened_at) for hold in holds),
+        tuple(Hold(HoldOwner(hold.holder), hold.opened_at, hold.decision) for hold in holds),
         told.revoked_at if told else None,
     )
 
@@ -106,12 +113,13 @@ def _store(
     change: Change,
     actor: str,
     now: datetime,
+    case: int | None,
 ) -> int:
     named = (certificate.authority, certificate.serial)
-    for owner in change.closes:
-        status_events.close_hold(tx, *named, owner.value, now)
+    for hold in change.closes:
+        status_events.close_hold(tx, *named, hold.owner.value, now, decision=hold.decision)
     if change.opens is not None:
-        status_events.open_hold(tx, *named, change.opens.value, now)
+        status_events.open_hold(tx, *named, change.opens.owner.value, now, decision=change.opens.decision)
     certificates.set_state(tx, *named, change.to_state.value)
     sequence = status_events.append(
         tx,
@@ -122,6 +130,7 @@ def _store(
         reason=change.reason.value if change.reason is not None else None,
         effective_at=now,
         actor=actor,
+        case=case,
     )
     if change.revoked_at is None or change.reason is None:
         crl_entries.end(tx, *named, sequence)
@@ -148,3 +157,7 @@ def _store(
 
 def _told_of_invalidity(change: Change) -> dict[str, Any]:
     return {} if change.invalid_since is None else {"invalid_since": change.invalid_since.isoformat()}
+
+
+def _told_of_case(case: int | None) -> dict[str, Any]:
+    return {} if case is None else {"case": case}

@@ -223,7 +223,8 @@ CREATE TABLE status_events (
     reason       INTEGER,               -- CRLReason (RFC 5280 §5.3.1)
     effective_at INTEGER NOT NULL,
     actor        TEXT NOT NULL,
-    audit        INTEGER                -- the audit record of the same commit
+    audit        INTEGER,               -- the audit record of the same commit
+    decided_case INTEGER                -- the case that was decided so
 );
 CREATE INDEX status_events_by_certificate ON status_events (authority, serial);
 CREATE INDEX status_events_by_time ON status_events (effective_at);
@@ -233,10 +234,12 @@ CREATE TABLE holds (
     authority INTEGER NOT NULL,
     serial    BLOB NOT NULL,
     holder    TEXT NOT NULL,            -- whose hold it is
+    decision  INTEGER,                  -- the case of an authority's decision: each holds by itself
     opened_at INTEGER NOT NULL,
     closed_at INTEGER
 );
-CREATE UNIQUE INDEX holds_open ON holds (authority, serial, holder) WHERE closed_at IS NULL;
+CREATE UNIQUE INDEX holds_open ON holds (authority, serial, holder, coalesce(decision, 0))
+    WHERE closed_at IS NULL;
 CREATE INDEX holds_by_certificate ON holds (authority, serial);
 
 CREATE TABLE crl_entries (              -- what CRLs say of holds and revocations, and said
@@ -534,6 +537,66 @@ CREATE TABLE application_events (
     detail      TEXT NOT NULL,          -- JSON, no personal data
     PRIMARY KEY (application, version)
 ) WITHOUT ROWID;
+
+-- Cases: what is asked to happen to a certificate, and what was decided.
+
+CREATE TABLE cases (
+    id           INTEGER PRIMARY KEY,
+    kind         TEXT NOT NULL CHECK (kind IN ('suspend', 'restore', 'revoke', 'unblock')),
+    channel      TEXT NOT NULL,
+    ground       TEXT NOT NULL,
+    authority    INTEGER NOT NULL,      -- with serial: the certificate
+    serial       BLOB NOT NULL,
+    office       INTEGER REFERENCES offices (id), -- that received it; NULL: none did
+    person       INTEGER REFERENCES people (id),  -- the holder, where on record
+    organization INTEGER REFERENCES organizations (id),
+    lifts        INTEGER REFERENCES cases (id),   -- the case of the decision whose hold is to end
+    evidence     TEXT NOT NULL,         -- JSON: numbers, dates, names of bodies; no personal data
+    state        TEXT NOT NULL CHECK (state IN ('received', 'granted', 'refused')),
+    version      INTEGER NOT NULL,
+    received_at  INTEGER NOT NULL,
+    due_at       INTEGER NOT NULL,
+    entered_by   TEXT NOT NULL CHECK (entered_by != ''),
+    entered_role TEXT NOT NULL,
+    entered_person INTEGER,
+    decided_at   INTEGER,
+    decided_by   TEXT,
+    decision     TEXT,                  -- why so
+    CHECK ((state = 'received') = (decided_at IS NULL))
+);
+CREATE INDEX cases_due ON cases (due_at, id) WHERE state = 'received';
+CREATE INDEX cases_of_certificate ON cases (authority, serial, id);
+CREATE INDEX cases_of_person ON cases (person, id) WHERE person IS NOT NULL;
+CREATE INDEX cases_of_office ON cases (office, state, due_at, id);
+-- The same is not asked twice at a time.
+CREATE UNIQUE INDEX cases_open ON cases (authority, serial, kind, channel, coalesce(lifts, 0))
+    WHERE state = 'received';
+CREATE TRIGGER cases_are_decided_once BEFORE UPDATE ON cases WHEN OLD.state != 'received'
+    BEGIN SELECT RAISE(ABORT, 'a decided case stays as it is'); END;
+CREATE TRIGGER cases_are_kept BEFORE DELETE ON cases
+    BEGIN SELECT RAISE(ABORT, 'cases are kept'); END;
+
+-- The outbox: what is to be told, written with what it tells of. Whom and what is personal data of the row.
+
+CREATE TABLE letters (
+    id         INTEGER PRIMARY KEY,
+    about      TEXT NOT NULL UNIQUE,    -- what it tells of, and how: told once, whatever is repeated
+    template   TEXT NOT NULL,
+    language   TEXT NOT NULL,
+    medium     TEXT NOT NULL CHECK (medium IN ('mail', 'sms')),
+    person     INTEGER REFERENCES people (id),
+    state      TEXT NOT NULL CHECK (state IN ('waiting', 'sent', 'given_up')),
+    attempts   INTEGER NOT NULL,
+    next_at    INTEGER NOT NULL,        -- not before
+    expires_at INTEGER,                 -- given up then: a secret does not wait for ever
+    created_at INTEGER NOT NULL,
+    done_at    INTEGER,
+    failure    TEXT,                    -- why the last attempt failed
+    CHECK ((state = 'waiting') = (done_at IS NULL))
+);
+CREATE INDEX letters_due ON letters (next_at, id) WHERE state = 'waiting';
+CREATE INDEX letters_of_person ON letters (person, id) WHERE person IS NOT NULL;
+CREATE INDEX letters_in_state ON letters (state, id);
 
 CREATE TRIGGER application_events_stay BEFORE UPDATE ON application_events
     BEGIN SELECT RAISE(ABORT, 'application_events is append-only'); END;

@@ -31,6 +31,10 @@ HOLDER, AUTHORITY = HoldOwner.HOLDER, HoldOwner.AUTHORITY
 ACTIVE = Standing(State.ACTIVE, LATER)
 BY_HOLDER = Standing(State.SUSPENDED, LATER, (Hold(HOLDER, NOW - HOUR),))
 BY_AUTHORITY = Standing(State.SUSPENDED, LATER, (Hold(AUTHORITY, NOW - 2 * HOUR),))
+BY_DECISION_4 = Standing(State.SUSPENDED, LATER, (Hold(AUTHORITY, NOW - HOUR, 4),))
+BY_TWO_DECISIONS = Standing(
+    State.SUSPENDED, LATER, (Hold(AUTHORITY, NOW - 3 * HOUR, 3), *BY_DECISION_4.holds)
+)
 BY_BOTH = Standing(State.SUSPENDED, LATER, (*BY_HOLDER.holds, *BY_AUTHORITY.holds))
 REVOKED = Standing(State.REVOKED, LATER)
 ON_HOLD = CRLReason.CERTIFICATE_HOLD
@@ -44,38 +48,49 @@ def test_the_table_is_total() -> None:
 @pytest.mark.parametrize(
     ("standing", "command", "change"),
     [
-        (ACTIVE, Command(Action.SUSPEND), Change(State.SUSPENDED, ON_HOLD, NOW, opens=HOLDER)),
+        (ACTIVE, Command(Action.SUSPEND), Change(State.SUSPENDED, ON_HOLD, NOW, opens=Hold(HOLDER, NOW))),
         (
             ACTIVE,
             Command(Action.SUSPEND, AUTHORITY),
-            Change(State.SUSPENDED, ON_HOLD, NOW, opens=AUTHORITY),
+            Change(State.SUSPENDED, ON_HOLD, NOW, opens=Hold(AUTHORITY, NOW)),
         ),
         (ACTIVE, Command(Action.REVOKE, reason=COMPROMISED), Change(State.REVOKED, COMPROMISED, NOW)),
         (
             BY_HOLDER,
             Command(Action.SUSPEND, AUTHORITY),
-            Change(State.SUSPENDED, ON_HOLD, NOW - HOUR, opens=AUTHORITY),
+            Change(State.SUSPENDED, ON_HOLD, NOW - HOUR, opens=Hold(AUTHORITY, NOW)),
         ),
-        (BY_HOLDER, Command(Action.RESTORE), Change(State.ACTIVE, None, None, closes=(HOLDER,))),
+        (BY_HOLDER, Command(Action.RESTORE), Change(State.ACTIVE, None, None, closes=[*BY_HOLDER.holds])),
         (
             BY_AUTHORITY,
             Command(Action.RESTORE, AUTHORITY),
-            Change(State.ACTIVE, None, None, closes=(AUTHORITY,)),
+            Change(State.ACTIVE, None, None, closes=[*BY_AUTHORITY.holds]),
         ),
         (
             BY_BOTH,
             Command(Action.RESTORE),
-            Change(State.SUSPENDED, ON_HOLD, NOW - 2 * HOUR, closes=(HOLDER,)),
+            Change(State.SUSPENDED, ON_HOLD, NOW - 2 * HOUR, closes=[*BY_HOLDER.holds]),
         ),
         (
             BY_BOTH,
             Command(Action.RESTORE, AUTHORITY),
-            Change(State.SUSPENDED, ON_HOLD, NOW - 2 * HOUR, closes=(AUTHORITY,)),
+            Change(State.SUSPENDED, ON_HOLD, NOW - 2 * HOUR, closes=[*BY_AUTHORITY.holds]),
         ),
         (
             BY_BOTH,
             Command(Action.REVOKE, reason=COMPROMISED),
-            Change(State.REVOKED, COMPROMISED, NOW - 2 * HOUR, closes=(HOLDER, AUTHORITY)),
+            Change(State.REVOKED, COMPROMISED, NOW - 2 * HOUR, closes=BY_BOTH.holds),
+        ),
+        # Two authorities decided: each holds by itself, and lifts its own alone.
+        (
+            BY_DECISION_4,
+            Command(Action.SUSPEND, AUTHORITY, decision=5),
+            Change(State.SUSPENDED, ON_HOLD, NOW - HOUR, opens=Hold(AUTHORITY, NOW, 5)),
+        ),
+        (
+            BY_TWO_DECISIONS,
+            Command(Action.RESTORE, AUTHORITY, decision=4),
+            Change(State.SUSPENDED, ON_HOLD, NOW - 3 * HOUR, closes=[*BY_DECISION_4.holds]),
         ),
     ],
 )
@@ -91,6 +106,9 @@ def test_allowed(standing: Standing, command: Command, change: Change) -> None:
         (BY_AUTHORITY, Command(Action.SUSPEND, AUTHORITY), "suspended by the authority already"),
         (BY_AUTHORITY, Command(Action.RESTORE), "suspended by the authority, who alone"),
         (BY_HOLDER, Command(Action.RESTORE, AUTHORITY), "suspended by the holder, who alone"),
+        (BY_DECISION_4, Command(Action.SUSPEND, AUTHORITY, decision=4), "by the authority already"),
+        (BY_DECISION_4, Command(Action.RESTORE, AUTHORITY, decision=5), "by the authority, who alone"),
+        (BY_DECISION_4, Command(Action.RESTORE, AUTHORITY), "by the authority, who alone"),
         *((REVOKED, Command(action), "a revocation is final") for action in Action),
     ],
 )
@@ -120,19 +138,30 @@ def test_a_revoked_certificate_stays_revoked_when_it_expires() -> None:
     assert REVOKED.at(LATER + HOUR) is State.REVOKED
 
 
-COMMANDS = st.builds(Command, st.sampled_from(Action), st.sampled_from(HoldOwner), st.sampled_from(CRLReason))
+Side = tuple[HoldOwner, int | None]
+SIDES: list[Side] = [(HOLDER, None), (AUTHORITY, None), (AUTHORITY, 4), (AUTHORITY, 5)]
+COMMANDS = st.builds(
+    lambda action, side, reason: Command(action, side[0], reason, decision=side[1]),
+    st.sampled_from(Action),
+    st.sampled_from(SIDES),
+    st.sampled_from(CRLReason),
+)
 MOMENTS = st.integers(-400, 400).map(lambda days: NOW + timedelta(days=days))
 
 
 @st.composite
 def standings(draw: st.DrawFn) -> Standing:
     """What the store may hold: suspended exactly while a hold is open."""
-    owners = draw(st.lists(st.sampled_from(HoldOwner), unique=True))
-    holds = tuple(Hold(owner, draw(MOMENTS)) for owner in owners)
+    sides = draw(st.lists(st.sampled_from(SIDES), unique=True))
+    holds = tuple(Hold(owner, draw(MOMENTS), decision) for owner, decision in sides)
     if not holds:
         return Standing(draw(st.sampled_from([State.ACTIVE, State.REVOKED])), draw(MOMENTS))
     since = draw(st.none() | MOMENTS)
     return Standing(State.SUSPENDED, draw(MOMENTS), holds, since)
+
+
+def side_of(hold: Hold) -> Side:
+    return hold.owner, hold.decision
 
 
 @settings(max_examples=300)
@@ -144,10 +173,12 @@ def test_every_state_with_every_command(standing: Standing, command: Command, no
     except ConflictError:
         return
     assert standing.at(now) in (State.ACTIVE, State.SUSPENDED)
-    owners = {hold.owner for hold in standing.holds}
-    assert set(change.closes) <= owners
-    assert change.opens not in owners
-    after = owners - set(change.closes) | ({change.opens} if change.opens else set())
+    held = {side_of(hold) for hold in standing.holds}
+    closed = {side_of(hold) for hold in change.closes}
+    opened = {side_of(change.opens)} if change.opens else set()
+    assert closed <= held
+    assert not opened & held
+    after = held - closed | opened
     assert bool(after) is (change.to_state is State.SUSPENDED)
     good = change.to_state is State.ACTIVE
     assert ((change.reason is None), (change.revoked_at is None)) == (good, good)
@@ -156,7 +187,7 @@ def test_every_state_with_every_command(standing: Standing, command: Command, no
     if command.action is Action.REVOKE:
         assert (change.to_state, change.reason) == (State.REVOKED, command.reason)
     if command.action is Action.RESTORE:
-        assert set(change.closes) == {command.owner}
+        assert closed == {(command.owner, command.decision)}
     if change.revoked_at is not None:
         began = [standing.suspended_since] if standing.suspended_since else []
         assert change.revoked_at == min([now, *began, *(hold.opened_at for hold in standing.holds)])
@@ -166,7 +197,7 @@ def test_every_state_with_every_command(standing: Standing, command: Command, no
 class Model:
     """What should be: whose holds are open since when, and the date of a revocation."""
 
-    holds: dict[HoldOwner, datetime] = field(default_factory=dict)
+    holds: dict[Side, datetime] = field(default_factory=dict)
     since: datetime | None = None  # the beginning of the suspension, or the date of the revocation
     revoked: bool = False
 
@@ -186,16 +217,18 @@ class Life(RuleBasedStateMachine):
     def time_passes(self, hours: int) -> None:
         self.now += hours * HOUR
 
-    @rule(owner=st.sampled_from(HoldOwner))
-    def suspend(self, owner: HoldOwner) -> None:
-        if self._carry_out(Command(Action.SUSPEND, owner), self._alive() and owner not in self.model.holds):
-            self.model.holds[owner] = self.now
+    @rule(side=st.sampled_from(SIDES))
+    def suspend(self, side: Side) -> None:
+        command = Command(Action.SUSPEND, side[0], decision=side[1])
+        if self._carry_out(command, self._alive() and side not in self.model.holds):
+            self.model.holds[side] = self.now
             self.model.since = self.model.since or self.now
 
-    @rule(owner=st.sampled_from(HoldOwner))
-    def restore(self, owner: HoldOwner) -> None:
-        if self._carry_out(Command(Action.RESTORE, owner), self._alive() and owner in self.model.holds):
-            del self.model.holds[owner]
+    @rule(side=st.sampled_from(SIDES))
+    def restore(self, side: Side) -> None:
+        command = Command(Action.RESTORE, side[0], decision=side[1])
+        if self._carry_out(command, self._alive() and side in self.model.holds):
+            del self.model.holds[side]
             self.model.since = self.model.since if self.model.holds else None
 
     @precondition(lambda self: len(self.model.holds) != 1)  # seldom, or most lives would be short
@@ -209,7 +242,7 @@ class Life(RuleBasedStateMachine):
     @invariant()
     def suspended_exactly_while_a_hold_is_open(self) -> None:
         assert (self.standing.state is State.SUSPENDED) is bool(self.model.holds)
-        assert {hold.owner: hold.opened_at for hold in self.standing.holds} == self.model.holds
+        assert {side_of(hold): hold.opened_at for hold in self.standing.holds} == self.model.holds
 
     @invariant()
     def revoked_is_final(self) -> None:
@@ -230,9 +263,9 @@ class Life(RuleBasedStateMachine):
             assert not allowed
             return False
         assert allowed
-        holds = [hold for hold in self.standing.holds if hold.owner not in change.closes]
+        holds = [hold for hold in self.standing.holds if hold not in change.closes]
         if change.opens:
-            holds.append(Hold(change.opens, self.now))
+            holds.append(change.opens)
         self.standing = Standing(change.to_state, self.not_after, tuple(holds), change.revoked_at)
         self.told = change.revoked_at
         return True

@@ -57,17 +57,17 @@ class Story:
             change = decide(self.standing(), command, now)
         except ConflictError:
             return
-        for owner in change.closes:
-            self.open_holds = [hold for hold in self.open_holds if hold.owner is not owner]
+        for closed in change.closes:
+            self.open_holds.remove(closed)
             self.holds = [
                 HoldSpanRecord(one.holder, one.opened_at, now)
-                if one.holder == owner.value and one.closed_at is None
+                if one.holder == closed.owner.value and one.closed_at is None
                 else one
                 for one in self.holds
             ]
         if change.opens is not None:
-            self.open_holds.append(Hold(change.opens, now))
-            self.holds.append(HoldSpanRecord(change.opens.value, now, None))
+            self.open_holds.append(change.opens)
+            self.holds.append(HoldSpanRecord(change.opens.owner.value, now, None))
         reason = change.reason.value if change.reason is not None else None
         self._event(self.state.value, change.to_state.value, reason, now)
         self.state = change.to_state

@@ -8,6 +8,7 @@ import pytest
 
 from store import (
     applications,
+    cases,
     certificates,
     cmp_transactions,
     crl_entries,
@@ -121,6 +122,12 @@ def walks_through(plan: str) -> bool:
         (status_events.of_certificate, (1, 5)),
         (status_events.open_holds, (1, 5)),
         (history.holds, (1, 5)),
+        (cases.get, (1,)),
+        (cases.open_like, (1, 5, "suspend", "written", None)),
+        (cases.of_certificate, (1, 5, 10)),
+        (cases.of_person, (1, 10)),
+        (cases.count_open, (NOW,)),
+        (applications.of_certificate, (1, 5)),
         (people.get, (1,)),
         (people.with_name_prefix, ("дорж", 10)),
         (people.changes, (1, 10)),
@@ -166,6 +173,16 @@ async def test_lists_do_not_read_or_sort_all_certificates(
 async def test_counts_do_not_read_all_certificates(store: "Store") -> None:
     counted, *_ = await plans_of(store, certificates.count_by_state, 1, NOW)
     assert counted == "SEARCH certificates USING COVERING INDEX certificates_by_state (authority=?)"
+
+
+@pytest.mark.parametrize("after", [None, (NOW, 7)])
+@pytest.mark.parametrize("until", [None, NOW])
+@pytest.mark.parametrize("office", [None, 1])
+async def test_urgent_cases_are_found_in_their_order(
+    store: "Store", office: int | None, until: datetime | None, after: tuple[datetime, int] | None
+) -> None:
+    plans = await plans_of(store, cases.open_by_due, office=office, until=until, after=after, limit=10)
+    assert [plan for plan in plans if ("SCAN" in plan and "INDEX" not in plan) or "TEMP B-TREE" in plan] == []
 
 
 @pytest.mark.parametrize("before", [None, 7])

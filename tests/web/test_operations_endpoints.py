@@ -111,6 +111,8 @@ READINGS = [
         ("citizen",),
         'pkiserver_authority_rollover_latest_timestamp_seconds{ca="citizen"}',
     ),
+    (Reading.CASES_OPEN, ("overdue",), 'pkiserver_cases_open{due="overdue"}'),
+    (Reading.LETTERS, ("waiting",), 'pkiserver_letters{state="waiting"}'),
     (Reading.CRL_THIS_UPDATE, ("root",), 'pkiserver_crl_this_update_timestamp_seconds{crl="root"}'),
     (Reading.CRL_NEXT_UPDATE, ("root",), 'pkiserver_crl_next_update_timestamp_seconds{crl="root"}'),
     (Reading.CRL_NUMBER, ("root",), 'pkiserver_crl_number{crl="root"}'),

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from datetime import date, time
+from datetime import date, datetime, time, timedelta
 from typing import Final
 
 from pkiserver import audit
@@ -12,7 +12,9 @@ from pkiserver.clock import Clock
 from pkiserver.errors import ChangedError, ConflictError, NotFoundError, RefusedError
 from pkiserver.ra.registration.contacts import parse_line
 from pkiserver.ra.registration.gate import Gate
+from pkiserver.ra.registration.numbers import today
 from pkiserver.ra.registration.roles import Action, Actor, Permission
+from pkiserver.ra.registration.working_hours import Calendar
 from pkiserver.storage import Storage
 from store import audit as audit_chain
 from store import offices as rows
@@ -118,6 +120,20 @@ class Offices:
             lambda tx: rows.days(tx, _found(tx, code).id, from_day.isoformat(), to_day.isoformat())
         )
         return {date.fromisoformat(day): works for day, works in found.items()}
+
+
+def calendar_of(tx: Transaction, office: OfficeRecord, now: datetime, days: int) -> Calendar:
+    """Return when an office works, with what differs within so many days from `now` on."""
+    first = today(now)
+    special = rows.days(tx, office.id, first.isoformat(), (first + timedelta(days=days)).isoformat())
+    return Calendar(
+        office.opens_at,
+        office.closes_at,
+        office.break_from,
+        office.break_to,
+        office.weekdays,
+        {date.fromisoformat(day): works for day, works in special.items()},
+    )
 
 
 def _found(tx: Transaction, code: str) -> OfficeRecord:

@@ -21,6 +21,7 @@ class Role(Enum):
     CA_OPERATOR = "ca_operator"
     AUDITOR = "auditor"
     SERVICE = "service"
+    CIVIL_REGISTRY = "civil_registry"  # the system that tells of deaths, changed names and cards
 
 
 class Action(Enum):
@@ -43,8 +44,10 @@ class Action(Enum):
     CORRECT_PERSON = "correct_person"
     ERASE_PERSON = "erase_person"
     REPLACE_DATA_KEY = "replace_data_key"
+    READ_CASE = "read_case"
     DECIDE_CASE = "decide_case"
     REQUEST_CASE = "request_case"
+    FEED_REGISTRY = "feed_registry"
     REVOKE_AGAINST_WILL = "revoke_against_will"
     ENTER_AUTHORITY_DECISION = "enter_authority_decision"
     PULL_BATCH = "pull_batch"
@@ -119,12 +122,14 @@ PERMISSIONS: Final[Mapping[tuple[Role, Action], Rule]] = {
     (Role.REGISTRAR, Action.READ_APPLICATION): _OFFICE,
     (Role.REGISTRAR, Action.READ_PERSON): _ANYWHERE,  # no territorial limit (2.1); every reading is audited
     (Role.REGISTRAR, Action.REQUEST_CASE): _OFFICE,
+    (Role.REGISTRAR, Action.READ_CASE): _OFFICE,
     (Role.REGISTRAR, Action.DECIDE_CASE): _OFFICE,
     (Role.REGISTRAR, Action.REVOKE_AGAINST_WILL): _with(Scope.OWN_OFFICE, _SENIOR),
     (_SENIOR, Action.READ_APPLICATION): _OFFICE,
     (_SENIOR, Action.READ_PERSON): _ANYWHERE,
     (_SENIOR, Action.CORRECT_PERSON): _ANYWHERE,
     (_SENIOR, Action.ERASE_PERSON): _with(Scope.ANYWHERE, Role.ADMINISTRATOR),
+    (_SENIOR, Action.READ_CASE): _OFFICE,
     (_SENIOR, Action.DECIDE_CASE): _OFFICE,
     (_SENIOR, Action.REVOKE_AGAINST_WILL): _with(Scope.OWN_OFFICE, Role.REGISTRAR, _SENIOR),
     (Role.ORG_OFFICER, Action.MANAGE_OFFICERS): _ORGANIZATION,
@@ -133,11 +138,15 @@ PERMISSIONS: Final[Mapping[tuple[Role, Action], Rule]] = {
     (Role.ORG_OFFICER, Action.WITHDRAW_APPLICATION): _ORGANIZATION,
     (Role.ORG_OFFICER, Action.READ_APPLICATION): _ORGANIZATION,
     (Role.ORG_OFFICER, Action.REQUEST_CASE): _ORGANIZATION,
+    (Role.ORG_OFFICER, Action.READ_CASE): _ORGANIZATION,
     (Role.PLANT, Action.PULL_BATCH): _BATCH,
     (Role.PLANT, Action.ISSUE_APPLICATION): _BATCH,
     (Role.LEGAL, Action.ENTER_AUTHORITY_DECISION): _with(Scope.ANYWHERE, Role.LEGAL, _SENIOR),
+    (Role.LEGAL, Action.READ_CASE): _ANYWHERE,
+    (Role.CIVIL_REGISTRY, Action.FEED_REGISTRY): _ANYWHERE,
     (Role.CA_OPERATOR, Action.OPERATE_CA): _with(Scope.ANYWHERE, Role.CA_OPERATOR),
     (Role.AUDITOR, Action.READ_AUDIT): _ANYWHERE,
+    (Role.AUDITOR, Action.READ_CASE): _ANYWHERE,
     (Role.AUDITOR, Action.READ_PERSON): _ANYWHERE,
     (Role.AUDITOR, Action.READ_APPLICATION): _ANYWHERE,
     (Role.AUDITOR, Action.READ_ORGANIZATION): _ANYWHERE,
@@ -145,6 +154,7 @@ PERMISSIONS: Final[Mapping[tuple[Role, Action], Rule]] = {
     (Role.SERVICE, Action.READ_APPLICATION): _HOLDER,
     (Role.SERVICE, Action.WITHDRAW_APPLICATION): _HOLDER,
     (Role.SERVICE, Action.REQUEST_CASE): _HOLDER,
+    (Role.SERVICE, Action.READ_CASE): _HOLDER,
     # A door that registrars could open for themselves would be none: administrators and programs get their
     # certificates from administrators alone.
     (Role.ADMINISTRATOR, Action.READ_CERTIFICATE): _INFRASTRUCTURE,

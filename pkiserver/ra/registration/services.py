@@ -5,9 +5,13 @@ from dataclasses import dataclass
 
 from config.profile import Profile
 from config.schema import Settings
+from pkiserver.ca.issuance import OnEvent
 from pkiserver.clock import Clock
 from pkiserver.home import Home
+from pkiserver.ra.cases.service import Cases
 from pkiserver.ra.credentials import Credentials
+from pkiserver.ra.letters.notices import Notices
+from pkiserver.ra.letters.outbox import Outbox
 from pkiserver.ra.registration.applications import Applications
 from pkiserver.ra.registration.data_key import DataKey
 from pkiserver.ra.registration.erasure import Erasures
@@ -21,6 +25,7 @@ from pkiserver.ra.registration.people import People
 from pkiserver.ra.registration.personal_data import PersonalData
 from pkiserver.ra.registration.registry import FileRegistry
 from pkiserver.ra.registration.renewal_rules import RenewalRules
+from pkiserver.ra.subscribers import subscriber_profiles
 from pkiserver.storage import Storage
 
 
@@ -38,6 +43,8 @@ class Registration:
     issuing: Issuing
     renewal_rules: RenewalRules
     registry: FileRegistry | HTTPRegistry
+    cases: Cases
+    outbox: Outbox
 
     @property
     def http_registry(self) -> HTTPRegistry | None:
@@ -53,6 +60,7 @@ def open_registration(
     credentials: Credentials,
     profiles: Mapping[str, Profile],
     settings: Settings,
+    on_event: OnEvent,
 ) -> Registration:
     """Return the services on a home; where no civil registry is configured, the one in the home's file."""
     gate, data = Gate(storage, clock), PersonalData(home.personal_data_key)
@@ -62,6 +70,7 @@ def open_registration(
         else FileRegistry(home.civil_registry)
     )
     people = People(storage=storage, clock=clock, gate=gate, data=data)
+    outbox = Outbox(data)
     applications = Applications(
         storage=storage,
         clock=clock,
@@ -96,4 +105,13 @@ def open_registration(
         ),
         renewal_rules=RenewalRules(storage=storage, clock=clock, data=data, registry=registry),
         registry=registry,
+        cases=Cases(
+            storage=storage,
+            clock=clock,
+            gate=gate,
+            notices=Notices(outbox, data),
+            subscribers=subscriber_profiles(profiles),
+            on_event=on_event,
+        ),
+        outbox=outbox,
     )

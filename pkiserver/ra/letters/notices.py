@@ -1,0 +1,68 @@
+"""What holders are told of their certificates by mail (regulation 3.3, 3.5), in the change's transaction."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Final
+
+from pkiserver.ra.letters.outbox import Letter, Medium, Outbox
+from pkiserver.ra.lifecycle import State
+from pkiserver.ra.registration.numbers import ULAANBAATAR
+from pkiserver.ra.registration.people import SUBJECT
+from pkiserver.ra.registration.personal_data import PersonalData
+from pkiserver.ra.status_changes import Changed
+from protocols.x509.certificate import serial_text
+from store.database import Transaction
+
+_TEMPLATES: Final[Mapping[State, str]] = {
+    State.SUSPENDED: "certificate-suspended",
+    State.ACTIVE: "certificate-restored",
+    State.REVOKED: "certificate-revoked",
+}
+# Grounds of cases in the holder's language; a test holds this table total.
+GROUNDS_MN: Final[Mapping[str, str]] = {
+    "holder_request": "эзэмшигчийн хүсэлт",
+    "carrier_missing": "тээгч алга болсон",
+    "carrier_found": "тээгч олдсон",
+    "carrier_blocked": "тээгч түгжигдсэн",
+    "carrier_exchanged": "тээгчийг сольсон",
+    "key_compromised": "хувийн түлхүүр алдагдсан",
+    "authority_decision": "эрх бүхий байгууллагын шийдвэр",
+    "cause_gone": "түдгэлзүүлэх үндэслэл арилсан",
+    "death": "нас барсан бүртгэл",
+    "citizenship_lost": "харьяатаас гарсан",
+    "name_changed": "овог, нэр өөрчлөгдсөн",
+    "forged_documents": "хуурамч баримт бичиг",
+    "duties_breached": "үүргээ зөрчсөн",
+    "position_changed": "албан тушаал өөрчлөгдсөн",
+    "officer_left": "ажлаас чөлөөлөгдсөн",
+    "contract_ended": "гэрээ дуусгавар болсон",
+}
+
+
+class Notices:
+    """Writes a letter to the holder of a certificate whose status a case changed."""
+
+    def __init__(self, outbox: Outbox, data: PersonalData) -> None:
+        self._outbox = outbox
+        self._data = data
+
+    def of_change(
+        self, tx: Transaction, changed: Changed, person: int | None, ground: str, now: datetime
+    ) -> None:
+        """Write it in this transaction; nothing for a holder who is not on record, or was erased."""
+        mail = self._data.read(tx, SUBJECT, person).get("mail") if person is not None else None
+        if not mail:
+            return
+        letter = Letter(
+            about=f"status-event/{changed.sequence}",
+            template=_TEMPLATES[changed.change.to_state],
+            medium=Medium.MAIL,
+            to=mail,
+            values={
+                "serial": serial_text(changed.certificate.serial),
+                "at": now.astimezone(ULAANBAATAR).strftime("%Y-%m-%d %H:%M"),
+                "ground": GROUNDS_MN[ground],
+            },
+            person=person,
+        )
+        self._outbox.write(tx, letter, now)

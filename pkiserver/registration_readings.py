@@ -1,0 +1,47 @@
+"""What Prometheus reads of registration: cases by how urgent they are, letters that wait or were given up."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Final
+
+from pkiserver.clock import Clock
+from pkiserver.metrics import Metrics, Reading, Sample
+from pkiserver.storage import Storage
+from store import cases, letters
+
+SOON: Final = timedelta(hours=2)
+
+
+class RegistrationReadings:
+    """Gives the metrics what `refresh` read of the database."""
+
+    def __init__(self, storage: Storage, clock: Clock) -> None:
+        self._storage = storage
+        self._clock = clock
+        self._cases: dict[str, int] = {}
+        self._letters: dict[str, int] = {}
+
+    async def refresh(self) -> None:
+        """Read what the next scrape is to show."""
+        now = self._clock.now()
+        overdue, soon, all_open = await self._storage.read(
+            lambda tx: (
+                cases.count_open(tx, now),
+                cases.count_open(tx, now + SOON),
+                cases.count_open(tx, None),
+            )
+        )
+        self._cases = {"overdue": overdue, "soon": soon - overdue, "later": all_open - soon}
+        self._letters = await self._storage.read(
+            lambda tx: {state: letters.count(tx, state) for state in ("waiting", "given_up")}
+        )
+
+    def register(self, metrics: Metrics) -> None:
+        """Have them shown."""
+        metrics.read(Reading.CASES_OPEN, lambda: _samples(self._cases))
+        metrics.read(Reading.LETTERS, lambda: _samples(self._letters))
+
+
+def _samples(counts: dict[str, int]) -> Iterator[Sample]:
+    for name, count in counts.items():
+        yield Sample(count, (name,))
