@@ -159,6 +159,22 @@ class TestEnrolment:
         answer = await Client(core, ByMAC(new)).ir(new_key(), "CN=sensor-7")
         assert answer.status.status is PKIStatus.GRANTED_WITH_MODS
 
+    @pytest.mark.parametrize("template", ["CN=sensor-8", "CN=sensor-8,O=Example", "CN=sensor-7,O=Another"])
+    async def test_a_template_of_somebody_else(self, core: Core, template: str) -> None:
+        new, key = await credential(core, "CN=sensor-7,O=Example"), new_key()
+        refused = await Client(core, ByMAC(new)).ir(key, template)
+        assert refused.failure is Failure.BAD_CERT_TEMPLATE
+        answer = await Client(core, ByMAC(new)).ir(key, "CN=sensor-7,O=Example")
+        assert answer.status.status is PKIStatus.ACCEPTED
+
+    async def test_a_request_that_was_seen_is_not_certified_for_who_saw_it(self, core: Core) -> None:
+        key = new_key()
+        seen = request_body(BodyType.IR, key, "CN=sensor-7")
+        thief = Client(core, ByMAC(await credential(core, "CN=thief")))
+        assert (await thief.send(seen)).failure is Failure.BAD_CERT_TEMPLATE
+        holder = Client(core, ByMAC(await credential(core, "CN=sensor-7")))
+        assert (await holder.send(seen)).status.status is PKIStatus.ACCEPTED
+
     async def test_a_credential_is_used_up(self, core: Core) -> None:
         new = await credential(core)
         await Client(core, ByMAC(new)).ir(new_key())

@@ -26,6 +26,7 @@ from pkiserver.ra.cmp.wanted import (
     as_certified,
     is_named_by,
     old_cert_id,
+    require_no_other_subject,
     require_old_certificate,
 )
 from pkiserver.ra.entitlement import by_certificate, by_credential
@@ -93,7 +94,9 @@ class Entitlements:
             if credential.uses_left == 0:
                 raise NotAuthorizedError("the credential has no use left")
         entitlement = by_credential(self._profiles, credential, None, request.profile)
-        return Entitled(entitlement.hold(wanted.csr, sender.actor), credential.expires_at)
+        approved = entitlement.hold(wanted.csr, sender.actor)
+        require_no_other_subject(wanted, approved.identity.subject)
+        return Entitled(approved, credential.expires_at)
 
     def _by_device(
         self, request: Request, device: Device, wanted: Wanted, actor: str, *, is_update: bool
@@ -101,7 +104,9 @@ class Entitlements:
         if is_update:
             raise NotAuthorizedError(_SIGNED_KUR)
         entitlement = by_certificate(self._profiles, device, request.profile)
-        return Entitled(entitlement.hold(wanted.csr, actor), None)
+        approved = entitlement.hold(wanted.csr, actor)
+        require_no_other_subject(wanted, approved.identity.subject)
+        return Entitled(approved, None)
 
     async def _by_holder(
         self, request: Request, holder: Holder, wanted: Wanted, *, is_update: bool
