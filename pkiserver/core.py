@@ -271,7 +271,7 @@ async def _compose(
     client_certificates = ClientCertificates(
         storage=storage, clock=clock, authorities=authorities, trusted_issuers=trusted_issuers
     )
-    registration_clients = RegistrationClients(profiles, actors, approvals)
+    registration_clients = RegistrationClients(storage, profiles, actors, approvals)
     reenrollment = Reenrollment(storage, profiles, approvals)
     message_signer = MessageSigner(services)
     status_changes = StatusChanges(storage, clock, on_event)
@@ -294,6 +294,7 @@ async def _compose(
             credentials=credentials,
             approvals=approvals,
             actors=actors,
+            registration_clients=registration_clients,
             registration=registration,
             status_changes=status_changes,
             crl_publisher=crl_publisher,

@@ -28,18 +28,26 @@ def actor_group() -> None:
     required=True,
     help="ra: asks for certificates on behalf of others. registrar, auditor, administrator, …: uses the API.",
 )
+@click.option(
+    "--profile",
+    "profiles",
+    multiple=True,
+    help="Of an ra: it asks for this profile, and others that are named so, alone.",
+)
 @JSON_OPTION
 @click.pass_obj
-def actor_add(context: Context, name: str, certificate: Path, role: str, as_json: bool) -> None:
+def actor_add(
+    context: Context, name: str, certificate: Path, role: str, profiles: tuple[str, ...], as_json: bool
+) -> None:
     """Register a certificate for an actor; after a renewal, the new one beside the old.
 
     \b
-    Example:  pkiserver actor add station-1 --certificate station-1.pem --role ra
+    Example:  pkiserver actor add station-1 --certificate station-1.pem --role ra --profile gate
     """
     if certificate.stat().st_size > MAX_LINE_BYTES // 2:
         raise click.UsageError(f"{certificate} is too large for a certificate")
     pem = certificate.read_text("ascii", "replace")
-    show(context.command("actor.add", name=name, role=role, pem=pem), as_json)
+    show(context.command("actor.add", name=name, role=role, pem=pem, profiles=list(profiles)), as_json)
 
 
 @actor_group.command("list")
@@ -53,7 +61,7 @@ def actor_list(context: Context, as_json: bool) -> None:
     """
     show_rows(
         context.command("actor.list"),
-        ("name", "role", "serial", "added_at", "added_by", "removed_at"),
+        ("name", "role", "profiles", "serial", "added_at", "added_by", "removed_at"),
         as_json,
     )
 

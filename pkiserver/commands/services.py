@@ -18,6 +18,7 @@ from pkiserver.ra.approval import Approvals
 from pkiserver.ra.compromise import Compromise
 from pkiserver.ra.credentials import Credentials
 from pkiserver.ra.registration.services import Registration
+from pkiserver.ra.registration_clients import RegistrationClients
 from pkiserver.ra.status_changes import StatusChanges
 from pkiserver.readiness import ClockGuard
 from pkiserver.signer.client import Signer
@@ -43,6 +44,7 @@ class CommandServices:
     credentials: Credentials
     approvals: Approvals
     actors: Actors
+    registration_clients: RegistrationClients
     registration: Registration
     status_changes: StatusChanges
     crl_publisher: CRLPublisher

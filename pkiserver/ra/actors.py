@@ -4,7 +4,8 @@ Registered are certificates of the infrastructure authority alone, one by one: n
 """
 
 import re
-from typing import Final
+from collections.abc import Sequence
+from typing import Any, Final
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -15,6 +16,7 @@ from pkiserver.ca.authorities import Authorities
 from pkiserver.ca.issuance_rules import require_entitled
 from pkiserver.clock import Clock
 from pkiserver.errors import ConflictError, NotFoundError, RefusedError
+from pkiserver.ra import profile_limits
 from pkiserver.ra.registration.roles import Role
 from pkiserver.storage import Storage
 from protocols import oid
@@ -42,11 +44,14 @@ class Actors:
         self._clock = clock
         self._authorities = authorities
 
-    async def add(self, name: str, role: str, certificate: x509.Certificate, by: str) -> CertificateRecord:
+    async def add(
+        self, name: str, role: str, certificate: x509.Certificate, by: str, limit: Sequence[str] = ()
+    ) -> CertificateRecord:
         """Register a certificate for an actor, which may have others; it must be on record and current.
 
-        Raises `RefusedError`, `NotAuthorizedError` where it is not active, `ConflictError` where it is
-        registered already.
+        `limit` names the profiles that a registration client is limited to, see `profile_limits`. Raises
+        `RefusedError`, `NotAuthorizedError` where it is not active, `ConflictError` where it is registered
+        already or the limit would be wider than before.
         """
         if _NAME.fullmatch(name) is None:
             raise RefusedError("an actor's name has up to 63 lower-case letters, digits and hyphens")
@@ -55,9 +60,12 @@ class Actors:
         issuer = self._authorities.issuer_of(certificate)
         if issuer is None or issuer.name != INFRASTRUCTURE:
             raise RefusedError(f"the certificate is not one of the authority {INFRASTRUCTURE}")
+        if limit and role != REGISTRATION_CLIENT:
+            raise RefusedError(f"role {role} is not limited to profiles: role {REGISTRATION_CLIENT} is")
         if not has_usage(certificate, ROLES[role]):
             raise RefusedError(f"role {role} needs the extended key usage {ROLES[role]}")
         now = self._clock.now()
+        limited: dict[str, Any] = {"profiles": sorted(limit)} if limit else {}
 
         def transaction(tx: Transaction) -> CertificateRecord:
             record = certificates.get(tx, issuer.id, certificate.serial_number)
@@ -68,6 +76,7 @@ class Actors:
             if other is not None:
                 raise ConflictError(f"the certificate is registered already, for {other.name}")
             rows.add(tx, name=name, role=role, authority=issuer.id, serial=record.serial, now=now, by=by)
+            profile_limits.narrow(tx, name, limit)
             entry = audit.entry(
                 now,
                 by,
@@ -76,6 +85,7 @@ class Actors:
                 role=role,
                 authority=issuer.id,
                 serial=serial_text(record.serial),
+                **limited,
             )
             audit_chain.append(tx, entry)
             return record
@@ -90,6 +100,7 @@ class Actors:
             removed = rows.remove(tx, name, now, by)
             if not removed:
                 raise NotFoundError(f"no actor {name}; see `pkiserver actor list`")
+            profile_limits.lift(tx, name)
             audit_chain.append(tx, audit.entry(now, by, "actor.remove", name=name, certificates=removed))
             return removed
 

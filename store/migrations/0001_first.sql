@@ -77,6 +77,12 @@ CREATE TABLE actors (                   -- programs that act on behalf of others
 );
 CREATE UNIQUE INDEX actors_current ON actors (authority, serial) WHERE removed_at IS NULL;
 
+CREATE TABLE actor_profiles (           -- to which a registration client is limited; none: all that await approval
+    actor   TEXT NOT NULL,              -- its name
+    profile TEXT NOT NULL,
+    PRIMARY KEY (actor, profile)
+) WITHOUT ROWID;
+
 CREATE TABLE issuances (
     id           INTEGER PRIMARY KEY,
     authority    INTEGER NOT NULL REFERENCES authorities (id),

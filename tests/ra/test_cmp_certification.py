@@ -671,10 +671,10 @@ async def test_keys_of_other_kinds(core: Core) -> None:
     assert await core.storage.read(cmp_transactions.count_unconfirmed) == 1
 
 
-async def registered(core: Core) -> BySignature:
+async def registered(core: Core, limit: Sequence[str] = ()) -> BySignature:
     """Return a registered RA."""
     ra = await holder(core, "CN=station", "registration-client")
-    await core.actors.add("station", "ra", x509.load_der_x509_certificate(ra.certificate), "test")
+    await core.actors.add("station", "ra", x509.load_der_x509_certificate(ra.certificate), "test", limit)
     return ra
 
 
@@ -717,6 +717,18 @@ class TestRegistrationClient:
         answer = await client.send(request_body(BodyType.CR, new_key(), "CN=sensor-9"))
         assert answer.failure is Failure.NOT_AUTHORIZED
 
+    async def test_not_beyond_the_profiles_that_it_is_limited_to(
+        self, core: Core, recorded: "Recorded"
+    ) -> None:
+        ra = await registered(core, ["device"])
+        for name in ("device", "tls-server"):
+            with_profile(core, name, approval=True)
+        body = request_body(BodyType.CR, new_key(), "CN=sensor-9")
+        assert (await Client(core, ra, profile="tls-server").send(body)).failure is Failure.NOT_AUTHORIZED
+        refused = [one for one in await recorded(core.storage) if one["outcome"] == "refused"]
+        assert [one["action"] for one in refused] == ["cmp.cr"]
+        assert (await Client(core, ra, profile="device").send(body)).status.status is PKIStatus.WAITING
+
     async def test_not_while_it_is_not_registered(self, core: Core) -> None:
         sender = await holder(core, "CN=station", "registration-client")
         with_profile(core, "device", approval=True)
@@ -728,9 +740,9 @@ class TestRegistrationClient:
 class TestUpdateForOthers:
     """A registered RA updates the certificate that oldCertID names, for its holder (RFC 9810 §5.3.5)."""
 
-    async def of_sensor(self, core: Core) -> tuple[Client, bytes]:
+    async def of_sensor(self, core: Core, limit: Sequence[str] = ()) -> tuple[Client, bytes]:
         """Return a registered RA, and a certificate of a profile that awaits approval from now on."""
-        ra = await registered(core)
+        ra = await registered(core, limit)
         new = await credential(core, "CN=sensor-9", san=["DNS:nine.example"])
         answer = await Client(core, ByMAC(new)).ir(new_key(), "CN=sensor-9", info=IMPLICIT)
         with_profile(core, "device", approval=True)
@@ -781,6 +793,11 @@ class TestUpdateForOthers:
         client, old = await self.of_sensor(core)
         with_profile(core, "device", approval=False)
         assert (await client.send(update_of(old))).failure is Failure.NOT_AUTHORIZED
+
+    async def test_not_beyond_the_profiles_that_it_is_limited_to(self, core: Core) -> None:
+        client, old = await self.of_sensor(core, ["tls-server"])
+        assert (await client.send(update_of(old))).failure is Failure.NOT_AUTHORIZED
+        assert await approve_all(core) == []
 
     async def test_without_the_old_certificate(self, core: Core) -> None:
         client, _ = await self.of_sensor(core)

@@ -31,9 +31,8 @@ from pkiserver.ra.cmp.wanted import (
 )
 from pkiserver.ra.entitlement import by_certificate, by_credential
 from pkiserver.ra.reenrollment import Reenrollment
-from pkiserver.ra.registration_clients import RegistrationClients
+from pkiserver.ra.registration_clients import RegistrationClient, RegistrationClients
 from protocols.cmp.bodies import BodyType
-from store.records import ActorRecord
 
 _SIGNED_KUR: Final = "kur is signed with the certificate that is updated (RFC 9483 §4.1.3)"
 
@@ -125,7 +124,7 @@ class Entitlements:
         return Entitled(approved, holder.record.not_after)
 
     async def _update_for_others(
-        self, request: Request, holder: Holder, actor: ActorRecord, wanted: Wanted
+        self, request: Request, holder: Holder, actor: RegistrationClient, wanted: Wanted
     ) -> Entitled:
         """Let a registration client update somebody else's certificate, which may run out meanwhile."""
         old = await self._old_certificates.named(wanted, request.now)
