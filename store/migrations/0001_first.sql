@@ -117,6 +117,7 @@ CREATE TABLE signed_requests (          -- CMC messages that were answered: one 
     sha256   BLOB PRIMARY KEY,          -- of who signed, what, and which request in it
     issuance INTEGER NOT NULL REFERENCES issuances (id)
 ) WITHOUT ROWID;
+CREATE INDEX signed_requests_of_issuance ON signed_requests (issuance); -- every new issuance looks for its own
 
 CREATE TABLE cmp_transactions (         -- what is remembered of CMP's (RFC 9810 §5.1.1); none is deleted
     id             INTEGER PRIMARY KEY,
