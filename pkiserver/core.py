@@ -99,7 +99,8 @@ class Core:
     presigning: Presigning
     commands: Commands
     served_responses: ServedResponses
-    listeners: list[OnEvent]  # awaited after each commit of a status event
+    listeners: list[OnEvent]  # awaited after each commit of a change of status
+    issue_listeners: list[OnEvent]  # awaited after each commit of a new certificate
     authority_listeners: list[Callable[[], None]]  # called when authorities or responders changed
 
 
@@ -188,10 +189,15 @@ async def _compose(
     readiness.needs(storage_guard.cause)
     readiness.needs(clock_guard.cause)
     listeners: list[OnEvent] = []
+    issue_listeners: list[OnEvent] = []
     authority_listeners: list[Callable[[], None]] = []
 
     async def on_event(sequence: int) -> None:
         for listener in listeners:
+            await listener(sequence)
+
+    async def on_issue(sequence: int) -> None:
+        for listener in issue_listeners:
             await listener(sequence)
 
     def on_authorities_changed() -> None:
@@ -212,7 +218,7 @@ async def _compose(
             with_deltas=[name for name, one in settings.authorities.items() if one.crl_delta_period],
         ),
         gate=readiness.gate,
-        on_event=on_event,
+        on_event=on_issue,
     )
     services = CAServices(settings, profiles, storage, signer, clock, authorities, issuance)
     hierarchy = Hierarchy(services)
@@ -237,7 +243,7 @@ async def _compose(
         storage=storage, clock=clock, home=home, credentials=credentials, profiles=profiles
     )
     await registration.issuing.catch_up()
-    listeners.append(registration.issuing.on_event)
+    issue_listeners.append(registration.issuing.on_event)
     refusals = Refusals(storage, clock)
     actors = Actors(storage, clock, authorities)
     trusted_issuers = TrustedIssuers(home.path, profiles)
@@ -390,5 +396,6 @@ async def _compose(
         commands=commands,
         served_responses=served_responses,
         listeners=listeners,
+        issue_listeners=issue_listeners,
         authority_listeners=authority_listeners,
     )

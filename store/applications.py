@@ -12,6 +12,7 @@ _COLUMNS: Final = (
     " created_at, created_by, updated_at"
 )
 _EVENT: Final = "application, version, event, from_state, to_state, actor, ground, at, detail"
+_COLUMNS_OF_A: Final = ", ".join(f"a.{name.strip()}" for name in _COLUMNS.split(","))
 _LAST: Final = "\U0010ffff"  # sorts after any text that begins as the prefix does
 
 
@@ -188,7 +189,7 @@ def events(tx: Transaction, application: int) -> list[ApplicationEventRecord]:
 def awaiting(tx: Transaction, authority: int, serial: int) -> ApplicationRecord | None:
     """Return the application that waits for this certificate: what enrolled it is bound to it; or None."""
     row = tx.one(
-        f"SELECT {', '.join('a.' + name.strip() for name in _COLUMNS.split(','))} FROM issuances i"
+        f"SELECT {_COLUMNS_OF_A} FROM issuances i"
         " JOIN credentials c ON c.id = i.credential JOIN applications a ON a.credential = c.reference"
         " WHERE i.authority = ? AND i.serial = ? AND i.state = 'issued' AND a.state = 'issuing'",
         (authority, serial_to_blob(serial)),
