@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
+from statistics import median
 from typing import Final
 
 from cryptography import x509
@@ -53,6 +54,7 @@ ITERATIONS: Final = 500  # what `openssl cmp` names
 MOST_A_SECOND: Final = 1_200  # messages made beforehand for a second of load
 CLIENTS: Final = 64
 WARMING_S: Final = 1
+ROUNDS: Final = 5  # the figure is their median: neighbours disturb some, and later ones have a fuller store
 PROFILE: Final = """
 description = "A machine that its manufacturer numbered"
 issuer = "infrastructure"
@@ -159,18 +161,26 @@ class CMPServer:
     pids: Sequence[int]
     port: int
 
-    def a_cpu_second(self, messages: Sequence[bytes], seconds: int) -> float:
-        """Return how many of the messages were answered with a certificate a CPU second; each was stored."""
+    def a_cpu_second(self, messages: Sequence[bytes], seconds: float) -> list[float]:
+        """Return of each round how many certificates were acknowledged a CPU second; each was stored."""
         (self.folder / "messages").write_bytes(b"".join(base64.b64encode(one) + b"\n" for one in messages))
-        warmed = self._load(0, WARMING_S)
+        asked = len(self._load(0, WARMING_S)) + CLIENTS
+        rates = []
+        for _ in range(ROUNDS):
+            answered, used = self._round(asked, seconds / ROUNDS)
+            asked += answered + CLIENTS  # those that were under way at its end
+            rates.append(answered / used)
+        return rates
+
+    def _round(self, skip: int, seconds: float) -> tuple[int, float]:
         before, cpu_before = self._stored(), cpu_s(self.pids)
-        answered = self._load(len(warmed) + CLIENTS, seconds)
+        answered = self._load(skip, seconds)
         used = cpu_s(self.pids) - cpu_before
         if self._stored() - before != answered:
             raise RuntimeError("the certificates in the store are not those that were acknowledged")
-        return len(answered) / used
+        return len(answered), used
 
-    def _load(self, skip: int, seconds: int) -> set[bytes]:
+    def _load(self, skip: int, seconds: float) -> set[bytes]:
         """Send messages and return the certificates of the answers."""
         paths = [str(self.folder / name) for name in ("messages", "answers")]
         flags = ["--skip", str(skip), "--seconds", str(seconds), "--clients", str(CLIENTS)]
@@ -203,7 +213,7 @@ def certificate_of(answer: bytes) -> bytes:
 
 def run(folder: Path, seconds: int) -> list[Figure]:
     """Measure both kinds of protection, each on a server of its own."""
-    count = (seconds + WARMING_S) * MOST_A_SECOND
+    count = (seconds + WARMING_S) * MOST_A_SECOND + (ROUNDS + 1) * CLIENTS
     maker = Manufacturer()
 
     def by_signature(_home: Home) -> Sequence[Callable[[], bytes]]:
@@ -218,9 +228,9 @@ def run(folder: Path, seconds: int) -> list[Figure]:
     for name, made in (("a signature", by_signature), (f"PBM, {ITERATIONS} iterations", by_mac)):
         with started(folder / made.__name__, "ec:P-256", maker.equip) as (home, pid, ports):
             server = CMPServer(home, folder / made.__name__, descendants(pid), ports["http"])
-            rate = server.a_cpu_second([make() for make in made(home)], seconds)
+            rates = server.a_cpu_second([make() for make in made(home)], seconds)
+        rate = median(rates)
         what = f"ir protected by {name}, P-256 CA: transactions a CPU second"
-        figures.append(
-            Figure(what, f"{rate:.0f}", f"{1e6 / rate:.0f} µs each", None, f">= {AIM}", rate >= AIM)
-        )
+        beside = f"{1e6 / rate:.0f} µs each; rounds of {min(rates):.0f} to {max(rates):.0f}"
+        figures.append(Figure(what, f"{rate:.0f}", beside, None, f">= {AIM}", rate >= AIM))
     return figures

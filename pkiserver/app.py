@@ -174,15 +174,16 @@ class Server:
         return self.core.readiness.causes()
 
     def _listen_for_events(self) -> None:
-        self.core.listeners.append(self._follow_event)
+        self.core.listeners.append(self._follow_change)
+        self.core.issue_listeners.append(self.presigner.wait_for_new)
         self.core.authority_listeners.append(self._show_authorities)
 
     def _show_authorities(self) -> None:
         self.presigner.introduce()
         self.https.reload_tls()
 
-    async def _follow_event(self, sequence: int) -> None:
-        """Have the status plane tell of an event before its command or enrolment is acknowledged."""
+    async def _follow_change(self, sequence: int) -> None:
+        """Have the status plane tell of a change before its command is acknowledged."""
         self.core.crl_publisher.notify()
         await self.presigner.wait_for(sequence)
 

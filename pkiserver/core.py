@@ -105,7 +105,8 @@ class Core:
     presigning: Presigning
     commands: Commands
     served_responses: ServedResponses
-    listeners: list[OnEvent]  # awaited after each commit of a status event
+    listeners: list[OnEvent]  # awaited after each commit of a change of status
+    issue_listeners: list[OnEvent]  # awaited after each commit of a new certificate
     authority_listeners: list[Callable[[], None]]  # called when authorities or responders changed
 
 
@@ -205,10 +206,15 @@ async def _compose(
     readiness.needs(storage_guard.cause)
     readiness.needs(clock_guard.cause)
     listeners: list[OnEvent] = []
+    issue_listeners: list[OnEvent] = []
     authority_listeners: list[Callable[[], None]] = []
 
     async def on_event(sequence: int) -> None:
         for listener in listeners:
+            await listener(sequence)
+
+    async def on_issue(sequence: int) -> None:
+        for listener in issue_listeners:
             await listener(sequence)
 
     def on_authorities_changed() -> None:
@@ -229,7 +235,7 @@ async def _compose(
             with_deltas=[name for name, one in settings.authorities.items() if one.crl_delta_period],
         ),
         gate=readiness.gate,
-        on_event=on_event,
+        on_event=on_issue,
     )
     services = CAServices(settings, profiles, storage, signer, clock, authorities, issuance)
     hierarchy = Hierarchy(services)
@@ -260,7 +266,7 @@ async def _compose(
         on_event=on_event,
     )
     await registration.issuing.catch_up()
-    listeners.append(registration.issuing.on_event)
+    issue_listeners.append(registration.issuing.on_event)
     refusals = Refusals(storage, clock)
     actors = Actors(storage, clock, authorities)
     role_grants = RoleGrants(storage, clock)
@@ -295,7 +301,7 @@ async def _compose(
     client_certificates = ClientCertificates(
         storage=storage, clock=clock, authorities=authorities, trusted_issuers=trusted_issuers
     )
-    registration_clients = RegistrationClients(profiles, actors, approvals)
+    registration_clients = RegistrationClients(storage, profiles, actors, approvals)
     reenrollment = Reenrollment(storage, profiles, approvals, registration.renewal_rules)
     message_signer = MessageSigner(services)
     status_changes = StatusChanges(storage, clock, on_event)
@@ -319,6 +325,7 @@ async def _compose(
             approvals=approvals,
             actors=actors,
             role_grants=role_grants,
+            registration_clients=registration_clients,
             registration=registration,
             status_changes=status_changes,
             crl_publisher=crl_publisher,
@@ -426,5 +433,6 @@ async def _compose(
         commands=commands,
         served_responses=served_responses,
         listeners=listeners,
+        issue_listeners=issue_listeners,
         authority_listeners=authority_listeners,
     )

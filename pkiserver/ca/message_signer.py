@@ -2,6 +2,9 @@
 
 The certificate is one of `infrastructure` for id-kp-cmcCA (RFC 6402 §2.10), so that no CA key signs what
 clients have a part in. It is made when first needed, and anew when it is due or no longer active.
+
+Signatures are not verified here once more: a token's never leave the signer unverified (`pkcs11_signing`),
+and a key's certificate is found by the key that the signer named.
 """
 
 import asyncio
@@ -20,9 +23,11 @@ from pkiserver.ca.ca_certificates import sent_chain
 from pkiserver.ca.identity import approve_identity
 from pkiserver.ca.own_certificates import SYSTEM, CAServices, renewal_due
 from pkiserver.errors import UnavailableError
-from pkiserver.signer.algorithms import KeySpec, load_public_key, signature_algorithm_for, verify
+from pkiserver.signer.algorithms import KeySpec, load_public_key, signature_algorithm_for
 from pkiserver.signer.errors import SignerError
 from protocols import oid
+from protocols.asn1 import der
+from protocols.asn1.pkix import AlgorithmIdentifier
 from protocols.cms.content_info import IssuerAndSerialNumber
 from protocols.cms.signing import assemble, signed_attributes
 from protocols.x509.names import parse_subject
@@ -45,6 +50,7 @@ class _Held:
     public_key: CertificatePublicKeyTypes
     name: bytes
     key_identifier: bytes
+    algorithm: AlgorithmIdentifier
 
     @classmethod
     def of(cls, label: str, certificate: x509.Certificate) -> Self:
@@ -55,18 +61,18 @@ class _Held:
             certificate.public_key(),
             certificate.subject.public_bytes(),
             certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value.digest,
+            der.whole(signature_algorithm_for(certificate.public_key()).der, AlgorithmIdentifier.parse),
         )
 
 
 @dataclass(frozen=True, slots=True)
 class SigningIdentity:
-    """Who signs a message: the DER of its Name and AlgorithmIdentifier, the chain without the root."""
+    """Who signs a message and how: the DER of its Name, the chain without the root."""
 
     label: str
     name: bytes
     key_identifier: bytes
-    public_key: CertificatePublicKeyTypes
-    algorithm_der: bytes
+    algorithm: AlgorithmIdentifier
     chain: tuple[bytes, ...]
 
 
@@ -97,7 +103,6 @@ class MessageSigner:
                 content_type, content, digest_algorithm=digest, signing_time=self._services.clock.now()
             )
             signature = await self._services.signer.sign(held.label, attributes)
-            verify(held.public_key, signature, attributes)
         except SignerError as error:
             raise UnavailableError("the message cannot be signed now; try again later") from error
         authorities = self._services.authorities
@@ -124,19 +129,21 @@ class MessageSigner:
             raise UnavailableError("the message cannot be signed now; try again later") from error
         authorities = self._services.authorities.chain(INFRASTRUCTURE)
         chain = [authority.der for authority in authorities if authority.parent is not None]
-        algorithm = signature_algorithm_for(held.public_key)
-        return SigningIdentity(
-            held.label, held.name, held.key_identifier, held.public_key, algorithm.der, (held.der, *chain)
-        )
+        return SigningIdentity(held.label, held.name, held.key_identifier, held.algorithm, (held.der, *chain))
+
+    async def name(self) -> bytes:
+        """Return the DER of the Name in which messages are sent that another secret protects.
+
+        Its certificate was made once, and need not be good now. `UnavailableError` where none can be made.
+        """
+        return self._held.name if self._held is not None else (await self.identity()).name
 
     async def sign_as(self, identity: SigningIdentity, data: bytes) -> bytes:
-        """Return the signature over `data`, verified; `UnavailableError` where it cannot be made now."""
+        """Return the signature over `data`; `UnavailableError` where it cannot be made now."""
         try:
-            signature = await self._services.signer.sign(identity.label, data)
-            verify(identity.public_key, signature, data)
+            return await self._services.signer.sign(identity.label, data)
         except SignerError as error:
             raise UnavailableError("the message cannot be signed now; try again later") from error
-        return signature
 
     async def _usable(self) -> _Held:
         async with self._making:  # two requests at once do not make two
@@ -169,8 +176,10 @@ class MessageSigner:
         services = self._services
         issuer = services.authorities.get(INFRASTRUCTURE)
         serial = held.certificate.serial_number
-        record = await services.storage.read(lambda tx: certificates.get(tx, issuer.id, serial), brief=True)
-        if record is None or record.state != "active":
+        state = await services.storage.read(
+            lambda tx: certificates.state_of(tx, issuer.id, serial), brief=True
+        )
+        if state != "active":
             return False
         now = services.clock.now()
         if renewal_due(held.certificate, issuer.certificate, now):

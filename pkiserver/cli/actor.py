@@ -40,22 +40,35 @@ def actor_group() -> None:
 )
 @_place
 @click.option("--person", type=click.IntRange(1), help="Who it is: a person on record, by number.")
+@click.option(
+    "--profile",
+    "profiles",
+    multiple=True,
+    help="Of an ra: it asks for this profile, and others that are named so, alone.",
+)
 @JSON_OPTION
 @click.pass_obj
 def actor_add(
-    context: Context, /, name: str, certificate: Path, as_json: bool, **given: str | int | bool | None
+    context: Context,
+    /,
+    name: str,
+    certificate: Path,
+    profiles: tuple[str, ...],
+    as_json: bool,
+    **given: str | int | bool | None,
 ) -> None:
     """Register a certificate for an actor, with a role; after a renewal, the new one beside the old.
 
     `waiting` names what a second administrator has to confirm.
 
     \b
-    Example:  pkiserver actor add station-1 --certificate station-1.pem --role ra
+    Example:  pkiserver actor add station-1 --certificate station-1.pem --role ra --profile gate
     """
     if certificate.stat().st_size > MAX_LINE_BYTES // 2:
         raise click.UsageError(f"{certificate} is too large for a certificate")
     pem = certificate.read_text("ascii", "replace")
-    show(context.command("actor.add", name=name, pem=pem, **given), as_json)
+    result = context.command("actor.add", name=name, pem=pem, profiles=list(profiles), **given)
+    show(result, as_json)
 
 
 @actor_group.command("list")
@@ -73,7 +86,7 @@ def actor_list(context: Context, as_json: bool) -> None:
         if as_json
         else [one | {"roles": _words(one["roles"]), "serials": _words(one["serials"])} for one in found]
     )
-    show_rows(rows, ("name", "roles", "serials", "added_at", "added_by"), as_json)
+    show_rows(rows, ("name", "roles", "profiles", "serials", "added_at", "added_by"), as_json)
 
 
 @actor_group.command("show")

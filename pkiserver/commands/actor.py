@@ -3,7 +3,7 @@
 What takes a second person waits for one: another user of this machine, or an administrator over the API.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from cryptography import x509
@@ -14,6 +14,7 @@ from pkiserver.errors import RefusedError
 from pkiserver.ra.actors import NewActor, ShownActor, grant_of
 from pkiserver.ra.role_grants import at_machine
 from protocols.x509.certificate import serial_text
+from store import actor_profiles
 from store.actor_proposals import Change, ProposalRecord
 from store.records import ActorRecord, RoleRecord
 
@@ -32,13 +33,15 @@ async def add_actor(
     organization: str | None = None,
     everywhere: bool = False,
     person: int | None = None,
+    profiles: Sequence[str] = (),
 ) -> dict[str, Any]:
     try:
         certificate = x509.load_pem_x509_certificate(pem.encode())
     except ValueError as error:
         raise RefusedError("the file holds no certificate in PEM") from error
+    services.registration_clients.check_limit(profiles)
     place = await services.actors.place(office, organization, everywhere=everywhere)
-    new = NewActor(name, certificate, role, place, person)
+    new = NewActor(name, certificate, role, place, person, tuple(profiles))
     registered = await services.actors.register(at_machine(caller.actor), new)
     return {
         "name": name,
@@ -46,6 +49,7 @@ async def add_actor(
         "serial": serial_text(registered.certificate.serial),
         "not_after": registered.certificate.not_after.isoformat(),
         "subject": registered.certificate.subject,
+        "profiles": ", ".join(sorted(profiles)) or None,
         "waiting": [one.id for one in registered.waiting],
     }
 
@@ -115,9 +119,11 @@ async def refuse(services: CommandServices, caller: Caller, /, *, proposal: int)
 async def _actor(services: CommandServices, shown: ShownActor) -> dict[str, Any]:
     record = shown.record
     current = [one for one in shown.certificates if one.removed_at is None]
+    limit = await services.storage.read(lambda tx: actor_profiles.of(tx, record.name))
     return {
         "name": record.name,
         "roles": [await _role(services, one) for one in record.roles],
+        "profiles": ", ".join(sorted(limit)) or None,
         "person": record.person,
         "version": record.version,
         "serials": [serial_text(one.serial) for one in current],

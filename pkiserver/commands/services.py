@@ -18,6 +18,7 @@ from pkiserver.ra.approval import Approvals
 from pkiserver.ra.compromise import Compromise
 from pkiserver.ra.credentials import Credentials
 from pkiserver.ra.registration.services import Registration
+from pkiserver.ra.registration_clients import RegistrationClients
 from pkiserver.ra.role_grants import RoleGrants
 from pkiserver.ra.status_changes import StatusChanges
 from pkiserver.readiness import ClockGuard
@@ -45,6 +46,7 @@ class CommandServices:
     approvals: Approvals
     actors: Actors
     role_grants: RoleGrants
+    registration_clients: RegistrationClients
     registration: Registration
     status_changes: StatusChanges
     crl_publisher: CRLPublisher

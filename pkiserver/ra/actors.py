@@ -5,7 +5,7 @@ What an actor may do are its roles, which `role_grants` grants.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,17 +15,20 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from config.hierarchy import INFRASTRUCTURE
+from pkiserver import audit
 from pkiserver.bounds import MAX_LIST
 from pkiserver.ca.authorities import Authorities
 from pkiserver.ca.issuance_rules import require_entitled
 from pkiserver.clock import Clock
 from pkiserver.errors import ConflictError, NotAuthorizedError, NotFoundError, RefusedError
+from pkiserver.ra import profile_limits
 from pkiserver.ra.registration.roles import Action, Actor, Permission, Role, require
 from pkiserver.ra.role_grants import REGISTRATION_CLIENT, ROLE_NAMES, at_machine, found_actor, propose_in
 from pkiserver.storage import Storage
 from protocols import oid
 from store import actor_proposals, certificates, offices, organizations, people
 from store import actors as rows
+from store import audit as audit_chain
 from store.actor_proposals import Change, ProposalRecord
 from store.database import Transaction
 from store.records import ActorCertificateRecord, ActorRecord, CertificateRecord, RoleRecord
@@ -50,13 +53,17 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class NewActor:
-    """What is registered: a certificate for a name, with a role and who it is, where that is said."""
+    """What is registered: a certificate for a name, with a role and who it is, where that is said.
+
+    `profiles` are those that a registration client is limited to, see `profile_limits`.
+    """
 
     name: str
     certificate: x509.Certificate
     role: str | None = None
     place: Place = Place()
     person: int | None = None
+    profiles: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,15 +91,19 @@ class Actors:
         self._clock = clock
         self._authorities = authorities
 
-    async def add(self, name: str, role: str | None, certificate: x509.Certificate, by: str) -> Registered:
+    async def add(
+        self, name: str, role: str | None, certificate: x509.Certificate, by: str, limit: Sequence[str] = ()
+    ) -> Registered:
         """Register a certificate, asked for at this machine; see `register`."""
-        return await self.register(at_machine(by), NewActor(name, certificate, role))
+        new = NewActor(name, certificate, role, profiles=tuple(limit))
+        return await self.register(at_machine(by), new)
 
     async def register(self, by: Actor, new: NewActor) -> Registered:
         """Register a certificate for an actor, which may have others; it must be on record and current.
 
         Raises `RefusedError`, `NotAuthorizedError` where it is not active, `ConflictError` where it is
-        registered already. Certificate and role may have to wait for a second administrator.
+        registered already or the limit would be wider than before. Certificate and role may have to wait for
+        a second administrator; a limit counts at once.
         """
         if _NAME.fullmatch(new.name) is None:
             raise RefusedError("an actor's name has up to 63 lower-case letters, digits and hyphens")
@@ -111,6 +122,7 @@ class Actors:
                 raise RefusedError("the certificate is not on record")
             require_entitled(tx, record, now)
             actor = _named(tx, by, new, now)
+            _limit(tx, by, new, now)
             made = [propose_in(tx, by, actor, _certificate_change(record), now)]
             if new.role is not None and not _has_role(actor, new):
                 made.append(propose_in(tx, by, found_actor(tx, new.name), grant_of(new.role, new.place), now))
@@ -212,6 +224,14 @@ def _named(tx: Transaction, by: Actor, new: NewActor, now: datetime) -> ActorRec
     return actor
 
 
+def _limit(tx: Transaction, by: Actor, new: NewActor, now: datetime) -> None:
+    """Limit a registration client to the profiles that were named; `ConflictError` for wider ones."""
+    if new.profiles:
+        profile_limits.narrow(tx, new.name, new.profiles)
+        limited = audit.entry(now, by.name, "actor.limit", name=new.name, profiles=sorted(new.profiles))
+        audit_chain.append(tx, limited)
+
+
 def _certificate_change(record: CertificateRecord) -> Change:
     return Change("certificate", authority=record.authority, serial=record.serial)
 
@@ -228,6 +248,8 @@ def _has_role(actor: ActorRecord, new: NewActor) -> bool:
 
 def _require_usage(new: NewActor) -> None:
     """Raise `RefusedError` for a certificate that could be shown for no role, or not for this one."""
+    if new.profiles and new.role != REGISTRATION_CLIENT:
+        raise RefusedError(f"role {new.role} is not limited to profiles: role {REGISTRATION_CLIENT} is")
     if new.role is not None and not has_usage(new.certificate, ROLES[new.role]):
         raise RefusedError(f"role {new.role} needs the extended key usage {ROLES[new.role]}")
     if not any(has_usage(new.certificate, usage) for usage in set(ROLES.values())):

@@ -22,7 +22,7 @@ from pkiserver.ra.issuer_crls import require_unrevoked
 from pkiserver.ra.trusted_issuers import TrustedIssuers
 from pkiserver.storage import Storage
 from protocols.errors import ProtocolError
-from protocols.x509.certificate import read_certificate, serial_text
+from protocols.x509.certificate import TBSCertificate, read_with_parts, serial_text
 from store import certificates
 from store.records import CertificateRecord
 
@@ -36,9 +36,10 @@ _SHA2: Final = (hashes.SHA256, hashes.SHA384, hashes.SHA512)
 
 @dataclass(frozen=True, slots=True)
 class ShownCertificate:
-    """A client certificate as it was read, and the authority of ours that issued it, if one did."""
+    """A client certificate as it was read, with its parts, and who of ours issued it, if anybody did."""
 
     certificate: x509.Certificate
+    parts: TBSCertificate = field(repr=False)
     issuer: Authority | None
     sha256: bytes = field(repr=False)
 
@@ -90,9 +91,9 @@ class ClientCertificates:
 
     def read(self, client_certificate: bytes) -> ShownCertificate:
         """Return a DER certificate as it was read; `NotAuthorizedError` where it is none."""
-        certificate = _load(client_certificate)
+        certificate, parts = _load(client_certificate)
         digest = hashlib.sha256(client_certificate).digest()
-        return ShownCertificate(certificate, self._authorities.issuer_of(certificate), digest)
+        return ShownCertificate(certificate, parts, self._authorities.issuer_of(certificate), digest)
 
     async def identify(self, shown: ShownCertificate) -> Holder | Device:
         """Return whom a certificate speaks for; `NotAuthorizedError` says why for nobody."""
@@ -124,9 +125,9 @@ class ClientCertificates:
         return Device(certificate, frozenset().union(*map(self._trusted_issuers.profiles, issuers)))
 
 
-def _load(client_certificate: bytes) -> x509.Certificate:
+def _load(client_certificate: bytes) -> tuple[x509.Certificate, TBSCertificate]:
     try:
-        return read_certificate(client_certificate)
+        return read_with_parts(client_certificate)
     except ProtocolError as error:
         raise NotAuthorizedError("the client certificate is no certificate that can be read") from error
 

@@ -10,6 +10,7 @@ from typing import Final
 from pkiserver import audit
 from pkiserver.clock import Clock
 from pkiserver.errors import ChangedError, ConflictError, NotAuthorizedError, NotFoundError, RefusedError
+from pkiserver.ra import profile_limits
 from pkiserver.ra.registration.roles import (
     Action,
     Actor,
@@ -273,6 +274,7 @@ def _carry_out(
         rows.end_role(tx, role, now, by.name)
     elif change.kind == "remove":
         rows.remove_certificates(tx, actor.id, now, by.name)
+        profile_limits.lift(tx, actor.name)
         for one in actor.roles:
             rows.end_role(tx, one.id, now, by.name)
     return _decided(tx, found, actor, by, now, "done")

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from functools import partial
-from typing import Final
+from typing import Final, NamedTuple
 
 import structlog
 
@@ -39,11 +39,19 @@ from store.responses import SampledTimes
 BATCH: Final = 1024  # responses signed and committed in one go; an event waits for one batch, 50 ms
 PATIENCE_S: Final = 1.0  # what an acknowledgement waits at most for its status to be served
 POLL_S: Final = 1.0  # looks for due work at least this often
+GATHER_S: Final = 0.05  # between two rounds while many enrol: each round costs as much as twenty responses
 CATCH_UP_S: Final = 5.0  # what a start waits at most for every event to be shown
 SETTLE_S: Final = 0.5  # and then for what is due to be signed
 # Stores packed entries, and has those with these keys gone.
 Store = Callable[[Sequence[tuple[bytes, bytes]], Sequence[bytes]], None]
 _log = structlog.get_logger("pkiserver.presigner")
+
+
+class News(NamedTuple):
+    """Events in order, and the statuses of the certificates that they name, in the order of the table."""
+
+    events: Sequence[StatusEventRecord]
+    statuses: Sequence[StatusRecord]
 
 
 class Presigner:
@@ -72,6 +80,7 @@ class Presigner:
         )
         self._archive = OCSPArchive(storage, table.get)
         self._wake = asyncio.Event()
+        self._hurry = asyncio.Event()  # there is more than new certificates
         self._prepared = False
         self._replaced = False  # a former generation of the table may still be there
         self._requests: list[PresignRequest] = []
@@ -80,24 +89,41 @@ class Presigner:
         """The table is of no state of the store (it is new, or a backup was restored): it is made anew."""
         self.round = SigningRound([])
         self.failure: str | None = None
-        self._followed = asyncio.Condition()
+        self._waiting: dict[asyncio.Future[None], int] = {}  # for the table to show this event
         self._up_to_date = asyncio.Event()
         self._first_round = asyncio.Event()
 
     def notify(self) -> None:
-        """Say that there are new events."""
+        """Say that there are new events, which are to be shown at once."""
+        self._hurry.set()
         self._wake.set()
 
     def introduce(self) -> None:
         """Say that authorities or responders changed."""
-        self._wake.set()
+        self.notify()
 
     async def wait_for(self, sequence: int) -> None:
         """Return when the table shows this event, or after `PATIENCE_S`: then it will, a little later."""
         self.notify()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(PATIENCE_S), self._followed:
-                await self._followed.wait_for(lambda: self.position >= sequence)
+        await self._shown(sequence)
+
+    async def wait_for_new(self, sequence: int) -> None:
+        """Do the same for the event of a new certificate, which shares a round with others."""
+        self._wake.set()
+        await self._shown(sequence)
+
+    async def _shown(self, sequence: int) -> None:
+        if self.position >= sequence:
+            return
+        loop = asyncio.get_running_loop()
+        shown: asyncio.Future[None] = loop.create_future()
+        self._waiting[shown] = sequence
+        patience = loop.call_later(PATIENCE_S, _end, shown)
+        try:
+            await shown
+        finally:
+            patience.cancel()
+            del self._waiting[shown]
 
     async def settle(self) -> None:
         """Return when the table is whole, shows every event and nothing is due, or when that was tried.
@@ -115,7 +141,7 @@ class Presigner:
         """
         request = PresignRequest(everything, authority, progress)
         self._requests.append(request)
-        self._wake.set()
+        self.notify()
         return await request.signed
 
     def times(self) -> Iterator[tuple[SampledTimes, bool]]:
@@ -148,9 +174,14 @@ class Presigner:
         try:
             while True:
                 self._wake.clear()
+                self._hurry.clear()
+                before = self.position
                 if not await self.attempt():
                     await asyncio.sleep(POLL_S)
                     continue
+                with suppress(TimeoutError):
+                    if self.position > before + 1:  # who enrols alone does not wait
+                        await asyncio.wait_for(self._hurry.wait(), GATHER_S)
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self._wake.wait(), POLL_S)
         finally:
@@ -217,9 +248,9 @@ class Presigner:
         try:
             for authority in list(self._authorities):
                 await self._sign_all(authority.id, IN_TABLE_ORDER, self._add)
-            while events := await self._events_after(since):
-                await self._sign(await self._statuses_of(events), self._add, events)
-                since = events[-1].sequence
+            while news := await self._news(since):
+                await self._sign(news.statuses, self._add, news.events)
+                since = news.events[-1].sequence
             if not self.astray:  # the new table would lack responses that the present one still has
                 self._require_voices()
             await self._at_rest(partial(self._table.finish, position=since))
@@ -228,24 +259,28 @@ class Presigner:
             self._table.abandon()
             raise
         self.astray, self._replaced = False, True
-        await self._show(since)
+        self._show(since)
         for authority in self._authorities:
             self._progress.signed(authority, now)
         await self._note_progress()
 
     async def _follow(self) -> None:
-        while events := await self._events_after(self.position):
+        """Show the events there are; those that come meanwhile wake `run` once more, and share a round."""
+        while news := await self._news(self.position):
+            last = news.events[-1].sequence
             # A table that is astray must not look like one that is not.
-            position = None if self.astray else events[-1].sequence
-            replace = partial(self._replace, position=position)
-            await self._sign(await self._statuses_of(events), replace, events)
-            await self._show(events[-1].sequence)
+            replace = partial(self._replace, position=None if self.astray else last)
+            await self._sign(news.statuses, replace, news.events)
+            self._show(last)
+            if len(news.events) < BATCH:
+                break
 
-    async def _show(self, position: int) -> None:
+    def _show(self, position: int) -> None:
         """Say that the table shows every event up to this one."""
         self.position = position
-        async with self._followed:
-            self._followed.notify_all()
+        for shown, sequence in self._waiting.items():
+            if sequence <= position:
+                _end(shown)
 
     async def _refresh(self) -> None:
         """Sign what is due of each authority; one whose key is away does not hold up those after it."""
@@ -285,21 +320,21 @@ class Presigner:
                 start = statuses[-1].serial + 1
                 await self._follow()
 
-    async def _events_after(self, sequence: int) -> list[StatusEventRecord]:
-        return await self._storage.read(lambda tx: status_events.after(tx, sequence, BATCH))
+    async def _news(self, sequence: int) -> News | None:
+        """Return the events after this one, at most `BATCH`, and what they tell of, or None."""
+
+        def read(tx: Transaction) -> News | None:
+            events = status_events.after(tx, sequence, BATCH)
+            named = sorted({(event.authority, event.serial) for event in events})
+            statuses = [found for name in named if (found := certificates.status(tx, *name))]
+            return News(events, statuses) if events else None
+
+        return await self._storage.read(read)
 
     async def _statuses_in(self, authority: int, low: int, high: int) -> list[StatusRecord]:
         return await self._storage.read(
             lambda tx: certificates.statuses_in_range(tx, authority, low, high, BATCH)
         )
-
-    async def _statuses_of(self, events: Sequence[StatusEventRecord]) -> list[StatusRecord]:
-        named = sorted({(event.authority, event.serial) for event in events})
-
-        def read(tx: Transaction) -> list[StatusRecord]:
-            return [found for name in named if (found := certificates.status(tx, *name))]
-
-        return await self._storage.read(read)
 
     async def _sign(
         self, statuses: Sequence[StatusRecord], store: Store, events: Sequence[StatusEventRecord] = ()
@@ -341,3 +376,9 @@ class Presigner:
         except asyncio.CancelledError:
             await asyncio.wait((writing,))
             raise
+
+
+def _end(shown: asyncio.Future[None]) -> None:
+    """Let go who waits, if anybody still does."""
+    if not shown.done():
+        shown.set_result(None)

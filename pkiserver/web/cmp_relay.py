@@ -5,6 +5,8 @@ The workers' side, and the form of the messages, is `cmp_requests`.
 
 import asyncio
 import base64
+from collections.abc import Callable
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -12,7 +14,6 @@ import structlog
 
 from pkiserver.web.cmp_answering import CMPAnswerer, reply_to
 from pkiserver.web.cmp_reply import CMPReply
-from pkiserver.web.worker_requests import WorkerRequests
 from protocols.cmp.http import CMPAddress
 
 _log: Final[structlog.stdlib.BoundLogger] = structlog.get_logger(__name__)
@@ -24,34 +25,52 @@ LATE: Final = CMPReply(HTTPStatus.SERVICE_UNAVAILABLE, b"the answer takes too lo
 TOO_LARGE: Final = CMPReply(HTTPStatus.INTERNAL_SERVER_ERROR, b"internal error\n")
 
 
+@dataclass(slots=True)
+class _Asked:
+    """Who waits for the reply to one message; it is told once, whatever comes later."""
+
+    number: int
+    reply: Callable[[dict[str, Any]], None]
+    told: bool = False
+
+    def tell(self, answer: CMPReply) -> None:
+        if not self.told:
+            self.told = True
+            self.reply({"cmp": self.number, **_encoded(answer)})
+
+
 class CMPRelay:
     """Answers the messages of all workers; at most `limit` at a time, one more is told to try again."""
 
     def __init__(self, answerer: CMPAnswerer, *, limit: int, deadline_s: float = DEADLINE_S) -> None:
         self._answerer = answerer
         self._deadline_s = deadline_s
-        self._late: set[asyncio.Task[CMPReply]] = set()
         self._limit = limit
-        self._requests = WorkerRequests("cmp", self._serve, limit=limit, busy=_encoded(BUSY))
-        self.take = self._requests.take
+        self._under_way: set[asyncio.Task[None]] = set()
+
+    def take(self, message: dict[str, Any], reply: Callable[[dict[str, Any]], None]) -> None:
+        """Begin to answer a worker's message; `reply` is called once, unless this is closed before."""
+        asked = _Asked(message["cmp"], reply)
+        if len(self._under_way) >= self._limit:
+            asked.tell(BUSY)
+            return
+        task = asyncio.ensure_future(self._answer(message, asked))
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
 
     async def close(self) -> None:
         """Give up what is under way, also what nobody waits for any more."""
-        await self._requests.close()
-        for task in self._late:
+        for task in self._under_way:
             task.cancel()
-        await asyncio.gather(*self._late, return_exceptions=True)
+        await asyncio.gather(*self._under_way, return_exceptions=True)
 
-    async def _serve(self, message: dict[str, Any]) -> dict[str, Any]:
-        if len(self._late) >= self._limit:
-            return _encoded(BUSY)
-        task = asyncio.ensure_future(self._reply(message))
-        done, _ = await asyncio.wait((task,), timeout=self._deadline_s)
-        if not done:  # never cut short: a certificate may be on its way
-            self._late.add(task)
-            task.add_done_callback(self._late.discard)
-            return _encoded(LATE)
-        return _encoded(task.result())
+    async def _answer(self, message: dict[str, Any], asked: _Asked) -> None:
+        # A message that is late goes on and still counts: a certificate may be on its way.
+        late = asyncio.get_running_loop().call_later(self._deadline_s, asked.tell, LATE)
+        try:
+            asked.tell(await self._reply(message))
+        finally:
+            late.cancel()
 
     async def _reply(self, message: dict[str, Any]) -> CMPReply:
         reply = await reply_to(

@@ -240,11 +240,14 @@ class StatusWorkers:
 
     async def _follow(self, worker: _Worker, reader: asyncio.StreamReader) -> bool:
         """Read what a worker reports until it says no more; return False where it is silent and stuck."""
+        loop = asyncio.get_running_loop()
         patience_s = START_TIMEOUT_S
         try:
-            while line := await asyncio.wait_for(reader.readline(), patience_s):
-                self._take(worker, json.loads(line))
-                patience_s = self._settings.silence_s
+            async with asyncio.timeout(patience_s) as patience:  # one timer, for many lines a millisecond
+                while line := await reader.readline():
+                    self._take(worker, json.loads(line))
+                    patience_s = self._settings.silence_s
+                    patience.reschedule(loop.time() + patience_s)
         except TimeoutError:
             _log.error("status worker is stuck", silence_s=patience_s)
             return False

@@ -54,7 +54,7 @@ class Reader:
 
     __slots__ = ("_data", "_depth", "_end", "_position")
 
-    def __init__(self, data: bytes, *, start: int = 0, end: int | None = None, depth: int = 0) -> None:
+    def __init__(self, data: bytes, start: int = 0, end: int | None = None, depth: int = 0) -> None:
         if depth > MAX_DEPTH:
             raise TooLargeError("DER nests too deeply")
         self._data = data
@@ -83,7 +83,7 @@ class Reader:
 
     def look(self) -> Self:
         """Return another reader that stands where this one does."""
-        return type(self)(self._data, start=self._position, end=self._end, depth=self._depth)
+        return type(self)(self._data, self._position, self._end, self._depth)
 
     def _header(self) -> tuple[int, int, int]:
         """Return identifier octet, start and end of the content of the next value."""
@@ -127,26 +127,23 @@ class Reader:
 
     def read_explicit(self, number: int, tag: int) -> bytes:
         """Return the content of the one value in `[number] EXPLICIT`, which must bear `tag`."""
-        self._expect(CONTEXT | CONSTRUCTED | number)
-        _, self._position, outer_end = self._header()
-        self._expect(tag)
-        _, start, end = self._header()
+        self._position, outer_end = self._pass(CONTEXT | CONSTRUCTED | number)
+        start, end = self._pass(tag)
         if end != outer_end:
             raise MalformedError("an EXPLICIT tag holds more or less than one value")
-        self._position = end
         return self._data[start:end]
 
     def enter(self, tag: int = SEQUENCE) -> Self:
         """Return a reader of the content of the next value, which must bear `tag`."""
         start, end = self._pass(tag)
-        return type(self)(self._data, start=start, end=end, depth=self._depth + 1)
+        return type(self)(self._data, start, end, self._depth + 1)
 
     def _pass(self, tag: int) -> tuple[int, int]:
         """Go behind the next value, which must bear `tag`; return start and end of its content."""
         data, start = self._data, self._position + 2
         # Most values are short: a look at two octets then does what `_expect` and `_header` do.
-        if start <= self._end and data[start - 2] == tag and data[start - 1] < _LONG_LENGTH:
-            end = start + data[start - 1]
+        if start <= self._end and data[start - 2] == tag and (length := data[start - 1]) < _LONG_LENGTH:
+            end = start + length
             if end <= self._end and tag & _TAG_NUMBER_MASK != _TAG_NUMBER_MASK:
                 self._position = end
                 return start, end

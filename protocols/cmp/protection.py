@@ -70,8 +70,13 @@ def verify_mac(message: PKIMessage, secret: bytes, bounds: MACBounds = DEFAULT_B
     protection = None if algorithm is None else read_protection(algorithm, bounds)
     if message.protection is None or not isinstance(protection, MACParameters):
         raise BadMACError("the message is not protected by a MAC")
-    key = protection.key_of(secret)
-    key.verify(protected_part(message), message.protection)
+    return verify_mac_of(message, message.protection, protection, secret)
+
+
+def verify_mac_of(message: PKIMessage, protection: bytes, parameters: MACParameters, secret: bytes) -> MACKey:
+    """Check that `protection` is the MAC of `message`, whose parameters were read, and return the key."""
+    key = parameters.key_of(secret)
+    key.verify(protected_part(message), protection)
     return key
 
 

@@ -65,6 +65,11 @@ class TBSCertificate:
 
 
 def read_certificate(certificate: bytes) -> x509.Certificate:
+    """Return a DER certificate of anybody, as `read_with_parts` does."""
+    return read_with_parts(certificate)[0]
+
+
+def read_with_parts(certificate: bytes) -> tuple[x509.Certificate, TBSCertificate]:
     """Return a DER certificate of anybody, with names, validity and extensions known to be readable.
 
     `MalformedError` where it breaks RFC 5280 §4.1, `TooLargeError` over the bound. cryptography reads these
@@ -80,7 +85,7 @@ def read_certificate(certificate: bytes) -> x509.Certificate:
         read.extensions, read.not_valid_before_utc, read.not_valid_after_utc  # noqa: B018 - to have them read
     except _UNREADABLE as error:
         raise MalformedError("certificate has parts that cannot be read") from error
-    return read
+    return read, tbs
 
 
 def _version(reader: der.Reader) -> int:
@@ -114,9 +119,18 @@ def assemble_certificate(tbs: bytes, signature_algorithm: bytes, signature: byte
 
     `MalformedError` where the TBSCertificate names another algorithm (RFC 5280 §4.1.1.2).
     """
-    if TBSCertificate.parse(tbs).signature_algorithm != signature_algorithm:
+    if _signature_algorithm(tbs) != signature_algorithm:
         raise MalformedError("certificate names two different signature algorithms (RFC 5280 §4.1.1.2)")
     return der.sequence(tbs, signature_algorithm, der.bit_string(signature))
+
+
+def _signature_algorithm(tbs: bytes) -> bytes:
+    outer = der.Reader(tbs)
+    reader = outer.enter()
+    outer.finish()
+    _version(reader)
+    reader.read(der.INTEGER)
+    return reader.read_raw(der.SEQUENCE)
 
 
 def subject_public_key_bits(spki_der: bytes) -> bytes:

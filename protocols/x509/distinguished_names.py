@@ -9,6 +9,7 @@ import unicodedata
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from cryptography import x509
@@ -20,6 +21,7 @@ from protocols.x509.addresses import check_email, check_label
 
 MAX_SUBJECT_CHARS: Final = 4096  # far over any real name; bounds the work of parsing one
 MAX_RDNS: Final = 32  # more attributes than any profile of ours knows
+_MAX_KNOWN_OCTETS: Final = 512  # of a name that is remembered: what is kept stays small
 _MAX_SHOWN_CHARS: Final = 40  # enough of a faulty part to find it
 
 # Upper bounds of RFC 5280 appendix A.1, in characters. X.520 leaves organizationIdentifier and UID
@@ -259,6 +261,15 @@ def _escape_character(character: str) -> str:
 
 def read_name(name_der: bytes) -> x509.Name:
     """Return a DER Name (RFC 5280 §4.1.2.4), which may be empty; `MalformedError` where it is none."""
+    return _known_name(name_der) if len(name_der) <= _MAX_KNOWN_OCTETS else _read_name(name_der)
+
+
+@lru_cache(maxsize=256)  # a message names its sender in its header, its template and its certificate
+def _known_name(name_der: bytes) -> x509.Name:
+    return _read_name(name_der)
+
+
+def _read_name(name_der: bytes) -> x509.Name:
     outer = der.Reader(name_der)
     rdns = outer.enter()
     outer.finish()

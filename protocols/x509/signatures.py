@@ -4,6 +4,7 @@ What a signature proves is the caller's matter: possession of a key, or who sent
 """
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Final
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -35,6 +36,7 @@ _WEAK: Final = {
     "1.2.840.10040.4.3": "SHA-1",
 }
 _TRAILER_FIELD_BC: Final = 1
+_MAX_KNOWN_OCTETS: Final = 128  # of an AlgorithmIdentifier that is remembered: what is kept stays small
 _MAX_SALT_OCTETS: Final = MAX_RSA_BITS // 8  # no key holds more; OpenSSL signs with the longest that fits
 
 
@@ -103,11 +105,17 @@ def verify_signature(key: PublicKey, algorithm_der: bytes, signed: bytes, signat
     `BadSignatureError` where it did not, and for algorithms that are unknown or rest on MD2, MD5 or SHA-1;
     `MalformedError` where the AlgorithmIdentifier is no DER.
     """
-    verify = _verifier(algorithm_der)
+    known = len(algorithm_der) <= _MAX_KNOWN_OCTETS
+    verify = _known_verifier(algorithm_der) if known else _verifier(algorithm_der)
     try:
         verify(key, signature, signed)
     except (InvalidSignature, ValueError, UnsupportedAlgorithm) as error:
         raise BadSignatureError("the signature was not made by this key") from error
+
+
+@lru_cache(maxsize=64)  # those in use are few
+def _known_verifier(algorithm_der: bytes) -> Verify:
+    return _verifier(algorithm_der)
 
 
 def _verifier(algorithm_der: bytes) -> Verify:

@@ -124,6 +124,12 @@ CREATE TABLE actor_proposals (          -- what is to change of an actor; only e
 );
 CREATE INDEX actor_proposals_by_state ON actor_proposals (state, id);
 
+CREATE TABLE actor_profiles (           -- to which a registration client is limited; none: all that await approval
+    actor   TEXT NOT NULL,              -- its name
+    profile TEXT NOT NULL,
+    PRIMARY KEY (actor, profile)
+) WITHOUT ROWID;
+
 CREATE TABLE issuances (
     id           INTEGER PRIMARY KEY,
     authority    INTEGER NOT NULL REFERENCES authorities (id),
@@ -158,6 +164,7 @@ CREATE TABLE signed_requests (          -- CMC messages that were answered: one 
     sha256   BLOB PRIMARY KEY,          -- of who signed, what, and which request in it
     issuance INTEGER NOT NULL REFERENCES issuances (id)
 ) WITHOUT ROWID;
+CREATE INDEX signed_requests_of_issuance ON signed_requests (issuance); -- every new issuance looks for its own
 
 CREATE TABLE cmp_transactions (         -- what is remembered of CMP's (RFC 9810 §5.1.1); none is deleted
     id             INTEGER PRIMARY KEY,

@@ -19,6 +19,8 @@ from pkiserver.cli import main
 from pkiserver.clock import Clock
 from pkiserver.ra.approval import Approvals
 from pkiserver.ra.cmc import FullPKIRequests
+from pkiserver.ra.cmp.answers import Answers
+from pkiserver.ra.cmp.confirmation import Confirmation
 from pkiserver.ra.enrollment import Enrollment
 from pkiserver.ra.registration.imports import Imports
 from pkiserver.ra.server_keys import ServerKeys
@@ -33,6 +35,8 @@ STEPS = {
     "delivered": Enrollment,
     "decide": Approvals,
     "sign": FullPKIRequests,
+    "message": Answers,
+    "confirm": Confirmation,
     "_hand_over": ServerKeys,
     "remove": undelivered_keys,
     "_batch": Imports,
@@ -50,10 +54,10 @@ def fatal(step: Callable[..., Any], when: str) -> Callable[..., Any]:
     """Return the step with the end of the process before or after it."""
 
     @wraps(step)
-    async def fatal_coroutine(*arguments: Any) -> Any:
+    async def fatal_coroutine(*arguments: Any, **named: Any) -> Any:
         if when == "before":
             die()
-        await step(*arguments)
+        await step(*arguments, **named)
         die()
 
     @wraps(step)

@@ -518,9 +518,11 @@ async def registration_client(office: Office, name: str | None = "station-1") ->
     return der
 
 
-async def register(office: Office, der: bytes, name: str = "station-1") -> Any:
+async def register(office: Office, der: bytes, name: str = "station-1", **more: Any) -> Any:
     pem = x509.load_der_x509_certificate(der).public_bytes(Encoding.PEM).decode()
-    return await office.command("actor.add", by="user:root", name=name, role="ra", pem=pem)
+    return await office.command(
+        "actor.add", by="user:root", **{"name": name, "role": "ra", "pem": pem} | more
+    )
 
 
 async def test_rfc7030_3_7_an_ra_enrols_others_when_somebody_approved(office: Office, recorded: Any) -> None:
@@ -561,6 +563,50 @@ async def test_an_ra_asks_for_what_awaits_approval_and_nothing_else(office: Offi
     with pytest.raises(RefusedError, match="commonName is required"):
         await office.enroll(None, csr(new_key(), "OU=North", ()), "gate", shown=ra)
     assert await office.waiting() == []
+
+
+async def test_an_ra_limited_to_profiles_asks_for_no_others(office: Office, recorded: Any) -> None:
+    ra = await registration_client(office, None)
+    assert (await register(office, ra, profiles=["gate"]))["profiles"] == "gate"
+    request = csr(new_key(), "CN=gate-9", ())
+    with pytest.raises(NotAuthorizedError, match="limited to the profiles gate: linked is none"):
+        await office.enroll(None, request, "linked", shown=ra)
+    refused = [one for one in await recorded(office.core.storage) if one["outcome"] == "refused"]
+    assert [(one["actor"].partition(":")[0], one["action"]) for one in refused] == [("certificate", "enroll")]
+    assert await office.approved(None, request, label="gate", shown=ra)
+
+
+async def test_a_limit_is_of_the_name_and_narrowed_only(office: Office) -> None:
+    ra = await registration_client(office, None)
+    await register(office, ra, profiles=["gate", "linked"])
+    renewed = await office.reenroll(ra, csr(new_key(), RA, ()))
+    await register(office, renewed)
+    third = await office.reenroll(ra, csr(new_key(), RA, ()))
+    await register(office, third, profiles=["gate"])
+    fourth = await office.reenroll(ra, csr(new_key(), RA, ()))
+    with pytest.raises(ConflictError, match="limited to gate: remove it, and add it again with linked"):
+        await register(office, fourth, profiles=["gate", "linked"])
+    with pytest.raises(NotAuthorizedError, match="limited to the profiles gate"):
+        await office.enroll(None, csr(new_key(), "CN=gate-9", ()), "linked", shown=renewed)
+    assert [one["profiles"] for one in await office.command("actor.list")] == ["gate", None]
+    await office.command("actor.remove", by="user:root", name="station-1")
+    await register(office, renewed)
+    await office.is_told_to_wait(None, csr(new_key(), "CN=gate-9", ()), label="linked", shown=renewed)
+
+
+@pytest.mark.parametrize(
+    ("role", "profiles", "reason"),
+    [
+        ("ra", ["device"], "no profile device for registration clients: there are gate"),
+        ("ra", ["nothing"], "no profile nothing"),
+        ("ra", ["gate"] * 65, "64 profiles at most"),
+        ("registrar", ["gate"], "role registrar is not limited to profiles"),
+    ],
+)
+async def test_limits_that_cannot_be(office: Office, role: str, profiles: list[str], reason: str) -> None:
+    ra = await registration_client(office, None)
+    with pytest.raises(RefusedError, match=reason):
+        await register(office, ra, role=role, profiles=profiles)
 
 
 async def test_rfc7030_3_7_an_ra_has_linked_its_client_itself(office: Office) -> None:

@@ -162,7 +162,7 @@ class TestCostlyMACs:
             await Client(core, ByMAC(guess)).ir(new_key())
         costly = Client(core, ByMAC(new, parameters=lambda: pbm(5_000)))
         with monkeypatch.context() as patched:
-            patched.setattr(senders, "verify_mac", None)
+            patched.setattr(senders, "verify_mac_of", None)
             assert (await costly.ir(new_key())).failure is Failure.SYSTEM_UNAVAIL
         assert (await Client(core, ByMAC(new)).ir(new_key())).status.status is PKIStatus.ACCEPTED
 

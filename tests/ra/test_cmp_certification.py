@@ -44,6 +44,7 @@ from protocols.cmp.status import ErrorMsgContent, PKIStatus, PKIStatusInfo
 from protocols.cmp.status import PKIFailureInfo as Failure
 from protocols.x509.names import parse_subject
 from store import certificates, cmp_transactions, credentials, enrollments
+from store.actor_proposals import Change
 from store.records import CertificateRecord
 from tests.cmp_messages import (
     ECDSA_SHA256,
@@ -158,6 +159,22 @@ class TestEnrolment:
         new = await credential(core, "CN=sensor-7,O=Example")
         answer = await Client(core, ByMAC(new)).ir(new_key(), "CN=sensor-7")
         assert answer.status.status is PKIStatus.GRANTED_WITH_MODS
+
+    @pytest.mark.parametrize("template", ["CN=sensor-8", "CN=sensor-8,O=Example", "CN=sensor-7,O=Another"])
+    async def test_a_template_of_somebody_else(self, core: Core, template: str) -> None:
+        new, key = await credential(core, "CN=sensor-7,O=Example"), new_key()
+        refused = await Client(core, ByMAC(new)).ir(key, template)
+        assert refused.failure is Failure.BAD_CERT_TEMPLATE
+        answer = await Client(core, ByMAC(new)).ir(key, "CN=sensor-7,O=Example")
+        assert answer.status.status is PKIStatus.ACCEPTED
+
+    async def test_a_request_that_was_seen_is_not_certified_for_who_saw_it(self, core: Core) -> None:
+        key = new_key()
+        seen = request_body(BodyType.IR, key, "CN=sensor-7")
+        thief = Client(core, ByMAC(await credential(core, "CN=thief")))
+        assert (await thief.send(seen)).failure is Failure.BAD_CERT_TEMPLATE
+        holder = Client(core, ByMAC(await credential(core, "CN=sensor-7")))
+        assert (await holder.send(seen)).status.status is PKIStatus.ACCEPTED
 
     async def test_a_credential_is_used_up(self, core: Core) -> None:
         new = await credential(core)
@@ -655,10 +672,10 @@ async def test_keys_of_other_kinds(core: Core) -> None:
     assert await core.storage.read(cmp_transactions.count_unconfirmed) == 1
 
 
-async def registered(core: Core) -> BySignature:
+async def registered(core: Core, limit: Sequence[str] = ()) -> BySignature:
     """Return a registered RA."""
     ra = await holder(core, "CN=station", "registration-client")
-    await core.actors.add("station", "ra", x509.load_der_x509_certificate(ra.certificate), "test")
+    await core.actors.add("station", "ra", x509.load_der_x509_certificate(ra.certificate), "test", limit)
     return ra
 
 
@@ -701,6 +718,18 @@ class TestRegistrationClient:
         answer = await client.send(request_body(BodyType.CR, new_key(), "CN=sensor-9"))
         assert answer.failure is Failure.NOT_AUTHORIZED
 
+    async def test_not_beyond_the_profiles_that_it_is_limited_to(
+        self, core: Core, recorded: "Recorded"
+    ) -> None:
+        ra = await registered(core, ["device"])
+        for name in ("device", "tls-server"):
+            with_profile(core, name, approval=True)
+        body = request_body(BodyType.CR, new_key(), "CN=sensor-9")
+        assert (await Client(core, ra, profile="tls-server").send(body)).failure is Failure.NOT_AUTHORIZED
+        refused = [one for one in await recorded(core.storage) if one["outcome"] == "refused"]
+        assert [one["action"] for one in refused] == ["cmp.cr"]
+        assert (await Client(core, ra, profile="device").send(body)).status.status is PKIStatus.WAITING
+
     async def test_not_while_it_is_not_registered(self, core: Core) -> None:
         sender = await holder(core, "CN=station", "registration-client")
         with_profile(core, "device", approval=True)
@@ -712,9 +741,9 @@ class TestRegistrationClient:
 class TestUpdateForOthers:
     """A registered RA updates the certificate that oldCertID names, for its holder (RFC 9810 §5.3.5)."""
 
-    async def of_sensor(self, core: Core) -> tuple[Client, bytes]:
+    async def of_sensor(self, core: Core, limit: Sequence[str] = ()) -> tuple[Client, bytes]:
         """Return a registered RA, and a certificate of a profile that awaits approval from now on."""
-        ra = await registered(core)
+        ra = await registered(core, limit)
         new = await credential(core, "CN=sensor-9", san=["DNS:nine.example"])
         answer = await Client(core, ByMAC(new)).ir(new_key(), "CN=sensor-9", info=IMPLICIT)
         with_profile(core, "device", approval=True)
@@ -766,6 +795,11 @@ class TestUpdateForOthers:
         with_profile(core, "device", approval=False)
         assert (await client.send(update_of(old))).failure is Failure.NOT_AUTHORIZED
 
+    async def test_not_beyond_the_profiles_that_it_is_limited_to(self, core: Core) -> None:
+        client, old = await self.of_sensor(core, ["tls-server"])
+        assert (await client.send(update_of(old))).failure is Failure.NOT_AUTHORIZED
+        assert await approve_all(core) == []
+
     async def test_without_the_old_certificate(self, core: Core) -> None:
         client, _ = await self.of_sensor(core)
         client.profile = "device"
@@ -781,7 +815,7 @@ class TestUpdateForOthers:
 
     async def test_not_while_it_is_not_registered(self, core: Core) -> None:
         client, old = await self.of_sensor(core)
-        await core.actors.remove("station", "test")
+        await core.role_grants.propose(at_machine("test"), "station", Change("remove"))
         assert (await client.send(update_of(old))).failure is Failure.BAD_CERT_ID
 
     @pytest.mark.parametrize(("command", "failure"), NOT_ACTIVE)

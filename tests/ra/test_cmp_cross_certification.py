@@ -1,7 +1,7 @@
 """ccr: the root certifies authorities of the configuration, for registered RAs (RFC 9810 appendix D.6)."""
 
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -67,9 +67,9 @@ async def core(initialised_home: Path, tmp_path: Path, clock: "SetClock") -> Asy
         yield opened
 
 
-async def registered(core: Core) -> BySignature:
+async def registered(core: Core, limit: Sequence[str] = ()) -> BySignature:
     ra = await holder(core, "CN=station-1,C=MN", "registration-client")
-    await core.actors.add("station-1", "ra", x509.load_der_x509_certificate(ra.certificate), "test")
+    await core.actors.add("station-1", "ra", x509.load_der_x509_certificate(ra.certificate), "test", limit)
     return ra
 
 
@@ -100,6 +100,11 @@ async def test_a_peer_is_certified_once(core: Core) -> None:
     assert timedelta(days=3 * 365) <= lifetime + timedelta(days=1) <= timedelta(days=3 * 366)
     again = await Client(core, ra).send(ccr(asked()), info=IMPLICIT)
     assert again.certificate == answer.certificate
+
+
+async def test_an_ra_that_is_limited_to_profiles_asks_for_none(core: Core) -> None:
+    answer = await Client(core, await registered(core, ["device"])).send(ccr(asked()), info=IMPLICIT)
+    assert answer.failure is PKIFailureInfo.NOT_AUTHORIZED
 
 
 async def test_what_is_wished_beyond_is_told(core: Core) -> None:

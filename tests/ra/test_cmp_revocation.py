@@ -1,5 +1,6 @@
 """rr: a holder revokes, suspends and speaks of the own certificate, a registration client of others'."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -52,9 +53,9 @@ async def told_of(core: Core, certificate: bytes) -> tuple[str, int | None]:
     return record.state, told.reason if told else None
 
 
-async def registered_ra(core: Core) -> BySignature:
+async def registered_ra(core: Core, limit: Sequence[str] = ()) -> BySignature:
     ra = await holder(core, "CN=station", "registration-client")
-    await core.actors.add("station", "ra", x509.load_der_x509_certificate(ra.certificate), "test")
+    await core.actors.add("station", "ra", x509.load_der_x509_certificate(ra.certificate), "test", limit)
     return ra
 
 
@@ -193,6 +194,14 @@ async def test_the_same_message_of_a_ra_again(core: Core) -> None:
     for _ in range(2):
         message = client.sent or client.build(revocation_body(other.certificate))
         assert status_of(await client.post(message)).status is PKIStatus.ACCEPTED
+
+
+@pytest.mark.parametrize(("limit", "failures"), [("device", set()), ("tls-server", {Failure.NOT_AUTHORIZED})])
+async def test_by_an_ra_that_is_limited_to_profiles(core: Core, limit: str, failures: set[Failure]) -> None:
+    ra, other = await registered_ra(core, [limit]), await holder(core)
+    core.profiles["device"] = core.profiles["device"].model_copy(update={"approval": True})
+    answer = await Client(core, ra).send(revocation_body(other.certificate))
+    assert failures_of(answer) == failures
 
 
 async def test_a_critical_extension_that_is_unknown(core: Core) -> None:

@@ -285,7 +285,7 @@ async def test_a_withdrawn_application_enrols_nothing(story: Story) -> None:
 
 async def test_what_is_issued_cannot_be_withdrawn_nor_failed(story: Story) -> None:
     made, credential = await story.issuing()
-    story.core.listeners.clear()  # the application does not hear of it yet
+    story.core.issue_listeners.clear()  # the application does not hear of it yet
     await story.enroll(credential)
     for refused in (
         story.services.applications.withdraw(story.registrar, made.id, made.version, "changed the mind"),

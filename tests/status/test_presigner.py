@@ -25,7 +25,7 @@ from pkiserver.signer.errors import KeyNotFoundError, SignerUnavailableError
 from pkiserver.status import presigner as module
 from pkiserver.status.refresh_cycle import SLOTS, RefreshCycle, slot_ranges
 from protocols.asn1.der import integer_content
-from store import certificates
+from store import certificates, status_events
 from store.response_entries import ResponseEntry, response_key
 
 if TYPE_CHECKING:
@@ -617,6 +617,7 @@ class TestFailures:
     ) -> None:
         monkeypatch.setattr(module, "POLL_S", 0.05)
         plane.core.listeners.append(plane.presigner.wait_for)
+        plane.core.issue_listeners.append(plane.presigner.wait_for_new)
         task = asyncio.create_task(plane.presigner.run())
         try:
             record = await issue(plane.core)
@@ -630,6 +631,40 @@ class TestFailures:
             task.cancel()
             await asyncio.wait((task,))
         assert task.cancelled()
+
+    async def test_new_certificates_gather_and_a_change_does_not_wait_for_them(
+        self, plane: StatusPlane, issue: "Issue", monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(module, "GATHER_S", 3600.0)
+        monkeypatch.setattr(module, "PATIENCE_S", 3600.0)
+        plane.core.listeners.append(plane.presigner.wait_for)
+        first, second = await issue(plane.core), await issue(plane.core)
+        head = await plane.core.storage.read(status_events.head)
+        task = asyncio.create_task(plane.presigner.run())
+        try:
+            async with asyncio.timeout(30):
+                await plane.presigner.wait_for_new(head)  # two came at once: the next ones are waited for
+                plane.core.issue_listeners.append(plane.presigner.wait_for_new)
+                third = asyncio.create_task(issue(plane.core))
+                while await plane.core.storage.read(status_events.head) == head:  # noqa: ASYNC110 - a state
+                    await asyncio.sleep(0)
+                await asyncio.sleep(0.05)
+                assert not third.done()
+                await plane.change("revoke", second, reason="keyCompromise")
+                assert plane.status(second.serial) == "revoked (keyCompromise)"
+                assert plane.status((await third).serial) == plane.status(first.serial) == "good"
+        finally:
+            task.cancel()
+            await asyncio.wait((task,))
+
+    async def test_who_waits_for_a_presigner_that_fails_is_let_go(
+        self, plane: StatusPlane, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(module, "PATIENCE_S", 0.01)
+        async with asyncio.timeout(30):
+            await asyncio.gather(
+                *(plane.presigner.wait_for_new(plane.presigner.position + 1) for _ in range(3))
+            )
 
     async def test_cancelled_in_a_write_it_leaves_the_table_at_rest(
         self, plane: StatusPlane, issue: "Issue", monkeypatch: pytest.MonkeyPatch

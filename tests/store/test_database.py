@@ -110,6 +110,24 @@ async def test_concurrent_writes_share_commits(database: Database) -> None:
     assert len(await database.read(names)) == count
 
 
+async def test_who_shared_a_commit_has_the_next_wait_for_more(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("store.database.GATHER_S", 3600.0)
+    monkeypatch.setattr("store.database.LONGEST_GATHER_S", 3600.0)
+    for number in range(3):  # who writes alone never waits
+        await asyncio.wait_for(database.write(put(f"alone-{number}")), PATIENCE_S)
+    await asyncio.gather(database.write(put("one")), database.write(put("other")))
+    before = database.statistics.commits
+    first = await waiting(database, put("first"))
+    await asyncio.sleep(0.05)
+    assert not first[0].done()
+    rest = [put(f"fact-{number}") for number in range(MAX_GROUP - 1)]
+    tasks = [*first, *await waiting(database, *rest)]  # a full group waits for nobody
+    await asyncio.wait_for(asyncio.gather(*tasks), PATIENCE_S)
+    assert database.statistics.commits - before == 1
+
+
 async def test_a_failing_job_is_undone_and_its_neighbours_commit(database: Database) -> None:
     def fails(tx: Transaction) -> None:
         facts.put(tx, "undone", "")

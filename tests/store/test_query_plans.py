@@ -46,6 +46,7 @@ class Explaining:
 
     def __init__(self, tx: Transaction) -> None:
         self._tx = tx
+        self.memo: dict[str, Any] = {}
         self.plans: list[str] = []
 
     def execute(self, sql: str, parameters: Sequence[Value] = ()) -> int:
@@ -255,3 +256,9 @@ async def test_old_answers_of_the_api_are_found_by_their_age(store: "Store") -> 
     assert await store.read(work) == [
         "SEARCH api_requests USING COVERING INDEX api_requests_by_age (begun_at<?)"
     ]
+
+
+async def test_the_renewals_of_one_are_counted_among_its_own(store: "Store") -> None:
+    """Not among all of the profile that day: each certificate would make the next one dearer."""
+    plans = await plans_of(store, certificates.count_since, "device", SUBJECT, NOW)
+    assert plans == ["SEARCH certificates USING INDEX certificates_by_subject (subject=?)"]

@@ -5,15 +5,14 @@ A MAC is answered by a MAC of the same key, everything else by the signature of 
 
 import secrets
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
-from pkiserver.ca.message_signer import MessageSigner, SigningIdentity
+from pkiserver.ca.message_signer import MessageSigner
 from pkiserver.ra.cmp.header_checks import SUPPORTED
 from pkiserver.ra.cmp.senders import MACSender, Sender
 from pkiserver.ra.cmp.stages import NONCE_OCTETS, Reply
-from protocols.asn1 import der
-from protocols.asn1.pkix import AlgorithmIdentifier
 from protocols.cmp.general_name import NULL_DN, directory_name, general_name
 from protocols.cmp.header import PartialHeader, PKIHeader, Version
 from protocols.cmp.message import finish_message, protected_part_of
@@ -43,26 +42,36 @@ class Answers:
 
         `sender` None: nobody was authenticated. `UnavailableError` where it cannot be signed now.
         """
-        identity = await self._message_signer.identity()
-        by_mac = sender if isinstance(sender, MACSender) else None
         header = PKIHeader(
             pvno=reply.version or (Version(to.pvno) if to.pvno in SUPPORTED else Version.CMP2000),
-            sender=general_name(identity.name),
             recipient=_recipient(to.sender),
             message_time=now,
-            protection_alg=der.whole(identity.algorithm_der, AlgorithmIdentifier.parse),
-            # RFC 9483 §3.1: of a MAC it names the secret, in either direction.
-            sender_kid=by_mac.credential.reference.encode() if by_mac else identity.key_identifier,
             transaction_id=_echoed(to.transaction_id) or secrets.token_bytes(NONCE_OCTETS),
             sender_nonce=server_nonce or secrets.token_bytes(NONCE_OCTETS),
             recip_nonce=_echoed(to.sender_nonce),
             general_info=reply.info.infos(),
         )
-        if by_mac is not None:
-            return mac_protected(header, reply.body, by_mac.key, reply.certificates)
-        return await self._signed(identity, header, reply)
+        if isinstance(sender, MACSender):
+            return await self._by_mac(sender, header, reply)
+        return await self._signed(header, reply)
 
-    async def _signed(self, identity: SigningIdentity, header: PKIHeader, reply: Reply) -> bytes:
+    async def _by_mac(self, sender: MACSender, header: PKIHeader, reply: Reply) -> bytes:
+        header = replace(
+            header,
+            sender=general_name(await self._message_signer.name()),
+            # RFC 9483 §3.1: of a MAC it names the secret, in either direction.
+            sender_kid=sender.credential.reference.encode(),
+        )
+        return mac_protected(header, reply.body, sender.key, reply.certificates)
+
+    async def _signed(self, header: PKIHeader, reply: Reply) -> bytes:
+        identity = await self._message_signer.identity()
+        header = replace(
+            header,
+            sender=general_name(identity.name),
+            protection_alg=identity.algorithm,
+            sender_kid=identity.key_identifier,
+        )
         part = protected_part_of(header, reply.body)
         signature = await self._message_signer.sign_as(identity, part)
         return finish_message(part, signature, _each_once((*identity.chain, *reply.certificates)))

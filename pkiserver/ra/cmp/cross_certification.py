@@ -88,6 +88,7 @@ class CrossCertification:
             raise NotAuthorizedError(
                 "registered RAs ask for cross-certificates, of peers in the configuration"
             )
+        actor.require(PROFILE)
         return f"actor:{actor.name}"
 
     def _root(self) -> str:

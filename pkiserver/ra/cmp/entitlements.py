@@ -26,13 +26,13 @@ from pkiserver.ra.cmp.wanted import (
     as_certified,
     is_named_by,
     old_cert_id,
+    require_no_other_subject,
     require_old_certificate,
 )
 from pkiserver.ra.entitlement import by_certificate, by_credential
 from pkiserver.ra.reenrollment import Reenrollment
-from pkiserver.ra.registration_clients import RegistrationClients
+from pkiserver.ra.registration_clients import RegistrationClient, RegistrationClients
 from protocols.cmp.bodies import BodyType
-from store.records import ActorRecord
 
 _SIGNED_KUR: Final = "kur is signed with the certificate that is updated (RFC 9483 §4.1.3)"
 
@@ -93,7 +93,9 @@ class Entitlements:
             if credential.uses_left == 0:
                 raise NotAuthorizedError("the credential has no use left")
         entitlement = by_credential(self._profiles, credential, None, request.profile)
-        return Entitled(entitlement.hold(wanted.csr, sender.actor), credential.expires_at)
+        approved = entitlement.hold(wanted.csr, sender.actor)
+        require_no_other_subject(wanted, approved.identity.subject)
+        return Entitled(approved, credential.expires_at)
 
     def _by_device(
         self, request: Request, device: Device, wanted: Wanted, actor: str, *, is_update: bool
@@ -101,7 +103,9 @@ class Entitlements:
         if is_update:
             raise NotAuthorizedError(_SIGNED_KUR)
         entitlement = by_certificate(self._profiles, device, request.profile)
-        return Entitled(entitlement.hold(wanted.csr, actor), None)
+        approved = entitlement.hold(wanted.csr, actor)
+        require_no_other_subject(wanted, approved.identity.subject)
+        return Entitled(approved, None)
 
     async def _by_holder(
         self, request: Request, holder: Holder, wanted: Wanted, *, is_update: bool
@@ -120,7 +124,7 @@ class Entitlements:
         return Entitled(approved, holder.record.not_after)
 
     async def _update_for_others(
-        self, request: Request, holder: Holder, actor: ActorRecord, wanted: Wanted
+        self, request: Request, holder: Holder, actor: RegistrationClient, wanted: Wanted
     ) -> Entitled:
         """Let a registration client update somebody else's certificate, which may run out meanwhile."""
         old = await self._old_certificates.named(wanted, request.now)

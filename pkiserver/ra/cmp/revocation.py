@@ -129,8 +129,10 @@ class Revocation:
         profile = self._profiles.get(record.profile)
         if not has_usage(holder.certificate, ROLES["ra"]) or profile is None or not profile.approval:
             raise NotAuthorizedError("a certificate is revoked by its holder, or a registration client")
-        if await self._registration_clients.actor(holder, record.profile) is None:
+        actor = await self._registration_clients.actor(holder, record.profile)
+        if actor is None:
             raise NotAuthorizedError("this registration client is not registered: see `pkiserver actor add`")
+        actor.require(record.profile)
 
 
 def _describes(template: CertTemplate, record: CertificateRecord) -> bool:

@@ -10,8 +10,6 @@ from datetime import datetime
 from typing import Final
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import ExtensionOID
 
 from config.schema_cmp import CMP
@@ -26,13 +24,12 @@ from pkiserver.ra.credentials import Credentials, WrongCredentialError
 from pkiserver.ra.refusals import Refusals
 from pkiserver.storage import Storage
 from protocols.cmp.header import PKIHeader
-from protocols.cmp.mac import MACBounds, MACKey, PBMParameter
+from protocols.cmp.mac import MACBounds, MACKey, MACParameters, PBMParameter
 from protocols.cmp.message import PKIMessage
 from protocols.cmp.protection import (
-    Protection,
     SignatureProtection,
     read_protection,
-    verify_mac,
+    verify_mac_of,
     verify_signature,
 )
 from protocols.errors import BadMACError
@@ -87,6 +84,19 @@ class SignatureSender:
 Sender = MACSender | SignatureSender
 
 
+@dataclass(frozen=True, slots=True)
+class _ByMAC:
+    """A message with its MAC, whose parameters are within bounds."""
+
+    message: PKIMessage
+    protection: bytes
+    parameters: MACParameters
+
+    def verify(self, secret: bytes) -> MACKey:
+        """Return the key; `BadMACError` where the secret is another one."""
+        return verify_mac_of(self.message, self.protection, self.parameters, secret)
+
+
 class Senders:
     """Authenticates messages."""
 
@@ -118,17 +128,15 @@ class Senders:
         protection = read_protection(header.protection_alg, self._bounds)
         if isinstance(protection, SignatureProtection):
             return await self._by_signature(message)
-        return await self._by_mac(message, protection, peer, now)
+        return await self._by_mac(_ByMAC(message, message.protection, protection), peer, now)
 
-    async def _by_mac(
-        self, message: PKIMessage, protection: Protection, peer: str, now: datetime
-    ) -> MACSender:
-        reference = _reference(message.header)
+    async def _by_mac(self, received: _ByMAC, peer: str, now: datetime) -> MACSender:
+        reference = _reference(received.message.header)
         self._refusals.require_patience(reference, now)
         found = await self._credentials.mac_secret(reference)
         secret = found.secret.encode()
         try:
-            key = await self._verified(message, protection, secret, peer, now)
+            key = await self._verified(received, secret, peer, now)
         except BadMACError as error:
             wrong = WrongCredentialError("reference or secret is wrong", found.credential)
             await self._refusals.wrong_secret("cmp", reference, peer, wrong, now)
@@ -138,23 +146,21 @@ class Senders:
         self._refusals.right_secret(reference)
         return MACSender(found.credential, secret, key)
 
-    async def _verified(
-        self, message: PKIMessage, protection: Protection, secret: bytes, peer: str, now: datetime
-    ) -> MACKey:
+    async def _verified(self, received: _ByMAC, secret: bytes, peer: str, now: datetime) -> MACKey:
         """Verify a MAC; one that is costly in its turn, and not for an address that was refused too often."""
-        if not _is_costly(protection):
-            return verify_mac(message, secret, self._bounds)
+        if not _is_costly(received.parameters):
+            return received.verify(secret)
         self._refusals.require_share(peer, now)
         async with self._costly:
-            return await asyncio.to_thread(verify_mac, message, secret, self._bounds)
+            return await asyncio.to_thread(received.verify, secret)
 
     async def _by_signature(self, message: PKIMessage) -> SignatureSender:
         if not message.extra_certs:
             raise BadMessageCheckError("the certificate of the signer is not in extraCerts (RFC 9483 §3.3)")
         shown = self._client_certificates.read(message.extra_certs[0])
         signer = _signer(shown.certificate)
-        _require_named(message.header, signer)
-        verify_signature(message, read_public_key(signer.spki))
+        _require_named(message.header, shown, signer)
+        verify_signature(message, read_public_key(shown.parts.spki_der))
         if not signer.may_sign:
             raise BadMessageCheckError("the certificate of the signer is not for digitalSignature")
         return SignatureSender(shown, await self._client(shown))
@@ -188,45 +194,41 @@ def _reference(header: PKIHeader) -> str:
     return reference
 
 
-def _is_costly(protection: Protection) -> bool:
-    return not isinstance(protection, SignatureProtection) and (
-        protection.iteration_count > _AT_ONCE or not isinstance(protection, PBMParameter)
-    )
+def _is_costly(parameters: MACParameters) -> bool:
+    return parameters.iteration_count > _AT_ONCE or not isinstance(parameters, PBMParameter)
 
 
 @dataclass(frozen=True, slots=True)
 class _Signer:
     """What a signer's certificate says; `may_sign`: keyUsage, where there is one, has digitalSignature."""
 
-    subject: x509.Name
     key_identifier: bytes | None
-    spki: bytes
     may_sign: bool
 
 
 def _signer(certificate: x509.Certificate) -> _Signer:
-    """Read a certificate that nobody has verified yet; `BadMessageCheckError` where it cannot be read."""
-    try:
-        found = {one.oid: one.value for one in certificate.extensions}
-        identifier = found.get(ExtensionOID.SUBJECT_KEY_IDENTIFIER)
-        usage = found.get(ExtensionOID.KEY_USAGE)
-        return _Signer(
-            certificate.subject,
-            identifier.digest if isinstance(identifier, x509.SubjectKeyIdentifier) else None,
-            certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo),
-            not isinstance(usage, x509.KeyUsage) or usage.digital_signature,
-        )
-    except (ValueError, TypeError, UnsupportedAlgorithm) as error:  # a key of a kind that cannot be used
-        raise BadMessageCheckError("the certificate of the signer cannot be read") from error
+    """Read the extensions of a certificate that nobody has verified yet."""
+    found = {one.oid: one.value for one in certificate.extensions}
+    identifier = found.get(ExtensionOID.SUBJECT_KEY_IDENTIFIER)
+    usage = found.get(ExtensionOID.KEY_USAGE)
+    return _Signer(
+        identifier.digest if isinstance(identifier, x509.SubjectKeyIdentifier) else None,
+        not isinstance(usage, x509.KeyUsage) or usage.digital_signature,
+    )
 
 
-def _require_named(header: PKIHeader, signer: _Signer) -> None:
+def _require_named(header: PKIHeader, shown: ShownCertificate, signer: _Signer) -> None:
     """Hold sender and senderKID to the first of extraCerts (RFC 9483 §3.5).
 
     Where the certificate has no subjectKeyIdentifier, senderKID may be anything (§3.1).
     """
     sender = header.sender_name
-    if sender is None or not names_equal(read_name(sender), signer.subject):
+    if sender is None or not _is_subject(sender, shown):
         raise BadMessageCheckError("the sender is not the subject of the first certificate in extraCerts")
     if signer.key_identifier is not None and header.sender_kid != signer.key_identifier:
         raise BadMessageCheckError("senderKID is not the subjectKeyIdentifier of that certificate")
+
+
+def _is_subject(sender: bytes, shown: ShownCertificate) -> bool:
+    """Tell whether a DER Name is the subject of a certificate, which most write in the same octets."""
+    return sender == shown.parts.subject_der or names_equal(read_name(sender), shown.certificate.subject)

@@ -1,5 +1,6 @@
 """What the requests of one message ask for (RFC 4211 §3, §5, RFC 2986), whoever may have it."""
 
+import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Final
@@ -7,7 +8,7 @@ from typing import Final
 from cryptography import x509
 
 from pkiserver.errors import RefusedError
-from pkiserver.ra.cmp.errors import BadCertIDError
+from pkiserver.ra.cmp.errors import BadCertIDError, BadCertTemplateError
 from protocols import oid
 from protocols.asn1.pkix import find_extension
 from protocols.cmp.bodies import BodyType, PKIBody
@@ -98,6 +99,29 @@ def _names(extensions: Iterable[x509.Extension[x509.ExtensionType]]) -> tuple[x5
         if isinstance(extension.value, x509.SubjectAlternativeName):
             return tuple(extension.value)
     return ()
+
+
+def require_no_other_subject(wanted: Wanted, approved: x509.Name) -> None:
+    """Raise `BadCertTemplateError` where a request says otherwise of an attribute than what was approved.
+
+    A proof of possession says nothing of who asks: whoever saw a request on plain HTTP could send it under a
+    credential of its own, and have the key certified for itself before the one who holds it does.
+    """
+    right = _values(approved)
+    for kind, said in _values(wanted.csr.subject).items():
+        if kind in right and not said <= right[kind]:
+            name = approved.get_attributes_for_oid(kind)[0].rfc4514_attribute_name
+            raise BadCertTemplateError(f"{name} of the subject is not the approved one: leave it out")
+
+
+def _values(name: x509.Name) -> dict[x509.ObjectIdentifier, set[str | bytes]]:
+    found: dict[x509.ObjectIdentifier, set[str | bytes]] = {}
+    for attribute in name:
+        value = attribute.value
+        found.setdefault(attribute.oid, set()).add(
+            unicodedata.normalize("NFC", value) if isinstance(value, str) else value
+        )
+    return found
 
 
 def old_cert_id(wanted: Wanted) -> CertId | None:

@@ -111,7 +111,7 @@ class Issuing:
             ]
             return [(one.id, event.authority, event.serial) for one, event in found if one is not None]
 
-        for application, authority, serial in await self._storage.read(look):
+        for application, authority, serial in await self._storage.read(look, brief=True):
             await self._issued(application, authority, serial)
 
     async def catch_up(self) -> int:
