@@ -1,8 +1,8 @@
 """The queue before the workers: bounded, in order, given to whichever worker is free.
 
 A worker has one batch at a time, so who is free is the least loaded. Signatures by one key travel together
-as far as the token is quick: a batch takes about `BATCH_AIM_S`, or a small share of what the last in the
-queue waits for anyway; a slow token with a short queue is given them one by one.
+as far as the token is quick or the queue long: a batch takes about `BATCH_AIM_S`, or is the worker's share of
+the queue (`together`); a slow token with a short queue is given them one by one.
 Deadlines are watched by one timer, not by one for each request.
 """
 
@@ -27,7 +27,7 @@ from pkiserver.signer.statistics import Statistics
 from pkiserver.signer.wire import OK, Answer, Operation, error_of
 
 BATCH_AIM_S: Final = 0.002  # what a request may wait for others of its batch
-BATCH_SHARE: Final = 1 / 16  # of the time that the whole queue takes
+LONGEST_BATCH_S: Final = 0.05  # what batches may add to the wait of who comes next, however long the queue
 MAX_TOGETHER: Final = 64  # requests in one frame
 MAX_TOGETHER_BYTES: Final = 1 << 20  # beyond that what is large travels alone
 RETRY_AFTER_S: Final = 0.02  # what ended one worker often ends others: let that show first
@@ -37,6 +37,7 @@ _WATCHES_A_DEADLINE: Final = 20
 _LAST_ID: Final = 0xFFFFFFFE  # the one above is `process`'s own
 _ANSWERS: Final = {Operation.GENERATE: 1, Operation.PUBLIC_KEY: 1, Operation.CHECK: 0}
 """Parts of an answer, where they are not one for each part of the request."""
+_ROUNDING: Final = 1e-9  # three times a third is one
 _SIGNING: Final = (Operation.SIGN, Operation.SIGN_DIGEST)
 
 
@@ -217,10 +218,9 @@ class Pool:
         each_s = self._statistics.signature_s(first.label)
         if not first.mergeable or not each_s:
             return 0
-        queue_s = each_s * len(self._waiting) / len(self._lanes)
-        together = min(MAX_TOGETHER, int(max(BATCH_AIM_S, queue_s * BATCH_SHARE) / each_s))
         share = len(self._waiting) // len(self._idle)  # the other free workers get theirs
-        return min(share, together - len(first.parts))
+        most = together(each_s, len(self._waiting) + 1, len(self._lanes))
+        return min(share, most - len(first.parts))
 
     async def _watch(self) -> None:
         """Fail what waited too long, give up workers that hang, and have quiet ones checked."""
@@ -241,6 +241,17 @@ class Pool:
             pending.fail(WorkerHungError("the signer did not answer in time"))
         for lane in self._lanes:
             lane.fail_late(now)
+
+
+def together(each_s: float, waiting: int, workers: int) -> int:
+    """Return how many signatures of so many seconds a worker is given at once while so many wait.
+
+    Those of one batch are all answered at its end: who is first in it loses what the queue as a whole wins,
+    for each batch costs switches of process, and the worker is cold after each. So it is as many as take
+    `BATCH_AIM_S`, or the worker's share of the queue as far as that takes `LONGEST_BATCH_S`.
+    """
+    share_s = each_s * waiting / workers
+    return min(MAX_TOGETHER, int(max(BATCH_AIM_S, min(LONGEST_BATCH_S, share_s)) / each_s + _ROUNDING))
 
 
 def _now() -> float:
