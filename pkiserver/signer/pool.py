@@ -52,7 +52,10 @@ class Pool:
         workers: int,
         max_waiting: int,
         deadline_s: float,
+        typed: bytes | None = None,
     ) -> None:
+        """Take what there is to be; `typed` is the PIN where a person was asked for it."""
+        self.typed = typed
         self.circuit = Circuit()
         self._settings = settings
         self._statistics = statistics
@@ -65,10 +68,10 @@ class Pool:
         self._tasks: list[asyncio.Task[None]] = []
         self._last_id = 0
 
-    async def start(self, typed: bytes | None) -> None:
+    async def start(self) -> None:
         """Return when the first worker serves; the others follow. Raises the error by which it refused."""
-        await self._lanes[0].start(typed)
-        self._tasks = [asyncio.create_task(lane.run(typed), name="signer-lane") for lane in self._lanes]
+        await self._lanes[0].start()
+        self._tasks = [asyncio.create_task(lane.run(), name="signer-lane") for lane in self._lanes]
         self._tasks.append(asyncio.create_task(self._watch(), name="signer-watch"))
 
     async def close(self) -> None:
