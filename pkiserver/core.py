@@ -22,6 +22,7 @@ from pkiserver.ca.message_signer import MessageSigner
 from pkiserver.ca.outside_root import OutsideRoot
 from pkiserver.ca.own_certificates import CAServices
 from pkiserver.ca.rollover import Rollover
+from pkiserver.ca.rollover_withdrawal import RolloverWithdrawal
 from pkiserver.ca.server_certificates import ServerCertificates
 from pkiserver.ca.weak_keys import load_weak_keys
 from pkiserver.clock import Clock
@@ -43,6 +44,7 @@ from pkiserver.ra.credentials import Credentials
 from pkiserver.ra.enrollment import Enrollment
 from pkiserver.ra.key_maker import KeyMaker
 from pkiserver.ra.key_protection import KeyProtections
+from pkiserver.ra.key_revocation import KeyRevocation
 from pkiserver.ra.reenrollment import Reenrollment
 from pkiserver.ra.refusals import Refusals
 from pkiserver.ra.registration.services import Registration, open_registration
@@ -248,7 +250,13 @@ async def _compose(
         clock=clock,
         authorities=authorities,
         policies={
-            name: CRLPolicy(one.crl_period, one.crl_overlap, one.crl_delta_period, one.status.retention)
+            name: CRLPolicy(
+                one.crl_period,
+                one.crl_overlap,
+                one.crl_delta_period,
+                one.status.retention,
+                last_after_compromise=one.compromise_crl == "last",
+            )
             for name, one in settings.authorities.items()
         },
         public_url=settings.public_url,
@@ -275,6 +283,7 @@ async def _compose(
     reenrollment = Reenrollment(storage, profiles, approvals)
     message_signer = MessageSigner(services)
     status_changes = StatusChanges(storage, clock, on_event)
+    key_revocation = KeyRevocation(storage, clock, authorities, status_changes)
     key_maker = KeyMaker()
     server_keys = ServerKeys(
         storage=storage,
@@ -300,7 +309,9 @@ async def _compose(
             presigning=presigning,
             hierarchy=hierarchy,
             rollover=rollover,
-            compromise=Compromise(storage, clock, authorities, status_changes),
+            rollover_withdrawal=RolloverWithdrawal(services),
+            key_revocation=key_revocation,
+            compromise=Compromise(storage, clock, authorities, key_revocation),
             outside_root=OutsideRoot(services, hierarchy),
             server_certificates=server_certificates,
             clock_guard=clock_guard,

@@ -57,11 +57,11 @@ def move(tx: Transaction, authority: int, before: AuthorityState, after: Authori
     return changed == 1
 
 
-def activate_at(tx: Transaction, authority: int, at: datetime) -> bool:
-    """Note when a published generation is to become active; False where it is not published."""
+def activate_at(tx: Transaction, authority: int, at: datetime | None) -> bool:
+    """Note when a published generation is to become active, None: when told; False where it is no such."""
     changed = tx.execute(
         "UPDATE authorities SET activate_at = ? WHERE id = ? AND state = 'published'",
-        (to_unix(at), authority),
+        (None if at is None else to_unix(at), authority),
     )
     return changed == 1
 

@@ -25,6 +25,7 @@ from store.records import (
 )
 
 COMING: Final = frozenset({"prepared", "published"})  # states of a generation that has not issued yet
+_HIDDEN: Final = frozenset({"prepared", "dropped"})  # of one that nobody is told of, or no more
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,12 +103,17 @@ class Authorities:
         self._by_id = {r.id: _authority(r, r.certificate) for r in records if r.certificate}
         self._above = _issuers(self._by_id)
         self._responders = [_responder(record) for record in responders]
-        roots = [one.certificate for one in self._by_id.values() if not one.parent]
+        roots = [one.certificate for one in self._by_id.values() if not one.parent and one.state != "dropped"]
         self._updates = tuple(root_updates(roots, map(_certificate, links)))
 
     def __iter__(self) -> Iterator[Authority]:
         """Yield every generation that others may know of."""
-        return iter([known for known in self._by_id.values() if known.state != "prepared"])
+        return iter([known for known in self._by_id.values() if known.state not in _HIDDEN])
+
+    @property
+    def dropped(self) -> Sequence[Authority]:
+        """The generations that have a certificate and were dropped before they issued."""
+        return [known for known in self._by_id.values() if known.state == "dropped"]
 
     def generations(self, name: str) -> Sequence[AuthorityRecord]:
         """Return the rows of an authority's generations, the first one first; `NotFoundError`."""
@@ -128,7 +134,7 @@ class Authorities:
             return self._generation(stem, int(number))
         found = self.generations(name)
         at_work = [record for record in found if record.state == "active"]
-        former = [record for record in found if record.state not in COMING]
+        former = [record for record in found if record.state not in COMING and record.state != "dropped"]
         return [*found, *former, *at_work][-1]
 
     def ids(self, name: str) -> Sequence[int]:

@@ -32,7 +32,7 @@ class OutsideRoot:
 
         Audited before the key signs, and after.
         """
-        record = self._services.authorities.record(name)
+        record = self._not_dropped(name)
         if record.key_label is None:
             raise ConflictError(f"the key of authority {name} is kept outside: there is nothing to request")
         public_key = load_public_key(await self._services.signer.public_key(record.key_label))
@@ -57,7 +57,7 @@ class OutsideRoot:
         Raises `RefusedError` unless it is a CA certificate for this authority's name and key, valid now
         and signed by the authority above; `ConflictError` when the authority has one already.
         """
-        record = self._services.authorities.record(name)
+        record = self._not_dropped(name)
         if record.certificate is not None:
             raise ConflictError(f"authority {name} has its certificate already")
         expected = await self._services.signer.public_key(record.key_label) if record.key_label else None
@@ -68,6 +68,12 @@ class OutsideRoot:
             if certificate.subject != wanted:
                 raise RefusedError("the certificate's subject is not the configured name of the authority")
         await self._hierarchy.set_certificate(record, certificate, actor, "authority.import")
+
+    def _not_dropped(self, name: str) -> AuthorityRecord:
+        record = self._services.authorities.record(name)
+        if record.state == "dropped":
+            raise ConflictError(f"{record.handle} was dropped: it is to have no certificate")
+        return record
 
     def _issuer(self, record: AuthorityRecord, certificate: x509.Certificate) -> x509.Certificate:
         """Return the certificate that an imported one has to be signed by: its own, or one of the root's."""

@@ -108,6 +108,8 @@ def ca_import(context: Context, name: str, file: Path, as_json: bool) -> None:
 @click.option("--prepare", "step", flag_value="prepare", help="Make the next key and its certificate.")
 @click.option("--publish", "step", flag_value="publish", help="Let everybody know the next certificate.")
 @click.option("--activate", "step", flag_value="activate", help="Have the next key issue.")
+@click.option("--cancel", "step", flag_value="cancel", help="Take back the time that --activate --at set.")
+@click.option("--drop", "step", flag_value="drop", help="Give the next key up; its certificate is revoked.")
 @click.option("--status", "step", flag_value="status", help="Say how far it is (the default).")
 @click.option("--at", metavar="TIME", help="With --activate: when (RFC 3339, with its zone); else at once.")
 @JSON_OPTION
@@ -115,12 +117,14 @@ def ca_import(context: Context, name: str, file: Path, as_json: bool) -> None:
 def ca_rollover(context: Context, name: str, step: str | None, at: str | None, as_json: bool) -> None:
     """Have a new key follow an authority's present one, a step at a time.
 
-    The former key goes on signing CRLs and the status of what it issued.
+    The former key goes on signing CRLs and the status of what it issued. Until the next one is active it
+    can be given up: no certificate but its own OCSP signer's is of it.
 
     \b
     Example:  pkiserver ca rollover citizen --prepare
               pkiserver ca rollover citizen --publish
               pkiserver ca rollover citizen --activate --at 2031-01-01T00:00:00+08:00
+              pkiserver ca rollover citizen --cancel
     """
     if at is not None and step != "activate":
         raise click.UsageError("--at is for --activate")

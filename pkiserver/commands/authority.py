@@ -12,13 +12,14 @@ from pkiserver.commands.services import Caller, CommandEntry, CommandServices
 from pkiserver.errors import RefusedError
 from protocols.x509.certificate import serial_text
 from protocols.x509.names import subject_text
+from store.records import AuthorityRecord
 
 
 async def list_authorities(services: CommandServices, _caller: Caller, /) -> list[dict[str, Any]]:
     return [
         _authority(services.authorities, services.authorities.with_id(record.id))
         if record.certificate
-        else {"name": services.authorities.shown_name(record), "state": "waits for its certificate"}
+        else {"name": services.authorities.shown_name(record), "state": _without_certificate(record)}
         for record in services.authorities.records
     ]
 
@@ -74,6 +75,10 @@ def _authority(known: Authorities, authority: Authority) -> dict[str, Any]:
         "parent": authority.parent,
         "not_after": certificate.not_valid_after_utc.isoformat(),
     }
+
+
+def _without_certificate(record: AuthorityRecord) -> str:
+    return "dropped" if record.state == "dropped" else "waits for its certificate"
 
 
 def _state(authority: Authority) -> str:

@@ -8,7 +8,8 @@ CREATE TABLE authorities (              -- a row each key of an authority: its g
     key_label   TEXT UNIQUE,        -- NULL: the key is kept outside
     certificate BLOB,               -- DER; NULL until issued or imported
     state       TEXT NOT NULL
-        CHECK (state IN ('prepared', 'published', 'active', 'retiring', 'ended', 'compromised')),
+        CHECK (state IN
+            ('prepared', 'published', 'active', 'retiring', 'ended', 'compromised', 'dropped')),
     activate_at INTEGER,            -- when a published one is to become the active one
     ended_at    INTEGER,            -- since when its last CRL is due; NULL: CRLs go on
     UNIQUE (name, generation),
