@@ -19,7 +19,6 @@ from store.database import Transaction
 from store.records import (
     AuthorityRecord,
     AuthorityState,
-    CertificateRecord,
     ResponderRecord,
     authority_handle,
 )
@@ -104,7 +103,7 @@ class Authorities:
         self._above = _issuers(self._by_id)
         self._responders = [_responder(record) for record in responders]
         roots = [one.certificate for one in self._by_id.values() if not one.parent and one.state != "dropped"]
-        self._updates = tuple(root_updates(roots, map(_certificate, links)))
+        self._updates = tuple(root_updates(roots, map(x509.load_der_x509_certificate, links)))
 
     def __iter__(self) -> Iterator[Authority]:
         """Yield every generation that others may know of."""
@@ -276,22 +275,19 @@ def _issuers(known: Mapping[int, Authority]) -> dict[int, Authority]:
 
 def _read(
     tx: Transaction,
-) -> tuple[list[AuthorityRecord], list[ResponderRecord], list[CertificateRecord]]:
+) -> tuple[list[AuthorityRecord], list[ResponderRecord], list[bytes]]:
     records = authority_rows.all_authorities(tx)
     roots = [record.certificate for record in records if record.certificate and not record.parent]
     links = [
-        found
+        found.certificate
         for root in roots
         for found in certificates.with_key(tx, spki_sha256(x509.load_der_x509_certificate(root)))
         if found.profile == LINK_PROFILE and found.state == "active"
     ]
-    return records, authority_rows.all_responders(tx), links
+    imported = authority_rows.links_in_force(tx)
+    return records, authority_rows.all_responders(tx), [*links, *imported]
 
 
 def _responder(record: ResponderRecord) -> Responder:
     certificate = x509.load_der_x509_certificate(record.certificate)
     return Responder(record.id, record.authority, record.key_label, certificate)
-
-
-def _certificate(record: CertificateRecord) -> x509.Certificate:
-    return x509.load_der_x509_certificate(record.certificate)

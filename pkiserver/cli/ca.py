@@ -98,9 +98,26 @@ def ca_import(context: Context, name: str, file: Path, as_json: bool) -> None:
     Example:  pkiserver ca import root outside-root.pem
               pkiserver ca import citizen citizen.pem
     """
+    show(context.command("ca.import", name=name, pem=_certificate_text(file)), as_json)
+
+
+@ca_group.command("import-link")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@JSON_OPTION
+@click.pass_obj
+def ca_import_link(context: Context, file: Path, as_json: bool) -> None:
+    """Take a link (PEM) by which two keys of an outside root certify each other: NewWithOld or OldWithNew.
+
+    \b
+    Example:  pkiserver ca import-link new-with-old.pem
+    """
+    show(context.command("ca.import_link", pem=_certificate_text(file)), as_json)
+
+
+def _certificate_text(file: Path) -> str:
     if file.stat().st_size > MAX_LINE_BYTES // 2:
         raise click.UsageError(f"{file} is too large for a certificate")
-    show(context.command("ca.import", name=name, pem=file.read_text("ascii", "replace")), as_json)
+    return file.read_text("ascii", "replace")
 
 
 @ca_group.command("rollover")

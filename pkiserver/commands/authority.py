@@ -51,13 +51,25 @@ async def authority_csr(services: CommandServices, caller: Caller, /, *, name: s
     return {"pem": request.public_bytes(Encoding.PEM).decode()}
 
 
+def _one_certificate(pem: str) -> x509.Certificate:
+    try:
+        return x509.load_pem_x509_certificate(pem.encode())
+    except ValueError as error:
+        raise RefusedError("the file holds no certificate in PEM") from error
+
+
+async def import_link(services: CommandServices, caller: Caller, /, *, pem: str) -> dict[str, Any]:
+    """Take a link between two keys of an outside root, and hand it out with them."""
+    subject, issuer = await services.outside_root.import_link(_one_certificate(pem), caller.actor)
+    await services.crl_publisher.restore_files()  # the links are in the file of the root's certificates
+    services.on_authorities_changed()
+    return {"of": subject.exact, "by": issuer.exact}
+
+
 async def import_authority(
     services: CommandServices, caller: Caller, /, *, name: str, pem: str
 ) -> dict[str, Any]:
-    try:
-        certificate = x509.load_pem_x509_certificate(pem.encode())
-    except ValueError as error:
-        raise RefusedError("the file holds no certificate in PEM") from error
+    certificate = _one_certificate(pem)
     await services.outside_root.import_certificate(name, certificate, caller.actor)
     await services.hierarchy.maintain(caller.progress)
     await services.server_certificates.maintain(caller.progress)
@@ -93,4 +105,5 @@ COMMANDS: Final[Mapping[str, CommandEntry]] = {
     "ca.export": CommandEntry(export_authority, reading=True),
     "ca.csr": CommandEntry(authority_csr),
     "ca.import": CommandEntry(import_authority),
+    "ca.import_link": CommandEntry(import_link),
 }

@@ -247,6 +247,14 @@ CREATE TABLE responders (
     not_after   INTEGER NOT NULL
 );
 
+CREATE TABLE imported_links (           -- by which keys of a root that is kept outside certify each other
+    subject     INTEGER NOT NULL REFERENCES authorities (id),
+    issuer      INTEGER NOT NULL REFERENCES authorities (id),
+    certificate BLOB NOT NULL,          -- DER
+    PRIMARY KEY (subject, issuer),
+    CHECK (subject != issuer)
+);
+
 CREATE TABLE ocsp_archive (             -- responses from around changes of status
     id          INTEGER PRIMARY KEY,
     authority   INTEGER NOT NULL,
