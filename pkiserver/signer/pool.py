@@ -1,8 +1,8 @@
 """The queue before the workers: bounded, in order, given to whichever worker is free.
 
 A worker has one batch at a time, so who is free is the least loaded. Signatures by one key travel together
-as far as the token is quick or the queue long: a batch takes about `BATCH_AIM_S`, or is the worker's share of
-the queue (`together`); a slow token with a short queue is given them one by one.
+as far as the token is quick or the queue long: a batch takes about `BATCH_AIM_S`, or is half of the worker's
+share (`together`); a slow token with a short queue is given them one by one.
 Deadlines are watched by one timer, not by one for each request.
 """
 
@@ -67,6 +67,7 @@ class Pool:
         self._idle: list[Lane] = []  # the last is given the next request: its caches are warm
         self._tasks: list[asyncio.Task[None]] = []
         self._last_id = 0
+        self._given = 0  # requests that workers have
 
     async def start(self) -> None:
         """Return when the first worker serves; the others follow. Raises the error by which it refused."""
@@ -126,6 +127,7 @@ class Pool:
 
     def answered(self, batch: Sequence[Pending], answer: Answer) -> None:
         """See `LanePool`."""
+        self._given -= len(batch)
         if answer.code != OK:
             self._told(batch, error_of(answer))
             return
@@ -162,6 +164,7 @@ class Pool:
 
     def lost(self, lane: Lane, unanswered: Sequence[Pending], error: SignerError) -> None:
         """See `LanePool`: try again what may be, before everything that waits, and fail the rest."""
+        self._given -= len(unanswered)
         if lane in self._idle:
             self._idle.remove(lane)
         for pending in unanswered:
@@ -198,6 +201,7 @@ class Pool:
 
     def _give(self, lane: Lane, batch: list[Pending]) -> None:
         self._last_id = self._last_id % _LAST_ID + 1
+        self._given += len(batch)
         lane.give(batch, self._last_id, _now())
 
     def _batch(self) -> list[Pending]:
@@ -222,7 +226,7 @@ class Pool:
         if not first.mergeable or not each_s:
             return 0
         share = len(self._waiting) // len(self._idle)  # the other free workers get theirs
-        most = together(each_s, len(self._waiting) + 1, len(self._lanes))
+        most = together(each_s, 1 + len(self._waiting) + self._given, len(self._lanes))
         return min(share, most - len(first.parts))
 
     async def _watch(self) -> None:
@@ -246,15 +250,16 @@ class Pool:
             lane.fail_late(now)
 
 
-def together(each_s: float, waiting: int, workers: int) -> int:
-    """Return how many signatures of so many seconds a worker is given at once while so many wait.
+def together(each_s: float, asked: int, workers: int) -> int:
+    """Return how many signatures of so many seconds a worker is given at once, of so many asked for in all.
 
     Those of one batch are all answered at its end: who is first in it loses what the queue as a whole wins,
     for each batch costs switches of process, and the worker is cold after each. So it is as many as take
-    `BATCH_AIM_S`, or the worker's share of the queue as far as that takes `LONGEST_BATCH_S`.
+    `BATCH_AIM_S`, or half of the worker's share as far as that takes `LONGEST_BATCH_S`. The other half waits
+    for whoever is free: were all given out, some workers would be idle while others have a long batch.
     """
-    share_s = each_s * waiting / workers
-    return min(MAX_TOGETHER, int(max(BATCH_AIM_S, min(LONGEST_BATCH_S, share_s)) / each_s + _ROUNDING))
+    quick, bearable = (int(aim_s / each_s + _ROUNDING) for aim_s in (BATCH_AIM_S, LONGEST_BATCH_S))
+    return min(MAX_TOGETHER, max(quick, min(bearable, round(asked / workers / 2))))
 
 
 def _now() -> float:
