@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -15,7 +16,7 @@ import uvloop
 from benchmarks.figures import Figure
 from benchmarks.processes import SERVER_CPU, cpu_s, pin
 from pkiserver.signer.algorithms import KeySpec
-from pkiserver.signer.client import Signer
+from pkiserver.signer.client import MAX_WAITING, Signer
 from pkiserver.signer.settings import SignerSettings
 from tests import faulty_token
 
@@ -27,6 +28,7 @@ PIN: Final = "bench-PIN-1"
 CALLERS: Final = 64
 HSM_S: Final = 0.005
 HSM_WORKERS: Final = 32
+HSM_CALLERS: Final = MAX_WAITING  # eight a worker: a queue that is long, and refuses nobody yet
 HSM_KIND: Final = "rsa:2048"  # verified fast: 6,400 verifications a second leave room on two cores
 Measured = TypeVar("Measured")
 COUNTS: Final = {"rsa:3072": 600, "ec:P-256": 8_000}  # some two seconds each
@@ -60,7 +62,7 @@ def _bare(module: str, label: str, count: int) -> float:
 
 @asynccontextmanager
 async def _signing(settings: SignerSettings, workers: int) -> "AsyncIterator[Signer]":
-    signer = Signer(settings, workers=workers, max_waiting=4 * CALLERS)
+    signer = Signer(settings, workers=workers, max_waiting=MAX_WAITING)
     await signer.start()
     try:
         while signer.serving < workers:  # noqa: ASYNC110 - a state of other processes
@@ -114,13 +116,29 @@ async def _turns(settings: SignerSettings, kind: str) -> tuple[float, float]:
     return ROUNDS * count / path_s, ROUNDS * count / bare_s
 
 
-async def _wall_rate(settings: SignerSettings, kind: str, workers: int, count: int, callers: int) -> float:
-    """Return signatures a second."""
+@dataclass(frozen=True, slots=True)
+class _WallRate:
+    """Signatures a second, and what one cost this process and the workers in CPU seconds."""
+
+    rate: float
+    server_s: float
+    workers_s: float
+
+    @property
+    def cost(self) -> str:
+        return f"{self.server_s * 1e6:,.0f} + {self.workers_s * 1e6:,.0f} us of CPU"
+
+
+async def _wall_rate(
+    settings: SignerSettings, kind: str, workers: int, count: int, callers: int
+) -> _WallRate:
     async with _signing(settings, workers) as signer:
         await _sign(signer, _label(kind), callers, callers)
-        since = time.monotonic()
+        since, server_s, workers_s = time.monotonic(), time.process_time(), cpu_s(signer.pids)
         await _sign(signer, _label(kind), count, callers)
-        return count / (time.monotonic() - since)
+        wall_s = time.monotonic() - since
+        server_s, workers_s = time.process_time() - server_s, cpu_s(signer.pids) - workers_s
+    return _WallRate(count / wall_s, server_s / count, workers_s / count)
 
 
 def _label(kind: str) -> str:
@@ -163,26 +181,30 @@ def _beside_bare(settings: SignerSettings, kind: str) -> Figure:
 
 
 def _two_workers(settings: SignerSettings) -> Figure:
+    """Beside it stands what two cores can do at best: the server's share of a signature is on them, too."""
     kind = "rsa:3072"
     one, two = (_measured(_wall_rate, settings, kind, workers, COUNTS[kind], CALLERS) for workers in (1, 2))
+    possible = 2 * one.workers_s / (one.workers_s + one.server_s)
+    ratio = two.rate / one.rate
     return Figure(
-        f"{kind}, two workers, a second", f"{two:,.0f}", f"one worker: {one:,.0f}", two / one,
-        ">= 1.7", two / one >= 1.7,
+        f"{kind}, two workers, a second", f"{two.rate:,.0f}",
+        f"one worker: {one.rate:,.0f} ({one.cost}); possible: {possible:.2f} times", ratio,
+        ">= 1.7", ratio >= 1.7,
     )  # fmt: skip
 
 
 def _slow_hsm(folder: Path, settings: SignerSettings, seconds: int) -> Figure:
-    module = faulty_token.FaultyModule.build(folder)
+    module = faulty_token.FaultyModule.build(folder, round(HSM_S * 1e6))
     slow = SignerSettings(
         store="pkcs11", module=str(module.path), token_label=LABEL, pin_file=settings.pin_file
     )
-    module.fail(f"latency {round(HSM_S * 1e6)}")
     possible = HSM_WORKERS / HSM_S
     count = round(possible * seconds / 2)
-    rate = _measured(_wall_rate, slow, HSM_KIND, HSM_WORKERS, count, 3 * HSM_WORKERS)
+    found = _measured(_wall_rate, slow, HSM_KIND, HSM_WORKERS, count, HSM_CALLERS)
+    ratio = found.rate / possible
     return Figure(
-        f"HSM of {HSM_S * 1e3:g} ms a signature, {HSM_WORKERS} workers, a second", f"{rate:,.0f}",
-        f"possible: {possible:,.0f}", rate / possible, ">= 0.8", rate / possible >= 0.8,
+        f"HSM of {HSM_S * 1e3:g} ms a signature, {HSM_WORKERS} workers, {HSM_CALLERS} callers, a second",
+        f"{found.rate:,.0f}", f"possible: {possible:,.0f} ({found.cost})", ratio, ">= 0.8", ratio >= 0.8,
     )  # fmt: skip
 
 

@@ -1,6 +1,7 @@
 """The section of `pkiserver.toml` about the authorities, and the hierarchy it has by default."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, Field, StrictInt
@@ -8,7 +9,7 @@ from pydantic import AfterValidator, Field, StrictInt
 from config.base import Section, option
 from config.errors import RuleError, refuse
 from config.hierarchy import check_hierarchy
-from config.status_policy import PresetName, StatusPolicy, check_status, resolve
+from config.status_policy import CompromisePolicy, PresetName, StatusPolicy, check_status, resolve
 from config.units import (
     PRESET,
     CertificateLifetime,
@@ -94,6 +95,16 @@ class Authority(Section):
         description="What OCSP says of a serial that was not issued: unauthorized, without a signature "
         "(RFC 9919); unknown, signed; or revoked, signed, as a hold since 1970 (RFC 6960 §2.2).",
     )
+    compromise_ocsp: CompromisePolicy = option(
+        "revoked",
+        description="What OCSP says when the authority's key is compromised. revoked: that, signed until the "
+        "certificate of its present OCSP signer ends. unauthorized: nothing, from that moment on.",
+    )
+    compromise_crl: Literal["last", "none"] = option(
+        "last",
+        description="The CRL when the authority's key is compromised. last: one more, which revokes all that "
+        "it issued and has no successor. none: the key signs nothing again; the CRL of before runs out.",
+    )
     ocsp_retention: PresetRetention = option(
         PRESET,
         description="How long past its expiry the status of a certificate is told: forever, 0s, 3650d, 7y (a "
@@ -103,13 +114,14 @@ class Authority(Section):
     @property
     def status(self) -> StatusPolicy:
         """How its status is told: the preset, and what is set otherwise."""
-        return resolve(
+        policy = resolve(
             self.status_policy,
             validity=self.ocsp_validity,
             refresh=self.ocsp_refresh,
             unknown=None if self.ocsp_unknown == "preset" else self.ocsp_unknown,
             retention=self.ocsp_retention,
         )
+        return replace(policy, compromised=self.compromise_ocsp)
 
 
 _O: Final = "O=National Certification Authority,C=MN"

@@ -13,6 +13,7 @@ from config.units import Lifetime, duration_text
 
 PresetName = Literal["etsi", "web-pki"]
 UnknownPolicy = Literal["unauthorized", "unknown", "revoked"]
+CompromisePolicy = Literal["revoked", "unauthorized"]
 
 _BR: Final = "CA/B BR §4.9.9, in older versions §4.9.10"
 _LEAST: Final = timedelta(hours=8)
@@ -28,13 +29,14 @@ class StatusPolicy:
 
     `validity` is from thisUpdate to nextUpdate of an OCSP response, `refresh` the time after which it is
     signed anew; `unknown` what is said of serials that were not issued; `retention` how long past its expiry
-    the status of a certificate is told, None for ever.
+    the status of a certificate is told, None for ever. `compromised`: what is said when the key is.
     """
 
     validity: timedelta
     refresh: timedelta
     unknown: UnknownPolicy
     retention: timedelta | None
+    compromised: CompromisePolicy = "revoked"
 
 
 PRESETS: Final[Mapping[PresetName, StatusPolicy]] = {

@@ -99,13 +99,16 @@ class Server:
         )
 
     def _signing_settings(self) -> SigningSettings:
-        settings = self.core.settings
-        signed = {name for name, one in settings.status_policies.items() if one.unknown != "unauthorized"}
+        ocsp = self.core.settings.ocsp
         return SigningSettings(
-            limit=settings.ocsp.queue,
-            echo_nonce=settings.ocsp.nonce == "sign",
-            unknown=tuple(record.id for record in self.core.authorities.records if record.name in signed),
+            limit=ocsp.queue, echo_nonce=ocsp.nonce == "sign", unknown=self._signed_unknown()
         )
+
+    def _signed_unknown(self) -> tuple[int, ...]:
+        """Return the keys that sign what they say of certificates that they did not issue."""
+        policies = self.core.settings.status_policies
+        signed = {name for name, one in policies.items() if one.unknown != "unauthorized"}
+        return tuple(record.id for record in self.core.authorities.records if record.name in signed)
 
     @property
     def addresses(self) -> Addresses:
@@ -179,6 +182,7 @@ class Server:
         self.core.authority_listeners.append(self._show_authorities)
 
     def _show_authorities(self) -> None:
+        self.workers.sign_unknown(self._signed_unknown())
         self.presigner.introduce()
         self.https.reload_tls()
 

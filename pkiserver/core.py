@@ -24,6 +24,7 @@ from pkiserver.ca.message_signer import MessageSigner
 from pkiserver.ca.outside_root import OutsideRoot
 from pkiserver.ca.own_certificates import CAServices
 from pkiserver.ca.rollover import Rollover
+from pkiserver.ca.rollover_withdrawal import RolloverWithdrawal
 from pkiserver.ca.server_certificates import ServerCertificates
 from pkiserver.ca.weak_keys import load_weak_keys
 from pkiserver.clock import Clock
@@ -45,6 +46,7 @@ from pkiserver.ra.credentials import Credentials
 from pkiserver.ra.enrollment import Enrollment
 from pkiserver.ra.key_maker import KeyMaker
 from pkiserver.ra.key_protection import KeyProtections
+from pkiserver.ra.key_revocation import KeyRevocation
 from pkiserver.ra.reenrollment import Reenrollment
 from pkiserver.ra.refusals import Refusals
 from pkiserver.ra.registration.renewals import Renewals
@@ -278,7 +280,13 @@ async def _compose(
         clock=clock,
         authorities=authorities,
         policies={
-            name: CRLPolicy(one.crl_period, one.crl_overlap, one.crl_delta_period, one.status.retention)
+            name: CRLPolicy(
+                one.crl_period,
+                one.crl_overlap,
+                one.crl_delta_period,
+                one.status.retention,
+                last_after_compromise=one.compromise_crl == "last",
+            )
             for name, one in settings.authorities.items()
         },
         public_url=settings.public_url,
@@ -305,6 +313,7 @@ async def _compose(
     reenrollment = Reenrollment(storage, profiles, approvals, registration.renewal_rules)
     message_signer = MessageSigner(services)
     status_changes = StatusChanges(storage, clock, on_event)
+    key_revocation = KeyRevocation(storage, clock, authorities, status_changes)
     key_maker = KeyMaker()
     server_keys = ServerKeys(
         storage=storage,
@@ -332,7 +341,9 @@ async def _compose(
             presigning=presigning,
             hierarchy=hierarchy,
             rollover=rollover,
-            compromise=Compromise(storage, clock, authorities, status_changes),
+            rollover_withdrawal=RolloverWithdrawal(services),
+            key_revocation=key_revocation,
+            compromise=Compromise(storage, clock, authorities, key_revocation),
             outside_root=OutsideRoot(services, hierarchy),
             server_certificates=server_certificates,
             clock_guard=clock_guard,

@@ -57,11 +57,11 @@ def move(tx: Transaction, authority: int, before: AuthorityState, after: Authori
     return changed == 1
 
 
-def activate_at(tx: Transaction, authority: int, at: datetime) -> bool:
-    """Note when a published generation is to become active; False where it is not published."""
+def activate_at(tx: Transaction, authority: int, at: datetime | None) -> bool:
+    """Note when a published generation is to become active, None: when told; False where it is no such."""
     changed = tx.execute(
         "UPDATE authorities SET activate_at = ? WHERE id = ? AND state = 'published'",
-        (to_unix(at), authority),
+        (None if at is None else to_unix(at), authority),
     )
     return changed == 1
 
@@ -79,6 +79,27 @@ def end(tx: Transaction, authority: int, now: datetime) -> None:
 def has_ended(tx: Transaction, authority: int) -> bool:
     """Return whether the last CRL of a generation is due or out."""
     return tx.one("SELECT 1 FROM authorities WHERE id = ? AND ended_at IS NOT NULL", (authority,)) is not None
+
+
+def add_link(tx: Transaction, subject: int, issuer: int, certificate: bytes) -> bool:
+    """Add the link (DER) by which one root certifies another's key; False where there is one already."""
+    added = tx.execute(
+        "INSERT INTO imported_links (subject, issuer, certificate) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
+        (subject, issuer, certificate),
+    )
+    return added == 1
+
+
+def links_in_force(tx: Transaction) -> list[bytes]:
+    """Return the links (DER) that were added, but for those of a root that is compromised or was dropped."""
+    rows = tx.all(
+        "SELECT imported_links.certificate FROM imported_links"
+        " JOIN authorities AS subject ON subject.id = imported_links.subject"
+        " JOIN authorities AS issuer ON issuer.id = imported_links.issuer"
+        " WHERE subject.state NOT IN ('compromised', 'dropped')"
+        " AND issuer.state NOT IN ('compromised', 'dropped') ORDER BY imported_links.subject, issuer.id"
+    )
+    return [row[0] for row in rows]
 
 
 def add_responder(

@@ -8,7 +8,7 @@ SERIAL_OCTETS: Final = 16
 
 # prepared: it has a key. published: all may know its certificate. active: it issues. retiring: another one
 # issues, this one tells the status of what it issued. ended: its last CRL is out.
-AuthorityState = Literal["prepared", "published", "active", "retiring", "ended", "compromised"]
+AuthorityState = Literal["prepared", "published", "active", "retiring", "ended", "compromised", "dropped"]
 
 
 def to_unix(moment: datetime) -> int:

@@ -55,10 +55,12 @@ class FaultyModule:
     control: Path
 
     @classmethod
-    def build(cls, folder: Path) -> "FaultyModule":
-        """Build the module before SoftHSM's in `folder`."""
+    def build(cls, folder: Path, latency_us: int | None = None) -> "FaultyModule":
+        """Build the module before SoftHSM's in `folder`: for faults, or one that is slow and nothing else."""
         module = cls(folder / "faulty.so", folder / "fault")
-        definitions = (f'-DREAL_MODULE="{softhsm_module()}"', f'-DCONTROL="{module.control}"')
+        definitions = [f'-DREAL_MODULE="{softhsm_module()}"', f'-DCONTROL="{module.control}"']
+        if latency_us is not None:
+            definitions.append(f'-DLATENCY="{latency_us}"')
         warnings = ("-Wall", "-Wextra", "-Werror", "-Wno-cast-function-type")
         options = ("-std=gnu17", *warnings, "-O2", "-shared", "-fPIC", *definitions)
         subprocess.run(["gcc", *options, "-o", str(module.path), str(SOURCE), "-ldl"], check=True)

@@ -19,12 +19,12 @@ from store.database import Transaction
 from store.records import (
     AuthorityRecord,
     AuthorityState,
-    CertificateRecord,
     ResponderRecord,
     authority_handle,
 )
 
 COMING: Final = frozenset({"prepared", "published"})  # states of a generation that has not issued yet
+_HIDDEN: Final = frozenset({"prepared", "dropped"})  # of one that nobody is told of, or no more
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,12 +102,17 @@ class Authorities:
         self._by_id = {r.id: _authority(r, r.certificate) for r in records if r.certificate}
         self._above = _issuers(self._by_id)
         self._responders = [_responder(record) for record in responders]
-        roots = [one.certificate for one in self._by_id.values() if not one.parent]
-        self._updates = tuple(root_updates(roots, map(_certificate, links)))
+        roots = [one.certificate for one in self._by_id.values() if not one.parent and one.state != "dropped"]
+        self._updates = tuple(root_updates(roots, map(x509.load_der_x509_certificate, links)))
 
     def __iter__(self) -> Iterator[Authority]:
         """Yield every generation that others may know of."""
-        return iter([known for known in self._by_id.values() if known.state != "prepared"])
+        return iter([known for known in self._by_id.values() if known.state not in _HIDDEN])
+
+    @property
+    def dropped(self) -> Sequence[Authority]:
+        """The generations that have a certificate and were dropped before they issued."""
+        return [known for known in self._by_id.values() if known.state == "dropped"]
 
     def generations(self, name: str) -> Sequence[AuthorityRecord]:
         """Return the rows of an authority's generations, the first one first; `NotFoundError`."""
@@ -128,7 +133,7 @@ class Authorities:
             return self._generation(stem, int(number))
         found = self.generations(name)
         at_work = [record for record in found if record.state == "active"]
-        former = [record for record in found if record.state not in COMING]
+        former = [record for record in found if record.state not in COMING and record.state != "dropped"]
         return [*found, *former, *at_work][-1]
 
     def ids(self, name: str) -> Sequence[int]:
@@ -270,22 +275,19 @@ def _issuers(known: Mapping[int, Authority]) -> dict[int, Authority]:
 
 def _read(
     tx: Transaction,
-) -> tuple[list[AuthorityRecord], list[ResponderRecord], list[CertificateRecord]]:
+) -> tuple[list[AuthorityRecord], list[ResponderRecord], list[bytes]]:
     records = authority_rows.all_authorities(tx)
     roots = [record.certificate for record in records if record.certificate and not record.parent]
     links = [
-        found
+        found.certificate
         for root in roots
         for found in certificates.with_key(tx, spki_sha256(x509.load_der_x509_certificate(root)))
         if found.profile == LINK_PROFILE and found.state == "active"
     ]
-    return records, authority_rows.all_responders(tx), links
+    imported = authority_rows.links_in_force(tx)
+    return records, authority_rows.all_responders(tx), [*links, *imported]
 
 
 def _responder(record: ResponderRecord) -> Responder:
     certificate = x509.load_der_x509_certificate(record.certificate)
     return Responder(record.id, record.authority, record.key_label, certificate)
-
-
-def _certificate(record: CertificateRecord) -> x509.Certificate:
-    return x509.load_der_x509_certificate(record.certificate)

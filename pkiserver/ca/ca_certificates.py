@@ -12,7 +12,7 @@ from pkiserver.ca.authorities import Authorities, Authority
 from pkiserver.ca.root_updates import RootUpdate
 from store.records import AuthorityState
 
-_WITHHELD: Final[frozenset[AuthorityState]] = frozenset({"prepared", "ended", "compromised"})
+_WITHHELD: Final[frozenset[AuthorityState]] = frozenset({"prepared", "ended", "compromised", "dropped"})
 
 
 def ca_certificates(authorities: Authorities, now: datetime, name: str | None = None) -> list[bytes]:

@@ -38,6 +38,7 @@ _WHY_NOT: Final[Mapping[AuthorityState, str]] = {
     "retiring": "issues no more: another key does",
     "ended": "has issued its last CRL: it has ended",
     "compromised": "is compromised: it issues no more",
+    "dropped": "was dropped before it issued",
 }
 
 

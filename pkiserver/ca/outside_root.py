@@ -1,14 +1,17 @@
 """Authorities whose root is kept outside: their requests, and the certificates that come back."""
 
 import hashlib
+from collections.abc import Sequence
 from datetime import datetime
+from typing import Final
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from pkiserver import audit
-from pkiserver.ca.authorities import issuer_among
+from pkiserver.ca.authorities import Authority, issuer_among
 from pkiserver.ca.hierarchy import Hierarchy
 from pkiserver.ca.own_certificates import CAServices
 from pkiserver.errors import ConflictError, RefusedError
@@ -17,7 +20,11 @@ from pkiserver.signer.placeholder import placeholder_key
 from protocols.asn1 import der
 from protocols.x509.names import parse_subject
 from store import audit as audit_chain
+from store import authorities as rows
+from store.database import Transaction
 from store.records import AuthorityRecord
+
+_LINKED: Final = frozenset({"prepared", "published", "active", "retiring"})  # whose links are of use
 
 
 class OutsideRoot:
@@ -32,7 +39,7 @@ class OutsideRoot:
 
         Audited before the key signs, and after.
         """
-        record = self._services.authorities.record(name)
+        record = self._not_dropped(name)
         if record.key_label is None:
             raise ConflictError(f"the key of authority {name} is kept outside: there is nothing to request")
         public_key = load_public_key(await self._services.signer.public_key(record.key_label))
@@ -57,7 +64,7 @@ class OutsideRoot:
         Raises `RefusedError` unless it is a CA certificate for this authority's name and key, valid now
         and signed by the authority above; `ConflictError` when the authority has one already.
         """
-        record = self._services.authorities.record(name)
+        record = self._not_dropped(name)
         if record.certificate is not None:
             raise ConflictError(f"authority {name} has its certificate already")
         expected = await self._services.signer.public_key(record.key_label) if record.key_label else None
@@ -69,6 +76,53 @@ class OutsideRoot:
                 raise RefusedError("the certificate's subject is not the configured name of the authority")
         await self._hierarchy.set_certificate(record, certificate, actor, "authority.import")
 
+    async def import_link(self, link: x509.Certificate, actor: str) -> tuple[Authority, Authority]:
+        """Take NewWithOld or OldWithNew of a root that is kept outside (RFC 9810 §4.4); return whose it is.
+
+        That is the root whose key is certified, and the one that certified it. Raises `RefusedError` unless
+        both are generations of one outside root and it is a CA certificate, valid now; `ConflictError`
+        where there is one already.
+        """
+        roots = [
+            one
+            for record in self._services.authorities.records
+            if record.certificate and record.parent is None and record.key_label is None
+            for one in (self._services.authorities.with_id(record.id),)
+            if one.state in _LINKED
+        ]
+        issuer, subject = issuer_among(roots, link), _root_of(roots, link)
+        if issuer is None or subject is None or issuer.name != subject.name or issuer == subject:
+            raise RefusedError("the certificate links no two keys of a root that is kept outside")
+        check_imported(link, issuer.certificate, _spki(subject.certificate), self._services.clock.now())
+        await self._add_link(subject, issuer, link, actor)
+        return subject, issuer
+
+    async def _add_link(
+        self, subject: Authority, issuer: Authority, link: x509.Certificate, actor: str
+    ) -> None:
+        entry = audit.entry(
+            self._services.clock.now(),
+            actor,
+            "authority.import_link",
+            authority=subject.handle,
+            issuer=issuer.handle,
+            sha256=link.fingerprint(SHA256()).hex(),
+        )
+
+        def transaction(tx: Transaction) -> None:
+            if not rows.add_link(tx, subject.id, issuer.id, link.public_bytes(Encoding.DER)):
+                raise ConflictError(f"the link from {subject.handle} to {issuer.handle} is known already")
+            audit_chain.append(tx, entry)
+
+        await self._services.storage.write(transaction)
+        await self._services.authorities.reload(self._services.storage)
+
+    def _not_dropped(self, name: str) -> AuthorityRecord:
+        record = self._services.authorities.record(name)
+        if record.state == "dropped":
+            raise ConflictError(f"{record.handle} was dropped: it is to have no certificate")
+        return record
+
     def _issuer(self, record: AuthorityRecord, certificate: x509.Certificate) -> x509.Certificate:
         """Return the certificate that an imported one has to be signed by: its own, or one of the root's."""
         if record.parent is None:
@@ -77,6 +131,20 @@ class OutsideRoot:
         roots = [known for known in authorities if known.name == record.parent]
         found = issuer_among(roots, certificate) or authorities.get(record.parent)
         return found.certificate
+
+
+def _root_of(roots: Sequence[Authority], link: x509.Certificate) -> Authority | None:
+    """Return the root whose name and key a link certifies."""
+    try:
+        spki = link.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    except (ValueError, UnsupportedAlgorithm):
+        return None
+    named = (one for one in roots if one.certificate.subject == link.subject)
+    return next((one for one in named if _spki(one.certificate) == spki), None)
+
+
+def _spki(certificate: x509.Certificate) -> bytes:
+    return certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
 
 def check_imported(

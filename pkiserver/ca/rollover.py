@@ -156,7 +156,9 @@ class Rollover:
         """Return the former and the new root where both keys are here and the former one is to be trusted."""
         if coming.parent or coming.key_label is None:
             return None
-        former = self._authorities.with_id(self._authorities.generations(coming.name)[-2].id)
+        known = self._authorities.generations(coming.name)
+        before = [one for one in known if one.generation < coming.generation and one.state != "dropped"]
+        former = self._authorities.with_id(before[-1].id)
         ended = former.certificate.not_valid_after_utc <= self._services.clock.now()
         if ended or former.key_label is None or former.state not in ("active", "retiring"):
             return None

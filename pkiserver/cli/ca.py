@@ -98,9 +98,26 @@ def ca_import(context: Context, name: str, file: Path, as_json: bool) -> None:
     Example:  pkiserver ca import root outside-root.pem
               pkiserver ca import citizen citizen.pem
     """
+    show(context.command("ca.import", name=name, pem=_certificate_text(file)), as_json)
+
+
+@ca_group.command("import-link")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@JSON_OPTION
+@click.pass_obj
+def ca_import_link(context: Context, file: Path, as_json: bool) -> None:
+    """Take a link (PEM) by which two keys of an outside root certify each other: NewWithOld or OldWithNew.
+
+    \b
+    Example:  pkiserver ca import-link new-with-old.pem
+    """
+    show(context.command("ca.import_link", pem=_certificate_text(file)), as_json)
+
+
+def _certificate_text(file: Path) -> str:
     if file.stat().st_size > MAX_LINE_BYTES // 2:
         raise click.UsageError(f"{file} is too large for a certificate")
-    show(context.command("ca.import", name=name, pem=file.read_text("ascii", "replace")), as_json)
+    return file.read_text("ascii", "replace")
 
 
 @ca_group.command("rollover")
@@ -108,6 +125,8 @@ def ca_import(context: Context, name: str, file: Path, as_json: bool) -> None:
 @click.option("--prepare", "step", flag_value="prepare", help="Make the next key and its certificate.")
 @click.option("--publish", "step", flag_value="publish", help="Let everybody know the next certificate.")
 @click.option("--activate", "step", flag_value="activate", help="Have the next key issue.")
+@click.option("--cancel", "step", flag_value="cancel", help="Take back the time that --activate --at set.")
+@click.option("--drop", "step", flag_value="drop", help="Give the next key up; its certificate is revoked.")
 @click.option("--status", "step", flag_value="status", help="Say how far it is (the default).")
 @click.option("--at", metavar="TIME", help="With --activate: when (RFC 3339, with its zone); else at once.")
 @JSON_OPTION
@@ -115,12 +134,14 @@ def ca_import(context: Context, name: str, file: Path, as_json: bool) -> None:
 def ca_rollover(context: Context, name: str, step: str | None, at: str | None, as_json: bool) -> None:
     """Have a new key follow an authority's present one, a step at a time.
 
-    The former key goes on signing CRLs and the status of what it issued.
+    The former key goes on signing CRLs and the status of what it issued. Until the next one is active it
+    can be given up: no certificate but its own OCSP signer's is of it.
 
     \b
     Example:  pkiserver ca rollover citizen --prepare
               pkiserver ca rollover citizen --publish
               pkiserver ca rollover citizen --activate --at 2031-01-01T00:00:00+08:00
+              pkiserver ca rollover citizen --cancel
     """
     if at is not None and step != "activate":
         raise click.UsageError("--at is for --activate")

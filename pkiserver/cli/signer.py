@@ -28,17 +28,24 @@ def signer_show(context: Context, as_json: bool) -> None:
 
 
 @signer_group.command("reset")
+@click.option(
+    "--pin", "new_pin", is_flag=True, help="Ask here for another PIN, where the server asked for it."
+)
 @JSON_OPTION
 @click.pass_obj
-def signer_reset(context: Context, as_json: bool) -> None:
+def signer_reset(context: Context, new_pin: bool, as_json: bool) -> None:
     """Say that passphrase, PIN or token are mended: log-ins are tried again.
 
     Look at the PIN first: each wrong try brings the token nearer to its lock.
 
     \b
     Example:  pkiserver signer reset
+              pkiserver signer reset --pin
     """
-    _show(context.command("signer.reset"), as_json)
+    from pkiserver.signer.secret import ask_secret
+
+    arguments = {"pin": ask_secret("PIN").decode(errors="replace")} if new_pin else {}
+    _show(context.command("signer.reset", **arguments), as_json)
 
 
 def _show(result: dict[str, object], as_json: bool) -> None:

@@ -12,13 +12,14 @@ from pkiserver.commands.services import Caller, CommandEntry, CommandServices
 from pkiserver.errors import RefusedError
 from protocols.x509.certificate import serial_text
 from protocols.x509.names import subject_text
+from store.records import AuthorityRecord
 
 
 async def list_authorities(services: CommandServices, _caller: Caller, /) -> list[dict[str, Any]]:
     return [
         _authority(services.authorities, services.authorities.with_id(record.id))
         if record.certificate
-        else {"name": services.authorities.shown_name(record), "state": "waits for its certificate"}
+        else {"name": services.authorities.shown_name(record), "state": _without_certificate(record)}
         for record in services.authorities.records
     ]
 
@@ -50,13 +51,25 @@ async def authority_csr(services: CommandServices, caller: Caller, /, *, name: s
     return {"pem": request.public_bytes(Encoding.PEM).decode()}
 
 
+def _one_certificate(pem: str) -> x509.Certificate:
+    try:
+        return x509.load_pem_x509_certificate(pem.encode())
+    except ValueError as error:
+        raise RefusedError("the file holds no certificate in PEM") from error
+
+
+async def import_link(services: CommandServices, caller: Caller, /, *, pem: str) -> dict[str, Any]:
+    """Take a link between two keys of an outside root, and hand it out with them."""
+    subject, issuer = await services.outside_root.import_link(_one_certificate(pem), caller.actor)
+    await services.crl_publisher.restore_files()  # the links are in the file of the root's certificates
+    services.on_authorities_changed()
+    return {"of": subject.exact, "by": issuer.exact}
+
+
 async def import_authority(
     services: CommandServices, caller: Caller, /, *, name: str, pem: str
 ) -> dict[str, Any]:
-    try:
-        certificate = x509.load_pem_x509_certificate(pem.encode())
-    except ValueError as error:
-        raise RefusedError("the file holds no certificate in PEM") from error
+    certificate = _one_certificate(pem)
     await services.outside_root.import_certificate(name, certificate, caller.actor)
     await services.hierarchy.maintain(caller.progress)
     await services.server_certificates.maintain(caller.progress)
@@ -76,6 +89,10 @@ def _authority(known: Authorities, authority: Authority) -> dict[str, Any]:
     }
 
 
+def _without_certificate(record: AuthorityRecord) -> str:
+    return "dropped" if record.state == "dropped" else "waits for its certificate"
+
+
 def _state(authority: Authority) -> str:
     if authority.state == "active":
         return "ready" if authority.key_label is not None else "kept outside"
@@ -88,4 +105,5 @@ COMMANDS: Final[Mapping[str, CommandEntry]] = {
     "ca.export": CommandEntry(export_authority, reading=True),
     "ca.csr": CommandEntry(authority_csr),
     "ca.import": CommandEntry(import_authority),
+    "ca.import_link": CommandEntry(import_link),
 }

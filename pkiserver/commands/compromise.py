@@ -23,9 +23,8 @@ async def compromise(
         await caller.give_file(f"reissue-{authority.name}-{authority.generation}.csv", piece)
         listed += piece.count(b"\r\n")
     withdrawn = await services.compromise.withdraw(authority, caller.actor, caller.progress)
-    if authority.key_label is not None and not authority.ended:
-        caller.progress(f"last CRL of {authority.handle}")
-        await services.crl_publisher.publish_last(authority.exact, caller.actor)
+    caller.progress(f"last CRL of {authority.handle}")
+    await services.crl_publisher.publish_after_compromise(authority, caller.actor)
     services.on_authorities_changed()
     return {
         "name": authority.handle,

@@ -9,9 +9,13 @@ from pkiserver.clock import utc_text
 from pkiserver.commands.services import Caller, CommandEntry, CommandServices
 from pkiserver.commands.status import parse_time
 from pkiserver.errors import PKIServerError
+from pkiserver.ra.lifecycle import Action, Command
+from protocols.asn1.ocsp import CRLReason
+from protocols.x509.certificate import serial_text
 from store import certificates
 from store.records import AuthorityRecord
 
+_NEVER_USED: Final = Command(Action.REVOKE, reason=CRLReason.CESSATION_OF_OPERATION)
 _NEXT: Final[Mapping[str, str]] = {
     "prepared": "publish it: pkiserver ca rollover {name} --publish",
     "published": "activate it once it is known: pkiserver ca rollover {name} --activate",
@@ -19,6 +23,7 @@ _NEXT: Final[Mapping[str, str]] = {
     "retiring": "end it when nothing of it is in use: pkiserver crl publish --last --ca {exact}",
     "ended": "",
     "compromised": "have a new key take its place: pkiserver ca rollover {name} --prepare",
+    "dropped": "",
 }
 
 
@@ -67,6 +72,27 @@ async def activate(
     return await rollover_status(services, caller, name=name)
 
 
+async def cancel(services: CommandServices, caller: Caller, /, *, name: str) -> list[dict[str, Any]]:
+    await services.rollover_withdrawal.cancel(name, caller.actor)
+    return await rollover_status(services, caller, name=name)
+
+
+async def drop(services: CommandServices, caller: Caller, /, *, name: str) -> list[dict[str, Any]]:
+    """Revoke first: cut short, what is left of it is not trusted, and dropped by the next try."""
+    coming = services.rollover_withdrawal.coming(name)
+    if coming.certificate is not None:
+        authority = services.authorities.with_id(coming.id)
+        revoked = await services.key_revocation.revoke_above(authority, _NEVER_USED, caller.actor)
+        caller.progress(f"revoked {', '.join(serial_text(one.serial) for one in revoked) or 'nothing'}")
+        if services.key_revocation.is_outside(authority):
+            serial = serial_text(authority.certificate.serial_number)
+            caller.progress(f"have the outside root revoke {serial} and publish its CRL")
+    dropped = await services.rollover_withdrawal.drop(coming, caller.actor)
+    await services.crl_publisher.remove_files(dropped)
+    services.on_authorities_changed()
+    return await rollover_status(services, caller, name=name)
+
+
 async def _publish_crl(services: CommandServices, caller: Caller, record: AuthorityRecord) -> None:
     """Publish a CRL that says whose certificates it is of, now that another key signs under the name."""
     if record.key_label is None or record.state not in ("active", "retiring", "published"):
@@ -100,4 +126,6 @@ COMMANDS: Final[Mapping[str, CommandEntry]] = {
     "ca.rollover.prepare": CommandEntry(prepare),
     "ca.rollover.publish": CommandEntry(publish),
     "ca.rollover.activate": CommandEntry(activate),
+    "ca.rollover.cancel": CommandEntry(cancel),
+    "ca.rollover.drop": CommandEntry(drop),
 }

@@ -9,6 +9,7 @@ from pkiserver.ca.authorities import Authorities
 from pkiserver.ca.hierarchy import Hierarchy
 from pkiserver.ca.outside_root import OutsideRoot
 from pkiserver.ca.rollover import Rollover
+from pkiserver.ca.rollover_withdrawal import RolloverWithdrawal
 from pkiserver.ca.server_certificates import ServerCertificates
 from pkiserver.clock import Clock
 from pkiserver.errors import ConflictError, NotFoundError, RefusedError
@@ -17,6 +18,7 @@ from pkiserver.ra.actors import Actors
 from pkiserver.ra.approval import Approvals
 from pkiserver.ra.compromise import Compromise
 from pkiserver.ra.credentials import Credentials
+from pkiserver.ra.key_revocation import KeyRevocation
 from pkiserver.ra.registration.services import Registration
 from pkiserver.ra.registration_clients import RegistrationClients
 from pkiserver.ra.role_grants import RoleGrants
@@ -53,6 +55,8 @@ class CommandServices:
     presigning: Presigning
     hierarchy: Hierarchy
     rollover: Rollover
+    rollover_withdrawal: RolloverWithdrawal
+    key_revocation: KeyRevocation
     compromise: Compromise
     outside_root: OutsideRoot
     server_certificates: ServerCertificates

@@ -5,7 +5,9 @@ from typing import Any, Final
 
 from pkiserver import audit
 from pkiserver.commands.services import Caller, CommandEntry, CommandServices
+from pkiserver.errors import RefusedError
 from pkiserver.signer.client import Signer
+from pkiserver.signer.secret import MAX_SECRET_BYTES
 from store import audit as audit_chain
 
 
@@ -13,8 +15,16 @@ async def show_signer(services: CommandServices, _caller: Caller, /) -> dict[str
     return _shown(services.signer)
 
 
-async def reset_signer(services: CommandServices, caller: Caller, /) -> dict[str, Any]:
+async def reset_signer(
+    services: CommandServices, caller: Caller, /, *, pin: str | None = None
+) -> dict[str, Any]:
+    """Have log-ins tried again; `pin` is what a person typed. It is in no record and no message."""
     signer = services.signer
+    typed = None if pin is None else pin.encode()
+    if typed is not None and not signer.asks_pin:
+        raise RefusedError("the PIN is not typed here: change it where keys.uri has it from")
+    if typed is not None and not 0 < len(typed) <= MAX_SECRET_BYTES:
+        raise RefusedError(f"a PIN has 1 to {MAX_SECRET_BYTES} octets")
     entry = audit.entry(
         services.clock.now(),
         caller.actor,
@@ -22,9 +32,10 @@ async def reset_signer(services: CommandServices, caller: Caller, /) -> dict[str
         token=signer.token_name,
         circuit=signer.circuit.value,
         reason=signer.failure or "",
+        new_pin=typed is not None,
     )
     await services.storage.write(lambda tx: audit_chain.append(tx, entry))
-    signer.reset()
+    signer.reset(typed)
     return _shown(signer)
 
 

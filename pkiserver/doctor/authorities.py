@@ -21,6 +21,7 @@ from store.records import AuthorityRecord, ResponderRecord
 
 EXPIRY_WARNING: Final = timedelta(days=30)
 OVERDUE_SHARE: Final = 4  # OCSP signers are renewed with a third of their life left; a quarter is too late
+_OVER: Final = frozenset({"ended", "compromised", "dropped"})  # states of which nothing is expected
 _RENEW: Final = "start the server, which renews it"
 
 
@@ -59,7 +60,7 @@ def authorities(home: Home, settings: Settings, profiles: Mapping[str, Profile])
     for authority in recorded.authorities:
         yield from _authority(home, authority, recorded.states.get(authority.id, "active"))
         yield from _rollover(authority, recorded.authorities, settings, profiles, now)
-        if authority.id in newest and authority.state not in ("ended", "compromised"):
+        if authority.id in newest and authority.state not in _OVER:
             yield _responder(authority.handle, newest[authority.id], now)
 
 
@@ -75,7 +76,7 @@ def _without_a_key(known: list[AuthorityRecord]) -> Iterator[Finding]:
 
 def _authority(home: Home, authority: AuthorityRecord, state: str) -> Iterator[Finding]:
     """Look at one that should work: what is compromised or has ended is known to be of no use."""
-    if authority.state in ("ended", "compromised"):
+    if authority.state in _OVER:
         return
     if state != "active":
         detail = f"the certificate of {authority.handle} is {state}: nobody trusts what it issued; "
@@ -150,7 +151,7 @@ def _over(home: Home, now: datetime) -> set[str]:
 
 def _is_over(authority: AuthorityRecord, now: datetime) -> bool:
     certificate = x509.load_der_x509_certificate(authority.certificate or b"")
-    return authority.state in ("ended", "compromised") or now > certificate.not_valid_after_utc
+    return authority.state in _OVER or now > certificate.not_valid_after_utc
 
 
 def _crls(home: Home, now: datetime, over: set[str]) -> Iterator[Finding]:

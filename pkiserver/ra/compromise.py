@@ -3,7 +3,6 @@
 Every step is "do it, unless it is done": a run that was cut short is simply repeated.
 """
 
-import asyncio
 import csv
 import io
 from collections.abc import AsyncIterator, Sequence
@@ -13,12 +12,12 @@ from typing import Final
 from pkiserver import audit
 from pkiserver.ca.authorities import Authorities, Authority
 from pkiserver.ca.hierarchy import RESPONDER_PROFILE, ROOT_PROFILE
-from pkiserver.ca.root_updates import LINK_PROFILE, spki_sha256
+from pkiserver.ca.root_updates import LINK_PROFILE
 from pkiserver.clock import Clock, utc_text
 from pkiserver.errors import ConflictError
 from pkiserver.progress import Progress
+from pkiserver.ra.key_revocation import KeyRevocation
 from pkiserver.ra.lifecycle import Action, Command
-from pkiserver.ra.status_changes import StatusChanges
 from pkiserver.storage import Storage
 from protocols.asn1.ocsp import CRLReason
 from protocols.x509.certificate import serial_text
@@ -51,13 +50,11 @@ class Withdrawn:
 class Compromise:
     """Ends authorities whose keys are compromised."""
 
-    def __init__(
-        self, storage: Storage, clock: Clock, authorities: Authorities, status_changes: StatusChanges
-    ) -> None:
+    def __init__(self, storage: Storage, clock: Clock, authorities: Authorities, keys: KeyRevocation) -> None:
         self._storage = storage
         self._clock = clock
         self._authorities = authorities
-        self._status_changes = status_changes
+        self._keys = keys
 
     async def stop(self, name: str, actor: str) -> Authority:
         """Have an authority issue nothing more, from this moment; on disk when this returns."""
@@ -86,38 +83,17 @@ class Compromise:
 
         `ConflictError` while one that it had begun to issue is neither recorded nor given up.
         """
-        above = await self._revoke_above(authority, actor)
+        above = await self._keys.revoke_above(authority, _REVOKE, actor)
         revoked = 0
         async for page in self._pages(authority):
             wanted = [one for one in page if one.state != "revoked" and one.profile not in _ITS_OWN]
-            await self._revoke(wanted, actor)
+            await self._keys.revoke(wanted, _REVOKE, actor)
             revoked += len(wanted)
             progress("revoked", revoked)
         unfinished = await self._storage.read(issuances.unfinished)
         if any(intent.authority == authority.id for intent in unfinished):
             raise ConflictError(f"authority {authority.handle} had begun to issue a certificate: try again")
-        issuer = self._authorities.above(authority)
-        outside = bool(authority.parent) and (issuer is None or issuer.key_label is None)
-        return Withdrawn(authority, tuple(above), outside, revoked)
-
-    async def _revoke_above(self, authority: Authority, actor: str) -> list[CertificateRecord]:
-        """Revoke every certificate of the key by another authority of ours: its own, and links of a root."""
-        digest, now = spki_sha256(authority.certificate), self._clock.now()
-        found = await self._storage.read(lambda tx: certificates.with_key(tx, digest))
-        wanted = [
-            one
-            for one in found
-            if one.authority != authority.id and one.state != "revoked" and one.not_after >= now
-        ]
-        await self._revoke(wanted, actor)
-        await self._authorities.reload(self._storage)
-        return wanted
-
-    async def _revoke(self, records: Sequence[CertificateRecord], actor: str) -> None:
-        changes = [
-            self._status_changes.carry_out(one.authority, one.serial, _REVOKE, actor) for one in records
-        ]
-        await asyncio.gather(*changes)
+        return Withdrawn(authority, tuple(above), self._keys.is_outside(authority), revoked)
 
     async def _pages(self, authority: Authority) -> AsyncIterator[list[CertificateRecord]]:
         """Yield what has not ended and was not revoked for another reason, a page at a time."""

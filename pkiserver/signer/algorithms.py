@@ -3,6 +3,7 @@
 RFC 5758 §3.2 (ECDSA), RFC 4055 §5 (RSA), RFC 8410 §3 and §6 (Ed25519).
 """
 
+import hashlib
 from dataclasses import dataclass
 from typing import Final, Self
 
@@ -24,6 +25,7 @@ CURVES: Final[dict[str, ec.EllipticCurve]] = {
     "P-521": ec.SECP521R1(),
 }
 RSA_SIZES: Final = (2048, 3072, 4096)
+_HASHERS: Final = {"sha256": hashlib.sha256, "sha384": hashlib.sha384, "sha512": hashlib.sha512}
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +178,9 @@ def public_key_der(public_key: SigningPublicKey) -> bytes:
 
 def digest(algorithm: hashes.HashAlgorithm, data: bytes) -> bytes:
     """Return the hash of `data`."""
-    hasher = hashes.Hash(algorithm)
-    hasher.update(data)
-    return hasher.finalize()
+    hasher = _HASHERS.get(algorithm.name)
+    if hasher is not None:
+        return hasher(data).digest()  # cryptography takes three times as long
+    other = hashes.Hash(algorithm)
+    other.update(data)
+    return other.finalize()

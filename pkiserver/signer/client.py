@@ -20,7 +20,7 @@ from typing import Final
 
 from pkiserver.signer.algorithms import KeySpec
 from pkiserver.signer.circuit import CircuitState
-from pkiserver.signer.errors import RequestTooLargeError, SignerUnavailableError
+from pkiserver.signer.errors import RequestTooLargeError, SignerSettingsError, SignerUnavailableError
 from pkiserver.signer.keystore import check_label
 from pkiserver.signer.pool import Pool
 from pkiserver.signer.secret import ask_secret
@@ -78,8 +78,9 @@ class Signer:
             workers=self._workers,
             max_waiting=self._max_waiting,
             deadline_s=self._deadline_s,
+            typed=typed,
         )
-        await pool.start(typed)
+        await pool.start()
         self._pool = pool
 
     async def close(self) -> None:
@@ -89,9 +90,20 @@ class Signer:
             self._closed_because = "the signer is closed"
             await pool.close()
 
-    def reset(self) -> None:
-        """Close the circuit: an operator has mended passphrase, PIN or token; log-ins are tried again."""
+    @property
+    def asks_pin(self) -> bool:
+        """Whether a person types the PIN."""
+        return self._settings.pin_prompt
+
+    def reset(self, typed: bytes | None = None) -> None:
+        """Close the circuit: an operator has mended passphrase, PIN or token; log-ins are tried again.
+
+        `typed` is another PIN, for all log-ins from now on; `SignerSettingsError` where it is not typed.
+        """
+        if typed is not None and not self._settings.pin_prompt:
+            raise SignerSettingsError("the PIN is not typed here: change it where keys.uri has it from")
         if self._pool is not None:
+            self._pool.typed = typed if typed is not None else self._pool.typed
             self._pool.circuit.reset()
 
     @property

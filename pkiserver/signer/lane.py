@@ -30,7 +30,10 @@ _log: Final[structlog.stdlib.BoundLogger] = structlog.get_logger(__name__)
 
 
 class LanePool(Protocol):
-    """What a lane tells the pool."""
+    """What a lane tells the pool, and what it asks: the PIN that was typed, None where it is not typed."""
+
+    @property
+    def typed(self) -> bytes | None: ...
 
     def answered(self, batch: Sequence[Pending], answer: Answer) -> None:
         """Take the answer to a batch, which may be an error."""
@@ -53,6 +56,7 @@ class Lane:
         self._statistics = statistics
         self._settings = settings
         self._worker: WorkerProcess | None = None
+        self._opened_by: bytes | None = None  # the typed PIN that the worker has
         self._given: Sequence[Pending] = ()
         self._given_id = NO_ID
         self._loss: asyncio.Future[SignerError] | None = None
@@ -74,22 +78,22 @@ class Lane:
         """The process id of the worker, None where none serves."""
         return self._worker.pid if self._worker is not None and self.serving else None
 
-    async def start(self, typed: bytes | None) -> None:
+    async def start(self) -> None:
         """Start the first worker; raises the error by which it refused, after one try."""
         worker = await WorkerProcess.spawn(self._settings)
         try:
             async with self._circuit.turn():
-                await worker.open(self._settings, typed)
+                await self._log_in(worker)
         except BaseException:
             await worker.kill()
             raise
         self._adopt(worker)
 
-    async def run(self, typed: bytes | None) -> None:
+    async def run(self) -> None:
         """Replace the worker whenever it is lost, until cancelled; open it first where `start` did not."""
         while True:
             if self._loss is None:
-                await self._open(typed)
+                await self._open()
             else:
                 error = await self._loss
                 self._loss = None
@@ -146,14 +150,19 @@ class Lane:
         if self.serving:
             self._pool.idle(self)
 
-    async def _open(self, typed: bytes | None) -> None:
+    async def _log_in(self, worker: WorkerProcess) -> None:
+        """Have a new worker open its key store by the PIN of now."""
+        self._opened_by = self._pool.typed
+        await worker.open(self._settings, self._opened_by)
+
+    async def _open(self) -> None:
         """Bring up a worker, however often that must be tried."""
         while True:
             worker: WorkerProcess | None = None
             try:
                 worker = await WorkerProcess.spawn(self._settings)
                 async with self._circuit.turn(self._losses):
-                    await worker.open(self._settings, typed)
+                    await self._log_in(worker)
             except SignerError as error:
                 await self._failed(worker, error)
             except BaseException:
@@ -175,9 +184,13 @@ class Lane:
         self._pool.lost(self, (), error)
 
     async def _recover(self, error: SignerError) -> None:
-        """Have the process open another session where only that was lost, else give it up."""
+        """Have the process open another session where only that was lost, else give it up.
+
+        One that has another PIN than was typed last is given up, too: it would try the old one.
+        """
         worker, self._worker = self._worker, None
-        if isinstance(error, SessionLostError) and worker is not None:
+        knows_pin = self._opened_by == self._pool.typed
+        if isinstance(error, SessionLostError) and worker is not None and knows_pin:
             try:
                 async with self._circuit.turn(self._losses - 1):
                     await worker.reopen()

@@ -30,7 +30,7 @@ from pkiserver.signer.errors import (
 from pkiserver.signer.keystore import check_label
 from pkiserver.signer.pkcs11_keys import CURVE_OIDS, ED25519_OID, read_public_key
 from pkiserver.signer.pkcs11_session import TokenSession, log_in
-from pkiserver.signer.pkcs11_signing import Padding, sign_digests, sign_unhashed
+from pkiserver.signer.pkcs11_signing import Padding, Signing, signing
 from pkiserver.signer.secret import SecretSource
 from pkiserver.signer.settings import SignerSettings
 from protocols.asn1 import der
@@ -54,13 +54,13 @@ class TokenKey:
     private: Any
     public_key: SigningPublicKey
     hash: hashes.HashAlgorithm | None
+    signing: Signing
 
     def sign(self, data: Sequence[bytes]) -> list[bytes]:
         """Return verified signatures over `data` by the algorithm of keys of this kind; all or an error."""
-        if self.hash is None:
-            return sign_unhashed(self.private, self.public_key, data)
-        hashed = [digest(self.hash, one) for one in data]
-        return sign_digests(self.private, self.public_key, hashed, self.hash)
+        if self.hash is not None:
+            data = [digest(self.hash, one) for one in data]
+        return self.signing.signatures(data)
 
 
 class Pkcs11KeyStore:
@@ -123,8 +123,9 @@ class Pkcs11KeyStore:
     ) -> bytes:
         """Return the verified signature over what has this hash; raises as `pkcs11_signing` does."""
         key = self.key(label)
+        signing_ = signing(key.private, key.public_key, algorithm, rsa_padding)
         with self._session.errors("sign"):
-            (signature,) = sign_digests(key.private, key.public_key, (hashed,), algorithm, rsa_padding)
+            (signature,) = signing_.signatures((hashed,))
         return signature
 
     def labels(self) -> list[str]:
@@ -204,9 +205,9 @@ class Pkcs11KeyStore:
 
     def _token_key(self, private: Any, public: Any) -> TokenKey:
         public_key = read_public_key(public)
-        return TokenKey(
-            self._session.generation, private, public_key, signature_algorithm_for(public_key).hash
-        )
+        hash_ = signature_algorithm_for(public_key).hash
+        signing_ = signing(private, public_key, hash_)
+        return TokenKey(self._session.generation, private, public_key, hash_, signing_)
 
     def _generate(self, label: str, spec: KeySpec, *, store: bool = True) -> tuple[Any, Any]:
         options: dict[str, Any] = {

@@ -14,6 +14,7 @@ from pkcs11 import exceptions as p11
 
 from pkiserver.signer.errors import (
     SessionLostError,
+    SignerError,
     SignerSecretError,
     SignerSettingsError,
     SignerUnavailableError,
@@ -71,15 +72,29 @@ class TokenSession:
             with suppress(p11.PKCS11Error):
                 session.close()
 
-    @contextmanager
-    def errors(self, doing: str) -> Iterator[None]:
-        """Translate PKCS#11 errors, and give up the session after each."""
-        try:
-            with token_errors(doing):
-                yield
-        except (SessionLostError, SignerUnavailableError, SignerSecretError):
-            self.close()
-            raise
+    def errors(self, doing: str) -> "_SessionErrors":
+        """Translate the PKCS#11 errors of a block, and give up the session after each."""
+        return _SessionErrors(self, doing)
+
+
+class _SessionErrors:
+    """Stands around each signature: a class, for it costs a tenth of what a generator does."""
+
+    __slots__ = ("_doing", "_session")
+
+    def __init__(self, session: TokenSession, doing: str) -> None:
+        self._session = session
+        self._doing = doing
+
+    def __enter__(self) -> None:
+        """Nothing is to be done."""
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        if isinstance(error, p11.PKCS11Error):
+            self._session.close()
+            raise translated(error, self._doing) from error
+        if isinstance(error, SignerUnavailableError | SignerSecretError):
+            self._session.close()
 
 
 def log_in(settings: SignerSettings, secret: SecretSource) -> Any:
@@ -115,14 +130,18 @@ def find_token(module: str, label: str | None, serial: str | None) -> Any:
 
 @contextmanager
 def token_errors(doing: str) -> Iterator[None]:
-    """Translate PKCS#11 errors; their own texts stay inside, for they can quote attributes."""
+    """Translate PKCS#11 errors (`translated`)."""
     try:
         yield
-    except PIN_ERRORS as error:
-        raise SignerSecretError(
-            f"the token refuses the PIN ({type(error).__name__}); it is not tried again"
-        ) from error
-    except SESSION_ERRORS as error:
-        raise SessionLostError(f"the session was lost ({type(error).__name__}): cannot {doing}") from error
     except p11.PKCS11Error as error:
-        raise SignerUnavailableError(f"the token cannot {doing} ({type(error).__name__})") from error
+        raise translated(error, doing) from error
+
+
+def translated(error: p11.PKCS11Error, doing: str) -> SignerError:
+    """Return an error of PKCS#11 as ours; its own text stays inside, for it can quote attributes."""
+    name = type(error).__name__
+    if isinstance(error, PIN_ERRORS):
+        return SignerSecretError(f"the token refuses the PIN ({name}); it is not tried again")
+    if isinstance(error, SESSION_ERRORS):
+        return SessionLostError(f"the session was lost ({name}): cannot {doing}")
+    return SignerUnavailableError(f"the token cannot {doing} ({name})")

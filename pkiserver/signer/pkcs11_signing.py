@@ -4,16 +4,19 @@ Hashing is done here (CKM_ECDSA, CKM_RSA_PKCS, CKM_RSA_PKCS_PSS), so that any to
 digests travel; Ed25519 (CKM_EDDSA) hashes by itself. RFC 8017 §8.1 (PSS) and §8.2 (PKCS #1 v1.5).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed, encode_dss_signature
 from pkcs11 import MGF, Mechanism
 
-from pkiserver.signer.algorithms import SigningPublicKey, verify_padded
-from pkiserver.signer.errors import BadSignatureError, TokenSignatureError, UnsupportedKeyError
+from pkiserver.signer.algorithms import SigningPublicKey
+from pkiserver.signer.errors import TokenSignatureError, UnsupportedKeyError
 from protocols.asn1 import der
 
 # RFC 8017 §9.2, note 1: the DigestInfo is the DER of this AlgorithmIdentifier and the digest.
@@ -30,60 +33,87 @@ _PSS: Final = {
 Padding = padding.PKCS1v15 | padding.PSS
 
 
-def sign_digests(
+@dataclass(frozen=True, slots=True)
+class Signing:
+    """How one key signs with one hash and padding: what depends on these alone is found once.
+
+    `sign` has the token sign `prefix` and what is given, `encoded` makes of that the form that X.509 has,
+    and `verify` raises `InvalidSignature`.
+    """
+
+    sign: Callable[[bytes], bytes]
+    prefix: bytes
+    encoded: Callable[[bytes], bytes]
+    verify: Callable[[bytes, bytes], None]
+
+    def signatures(self, data: Sequence[bytes]) -> list[bytes]:
+        """Return verified signatures over hashes, or with Ed25519 over data; all or an error.
+
+        `TokenSignatureError` where one does not verify. Errors of python-pkcs11 are the caller's.
+        """
+        # First all are signed, then all verified: each works faster in a row, on tables in the cache.
+        signatures = [self.encoded(self.sign(self.prefix + one)) for one in data]
+        try:
+            for signature, one in zip(signatures, data, strict=True):
+                self.verify(signature, one)
+        except InvalidSignature as error:
+            raise TokenSignatureError("the token made a signature that its key does not verify") from error
+        return signatures
+
+
+def signing(
     private: Any,
     public_key: SigningPublicKey,
-    hashed: Sequence[bytes],
-    algorithm: hashes.HashAlgorithm,
+    algorithm: hashes.HashAlgorithm | None,
     rsa_padding: Padding | None = None,
-) -> list[bytes]:
-    """Return verified signatures over what has these hashes, in the form that X.509 has; all or an error.
+) -> Signing:
+    """Return how a key signs what has hashes of this algorithm; None is for Ed25519 alone.
 
-    `rsa_padding`: PKCS #1 v1.5 where None. `TokenSignatureError` where a signature of the token does not
-    verify, `UnsupportedKeyError` for other hashes than those of SHA-2 with RSA, and for keys that hash by
-    themselves. Errors of python-pkcs11 are the caller's.
+    `rsa_padding`: PKCS #1 v1.5 where None. `UnsupportedKeyError` for other hashes than those of SHA-2 with
+    RSA, and for a key that hashes by itself where it shall not.
     """
-    used = rsa_padding or padding.PKCS1v15()
-    if isinstance(public_key, rsa.RSAPublicKey):
-        signatures = [_rsa(private, one, algorithm, used) for one in hashed]
-    elif isinstance(public_key, ec.EllipticCurvePublicKey):
-        signatures = [_ecdsa_der(private.sign(one, mechanism=Mechanism.ECDSA)) for one in hashed]
-    else:
-        raise UnsupportedKeyError("the key's algorithm takes no hash")
-    # First all are signed, then all verified: each of the two works faster in a row, on tables in the cache.
-    _release(public_key, signatures, hashed, Prehashed(algorithm), used)
-    return signatures
+    if isinstance(public_key, rsa.RSAPublicKey) and algorithm is not None:
+        return _rsa(private, public_key, algorithm, rsa_padding or padding.PKCS1v15())
+    if isinstance(public_key, ec.EllipticCurvePublicKey) and algorithm is not None:
+        sign = partial(private.sign, mechanism=Mechanism.ECDSA)
+        used = ec.ECDSA(Prehashed(algorithm))
+        return Signing(sign, b"", _ecdsa_der, partial(_verify_ecdsa, public_key, used))
+    if isinstance(public_key, rsa.RSAPublicKey | ec.EllipticCurvePublicKey) or algorithm is not None:
+        raise UnsupportedKeyError("the key's algorithm takes no hash, or none was named")
+    return Signing(partial(private.sign, mechanism=Mechanism.EDDSA), b"", bytes, public_key.verify)
 
 
-def sign_unhashed(private: Any, public_key: SigningPublicKey, data: Sequence[bytes]) -> list[bytes]:
-    """Return verified Ed25519 signatures over `data`; raises as `sign_digests` does."""
-    signatures = [bytes(private.sign(one, mechanism=Mechanism.EDDSA)) for one in data]
-    _release(public_key, signatures, data)
-    return signatures
-
-
-def _release(
-    public_key: SigningPublicKey,
-    signatures: Sequence[bytes],
-    data: Sequence[bytes],
-    algorithm: Prehashed | None = None,
-    rsa_padding: Padding | None = None,
-) -> None:
-    try:
-        for signature, one in zip(signatures, data, strict=True):
-            verify_padded(public_key, signature, one, algorithm, rsa_padding)
-    except BadSignatureError as error:
-        raise TokenSignatureError("the token made a signature that its key does not verify") from error
-
-
-def _rsa(private: Any, hashed: bytes, algorithm: hashes.HashAlgorithm, used: Padding) -> bytes:
+def _rsa(
+    private: Any, public_key: rsa.RSAPublicKey, algorithm: hashes.HashAlgorithm, used: Padding
+) -> Signing:
+    """RFC 8017 §8.1 and §8.2."""
     if algorithm.name not in _IDENTIFIERS:
         raise UnsupportedKeyError(f"RSA signs no {algorithm.name} here")
+    verify = partial(_verify_rsa, public_key, used, Prehashed(algorithm))
     if isinstance(used, padding.PKCS1v15):
-        digest_info = der.sequence(_IDENTIFIERS[algorithm.name], der.octet_string(hashed))
-        return bytes(private.sign(digest_info, mechanism=Mechanism.RSA_PKCS))
-    parameters = (*_PSS[algorithm.name], _salt_length(used, len(hashed)))
-    return bytes(private.sign(hashed, mechanism=Mechanism.RSA_PKCS_PSS, mechanism_param=parameters))
+        sign = partial(private.sign, mechanism=Mechanism.RSA_PKCS)
+        return Signing(sign, _digest_info_before(algorithm), bytes, verify)
+    parameters = (*_PSS[algorithm.name], _salt_length(used, algorithm.digest_size))
+    sign = partial(private.sign, mechanism=Mechanism.RSA_PKCS_PSS, mechanism_param=parameters)
+    return Signing(sign, b"", bytes, verify)
+
+
+def _verify_rsa(
+    public_key: rsa.RSAPublicKey, used: Padding, algorithm: Prehashed, signature: bytes, hashed: bytes
+) -> None:
+    public_key.verify(signature, hashed, used, algorithm)
+
+
+def _verify_ecdsa(
+    public_key: ec.EllipticCurvePublicKey, used: ec.ECDSA, signature: bytes, hashed: bytes
+) -> None:
+    public_key.verify(signature, hashed, used)
+
+
+def _digest_info_before(algorithm: hashes.HashAlgorithm) -> bytes:
+    """Return the octets of a DigestInfo before its digest, which is the last of it."""
+    size = algorithm.digest_size
+    return der.sequence(_IDENTIFIERS[algorithm.name], der.octet_string(bytes(size)))[:-size]
 
 
 def _salt_length(used: padding.PSS, of_hash: int) -> int:

@@ -1,8 +1,8 @@
 """The queue before the workers: bounded, in order, given to whichever worker is free.
 
 A worker has one batch at a time, so who is free is the least loaded. Signatures by one key travel together
-as far as the token is quick: a batch takes about `BATCH_AIM_S`, or a small share of what the last in the
-queue waits for anyway; a slow token with a short queue is given them one by one.
+as far as the token is quick or the queue long: a batch takes about `BATCH_AIM_S`, or is half of the worker's
+share (`together`); a slow token with a short queue is given them one by one.
 Deadlines are watched by one timer, not by one for each request.
 """
 
@@ -27,7 +27,7 @@ from pkiserver.signer.statistics import Statistics
 from pkiserver.signer.wire import OK, Answer, Operation, error_of
 
 BATCH_AIM_S: Final = 0.002  # what a request may wait for others of its batch
-BATCH_SHARE: Final = 1 / 16  # of the time that the whole queue takes
+LONGEST_BATCH_S: Final = 0.05  # what batches may add to the wait of who comes next, however long the queue
 MAX_TOGETHER: Final = 64  # requests in one frame
 MAX_TOGETHER_BYTES: Final = 1 << 20  # beyond that what is large travels alone
 RETRY_AFTER_S: Final = 0.02  # what ended one worker often ends others: let that show first
@@ -37,6 +37,7 @@ _WATCHES_A_DEADLINE: Final = 20
 _LAST_ID: Final = 0xFFFFFFFE  # the one above is `process`'s own
 _ANSWERS: Final = {Operation.GENERATE: 1, Operation.PUBLIC_KEY: 1, Operation.CHECK: 0}
 """Parts of an answer, where they are not one for each part of the request."""
+_ROUNDING: Final = 1e-9  # three times a third is one
 _SIGNING: Final = (Operation.SIGN, Operation.SIGN_DIGEST)
 
 
@@ -51,7 +52,10 @@ class Pool:
         workers: int,
         max_waiting: int,
         deadline_s: float,
+        typed: bytes | None = None,
     ) -> None:
+        """Take what there is to be; `typed` is the PIN where a person was asked for it."""
+        self.typed = typed
         self.circuit = Circuit()
         self._settings = settings
         self._statistics = statistics
@@ -63,11 +67,12 @@ class Pool:
         self._idle: list[Lane] = []  # the last is given the next request: its caches are warm
         self._tasks: list[asyncio.Task[None]] = []
         self._last_id = 0
+        self._given = 0  # requests that workers have
 
-    async def start(self, typed: bytes | None) -> None:
+    async def start(self) -> None:
         """Return when the first worker serves; the others follow. Raises the error by which it refused."""
-        await self._lanes[0].start(typed)
-        self._tasks = [asyncio.create_task(lane.run(typed), name="signer-lane") for lane in self._lanes]
+        await self._lanes[0].start()
+        self._tasks = [asyncio.create_task(lane.run(), name="signer-lane") for lane in self._lanes]
         self._tasks.append(asyncio.create_task(self._watch(), name="signer-watch"))
 
     async def close(self) -> None:
@@ -122,6 +127,7 @@ class Pool:
 
     def answered(self, batch: Sequence[Pending], answer: Answer) -> None:
         """See `LanePool`."""
+        self._given -= len(batch)
         if answer.code != OK:
             self._told(batch, error_of(answer))
             return
@@ -158,6 +164,7 @@ class Pool:
 
     def lost(self, lane: Lane, unanswered: Sequence[Pending], error: SignerError) -> None:
         """See `LanePool`: try again what may be, before everything that waits, and fail the rest."""
+        self._given -= len(unanswered)
         if lane in self._idle:
             self._idle.remove(lane)
         for pending in unanswered:
@@ -194,6 +201,7 @@ class Pool:
 
     def _give(self, lane: Lane, batch: list[Pending]) -> None:
         self._last_id = self._last_id % _LAST_ID + 1
+        self._given += len(batch)
         lane.give(batch, self._last_id, _now())
 
     def _batch(self) -> list[Pending]:
@@ -217,10 +225,9 @@ class Pool:
         each_s = self._statistics.signature_s(first.label)
         if not first.mergeable or not each_s:
             return 0
-        queue_s = each_s * len(self._waiting) / len(self._lanes)
-        together = min(MAX_TOGETHER, int(max(BATCH_AIM_S, queue_s * BATCH_SHARE) / each_s))
         share = len(self._waiting) // len(self._idle)  # the other free workers get theirs
-        return min(share, together - len(first.parts))
+        most = together(each_s, 1 + len(self._waiting) + self._given, len(self._lanes))
+        return min(share, most - len(first.parts))
 
     async def _watch(self) -> None:
         """Fail what waited too long, give up workers that hang, and have quiet ones checked."""
@@ -241,6 +248,18 @@ class Pool:
             pending.fail(WorkerHungError("the signer did not answer in time"))
         for lane in self._lanes:
             lane.fail_late(now)
+
+
+def together(each_s: float, asked: int, workers: int) -> int:
+    """Return how many signatures of so many seconds a worker is given at once, of so many asked for in all.
+
+    Those of one batch are all answered at its end: who is first in it loses what the queue as a whole wins,
+    for each batch costs switches of process, and the worker is cold after each. So it is as many as take
+    `BATCH_AIM_S`, or half of the worker's share as far as that takes `LONGEST_BATCH_S`. The other half waits
+    for whoever is free: were all given out, some workers would be idle while others have a long batch.
+    """
+    quick, bearable = (int(aim_s / each_s + _ROUNDING) for aim_s in (BATCH_AIM_S, LONGEST_BATCH_S))
+    return min(MAX_TOGETHER, max(quick, min(bearable, round(asked / workers / 2))))
 
 
 def _now() -> float:

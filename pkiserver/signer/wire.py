@@ -50,6 +50,9 @@ class Operation(IntEnum):
     REOPEN = 7  # label empty; give up the session, if there still is one, and open another
 
 
+_OPERATIONS: Final = {one.value: one for one in Operation}
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
     """One request to a worker. `id` is 1 or more and comes back in the answer."""
@@ -105,8 +108,8 @@ def decode_request(body: bytes) -> Request:
     end = _REQUEST_HEAD.size + length
     try:
         label = body[_REQUEST_HEAD.size : end].decode()
-        return Request(number, Operation(operation), label, _decode_parts(body, end))
-    except ValueError as error:
+        return Request(number, _OPERATIONS[operation], label, _decode_parts(body, end))
+    except (KeyError, ValueError) as error:
         raise WireError("the request's operation or label is unknown") from error
 
 

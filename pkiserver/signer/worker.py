@@ -37,6 +37,8 @@ STORES: Final = {
     "software": ("pkiserver.signer.software", "SoftwareKeyStore"),
     "pkcs11": ("pkiserver.signer.pkcs11", "Pkcs11KeyStore"),
 }
+RECEIVE_BYTES: Final = 16_384  # a batch of OCSP responses or certificates
+MAX_RECEIVE_BYTES: Final = 1 << 20  # of what is larger, at a time
 OpenStore = Callable[[SignerSettings, SecretSource], KeyStore]
 
 
@@ -59,29 +61,35 @@ def load_store(kind: str) -> OpenStore:
 
 
 class _Connection:
-    """The frames of the socket."""
+    """The frames of the socket. One of the usual size is read by one system call."""
 
     def __init__(self, connection: socket.socket) -> None:
         self._socket = connection
+        self._received = bytearray()
 
     def read(self) -> bytes | None:
         """Return the next frame's body, None where the other side has gone."""
-        header = self._take(LENGTH_BYTES)
-        return None if header is None else self._take(body_length(header))
+        if not self._receive(LENGTH_BYTES):
+            return None
+        end = LENGTH_BYTES + body_length(bytes(self._received[:LENGTH_BYTES]))
+        if not self._receive(end):
+            return None
+        body = bytes(self._received[LENGTH_BYTES:end])
+        del self._received[:end]
+        return body
 
     def answer(self, answer: Answer) -> None:
         """Send an answer."""
         self._socket.sendall(frame(encode_answer(answer)))
 
-    def _take(self, length: int) -> bytes | None:
-        buffer = bytearray(length)
-        view = memoryview(buffer)
-        while view:
-            received = self._socket.recv_into(view, 0, socket.MSG_WAITALL)
+    def _receive(self, wanted: int) -> bool:
+        """Have so many octets there; False where the other side has gone before."""
+        while len(self._received) < wanted:
+            received = self._socket.recv(max(RECEIVE_BYTES, min(wanted, MAX_RECEIVE_BYTES)))
             if not received:
-                return None
-            view = view[received:]
-        return bytes(buffer)
+                return False
+            self._received += received
+        return True
 
 
 def serve(connection: socket.socket, kind: str) -> None:

@@ -25,7 +25,7 @@ from protocols.x509.names import subject_text
 from store import crls
 from store.crls import DELTA, FULL
 from store.database import Transaction
-from store.records import CRLRecord
+from store.records import AuthorityRecord, CRLRecord
 
 _log = structlog.get_logger("pkiserver.crl")
 
@@ -131,6 +131,17 @@ class CRLPublications:
             await self.show()
         except OSError as error:
             _log.error("public-files-not-written", reason=str(error))
+
+    async def remove(self, dropped: AuthorityRecord) -> None:
+        """Take the files of a generation away, and what is known of its CRLs; raises `OSError`."""
+        for scope in [one for one in self.states if one.authority == dropped.id]:
+            for kind in (FULL, DELTA):
+                await asyncio.to_thread(crl_files.remove_crl, self._path(scope, kind))
+            del self.states[scope]
+        for suffix in crl_files.CERTIFICATE_SUFFIXES:
+            (self._folder / "ca" / f"{dropped.handle}{suffix}").unlink(missing_ok=True)
+        self._shown = False
+        await self.show()
 
     async def write_again(self, scope: CRLScope) -> None:
         """Put what is not where it is served there, made again from the store; raises `OSError`."""

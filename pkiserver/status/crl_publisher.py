@@ -31,7 +31,7 @@ from store import audit as audit_chain
 from store import authorities as authority_rows
 from store import certificates, crl_entries, issuances, status_events
 from store.database import Transaction
-from store.records import CRLRecord
+from store.records import AuthorityRecord, CRLRecord
 
 POLL_S: Final = 1.0
 MAX_DELTA_ENTRIES: Final = 50_000  # 2.5 MB: with more, a new full CRL serves better than a delta
@@ -94,6 +94,11 @@ class CRLPublisher:
         """
         await self._publications.restore()
 
+    async def remove_files(self, dropped: AuthorityRecord) -> None:
+        """Serve certificates and CRLs of a generation no more that was dropped; raises `OSError`."""
+        async with self._publishing:
+            await self._publications.remove(dropped)
+
     async def run(self) -> None:
         """Publish what is due until cancelled; what fails stays served as it is and is tried again."""
         while True:
@@ -148,10 +153,25 @@ class CRLPublisher:
             raise ConflictError(
                 f"authority {authority.handle} has issued its last CRL: there is no further one"
             )
+        if self._is_mute(authority):
+            raise ConflictError(
+                f"the key of {authority.handle} is compromised, and compromise_crl has it sign no CRL"
+            )
         made: list[CRLRecord] = []
         for scope in await self._publications.scopes(authority):
             made += await self._publish(authority, scope, actor)
         return made
+
+    async def publish_after_compromise(self, authority: Authority, actor: str) -> list[CRLRecord]:
+        """End a compromised authority as its policy says: with its last CRLs, or with none."""
+        if authority.key_label is None or authority.ended or self._is_mute(authority):
+            return []
+        return await self.publish_last(authority.exact, actor)
+
+    def _is_mute(self, authority: Authority) -> bool:
+        """Return whether its key is compromised and signs nothing more, not even that."""
+        policy = self._policies[authority.name]
+        return authority.state == "compromised" and not authority.ended and not policy.last_after_compromise
 
     async def publish_last(self, name: str, actor: str) -> list[CRLRecord]:
         """End an authority with CRLs that have no successors; again where that was cut short.
@@ -189,6 +209,8 @@ class CRLPublisher:
         if self._publications.states[scope].unwritten:
             await self._publications.write_again(scope)
         if authority.key_label is None or self._clock.now() >= authority.certificate.not_valid_after_utc:
+            return
+        if self._is_mute(authority):
             return
         if wanted := await self._due(authority, scope):
             await self._publish(authority, scope, "system", wanted)

@@ -24,13 +24,15 @@ class CRLPolicy:
     """How an authority tells its revocations by CRL.
 
     A full CRL comes at least every `period`, a delta every `delta_period`; zero: there are none. `retention`
-    is how long past expiry an entry is kept, None for ever.
+    is how long past expiry an entry is kept, None for ever. `last_after_compromise`: a key that is
+    compromised signs one more, the last; else none.
     """
 
     period: timedelta
     overlap: timedelta
     delta_period: timedelta = timedelta(0)
     retention: timedelta | None = timedelta(0)
+    last_after_compromise: bool = True
 
     @property
     def has_deltas(self) -> bool:

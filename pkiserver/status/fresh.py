@@ -17,7 +17,7 @@ from pkiserver.clock import Clock
 from pkiserver.errors import UnavailableError
 from pkiserver.signer.algorithms import signature_algorithm_for
 from pkiserver.signer.client import Signer
-from pkiserver.status.retention import archive_cutoff, told_from_s
+from pkiserver.status.retention import archive_cutoff, tells_nothing, told_from_s
 from pkiserver.status.signing_batches import cert_status, next_update_of
 from pkiserver.storage import Storage
 from protocols import oid
@@ -96,7 +96,7 @@ class FreshResponses:
             return error_response(OCSPResponseStatus.MALFORMED_REQUEST)
         cert_ids = tuple(dict.fromkeys(single.req_cert for single in parsed.tbs_request.request_list))
         authority = self._authority_of(cert_ids)
-        if authority is None:
+        if authority is None or tells_nothing(authority.state, self._policies[authority.name]):
             return error_response(OCSPResponseStatus.UNAUTHORIZED)
         now = self._clock.now()
         responder = self._authorities.responder_at(authority.id, now)

@@ -210,6 +210,7 @@ class Presigner:
 
     async def work(self) -> None:
         """Bring the table up to the newest event, then sign what is due in the cycle or was asked for."""
+        self._batches.withdraw()
         if self.astray or self.round.all_anew:
             await self._build()
         await self._fill()

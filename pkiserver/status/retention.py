@@ -1,4 +1,6 @@
-"""How long past its expiry the status of a certificate is told, and how responses say so (RFC 6960 §4.4.4).
+"""Whether the status of a certificate is told, how long past its expiry, and how that is said.
+
+Responses about expired certificates say it by archiveCutoff (RFC 6960 §4.4.4).
 
 Pure; the presigner and what is signed on request decide by it alike.
 """
@@ -6,7 +8,12 @@ Pure; the presigner and what is signed on request decide by it alike.
 from datetime import datetime
 
 from config.status_policy import StatusPolicy
-from store.records import to_unix
+from store.records import AuthorityState, to_unix
+
+
+def tells_nothing(state: AuthorityState, policy: StatusPolicy) -> bool:
+    """Return whether OCSP knows an authority in this state no more, and says unauthorized of all of it."""
+    return state == "dropped" or (state == "compromised" and policy.compromised == "unauthorized")
 
 
 def told_from_s(policy: StatusPolicy, now: datetime) -> int:

@@ -20,7 +20,7 @@ from pkiserver.ca.authorities import Authorities, Authority, Responder, public_k
 from pkiserver.signer.algorithms import signature_algorithm_for
 from pkiserver.signer.client import Signer
 from pkiserver.signer.errors import KeyNotFoundError
-from pkiserver.status.retention import archive_cutoff
+from pkiserver.status.retention import archive_cutoff, tells_nothing
 from protocols.asn1.der import integer_content
 from protocols.asn1.ocsp import CertStatus, CRLReason, Good, RevokedInfo
 from protocols.ocsp.request import CERT_ID_HASHES, DEFAULT_HASHES, issuer_parts
@@ -61,11 +61,16 @@ class SigningBatches:
         self._policies = policies
         self._hashes = tuple(hashes)
         self._voices: dict[int, Voice] = {}
+        self._withdrawn: set[int] = set()
         self.silent: set[int] = set()
         """Authorities that nobody could speak for when asked: answers may be missing from the table."""
 
     def voice(self, authority: int, now: datetime) -> Voice | None:
         """Return who speaks for an authority now, None while nobody can; tells the table of a new one."""
+        known = self._authorities.with_id(authority)
+        if tells_nothing(known.state, self._policies[known.name]):
+            self._withdraw(known)
+            return None
         responder = self._authorities.responder_at(authority, now)
         if responder is None:
             if self._authorities.is_to_have_responder(authority, now):
@@ -73,9 +78,22 @@ class SigningBatches:
             return None
         voice = self._voices.get(authority)
         if voice is None or voice.responder.id != responder.id:
-            voice = self._introduced(self._authorities.with_id(authority), responder)
+            voice = self._introduced(known, responder)
             self._voices[authority] = voice
         return voice
+
+    def withdraw(self) -> None:
+        """Have the table know none of those that are to tell nothing: of them, unauthorized is said."""
+        for authority in (*self._authorities, *self._authorities.dropped):
+            if tells_nothing(authority.state, self._policies[authority.name]):
+                self._withdraw(authority)
+
+    def _withdraw(self, authority: Authority) -> None:
+        if authority.id not in self._withdrawn:
+            name, bits = authority.certificate.subject.public_bytes(), public_key_bits(authority.certificate)
+            for part in issuer_parts(name, bits, tuple(CERT_ID_HASHES)):
+                self._table.remove_issuer(part)
+            self._withdrawn.add(authority.id)
 
     def _introduced(self, authority: Authority, responder: Responder) -> Voice:
         name = authority.certificate.subject.public_bytes()

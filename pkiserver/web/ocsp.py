@@ -129,6 +129,10 @@ class OCSPResponder:
         self._now_s = 0
         self.refresh()
 
+    def sign_unknown(self, authorities: frozenset[int]) -> None:
+        """Have it asked from now on about certificates without an entry where these are their authorities."""
+        self._signed_unknown = authorities
+
     def refresh(self) -> None:
         """Take up issuers and responders that were added or changed."""
         revision = self._table.revision()  # read first: a change after it is seen the next time

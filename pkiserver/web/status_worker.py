@@ -2,10 +2,11 @@
 
 Started as `python -m pkiserver.web.status_worker FD`. FD is one end of a socket pair with the parent; both
 speak JSON, a message a line. To the worker: first the `WorkerSettings`, then `{"ready": bool}` (what
-`/ready` says) and `{"drain": seconds}`. From the worker: `{"serving": pid}` or `{"refused": text}`, then
-once a second `{"counters": …}`, and `{"error": text}` for the parent's log. What has to be signed goes as
-`{"sign": number, "request": base64}` and comes back as `{"sign": number, "response": base64 or null}`,
-where the settings have `signing`; messages of CMP go as `cmp_requests` has it. It ends with its parent.
+`/ready` says), `{"unknown": [number]}` (`SigningSettings.unknown` from now on) and `{"drain": seconds}`.
+From the worker: `{"serving": pid}` or `{"refused": text}`, then once a second `{"counters": …}`, and
+`{"error": text}` for the parent's log. What has to be signed goes as `{"sign": number, "request": base64}`
+and comes back as `{"sign": number, "response": base64 or null}`, where the settings have `signing`;
+messages of CMP go as `cmp_requests` has it. It ends with its parent.
 
 No key, no database; the parent decides when to stop, so signals to the process group are ignored.
 """
@@ -178,13 +179,12 @@ class StatusWorker:
         self._table = ResponseTableReader(settings.table)
         signing = settings.signing
         self._signing = SigningRequests(self._send, limit=signing.limit) if signing else None
-        responder = _responder(self._table, settings, self._signing)
+        self._responder = _responder(self._table, settings, self._signing)
         self._cmp = CMPRequests(self._send_cmp, limit=settings.cmp.limit) if settings.cmp else None
         cmp_door = _cmp_door(settings.cmp, self._cmp)
         loop = asyncio.get_running_loop()
         files = StaticFiles(settings.public, max_age=settings.max_age, monotonic=loop.time)
-        self._site = StatusSite(responder, cmp_door, files, ready=settings.ready)
-        self._refresh = responder.refresh
+        self._site = StatusSite(self._responder, cmp_door, files, ready=settings.ready)
         self._parent = os.getppid()
         self._errors: list[str] = []
         self._service = HTTPService(
@@ -231,6 +231,8 @@ class StatusWorker:
                 self._signing.take(message)
             if "cmp" in message and self._cmp is not None:
                 self._cmp.take(message)
+            if "unknown" in message and self._signing is not None:
+                self._responder.sign_unknown(frozenset(message["unknown"]))
             self._site.ready = bool(message.get("ready", self._site.ready))
             if "drain" in message and not draining.done():
                 self._site.ready = False
@@ -282,7 +284,7 @@ class StatusWorker:
         """
         try:
             self._table.follow()
-            self._refresh()
+            self._responder.refresh()
         except StorageError as error:
             self._note_error(error)
 

@@ -6,7 +6,7 @@ import socket
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -78,6 +78,7 @@ class StatusWorkers:
     ) -> None:
         """Take what is served, who answers what has to be signed on request, and who CMP: None, nobody."""
         self._settings = settings
+        self._signs = settings.signing
         self._cmp = CMPRelay(cmp, limit=settings.cmp.limit) if cmp is not None else None
         self._signing = SigningService(fresh, limit=settings.signing.limit) if fresh is not None else None
         self._workers: list[_Worker] = []
@@ -137,6 +138,11 @@ class StatusWorkers:
         """
         self._ready = ready and not self._stopping.is_set()
         self._tell({"ready": self._ready})
+
+    def sign_unknown(self, authorities: tuple[int, ...]) -> None:
+        """Set who signs what is said of certificates that were not issued (`SigningSettings.unknown`)."""
+        self._signs = replace(self._signs, unknown=authorities)
+        self._tell({"unknown": authorities})
 
     async def drain(self, deadline: timedelta = timedelta(seconds=10)) -> None:
         """Stop accepting, have everything under way answered, and end the workers.
@@ -234,7 +240,7 @@ class StatusWorkers:
             settings.max_age,
             settings.limits,
             self._ready,
-            settings.signing if self._signing is not None else None,
+            self._signs if self._signing is not None else None,
             settings.cmp if self._cmp is not None else None,
         )
 

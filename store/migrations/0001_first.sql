@@ -8,7 +8,8 @@ CREATE TABLE authorities (              -- a row each key of an authority: its g
     key_label   TEXT UNIQUE,        -- NULL: the key is kept outside
     certificate BLOB,               -- DER; NULL until issued or imported
     state       TEXT NOT NULL
-        CHECK (state IN ('prepared', 'published', 'active', 'retiring', 'ended', 'compromised')),
+        CHECK (state IN
+            ('prepared', 'published', 'active', 'retiring', 'ended', 'compromised', 'dropped')),
     activate_at INTEGER,            -- when a published one is to become the active one
     ended_at    INTEGER,            -- since when its last CRL is due; NULL: CRLs go on
     UNIQUE (name, generation),
@@ -301,6 +302,14 @@ CREATE TABLE responders (
     key_label   TEXT NOT NULL UNIQUE,
     certificate BLOB NOT NULL,
     not_after   INTEGER NOT NULL
+);
+
+CREATE TABLE imported_links (           -- by which keys of a root that is kept outside certify each other
+    subject     INTEGER NOT NULL REFERENCES authorities (id),
+    issuer      INTEGER NOT NULL REFERENCES authorities (id),
+    certificate BLOB NOT NULL,          -- DER
+    PRIMARY KEY (subject, issuer),
+    CHECK (subject != issuer)
 );
 
 CREATE TABLE ocsp_archive (             -- responses from around changes of status

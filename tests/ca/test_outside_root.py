@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,8 +13,9 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
 
+from pkiserver.ca.ca_certificates import ca_certificates
 from pkiserver.ca.outside_root import check_imported
 from pkiserver.core import Core, open_core
 from pkiserver.errors import ConflictError, NotFoundError, RefusedError
@@ -222,3 +223,73 @@ async def test_refusals_of_the_command(offline: Core) -> None:
 async def test_a_root_with_its_key_here_takes_no_certificate(core: Core) -> None:
     with pytest.raises(ConflictError, match="already"):
         await run(core, "ca.import", name="citizen", pem=pem(ROOT))
+
+
+NEXT_KEY = ec.generate_private_key(ec.SECP384R1())
+NEXT_ROOT = Outside(key=NEXT_KEY.public_key(), signer=NEXT_KEY, not_after=NOW + 12 * YEAR)
+NEW_WITH_OLD = Outside(key=NEXT_KEY.public_key())
+OLD_WITH_NEW = Outside(signer=NEXT_KEY)
+
+
+@pytest.fixture
+async def two_roots(offline: Core) -> Core:
+    """An outside root and the key that follows it."""
+    await run(offline, "ca.import", name="root", pem=pem(ROOT))
+    await run(offline, "ca.rollover.prepare", name="root")
+    await run(offline, "ca.import", name="root.2", pem=pem(NEXT_ROOT.make()))
+    await run(offline, "ca.rollover.publish", name="root")
+    return offline
+
+
+async def test_links_of_an_outside_root_are_handed_out(
+    two_roots: Core, audited: Callable[[Core], Awaitable[list[AuditRecord]]]
+) -> None:
+    links = [OLD_WITH_NEW.make(), NEW_WITH_OLD.make()]
+    assert await run(two_roots, "ca.import_link", pem=pem(links[1])) == {"of": "root.2", "by": "root.1"}
+    assert await run(two_roots, "ca.import_link", pem=pem(links[0])) == {"of": "root.1", "by": "root.2"}
+    ders = [link.public_bytes(Encoding.DER) for link in links]
+    (update,) = two_roots.authorities.root_updates
+    assert update.links == ders
+    assert ca_certificates(two_roots.authorities, NOW)[-2:] == ders
+    found = pkcs7.load_der_pkcs7_certificates((two_roots.home.public / "ca" / "root.2.p7c").read_bytes())
+    assert set(links) <= set(found)
+    assert (await audited(two_roots))[-1].action == "authority.import_link"
+    with pytest.raises(ConflictError, match="known already"):
+        await run(two_roots, "ca.import_link", pem=pem(links[0]))
+
+
+async def test_links_end_with_the_trust_in_either_root(two_roots: Core) -> None:
+    await run(two_roots, "ca.import_link", pem=pem(NEW_WITH_OLD.make()))
+
+    async def take(_name: str, _piece: bytes) -> None:
+        """Nobody is to be enrolled anew."""
+
+    arguments = {"name": "root.1", "confirmed": True}
+    await two_roots.commands.run("ca.compromise", arguments, "test", lambda *_: None, take)
+    assert two_roots.authorities.root_updates[0].links == []
+    with pytest.raises(RefusedError, match="links no two keys"):
+        await run(two_roots, "ca.import_link", pem=pem(OLD_WITH_NEW.make()))
+
+
+@pytest.mark.parametrize(
+    ("link", "message"),
+    [
+        (Outside(), "links no two keys"),
+        (replace(NEW_WITH_OLD, key=OTHER_KEY.public_key()), "links no two keys"),
+        (replace(NEW_WITH_OLD, signer=OTHER_KEY), "links no two keys"),
+        (replace(NEW_WITH_OLD, subject=parse_subject("CN=Another")), "links no two keys"),
+        (replace(NEW_WITH_OLD, ca=False, usage=None), "lacks an extension"),
+        (replace(NEW_WITH_OLD, ca=False), "not a CA's"),
+        (replace(NEW_WITH_OLD, not_after=NOW - timedelta(seconds=1)), "not valid now"),
+    ],
+    ids=["the root itself", "another key", "another issuer", "another name", "no usage", "no CA", "expired"],
+)
+async def test_no_link(two_roots: Core, link: Outside, message: str) -> None:
+    with pytest.raises(RefusedError, match=message):
+        await run(two_roots, "ca.import_link", pem=pem(link.make()))
+    assert two_roots.authorities.root_updates[0].links == []
+
+
+async def test_a_root_of_our_own_takes_no_links(core: Core) -> None:
+    with pytest.raises(RefusedError, match="links no two keys"):
+        await run(core, "ca.import_link", pem=pem(core.authorities.get("root").certificate))

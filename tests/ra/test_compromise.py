@@ -2,6 +2,8 @@
 
 import csv
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -184,3 +186,26 @@ async def test_without_a_confirmation_nothing_happens(core: Core) -> None:
         await core.commands.run("ca.compromise", {"name": CA, "confirmed": False}, "user:1", lambda *_: None)
     state = await core.storage.read(lambda tx: authorities.state_of(tx, core.authorities.get(CA).id))
     assert state == "active"
+
+
+async def test_by_policy_the_key_signs_no_crl_again(core: Core, issue: "Issue", clock: "FakeClock") -> None:
+    """The CRL of before runs out; the authority above says by its own that the key is revoked."""
+    record = await issue(core)
+    await core.crl_publisher.work()
+    file = core.home.public / "crl" / f"{CA}.crl"
+    before = file.read_bytes()
+    policies = {**core.crl_publisher._policies}
+    policies[CA] = replace(policies[CA], last_after_compromise=False)
+    core.crl_publisher._policies = policies
+    answer = await compromised(core)
+    assert answer["revoked"] == 3
+    clock.moment += timedelta(days=2)
+    await core.crl_publisher.work()
+    assert file.read_bytes() == before
+    with pytest.raises(ConflictError, match="compromise_crl has it sign no CRL"):
+        await core.crl_publisher.publish(CA, "user:1")
+    authority = core.authorities.get(CA)
+    assert (authority.state, authority.ended) == ("compromised", False)
+    assert await reason_of(core, authority.id, record.serial) == CRLReason.CA_COMPROMISE
+    await compromised(core)  # again
+    assert file.read_bytes() == before

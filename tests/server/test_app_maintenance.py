@@ -1,9 +1,11 @@
 """Hourly maintenance: what fails is logged, and holds up nothing else."""
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
 
+from config.schema import Settings
 from pkiserver.app import Server
 from pkiserver.ca.server_certificates import server_certificate
 from pkiserver.core import Core
@@ -36,6 +38,20 @@ async def test_a_failure_leaves_the_rest_maintained(
     await server._maintain()
     assert server_certificate(server.core.home) is not None
     assert shown == ["responders", "TLS"]
+
+
+async def test_workers_hear_of_the_next_keys(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    core = server.core
+    policies = core.settings.status_policies
+    changed = {**policies, "citizen": replace(policies["citizen"], unknown="unknown")}
+    monkeypatch.setattr(Settings, "status_policies", changed)
+    told: list[tuple[int, ...]] = []
+    monkeypatch.setattr(server.workers, "sign_unknown", told.append)
+    await core.rollover.prepare("citizen", "cli:0")
+    await core.rollover.publish("citizen", "cli:0")
+    server._show_authorities()
+    assert told == [tuple(record.id for record in core.authorities.generations("citizen"))]
+    assert len(told[0]) == 2
 
 
 async def test_a_certificate_that_cannot_be_shown_is_no_end(

@@ -13,6 +13,7 @@
  *   crash               C_Sign ends the process by SIGSEGV
  *   wrong_pin           C_Login refuses the PIN
  *
+ * With -DLATENCY="\"5000\"" it is always that slow and reads no file, which would be counted as the worker's work.
  * CONTROL.logins grows by an octet with each C_Login, so that tries of the PIN can be counted.
  * Only the types that are needed stand here: PKCS #11 v2.40, §3 and §5, natural alignment.
  */
@@ -41,6 +42,9 @@ typedef struct { char name[32], second[32], third[32]; } fault_t;
 /* What the control file says now; without the file the name is empty. */
 static fault_t told(void)
 {
+#ifdef LATENCY
+    return (fault_t){"latency", LATENCY, ""};
+#endif
     char line[128] = "";
     fault_t fault = {"", "", ""};
     int file = open(CONTROL, O_RDONLY);

@@ -24,6 +24,7 @@ from pkiserver.signer.errors import (
     SignerBusyError,
     SignerError,
     SignerSecretError,
+    SignerSettingsError,
     SignerUnavailableError,
     WorkerLostError,
 )
@@ -31,6 +32,7 @@ from pkiserver.signer.process import WorkerProcess, worker_environment
 from pkiserver.signer.settings import SignerSettings
 from pkiserver.signer.wire import Request
 from protocols.errors import ErrorKind
+from tests.faulty_token import FaultyModule
 
 P256 = KeySpec.parse("ec:P-256")
 PATIENCE_S = 60.0
@@ -198,6 +200,54 @@ async def test_a_pin_that_is_typed(token_settings: SignerSettings, monkeypatch: 
         assert asked == ["PIN"]
     finally:
         await signer.close()
+
+
+async def test_another_pin_is_typed_without_a_restart(
+    faulty_settings: SignerSettings, faulty: FaultyModule, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No worker tries the former PIN once there is another, not even one that only lost its session."""
+    monkeypatch.setattr(client, "ask_secret", lambda _: b"correct-PIN-1")
+    signer = Signer(replace(faulty_settings, pin_file=None, pin_prompt=True), workers=2)
+    await signer.start()
+    try:
+        spki = await signer.generate("key", P256)
+        await until(lambda: signer.serving == 2)
+        old = set(signer.pids)
+        change_pin(faulty_settings, "correct-PIN-1", "another-PIN-2")
+        killed, other = signer.pids
+        os.kill(killed, signal.SIGKILL)
+        await until(lambda: signer.circuit is CircuitState.OPEN)
+        tries = faulty.logins
+        signer.reset(b"another-PIN-2")
+        await until(lambda: signer.serving == 2)
+        assert faulty.logins == tries + 1
+        assert other in signer.pids
+        faulty.fail("session_closed")
+        requests = [signer.sign("key", bytes([number])) for number in range(4)]
+        await asyncio.gather(*requests, return_exceptions=True)
+        faulty.mend()
+        await until(lambda: signer.serving == 2)
+        await works(signer, spki)
+        assert not old & set(signer.pids)
+        assert signer.circuit is CircuitState.CLOSED
+    finally:
+        await signer.close()
+
+
+def change_pin(settings: SignerSettings, old: str, new: str) -> None:
+    """Change the PIN of a token, in a process of its own."""
+    script = (
+        "import sys, pkcs11; module, token, old, new = sys.argv[1:]\n"
+        "session = pkcs11.lib(module).get_token(token_label=token).open(rw=True, user_pin=old)\n"
+        "session.set_pin(old, new)"
+    )
+    arguments = (settings.module or "", settings.token_label or "", old, new)
+    subprocess.run([sys.executable, "-c", script, *arguments], check=True, timeout=PATIENCE_S)
+
+
+async def test_another_pin_is_of_no_use_where_none_is_typed(token_settings: SignerSettings) -> None:
+    with pytest.raises(SignerSettingsError, match="not typed here"):
+        Signer(token_settings).reset(b"another-PIN-2")
 
 
 async def test_nobody_is_there_to_type_a_pin(

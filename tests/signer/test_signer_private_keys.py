@@ -52,7 +52,7 @@ CASES = {
     key.public_key().verify(signature, bytes(32), ec.ECDSA(utils.Prehashed(hashes.SHA256())))
     """,
     "rsa": """
-    for text in ("rsa:2048", "rsa:3072"):
+    for text in ("rsa:2048", "rsa:3072", "rsa:4096"):
         key = made(text)
         for hash_ in (hashes.SHA256(), hashes.SHA384(), hashes.SHA512()):
             certificate(key, hash_)

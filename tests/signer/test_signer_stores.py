@@ -29,7 +29,9 @@ def command_line(pid: int) -> bytes:
     return shown
 
 
-@pytest.mark.parametrize("text", ["ec:P-256", "ec:P-384", "ec:P-521", "rsa:2048", "rsa:3072", "ed25519"])
+@pytest.mark.parametrize(
+    "text", ["ec:P-256", "ec:P-384", "ec:P-521", "rsa:2048", "rsa:3072", "rsa:4096", "ed25519"]
+)
 async def test_generate_and_sign(signer: Signer, text: str) -> None:
     spki = await signer.generate("key", KeySpec.parse(text))
     assert await signer.public_key("key") == spki

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import pytest
 
 from pkiserver.signer.algorithms import KeySpec, load_public_key, verify
-from pkiserver.signer.errors import SignerSecretError, SignerSettingsError, WireError
+from pkiserver.signer.errors import KeyNotFoundError, SignerSecretError, SignerSettingsError, WireError
 from pkiserver.signer.process import worker_environment
 from pkiserver.signer.settings import SignerSettings
 from pkiserver.signer.wire import (
@@ -126,6 +126,17 @@ def test_ends_when_the_server_hangs_up_within_a_frame(ready: Worker) -> None:
     ready.connection.sendall(frame(bytes(100))[:50])
     ready.connection.close()
     assert ready.exit_status() == 0
+
+
+def test_frames_are_read_however_they_arrive(ready: Worker) -> None:
+    """Two in one piece, and one that is larger than a read, in several."""
+    listing = [encode_request(Request(number, Operation.LABELS, "")) for number in (1, 2)]
+    ready.connection.sendall(b"".join(map(frame, listing)))
+    assert [ready.answer().id for _ in listing] == [1, 2]
+    large = frame(encode_request(Request(3, SIGN, "none", (bytes(3_000_000),))))
+    for piece in (large[:2], large[2:70_000], large[70_000:]):
+        ready.connection.sendall(piece)
+    assert isinstance(error_of(ready.answer()), KeyNotFoundError)
 
 
 def test_frame_over_the_bound_is_refused(ready: Worker) -> None:

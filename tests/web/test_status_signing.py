@@ -285,6 +285,37 @@ async def test_requests_come_to_the_signer_and_its_answers_to_the_client(
     assert signer.asked.empty()
 
 
+async def test_a_key_that_came_later_is_asked_about_what_it_did_not_issue(
+    start: Starter, connect: Connect, hierarchy: Hierarchy
+) -> None:
+    """Workers hear of it while they run, and so does one that takes the place of another."""
+    signer = Signer(None)
+    workers = await start(signer.respond, echo_nonce=True)
+    client = await connect(workers)
+    client.send(hierarchy.request(GOOD))
+    signer.response = await client.body()
+    client.send(hierarchy.request(NEVER_ISSUED))
+    assert await client.status() is OCSPResponseStatus.UNAUTHORIZED
+    workers.sign_unknown((AUTHORITY,))
+    await asks(client, hierarchy)
+    old = workers.pids
+    for pid in old:
+        os.kill(pid, signal.SIGKILL)
+    async with asyncio.timeout(30):
+        while workers.pids == old or not workers.pids:  # noqa: ASYNC110 - a state of other processes
+            await asyncio.sleep(0.05)
+    await asks(await connect(workers), hierarchy)
+
+
+async def asks(client: "Client", hierarchy: Hierarchy) -> None:
+    """Return when a request for what was not issued is answered by the signer."""
+    async with asyncio.timeout(30):
+        while True:
+            client.send(hierarchy.request(NEVER_ISSUED))
+            if await client.status() is OCSPResponseStatus.SUCCESSFUL:
+                return
+
+
 @pytest.mark.parametrize("signs", [True, False])
 async def test_the_keyless_answers(
     start: Starter, connect: Connect, hierarchy: Hierarchy, signs: bool
