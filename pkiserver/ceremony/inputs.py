@@ -12,6 +12,8 @@ from config.ceremony import Ceremony, Input, parse_ceremony
 from pkiserver.errors import RefusedError
 
 MAX_FILE_OCTETS: Final = 1 << 20  # a ceremony's file, a request, a certificate, a signature
+MAX_FONT_OCTETS: Final = 32 << 20  # one with the letters of many languages
+MAX_TRANSCRIPT_OCTETS: Final = 32 << 20  # its PDF
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,18 +40,18 @@ def read_ceremony(path: Path) -> CeremonyFile:
     return CeremonyFile(path, content, parse_ceremony(content, path.name))
 
 
-def read_bounded(path: Path) -> bytes:
+def read_bounded(path: Path, limit: int = MAX_FILE_OCTETS) -> bytes:
     """Return what is in a file; `RefusedError` where it is too long."""
     with path.open("rb") as file:
-        content = file.read(MAX_FILE_OCTETS + 1)
-    if len(content) > MAX_FILE_OCTETS:
+        content = file.read(limit + 1)
+    if len(content) > limit:
         raise RefusedError(f"{path} is too long for a file of a ceremony")
     return content
 
 
 def read_certificate(file: CeremonyFile, source: Input) -> x509.Certificate:
     """Return the certificate in a named file; `RefusedError` where it is none, or not the reviewed one."""
-    return certificate_in(_reviewed(file, source), source.file)
+    return certificate_in(read_reviewed(file, source), source.file)
 
 
 def certificate_in(content: bytes, path: Path) -> x509.Certificate:
@@ -67,7 +69,7 @@ def certificate_in(content: bytes, path: Path) -> x509.Certificate:
 
 def read_request(file: CeremonyFile, source: Input) -> x509.CertificateSigningRequest:
     """Return the request in a named file, signed by its own key; `RefusedError` as for certificates."""
-    content = _reviewed(file, source)
+    content = read_reviewed(file, source)
     try:
         if content.lstrip().startswith(b"-----"):
             request = x509.load_pem_x509_csr(content)
@@ -82,8 +84,9 @@ def read_request(file: CeremonyFile, source: Input) -> x509.CertificateSigningRe
     return request
 
 
-def _reviewed(file: CeremonyFile, source: Input) -> bytes:
-    content = read_bounded(file.at(source.file))
+def read_reviewed(file: CeremonyFile, source: Input, limit: int = MAX_FILE_OCTETS) -> bytes:
+    """Return what is in a named file; `RefusedError` where it is too long, or not what was reviewed."""
+    content = read_bounded(file.at(source.file), limit)
     if hashlib.sha256(content).hexdigest() != source.sha256:
         raise RefusedError(f"{source.file} is not the file that was reviewed: its SHA-256 is another")
     return content

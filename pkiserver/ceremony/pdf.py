@@ -3,7 +3,6 @@
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 from xml.sax.saxutils import escape
 
@@ -12,7 +11,7 @@ from reportlab.lib.pagesizes import A4
 from reportlab.lib.styles import ParagraphStyle
 from reportlab.lib.units import mm
 from reportlab.pdfbase import pdfmetrics
-from reportlab.pdfbase.ttfonts import TTFError, TTFont
+from reportlab.pdfbase.ttfonts import TTFont
 from reportlab.pdfgen.canvas import Canvas
 from reportlab.platypus import Paragraph, SimpleDocTemplate, Spacer, Table, TableStyle
 
@@ -40,7 +39,7 @@ class _Fonts:
     encoding: str = "latin-1"
 
 
-def as_pdf(found: Sequence[Section], title: str, sha256: str, font: Path | None = None) -> bytes:
+def as_pdf(found: Sequence[Section], title: str, sha256: str, font: bytes | None = None) -> bytes:
     """Return the transcript as PDF; each page bears the SHA-256 of the ceremony's file and its number.
 
     All of it is in `font` where that is given; `RefusedError` where it is no TrueType font.
@@ -67,11 +66,11 @@ def as_pdf(found: Sequence[Section], title: str, sha256: str, font: Path | None 
     return out.getvalue()
 
 
-def _loaded(font: Path) -> _Fonts:
+def _loaded(font: bytes) -> _Fonts:
     try:
-        pdfmetrics.registerFont(TTFont("transcript", str(font)))
-    except (TTFError, OSError) as error:
-        raise RefusedError(f"{font} is no TrueType font that can be used") from error
+        pdfmetrics.registerFont(TTFont("transcript", io.BytesIO(font)))
+    except Exception as error:  # reportlab's parser lets any error of Python out
+        raise RefusedError("the transcript's font is no TrueType font that can be used") from error
     return _Fonts("transcript", "transcript", "transcript", "utf-8")
 
 

@@ -94,6 +94,30 @@ class Room:
         (self.folder / f"{name}.csr").write_text(request)
         self.text += ISSUED.format(name=name, sha256=hashlib.sha256(request.encode()).hexdigest())
 
+    def add_witness(self) -> None:
+        """Have the file name a notary, whose certificate is of another maker of certificates."""
+        self.openssl(
+            *(
+                "req",
+                "-x509",
+                "-newkey",
+                "ec",
+                "-pkeyopt",
+                "ec_paramgen_curve:P-256",
+                "-noenc",
+                "-days",
+                "30",
+            ),
+            *("-subj", "/CN=Notary", "-keyout", "notary.key", "-out", "notary.pem"),
+        )
+        sha256 = hashlib.sha256((self.folder / "notary.pem").read_bytes()).hexdigest()
+        self.text += f"""
+[witness]
+name = "Notary"
+role = "notary"
+certificate = {{ file = "notary.pem", sha256 = "{sha256}" }}
+"""
+
     def sign(self, *names: str) -> list[str]:
         """Have operators sign the file; return the options that name their signatures."""
         self.file.write_text(self.text)
@@ -125,6 +149,7 @@ def test_the_whole_way(tmp_path: Path) -> None:
     room = Room(tmp_path / "room")
     for name in ISSUING:
         room.add_request(name, done(run_program(home, "ca", "csr", name)))
+    room.add_witness()
     signatures = room.sign("bold", "saran")
 
     before = room.objects()
@@ -154,6 +179,16 @@ def test_the_whole_way(tmp_path: Path) -> None:
             *("cms", "-verify", "-binary", "-inform", "DER", "-in", f"made/{name}.p7s"),
             *("-content", f"made/{name}", "-CAfile", "made/root.pem", "-out", os.devnull),
         )
+    room.openssl(
+        *("cms", "-sign", "-binary", "-in", "made/transcript.pdf", "-outform", "DER", "-out", "notary.p7s"),
+        *("-signer", "notary.pem", "-inkey", "notary.key"),
+    )
+    witnessed = room.ceremony("--transcript", "made", "--witnessed", "notary.p7s")
+    assert witnessed.returncode == 0, witnessed.stderr
+    room.openssl(
+        *("cms", "-verify", "-binary", "-inform", "DER", "-in", "made/transcript.pdf.witness.p7s"),
+        *("-content", "made/transcript.pdf", "-CAfile", "notary.pem", "-out", os.devnull),
+    )
     text = (made / "transcript.txt").read_text()
     for name in ISSUING:
         assert hashlib.sha256((made / f"{name}.cer").read_bytes()).hexdigest() in text
