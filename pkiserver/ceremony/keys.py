@@ -23,6 +23,7 @@ from pkiserver.signer.algorithms import (
     verify,
 )
 from pkiserver.signer.keystore import KeyStore
+from pkiserver.signer.pkcs11 import Pkcs11KeyStore
 from pkiserver.signer.pkcs11_private_keys import opened_token
 from pkiserver.signer.secret import read_secret
 from pkiserver.signer.software import SoftwareKeyStore
@@ -44,6 +45,11 @@ def opened_store(file: CeremonyFile) -> Iterator[KeyStore]:
         yield software
     finally:
         software.close()
+
+
+def device_of(store: KeyStore) -> str | None:
+    """Return what a token says of itself, None where the keys are in files (GEN-6.5.1-13)."""
+    return store.description() if isinstance(store, Pkcs11KeyStore) else None
 
 
 @contextmanager

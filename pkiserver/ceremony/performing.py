@@ -18,7 +18,7 @@ from pkiserver.ceremony.inputs import (
     read_reviewed,
 )
 from pkiserver.ceremony.journal import ALTERED, Journal
-from pkiserver.ceremony.keys import CeremonyKeys, opened_store, throw_away_store
+from pkiserver.ceremony.keys import CeremonyKeys, device_of, opened_store, throw_away_store
 from pkiserver.ceremony.pdf import as_pdf
 from pkiserver.ceremony.products import SUFFIXES, Product, Products
 from pkiserver.ceremony.profiles import ceremony_profiles
@@ -100,6 +100,7 @@ def perform(
             made,
             journal.taken_up(),
             witness,
+            device_of(store),
         )
         found = sections(file, facts)
         signer = TranscriptSigner(*products.signer(), keys)

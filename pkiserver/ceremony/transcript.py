@@ -35,15 +35,17 @@ from protocols.x509.names import subject_text
 _PACKAGES: Final = ("cryptography", "python-pkcs11", "asn1crypto", "reportlab")
 # The hash of the signature, for OpenSSL takes it from there; Ed25519 has SHA-512 (RFC 8419 §3.1).
 _DIGESTS: Final = {"sha256": oid.SHA256, "sha384": oid.SHA384, "sha512": oid.SHA512, "": oid.SHA512}
+_SIGNED: Final = f"signature {'_' * 30}  date {'_' * 12}"
 _OWN_PACKAGES: Final = ("config", "protocols", "pkiserver", "store")
 
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A heading with its fields."""
+    """A heading with its fields; `by_hand`: the people in it sign on paper."""
 
     title: str
     fields: tuple[Field, ...]
+    by_hand: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,7 @@ class TranscriptFacts:
     products: Sequence[Product]
     taken_up: Sequence[str] = ()
     witness: x509.Certificate | None = None
+    device: str | None = None
 
 
 def sections(file: CeremonyFile, facts: TranscriptFacts) -> list[Section]:
@@ -73,6 +76,7 @@ def sections(file: CeremonyFile, facts: TranscriptFacts) -> list[Section]:
         ("ended", utc_text(facts.ended_at)),
         ("performed by", facts.by),
         ("keys in", ceremony.store.uri or f"software, {ceremony.store.folder}"),
+        *([("device", facts.device)] if facts.device is not None else []),
         *(
             (f"key {label}", f"{key.kind}{', existing' if key.existing else ''}")
             for label, key in ceremony.keys.items()
@@ -87,7 +91,7 @@ def sections(file: CeremonyFile, facts: TranscriptFacts) -> list[Section]:
             Section(f"{product.kind} {product.name}{SUFFIXES[product.kind]}", tuple(described(product)))
             for product in facts.products
         ),
-        Section("Signed by hand", tuple((name, "_" * 40) for name in _present(ceremony))),
+        Section("Signed by hand", tuple((name, _SIGNED) for name in _present(ceremony)), by_hand=True),
     ]
     return [_shown(section) for section in found]
 
@@ -97,9 +101,8 @@ def _shown(section: Section) -> Section:
 
     Words of a file, or of a request from elsewhere, are not to pass for lines of the transcript.
     """
-    return Section(
-        section.title, tuple((_printable(name), _printable(told)) for name, told in section.fields)
-    )
+    fields = tuple((_printable(name), _printable(told)) for name, told in section.fields)
+    return replace(section, fields=fields)
 
 
 def _printable(text: str) -> str:

@@ -2,6 +2,8 @@
 
 import base64
 import json
+import re
+import zlib
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -136,6 +138,17 @@ class TestProfiles:
         setting.write(HEAD + STORE + f"\n[profiles]\nroot-ca = {pinned}\n" + ROOT)
         with pytest.raises(RefusedError, match="a shipped profile"):
             setting.rehearse()
+
+
+def test_no_page_of_the_transcript_goes_away_unseen(setting: Setting, tmp_path: Path) -> None:
+    """Each says how many there are."""
+    setting.perform(tmp_path / "out")
+    pdf = (tmp_path / "out" / "transcript.pdf").read_bytes()
+    streams = re.findall(rb"ASCII85Decode /FlateDecode.*?stream\r?\n(.*?)~>", pdf, re.DOTALL)
+    pages = [zlib.decompress(base64.a85decode(one)) for one in streams]
+    told = [re.findall(rb"page (\d+) of (\d+)", page) for page in pages]
+    assert told == [[(b"%d" % number, b"%d" % len(pages))] for number in range(1, len(pages) + 1)]
+    assert len(pages) > 1
 
 
 def test_no_words_of_a_file_pass_for_lines_of_the_transcript(setting: Setting) -> None:

@@ -34,7 +34,7 @@ def test_the_transcript_names_the_witness_who_then_signs_it(setting: Setting, tm
     assert told(setting.rehearse())["name"] == "Notary"
     setting.perform(out)
     text = (out / "transcript.txt").read_text()
-    assert "Notary, notary  ____" in text
+    assert "Notary, notary  signature ____" in text
     signature = notary.sign((out / "transcript.pdf").read_bytes())
     kept = accept_witnessed(read_ceremony(setting.path), out, signature)
     assert kept.read_bytes() == signature

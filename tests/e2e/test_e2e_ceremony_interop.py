@@ -190,6 +190,7 @@ def test_the_whole_way(tmp_path: Path) -> None:
         *("-content", "made/transcript.pdf", "-CAfile", "notary.pem", "-out", os.devnull),
     )
     text = (made / "transcript.txt").read_text()
+    assert "SoftHSM project, SoftHSM v2, serial number " in text
     for name in ISSUING:
         assert hashlib.sha256((made / f"{name}.cer").read_bytes()).hexdigest() in text
 
