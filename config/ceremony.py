@@ -145,6 +145,9 @@ class CRL(Section):
     number: StrictInt = Field(ge=1, le=2**63 - 1, description="Its CRL number; above every earlier one.")
     lifetime: PositiveDuration | None = option(None, description="From thisUpdate to nextUpdate.")
     last: StrictBool = option(False, description="The last of its issuer: its nextUpdate is the end of 9999.")
+    previous: Input | None = option(
+        None, description="The newest one of its issuer before; its entries are all in this one too."
+    )
     revoked: tuple[Revoked, ...] = option((), description="Its entries.")
 
     @model_validator(mode="after")
@@ -249,6 +252,9 @@ def _crls(ceremony: Ceremony) -> Iterator[Broken]:
         if one.issuer not in able:
             rule = "a known one, or a certificate for a key made here"
             yield Broken(f"{one.issuer[:40]!r} cannot sign", rule, f"crls.{name}.issuer")
+        if one.issuer in ceremony.known and one.number > 1 and one.previous is None:
+            rule = "of an earlier ceremony's issuer the newest CRL is named: previous = { file, sha256 }"
+            yield Broken("is not said", rule, f"crls.{name}.previous")
         if (one.issuer, one.number) in seen:
             yield Broken(f"{one.number} twice", "an issuer's CRLs have each a number", f"crls.{name}.number")
         seen.add((one.issuer, one.number))

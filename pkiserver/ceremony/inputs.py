@@ -10,6 +10,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 
 from config.ceremony import Ceremony, Input, parse_ceremony
 from pkiserver.errors import RefusedError
+from protocols.x509.names import subject_text
 
 MAX_FILE_OCTETS: Final = 1 << 20  # a ceremony's file, a request, a certificate, a signature
 MAX_FONT_OCTETS: Final = 32 << 20  # one with the letters of many languages
@@ -82,6 +83,21 @@ def read_request(file: CeremonyFile, source: Input) -> x509.CertificateSigningRe
     if not proven:
         raise RefusedError(f"{source.file} is not signed by the key that it is for (RFC 2986 §3)")
     return request
+
+
+def read_crl(file: CeremonyFile, source: Input, issuer: x509.Certificate) -> x509.CertificateRevocationList:
+    """Return the CRL in a named file, one with a number and signed by its issuer; `RefusedError`."""
+    content = read_reviewed(file, source)
+    try:
+        is_pem = content.lstrip().startswith(b"-----")
+        crl = x509.load_pem_x509_crl(content) if is_pem else x509.load_der_x509_crl(content)
+        crl.extensions.get_extension_for_class(x509.CRLNumber)
+        signed = crl.issuer == issuer.subject and crl.is_signature_valid(issuer.public_key())  # type: ignore[arg-type]  # a CA's key signs
+    except (ValueError, TypeError, UnsupportedAlgorithm, x509.ExtensionNotFound) as error:
+        raise RefusedError(f"{source.file} holds no CRL that is understood") from error
+    if not signed:
+        raise RefusedError(f"{source.file} is not signed by {subject_text(issuer.subject)}")
+    return crl
 
 
 def read_reviewed(file: CeremonyFile, source: Input, limit: int = MAX_FILE_OCTETS) -> bytes:

@@ -139,6 +139,7 @@ subject = "CN=Second ceremony"
 [crls.last]
 issuer = "root"
 number = 2
+previous = {setting.pinned("first.crl", (tmp_path / "first" / "root.crl").read_bytes())}
 last = true
 revoked = [{{ serial = "0a1b", date = 2026-11-22T00:00:00Z, reason = "superseded" }}]
 [transcript]

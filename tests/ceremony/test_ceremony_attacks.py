@@ -5,12 +5,16 @@ import json
 import re
 import zlib
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from ceremony_setting import HEAD, ROOT, STORE, Operator, Setting, certificate
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA384
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from config.ceremony import parse_ceremony
 from config.errors import ConfigError
@@ -18,7 +22,7 @@ from config.profile import SHIPPED_PROFILES
 from pkiserver.ceremony.inputs import read_ceremony
 from pkiserver.ceremony.journal import Journal
 from pkiserver.ceremony.transcript import as_text
-from pkiserver.errors import ConflictError, NotAuthorizedError, RefusedError
+from pkiserver.errors import ConflictError, NotAuthorizedError, PKIServerError, RefusedError
 from pkiserver.signer.algorithms import KeySpec
 from pkiserver.signer.software import SoftwareKeyStore
 from protocols.asn1 import der
@@ -181,3 +185,78 @@ def test_a_broken_signature_is_refused(setting: Setting, tmp_path: Path, signatu
 def test_a_deeply_nested_file_is_refused() -> None:
     with pytest.raises(ConfigError):
         parse_ceremony(b"a = " + b"[" * 100_000, "root.toml")
+
+
+class TestFormerCRL:
+    """A CRL of an issuer that had one before follows that one: nobody is forgotten, no number comes again."""
+
+    TEXT = """
+[keys]
+root = {{ kind = "ec:P-384", existing = true }}
+second = {{ kind = "ec:P-256" }}
+[known.root]
+certificate = {root}
+key = "root"
+[certificates.second]
+profile = "ceremony-transcript"
+issuer = "root"
+lifetime = "1y"
+key = "second"
+subject = "CN=Second ceremony"
+[crls.root]
+issuer = "root"
+number = {number}
+lifetime = "180d"
+{rest}
+[transcript]
+certificate = "second"
+"""
+    REVOKED = '[[crls.root.revoked]]\nserial = "0a1b"\ndate = 2026-11-22T00:00:00Z\nreason = "superseded"\n'
+    NAMED = "previous = {former}\n"
+
+    @pytest.fixture
+    def first(self, setting: Setting, tmp_path: Path) -> Path:
+        text = setting.path.read_text()
+        setting.write(
+            text.replace("number = 1\n", "number = 7\n").replace(
+                "[transcript]", self.REVOKED + "[transcript]"
+            )
+        )
+        setting.perform(tmp_path / "first")
+        return tmp_path / "first"
+
+    def second(self, setting: Setting, first: Path, number: int, rest: str, former: bytes) -> None:
+        root = setting.pinned("first.cer", (first / "root.cer").read_bytes())
+        rest = rest.format(former=setting.pinned("former.crl", former))
+        setting.write(HEAD + STORE + self.TEXT.format(root=root, number=number, rest=rest))
+
+    def test_one_that_follows(self, setting: Setting, first: Path, tmp_path: Path) -> None:
+        former = (first / "root.crl").read_bytes()
+        self.second(setting, first, 8, self.NAMED + self.REVOKED, former)
+        setting.rehearse()
+        setting.perform(tmp_path / "second")
+        assert (tmp_path / "second" / "root.crl").exists()
+
+    @pytest.mark.parametrize(
+        ("number", "rest", "told"),
+        [(8, "", "previous"), (7, NAMED + REVOKED, "number"), (8, NAMED, "0a1b")],
+        ids=["not named", "its number again", "an entry forgotten"],
+    )
+    def test_one_that_does_not(
+        self, setting: Setting, first: Path, number: int, rest: str, told: str
+    ) -> None:
+        self.second(setting, first, number, rest, (first / "root.crl").read_bytes())
+        with pytest.raises((ConfigError, PKIServerError), match=told):
+            setting.rehearse()
+
+    @pytest.mark.parametrize("which", ["of another key", "no CRL"])
+    def test_what_is_none_of_this_issuer(self, setting: Setting, first: Path, which: str) -> None:
+        name = certificate(first / "root.cer").subject
+        now = datetime.now(UTC)
+        builder = x509.CertificateRevocationListBuilder(name, now, now + timedelta(days=1))
+        builder = builder.add_extension(x509.CRLNumber(1), critical=False)
+        other = builder.sign(ec.generate_private_key(ec.SECP384R1()), SHA384()).public_bytes(Encoding.DER)
+        former = {"of another key": other, "no CRL": b"nothing"}[which]
+        self.second(setting, first, 8, self.NAMED, former)
+        with pytest.raises(RefusedError, match="former"):
+            setting.rehearse()

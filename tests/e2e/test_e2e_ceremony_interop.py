@@ -72,7 +72,7 @@ class Room:
         pin = folder / "pin"
         pin.touch(mode=0o600)
         pin.write_text(PIN)
-        self.text = HEAD.format(module=module, pin=pin)
+        self.text = HEAD.format(module=module, pin=pin.name)  # paths begin at the file's folder
         self.file = folder / "root.toml"
         lines = ["quorum = 2"]
         for name in ("bold", "saran"):
@@ -129,9 +129,11 @@ certificate = {{ file = "notary.pem", sha256 = "{sha256}" }}
         return [word for name in names for word in ("--signature", f"{name}.p7s")]
 
     def ceremony(self, *options: str) -> subprocess.CompletedProcess[str]:
+        """Give the command in another folder than that of the file; of the latter are files in options."""
+        words = [word if word.startswith("--") else self.folder / word for word in options]
         return subprocess.run(
-            [PROGRAM, "ceremony", "root.toml", "--operators", "operators.toml", *options],
-            cwd=self.folder,
+            [PROGRAM, "ceremony", self.file, "--operators", self.folder / "operators.toml", *words],
+            cwd=self.folder.parent,
             env=os.environ | {"SOFTHSM2_CONF": str(self.configuration)},
             stdin=subprocess.DEVNULL,
             capture_output=True,
