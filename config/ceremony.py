@@ -58,6 +58,7 @@ SHA256Text = Annotated[str, BeforeValidator(_sha256)]
 SerialText = Annotated[str, BeforeValidator(_serial)]
 ReasonName = Annotated[StrictStr, AfterValidator(_reason)]
 Moment = Annotated[datetime, BeforeValidator(_moment)]
+PersonName = Annotated[StrictStr, Field(min_length=1, max_length=100)]
 
 
 class Input(Section):
@@ -144,6 +145,9 @@ class CRL(Section):
     number: StrictInt = Field(ge=1, le=2**63 - 1, description="Its CRL number; above every earlier one.")
     lifetime: PositiveDuration | None = option(None, description="From thisUpdate to nextUpdate.")
     last: StrictBool = option(False, description="The last of its issuer: its nextUpdate is the end of 9999.")
+    previous: Input | None = option(
+        None, description="The newest one of its issuer before; its entries are all in this one too."
+    )
     revoked: tuple[Revoked, ...] = option((), description="Its entries.")
 
     @model_validator(mode="after")
@@ -159,9 +163,19 @@ class Transcript(Section):
     """How the transcript is signed."""
 
     certificate: str = Field(description="A certificate made here for a key made here; it signs.")
-    font: OptionalPath = option(
-        "", description="TrueType font of the PDF, for names that are not in Latin letters."
+    font: Input | None = option(
+        None, description="TrueType font of the PDF, for names that are not in Latin letters."
     )
+
+
+class Witness(Section):
+    """Who witnesses the ceremony, and is independent of the provider's management: a notary, an auditor."""
+
+    name: StrictStr = Field(min_length=1, max_length=100, description="Who.")
+    role: StrictStr = Field(
+        min_length=1, max_length=100, description="As what: notary, auditor, and of whom."
+    )
+    certificate: Input = Field(description="The certificate of who signs the transcript.")
 
 
 class Ceremony(Section):
@@ -170,9 +184,13 @@ class Ceremony(Section):
     title: StrictStr = Field(min_length=1, max_length=100, description="What the ceremony is for.")
     public_url: PublicURL = Field(description="As in pkiserver.toml: AIA and CDP begin with it.")
     at: Moment | None = option(None, description="notBefore and thisUpdate; else when the ceremony begins.")
-    witnesses: tuple[StrictStr, ...] = option((), description="Who is present; each gets a line to sign on.")
+    witnesses: tuple[PersonName, ...] = option(
+        (), max_length=MAX_OPERATORS, description="Who is present; each gets a line to sign on."
+    )
+    witness: Witness | None = option(None, description="The independent one, who signs the transcript.")
     store: Store = Field(description="Where the keys are.")
     keys: Mapping[str, Key] = Field(min_length=1, description="The keys, by their labels.")
+    profiles: Mapping[str, Input] = option({}, description="Certificate profiles that are not shipped.")
     known: Mapping[str, Known] = option({}, description="Issuers of earlier ceremonies.")
     certificates: Mapping[str, Certificate] = option({}, description="The certificates, by name.")
     requests: Mapping[str, Request] = option({}, description="The requests, by name.")
@@ -190,7 +208,7 @@ class Ceremony(Section):
 
 def _names(ceremony: Ceremony) -> Iterator[Broken]:
     rule = "lower-case letters, digits and hyphens, a letter first, 32 at most"
-    for table in ("keys", "known", "certificates", "requests", "crls"):
+    for table in ("keys", "profiles", "known", "certificates", "requests", "crls"):
         for name in getattr(ceremony, table):
             if _NAME.fullmatch(name) is None:
                 yield Broken(f"{name[:40]!r} is no name", rule, table)
@@ -234,6 +252,9 @@ def _crls(ceremony: Ceremony) -> Iterator[Broken]:
         if one.issuer not in able:
             rule = "a known one, or a certificate for a key made here"
             yield Broken(f"{one.issuer[:40]!r} cannot sign", rule, f"crls.{name}.issuer")
+        if one.issuer in ceremony.known and one.number > 1 and one.previous is None:
+            rule = "of an earlier ceremony's issuer the newest CRL is named: previous = { file, sha256 }"
+            yield Broken("is not said", rule, f"crls.{name}.previous")
         if (one.issuer, one.number) in seen:
             yield Broken(f"{one.number} twice", "an issuer's CRLs have each a number", f"crls.{name}.number")
         seen.add((one.issuer, one.number))
@@ -241,7 +262,9 @@ def _crls(ceremony: Ceremony) -> Iterator[Broken]:
 
 def _transcript(ceremony: Ceremony) -> Iterator[Broken]:
     named = ceremony.certificates.get(ceremony.transcript.certificate)
-    if named is None or not named.key:
+    key = ceremony.keys.get(named.key) if named is not None else None
+    # A key that exists has signed other transcripts, any of which would verify as this one's.
+    if named is None or not named.key or (key is not None and key.existing):
         rule = "a certificate in [certificates] for a key made here"
         yield Broken(f"there is no {ceremony.transcript.certificate[:40]!r}", rule, "transcript.certificate")
 

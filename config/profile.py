@@ -30,7 +30,7 @@ from config.profile_fields import (
 )
 from config.profile_rules import ProfileFacts, authenticates_tls_client, broken_rules
 from config.units import CertificateLifetime, KeyKind, Lifetime, PositiveDuration
-from config.validation import read_toml, validate
+from config.validation import parse_toml, read_toml, validate
 
 SHIPPED_PROFILES: Final = Path(__file__).parent / "profiles"
 _NAME: Final = re.compile(r"[a-z][a-z0-9-]{0,62}")
@@ -168,10 +168,18 @@ def load_profile(path: Path) -> Profile:
     if path.stem in _EST_OPERATIONS:
         rule = "a profile's name is a label of EST, which is not that of an operation (RFC 7030 §3.2.2)"
         raise ConfigError([Finding(path.name, "", "the name of an operation", rule)])
-    content = read_toml(path)
+    return _profile(path.stem, read_toml(path), path.name)
+
+
+def parse_profile(name: str, data: bytes, file: str) -> Profile:
+    """Return the profile of this name in the octets of a file; `ConfigError` with every finding."""
+    return _profile(name, parse_toml(data, file), file)
+
+
+def _profile(name: str, content: Mapping[str, Any], file: str) -> Profile:
     if "name" in content:
-        raise ConfigError([Finding(path.name, "name", "not allowed", "a profile is named by its file")])
-    return validate(Profile, {**content, "name": path.stem}, path.name)
+        raise ConfigError([Finding(file, "name", "not allowed", "a profile is named by its file")])
+    return validate(Profile, {**content, "name": name}, file)
 
 
 def _unknown_reenrolments(profiles: Mapping[str, Profile], paths: Mapping[str, Path]) -> list[Finding]:

@@ -40,6 +40,8 @@ def parse_toml(data: bytes, file: str) -> dict[str, Any]:
         raise ConfigError([Finding(file, "", "not UTF-8", "TOML is UTF-8 text")]) from error
     except tomllib.TOMLDecodeError as error:
         raise ConfigError([Finding(file, "", str(error), "the file is TOML 1.0")]) from error
+    except RecursionError as error:
+        raise ConfigError([Finding(file, "", "nested too deeply", "a few tables deep")]) from error
 
 
 def dotted(location: Location) -> str:

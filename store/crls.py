@@ -3,12 +3,14 @@
 from datetime import datetime
 from typing import Any
 
+from store import facts
 from store.database import Transaction
 from store.records import CRLRecord, CRLShardRecord, from_unix, to_unix
 
 FULL = "full"
 DELTA = "delta"
 
+_NUMBERS_AFTER = "crl-numbers-after"
 _COLUMNS = (
     "authority, scope, kind, number, base_number, this_update, next_update, events_to, not_expired_at,"
     " entries, octets, sha256, head, tail, signature"
@@ -73,6 +75,16 @@ def in_force_at(tx: Transaction, authority: int, scope: int, kind: str, moment: 
         (authority, scope, kind, to_unix(moment)),
     )
     return _record(row) if row else None
+
+
+def use_numbers_after(tx: Transaction, number: int) -> None:
+    """Have every further CRL numbered above `number`, whatever is recorded of those before."""
+    facts.put(tx, _NUMBERS_AFTER, str(number))
+
+
+def numbers_after(tx: Transaction) -> int:
+    """Return what `use_numbers_after` was told last, 0 before."""
+    return int(facts.get(tx, _NUMBERS_AFTER) or 0)
 
 
 def add_shard(tx: Transaction, record: CRLShardRecord) -> None:

@@ -6,10 +6,11 @@ so every key that the snapshot needs is there when the files are read.
 
 import hashlib
 import os
+import re
 import secrets
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -38,6 +39,7 @@ from store.snapshot import check_copy, copy_database, key_labels
 _LEFT_OUT: Final = frozenset({"run", "responses", "public", DATABASE, f"{DATABASE}-wal", f"{DATABASE}-shm"})
 _COPY: Final = "backup-"  # in `run`: nothing there outlives a start
 _BLOCK: Final = 1 << 20
+_UNFINISHED: Final = re.compile(r"\..+\.(?:[0-9]+\.new|[0-9a-f]{16})")  # `replaced_file`, key stores
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +70,8 @@ def make_backup(
     target = _target(home, destination, now)
     settings = load_settings(home.configuration)
     with HomeLock(home, "backup"), _database_copy(home, settings, tell) as copy:
-        files = [
-            _described(DATABASE, copy),
-            *(_described(name, home.path / name) for name in _names(home, copy)),
-        ]
+        names = _names(home, copy)
+        files = [_described(DATABASE, copy), *(_described(name, home.path / name) for name in names)]
         _require_keys(home, settings, copy)
         head, events = read_only(copy, _ends) or (None, 0)
         manifest = Manifest(
@@ -81,7 +81,7 @@ def make_backup(
             Head.of(head),
             events,
             tuple(files),
-            _outside(home, settings),
+            _not_in_it(home, settings, names),
         )
         with _new_file(target) as out:
             _write(home, copy, manifest, SealedWriter(out, passphrase, cost=cost), tell)
@@ -144,8 +144,11 @@ def _names(home: Home, copy: Path) -> list[str]:
 
 
 def _is_unfinished(path: Path) -> bool:
-    """Return whether a file is one that is being written, and will be renamed or linked (`replaced_file`)."""
-    return path.name.startswith(".")
+    """Return whether a file is one that is being written, and will be renamed or linked.
+
+    By its form alone: another that is hidden is an operator's, perhaps a passphrase.
+    """
+    return _UNFINISHED.fullmatch(path.name) is not None
 
 
 def _crls_of_others(home: Home, copy: Path) -> list[str]:
@@ -166,17 +169,17 @@ def _require_keys(home: Home, settings: Settings, copy: Path) -> None:
                 raise ConflictError(f"the key {label} is not in {home.keys}: the home is not whole")
 
 
-def _outside(home: Home, settings: Settings) -> tuple[str, ...]:
-    """Return the files that the configuration names and that are elsewhere: who restores needs them too."""
+def _not_in_it(home: Home, settings: Settings, names: Sequence[str]) -> tuple[str, ...]:
+    """Return the files that the configuration names and that are not among `names`: a home needs them too."""
     keys = settings.keys
     if keys.store == "software":
         named: list[Path | str | None] = [None if keys.passphrase_env else keys.passphrase_file]
     else:
         named = [keys.token.module_path, keys.token.pin_file]
-    root = home.path.resolve()
+    there = {(home.path / name).resolve() for name in names}
     wanted = [Path(one) for one in (*settings.key_policy.blocklists, *named) if one is not None]
     paths = ((home.path / path).resolve() for path in wanted)
-    return tuple(sorted({str(path) for path in paths if not path.is_relative_to(root)}))
+    return tuple(sorted({str(path) for path in paths if path not in there}))
 
 
 def _open(path: Path) -> BufferedReader:

@@ -18,7 +18,7 @@ from pkiserver.home import PRIVATE_FILE_MODE, PRIVATE_FOLDER_MODE, PUBLIC_FILE_M
 from pkiserver.progress import Progress
 from pkiserver.storage import Storage
 from store import audit as audit_chain
-from store import status_events
+from store import crls, status_events
 from store.database import Database, Transaction, read_only
 from store.snapshot import check_copy
 
@@ -144,6 +144,16 @@ def _check_database(path: Path, manifest: Manifest, tell: Progress) -> None:
 
 
 async def _record(staged: Home, manifest: Manifest, by: str, now: datetime) -> None:
+    """Note the restoring, and have CRLs numbered above all that the lost home published since.
+
+    RFC 5280 §5.2.3: a number stands for one CRL and only grows. The seconds since 1970 are more than the CRLs
+    that a scope ever had: it gets one a second at most, also after a restoring before this one.
+    """
+
+    def record(tx: Transaction) -> None:
+        audit_chain.append(tx, entry)
+        crls.use_numbers_after(tx, int(now.timestamp()))
+
     database = Database(staged.path / DATABASE)
     try:
         entry = audit.entry(
@@ -155,7 +165,7 @@ async def _record(staged: Home, manifest: Manifest, by: str, now: datetime) -> N
             events=manifest.events,
             program=manifest.program,
         )
-        await Storage(database).write(lambda tx: audit_chain.append(tx, entry))
+        await Storage(database).write(record)
     finally:
         database.close()
 

@@ -10,8 +10,11 @@ from cryptography.exceptions import UnsupportedAlgorithm
 
 from config.ceremony import Ceremony, Input, parse_ceremony
 from pkiserver.errors import RefusedError
+from protocols.x509.names import subject_text
 
 MAX_FILE_OCTETS: Final = 1 << 20  # a ceremony's file, a request, a certificate, a signature
+MAX_FONT_OCTETS: Final = 32 << 20  # one with the letters of many languages
+MAX_TRANSCRIPT_OCTETS: Final = 32 << 20  # its PDF
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,18 +41,18 @@ def read_ceremony(path: Path) -> CeremonyFile:
     return CeremonyFile(path, content, parse_ceremony(content, path.name))
 
 
-def read_bounded(path: Path) -> bytes:
+def read_bounded(path: Path, limit: int = MAX_FILE_OCTETS) -> bytes:
     """Return what is in a file; `RefusedError` where it is too long."""
     with path.open("rb") as file:
-        content = file.read(MAX_FILE_OCTETS + 1)
-    if len(content) > MAX_FILE_OCTETS:
+        content = file.read(limit + 1)
+    if len(content) > limit:
         raise RefusedError(f"{path} is too long for a file of a ceremony")
     return content
 
 
 def read_certificate(file: CeremonyFile, source: Input) -> x509.Certificate:
     """Return the certificate in a named file; `RefusedError` where it is none, or not the reviewed one."""
-    return certificate_in(_reviewed(file, source), source.file)
+    return certificate_in(read_reviewed(file, source), source.file)
 
 
 def certificate_in(content: bytes, path: Path) -> x509.Certificate:
@@ -67,7 +70,7 @@ def certificate_in(content: bytes, path: Path) -> x509.Certificate:
 
 def read_request(file: CeremonyFile, source: Input) -> x509.CertificateSigningRequest:
     """Return the request in a named file, signed by its own key; `RefusedError` as for certificates."""
-    content = _reviewed(file, source)
+    content = read_reviewed(file, source)
     try:
         if content.lstrip().startswith(b"-----"):
             request = x509.load_pem_x509_csr(content)
@@ -82,8 +85,24 @@ def read_request(file: CeremonyFile, source: Input) -> x509.CertificateSigningRe
     return request
 
 
-def _reviewed(file: CeremonyFile, source: Input) -> bytes:
-    content = read_bounded(file.at(source.file))
+def read_crl(file: CeremonyFile, source: Input, issuer: x509.Certificate) -> x509.CertificateRevocationList:
+    """Return the CRL in a named file, one with a number and signed by its issuer; `RefusedError`."""
+    content = read_reviewed(file, source)
+    try:
+        is_pem = content.lstrip().startswith(b"-----")
+        crl = x509.load_pem_x509_crl(content) if is_pem else x509.load_der_x509_crl(content)
+        crl.extensions.get_extension_for_class(x509.CRLNumber)
+        signed = crl.issuer == issuer.subject and crl.is_signature_valid(issuer.public_key())  # type: ignore[arg-type]  # a CA's key signs
+    except (ValueError, TypeError, UnsupportedAlgorithm, x509.ExtensionNotFound) as error:
+        raise RefusedError(f"{source.file} holds no CRL that is understood") from error
+    if not signed:
+        raise RefusedError(f"{source.file} is not signed by {subject_text(issuer.subject)}")
+    return crl
+
+
+def read_reviewed(file: CeremonyFile, source: Input, limit: int = MAX_FILE_OCTETS) -> bytes:
+    """Return what is in a named file; `RefusedError` where it is too long, or not what was reviewed."""
+    content = read_bounded(file.at(source.file), limit)
     if hashlib.sha256(content).hexdigest() != source.sha256:
         raise RefusedError(f"{source.file} is not the file that was reviewed: its SHA-256 is another")
     return content

@@ -1,13 +1,16 @@
 """What a ceremony has begun and done, on disk before and after each step: so that one is taken up again.
 
 A file of JSON lines, each durable before the next thing is done. A key that was begun may be there. A
-TBS that was begun may have been signed, and is signed again: no other certificate comes of it.
+TBS that was begun may have been signed, and is signed again: no other certificate comes of it. Nothing
+authenticates the journal: whoever can write it can have a key that was there before taken for one made
+here. So its folder is closed to others, and the transcript tells when a ceremony was taken up again.
 """
 
 import base64
 import fcntl
 import json
 import os
+import stat
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -20,6 +23,7 @@ from pkiserver.home import PRIVATE_FILE_MODE, PRIVATE_FOLDER_MODE
 MAX_JOURNAL_OCTETS: Final = 64 << 20
 ALTERED: Final = "the journal of the ceremony was altered: nothing more is done by it"
 _NAME: Final = "journal.jsonl"
+_TAKEN_UP: Final = "taken up"
 _Step = tuple[str, str]  # its kind and its name
 
 
@@ -37,7 +41,9 @@ class Journal:
         if folder.exists() and not path.exists() and any(folder.iterdir()):
             raise ConflictError(f"{folder} holds other things: a ceremony has a folder of its own")
         folder.mkdir(mode=PRIVATE_FOLDER_MODE, exist_ok=True)
-        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, PRIVATE_FILE_MODE)
+        _require_own(folder)
+        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
+        self._descriptor = os.open(path, flags, PRIVATE_FILE_MODE)
         try:
             self._take(file_sha256, now)
         except BaseException:
@@ -52,8 +58,9 @@ class Journal:
         lines = self._lines()
         if not lines:
             self._write({"file": file_sha256, "at": utc_text(now)})
-            self.begun_at = now
+            self.begun_at, self.is_taken_up = now, False
             return
+        self.is_taken_up = True
         try:
             if lines[0]["file"] != file_sha256:
                 raise ConflictError("this folder is of a ceremony by another file: name another folder")
@@ -83,6 +90,17 @@ class Journal:
         """Return what came of a step, None where it has not been done."""
         return self._done.get((kind, name))
 
+    def take_up(self, now: datetime) -> None:
+        """Note that a ceremony that was begun before goes on now; on disk when this returns."""
+        if self.is_taken_up:
+            self.finish(_TAKEN_UP, str(len(self.taken_up())), utc_text(now).encode())
+
+    def taken_up(self) -> list[str]:
+        """Return each time at which the ceremony was taken up again, as text."""
+        return [
+            value.decode(errors="replace") for (kind, _), value in self._done.items() if kind == _TAKEN_UP
+        ]
+
     def begin(self, kind: str, name: str, value: bytes) -> None:
         """Note that a step is about to be done; on disk when this returns."""
         self._note(kind, name, value, done=False)
@@ -103,6 +121,11 @@ class Journal:
             data = data[os.write(self._descriptor, data) :]
         os.fsync(self._descriptor)
 
+    @staticmethod
+    def is_in(folder: Path) -> bool:
+        """Return whether a ceremony was begun in a folder."""
+        return (folder / _NAME).exists()
+
     def _lines(self) -> list[dict[str, Any]]:
         """Return what is noted; a last line without its end was being written when all ended."""
         with os.fdopen(os.dup(self._descriptor), "rb") as file:
@@ -119,3 +142,9 @@ class Journal:
         if not all(isinstance(line, dict) for line in lines):
             raise ConflictError(ALTERED)
         return lines
+
+
+def _require_own(folder: Path) -> None:
+    found = folder.stat()
+    if found.st_uid != os.geteuid() or found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise ConflictError(f"others may write in {folder}: a ceremony has a folder of its own")

@@ -4,13 +4,14 @@ import secrets
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from config.ceremony import Key, Store
-from config.pkcs11_uri import PKCS11URI
+from config.pkcs11_uri import FILE, PKCS11URI
 from pkiserver.ceremony.inputs import CeremonyFile
 from pkiserver.ceremony.journal import Journal
 from pkiserver.errors import ConflictError
@@ -23,6 +24,7 @@ from pkiserver.signer.algorithms import (
     verify,
 )
 from pkiserver.signer.keystore import KeyStore
+from pkiserver.signer.pkcs11 import Pkcs11KeyStore
 from pkiserver.signer.pkcs11_private_keys import opened_token
 from pkiserver.signer.secret import read_secret
 from pkiserver.signer.software import SoftwareKeyStore
@@ -35,7 +37,7 @@ def opened_store(file: CeremonyFile) -> Iterator[KeyStore]:
     """Give the key store that the file names, for the length of a block; raises `SignerError`s."""
     store: Store = file.ceremony.store
     if store.uri:
-        with opened_token(PKCS11URI.parse(store.uri)) as token:
+        with opened_token(_with_pin_beside(file, PKCS11URI.parse(store.uri))) as token:
             yield token
         return
     secret = read_secret("passphrase", str(file.at(store.passphrase_file or Path())), None)
@@ -44,6 +46,18 @@ def opened_store(file: CeremonyFile) -> Iterator[KeyStore]:
         yield software
     finally:
         software.close()
+
+
+def _with_pin_beside(file: CeremonyFile, uri: PKCS11URI) -> PKCS11URI:
+    """Return a URI whose PIN's file, where it is a relative path, begins at the ceremony's folder."""
+    if uri.pin_file is None:
+        return uri
+    return replace(uri, pin_source=f"{FILE}{file.at(Path(uri.pin_file)).absolute()}")
+
+
+def device_of(store: KeyStore) -> str | None:
+    """Return what a token says of itself, None where the keys are in files (GEN-6.5.1-13)."""
+    return store.description() if isinstance(store, Pkcs11KeyStore) else None
 
 
 @contextmanager

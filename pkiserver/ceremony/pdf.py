@@ -3,7 +3,6 @@
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 from xml.sax.saxutils import escape
 
@@ -12,7 +11,7 @@ from reportlab.lib.pagesizes import A4
 from reportlab.lib.styles import ParagraphStyle
 from reportlab.lib.units import mm
 from reportlab.pdfbase import pdfmetrics
-from reportlab.pdfbase.ttfonts import TTFError, TTFont
+from reportlab.pdfbase.ttfonts import TTFont
 from reportlab.pdfgen.canvas import Canvas
 from reportlab.platypus import Paragraph, SimpleDocTemplate, Spacer, Table, TableStyle
 
@@ -28,6 +27,9 @@ _GRID: Final = TableStyle(
         ("BOTTOMPADDING", (0, 0), (-1, -1), 1.5),
     ]
 )
+_BY_HAND: Final = TableStyle(  # room for a hand
+    [("VALIGN", (0, 0), (-1, -1), "BOTTOM"), ("TOPPADDING", (0, 0), (-1, -1), 9 * mm)]
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +42,20 @@ class _Fonts:
     encoding: str = "latin-1"
 
 
-def as_pdf(found: Sequence[Section], title: str, sha256: str, font: Path | None = None) -> bytes:
+def as_pdf(found: Sequence[Section], title: str, sha256: str, font: bytes | None = None) -> bytes:
     """Return the transcript as PDF; each page bears the SHA-256 of the ceremony's file and its number.
 
     All of it is in `font` where that is given; `RefusedError` where it is no TrueType font.
     """
     fonts = _Fonts() if font is None else _loaded(font)
+    _, pages = _built(found, title, sha256, fonts, None)
+    return _built(found, title, sha256, fonts, pages)[0]
+
+
+def _built(
+    found: Sequence[Section], title: str, sha256: str, fonts: _Fonts, pages: int | None
+) -> tuple[bytes, int]:
+    """Return the PDF and its number of pages, which each page bears: none is taken away unseen."""
     out = io.BytesIO()
     document = SimpleDocTemplate(
         out,
@@ -61,17 +71,17 @@ def as_pdf(found: Sequence[Section], title: str, sha256: str, font: Path | None 
     def footer(canvas: Canvas, _document: SimpleDocTemplate) -> None:
         canvas.setFont("Courier", 7)
         canvas.drawString(18 * mm, 10 * mm, f"file {sha256}")
-        canvas.drawRightString(A4[0] - 18 * mm, 10 * mm, f"page {canvas.getPageNumber()}")
+        canvas.drawRightString(A4[0] - 18 * mm, 10 * mm, f"page {canvas.getPageNumber()} of {pages}")
 
     document.build(_flow(found, title, fonts), onFirstPage=footer, onLaterPages=footer)
-    return out.getvalue()
+    return out.getvalue(), document.page
 
 
-def _loaded(font: Path) -> _Fonts:
+def _loaded(font: bytes) -> _Fonts:
     try:
-        pdfmetrics.registerFont(TTFont("transcript", str(font)))
-    except (TTFError, OSError) as error:
-        raise RefusedError(f"{font} is no TrueType font that can be used") from error
+        pdfmetrics.registerFont(TTFont("transcript", io.BytesIO(font)))
+    except Exception as error:  # reportlab's parser lets any error of Python out
+        raise RefusedError("the transcript's font is no TrueType font that can be used") from error
     return _Fonts("transcript", "transcript", "transcript", "utf-8")
 
 
@@ -92,6 +102,7 @@ def _flow(found: Sequence[Section], title: str, fonts: _Fonts) -> list[object]:
         parts.append(paragraph(section.title, heading))
         rows = [[paragraph(field, name), paragraph(told, value)] for field, told in section.fields]
         if rows:
-            parts.append(Table(rows, colWidths=_WIDTHS, style=_GRID, hAlign="LEFT"))
+            style = _BY_HAND if section.by_hand else _GRID
+            parts.append(Table(rows, colWidths=_WIDTHS, style=style, hAlign="LEFT"))
         parts.append(Spacer(1, 2 * mm))
     return parts

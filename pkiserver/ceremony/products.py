@@ -18,10 +18,10 @@ from pkiserver.ca.extensions import Addresses
 from pkiserver.ca.identity import Identity
 from pkiserver.ca.key_policy import check_key
 from pkiserver.ca.lint import LintError, check_tbs
-from pkiserver.ca.lint_crl import CRLFacts, lint_crl
+from pkiserver.ca.lint_crl import CRLFacts, PublishedCRL, lint_crl
 from pkiserver.ca.serials import SERIAL_BITS
 from pkiserver.ca.tbs import CertificateContents, IssuerFacts, build_tbs, lint_facts, validity
-from pkiserver.ceremony.inputs import CeremonyFile, read_certificate, read_request
+from pkiserver.ceremony.inputs import CeremonyFile, read_certificate, read_crl, read_request
 from pkiserver.ceremony.journal import ALTERED, Journal
 from pkiserver.ceremony.keys import CeremonyKeys
 from pkiserver.errors import ConflictError, RefusedError
@@ -31,7 +31,7 @@ from pkiserver.signer.placeholder import placeholder_key
 from protocols.asn1 import der
 from protocols.crl import NO_FURTHER_UPDATE, build_tbs_cert_list, revoked_entry
 from protocols.errors import ProtocolError
-from protocols.x509.certificate import TBSCertificate
+from protocols.x509.certificate import TBSCertificate, serial_text
 from protocols.x509.names import parse_subject
 
 Kind = Literal["certificate", "request", "crl"]
@@ -186,18 +186,30 @@ class Products:
             authority_key_identifier=issuer.facts.key_identifier,
             crl_number=wanted.number,
         )
+        previous = self._previous(wanted, issuer)
         facts = CRLFacts(
             issuer=issuer.certificate,
             signature_algorithm=algorithm,
             number=wanted.number,
             this_update=self._now,
             next_update=next_update,
-            previous=None,
+            previous=previous,
             is_last=wanted.last,
         )
         if findings := lint_crl(tbs, facts):
             raise LintError("CRL", findings)
         return self._signed("crl", name, issuer.key, public_key, tbs)
+
+    def _previous(self, wanted: CRL, issuer: _Issuer) -> PublishedCRL | None:
+        """Return the CRL that one follows; `RefusedError` where it is none, or would forget anybody."""
+        if wanted.previous is None:
+            return None
+        former = read_crl(self._file, wanted.previous, issuer.certificate)
+        kept = {int(one.serial, 16) for one in wanted.revoked}
+        if lost := [serial_text(one.serial_number) for one in former if one.serial_number not in kept]:
+            raise RefusedError(f"{wanted.previous.file} has {', '.join(lost)}, and the new CRL has not")
+        number = former.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number
+        return PublishedCRL(number, former.last_update_utc)
 
     def _signed(
         self, kind: Kind, name: str, key: str, public_key: CertificatePublicKeyTypes, tbs: bytes

@@ -1,9 +1,18 @@
-"""The certificate profiles of a ceremony: the shipped ones, and the operator's own where there is a home."""
+"""The certificate profiles of a ceremony: those that the program ships, and those that its file pins.
 
-from config.profile import SHIPPED_PROFILES, Profile, load_profiles
-from pkiserver.home import Home
+None of a home's: whoever signs the file signs for what its certificates may do.
+"""
+
+from config.profile import SHIPPED_PROFILES, Profile, load_profiles, parse_profile
+from pkiserver.ceremony.inputs import CeremonyFile, read_reviewed
+from pkiserver.errors import RefusedError
 
 
-def ceremony_profiles(home: Home) -> dict[str, Profile]:
-    """Return the profiles by name; `ConfigError` with every finding."""
-    return load_profiles(SHIPPED_PROFILES, home.profiles)
+def ceremony_profiles(file: CeremonyFile) -> dict[str, Profile]:
+    """Return the profiles by name; `ConfigError` with every finding of a file, `RefusedError`."""
+    profiles = load_profiles(SHIPPED_PROFILES)
+    for name, source in file.ceremony.profiles.items():
+        if name in profiles:
+            raise RefusedError(f"{name} is a shipped profile: give yours another name")
+        profiles[name] = parse_profile(name, read_reviewed(file, source), source.file.name)
+    return profiles

@@ -1,33 +1,27 @@
 """Whether enough registered operators signed a ceremony's file (m of n): detached CMS signatures.
 
-Which certificates count is the register's word alone. What a signature brings along is not believed.
+Which certificates count is the register's word alone.
 """
 
-import base64
 import hashlib
-import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Final
 
 from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from config.ceremony import MAX_OPERATORS, parse_operators
+from pkiserver.ceremony.detached import signers_of, spki
 from pkiserver.ceremony.inputs import certificate_in, read_bounded
 from pkiserver.errors import NotAuthorizedError, RefusedError
 from protocols.asn1 import der
-from protocols.cms.content_info import read_content_info
-from protocols.cms.signed_data import SignedData
-from protocols.cms.verification import signer_certificate, verify_signer
 from protocols.errors import ProtocolError
-from protocols.x509.spki import read_public_key
 
 MAX_SIGNATURES: Final = 2 * MAX_OPERATORS
-_PEM: Final = re.compile(rb"\s*-----BEGIN (CMS|PKCS7)-----\s(.*)\s-----END \1-----\s*", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +59,7 @@ def read_register(path: Path) -> OperatorRegister:
         )
         for one in settings.operators
     )
-    keys = {_spki(one.certificate) for one in found}
+    keys = {spki(one.certificate) for one in found}
     if len(keys) != len(found):
         raise RefusedError("a key stands twice in the register of operators: a person has one voice")
     digest = der_digest(content, *(one.certificate.public_bytes(Encoding.DER) for one in found))
@@ -101,36 +95,19 @@ def check_quorum(
 def _signers(
     content: bytes, signature: bytes, register: OperatorRegister, now: datetime, number: int
 ) -> list[RegisteredOperator]:
+    known = {one.certificate: one for one in register.operators}
     try:
-        message = replace(SignedData.from_content_info(read_content_info(_der(signature))), content=content)
-        if not message.signer_infos:
-            raise NotAuthorizedError(f"signature {number} has no signer")
-        found = []
-        for signer in message.signer_infos:
-            known = {one.certificate.public_bytes(Encoding.DER): one for one in register.operators}
-            named = signer_certificate(replace(message, certificates=tuple(known)), signer)
-            if named is None:
-                raise NotAuthorizedError(f"signature {number} is not of a registered operator")
-            operator = known[named]
-            verify_signer(message, signer, read_public_key(_spki(operator.certificate)))
-            _require_valid(operator, now)
-            found.append(operator)
+        found = [known[one] for one in signers_of(content, signature, tuple(known))]
     except ProtocolError as error:
-        raise NotAuthorizedError(f"signature {number} is not one over this file: {error}") from error
+        raise NotAuthorizedError(
+            f"signature {number} is not one of a registered operator over this file: {error}"
+        ) from error
+    for operator in found:
+        require_valid(operator.name, operator.certificate, now)
     return found
 
 
-def _require_valid(operator: RegisteredOperator, now: datetime) -> None:
-    certificate = operator.certificate
+def require_valid(name: str, certificate: x509.Certificate, now: datetime) -> None:
+    """Raise `NotAuthorizedError` unless somebody's certificate is valid now (RFC 5280 §4.1.2.5)."""
     if not certificate.not_valid_before_utc <= now <= certificate.not_valid_after_utc:
-        raise NotAuthorizedError(f"the certificate of {operator.name} is not valid now")
-
-
-def _der(signature: bytes) -> bytes:
-    """Return a signature in DER; PEM is what `openssl cms -outform PEM` writes."""
-    match = _PEM.fullmatch(signature)
-    return signature if match is None else base64.b64decode(match[2])
-
-
-def _spki(certificate: x509.Certificate) -> bytes:
-    return certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+        raise NotAuthorizedError(f"the certificate of {name} is not valid now")

@@ -11,32 +11,41 @@ from pathlib import Path
 from typing import Final
 
 from cryptography import x509
+from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from config.ceremony import Ceremony
 from pkiserver.ceremony.description import Field, described
+from pkiserver.ceremony.detached import signers_of
 from pkiserver.ceremony.inputs import CeremonyFile
+from pkiserver.ceremony.journal import ALTERED
 from pkiserver.ceremony.keys import CeremonyKeys
 from pkiserver.ceremony.products import SUFFIXES, Product
 from pkiserver.ceremony.quorum import OperatorRegister, RegisteredOperator
 from pkiserver.clock import utc_text
+from pkiserver.errors import ConflictError
 from pkiserver.signer.algorithms import SigningPublicKey, signature_algorithm_for
 from protocols import oid
 from protocols.cms.content_info import IssuerAndSerialNumber, read_content_info
 from protocols.cms.signed_data import SignedData
 from protocols.cms.signing import assemble, signed_attributes
+from protocols.errors import ProtocolError
+from protocols.x509.names import subject_text
 
 _PACKAGES: Final = ("cryptography", "python-pkcs11", "asn1crypto", "reportlab")
 # The hash of the signature, for OpenSSL takes it from there; Ed25519 has SHA-512 (RFC 8419 §3.1).
 _DIGESTS: Final = {"sha256": oid.SHA256, "sha384": oid.SHA384, "sha512": oid.SHA512, "": oid.SHA512}
+_SIGNED: Final = f"signature {'_' * 30}  date {'_' * 12}"
 _OWN_PACKAGES: Final = ("config", "protocols", "pkiserver", "store")
 
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A heading with its fields."""
+    """A heading with its fields; `by_hand`: the people in it sign on paper."""
 
     title: str
     fields: tuple[Field, ...]
+    by_hand: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +58,9 @@ class TranscriptFacts:
     register: OperatorRegister | None
     signed_by: Sequence[RegisteredOperator]
     products: Sequence[Product]
+    taken_up: Sequence[str] = ()
+    witness: x509.Certificate | None = None
+    device: str | None = None
 
 
 def sections(file: CeremonyFile, facts: TranscriptFacts) -> list[Section]:
@@ -60,24 +72,70 @@ def sections(file: CeremonyFile, facts: TranscriptFacts) -> list[Section]:
         ("file", file.path.name),
         ("SHA-256 of the file", file.sha256),
         ("begun", utc_text(facts.begun_at)),
+        *(("taken up again", at) for at in facts.taken_up),
         ("ended", utc_text(facts.ended_at)),
         ("performed by", facts.by),
         ("keys in", ceremony.store.uri or f"software, {ceremony.store.folder}"),
+        *([("device", facts.device)] if facts.device is not None else []),
         *(
             (f"key {label}", f"{key.kind}{', existing' if key.existing else ''}")
             for label, key in ceremony.keys.items()
         ),
     ]
-    return [
+    found = [
         Section("Ceremony", tuple(what)),
         Section("Quorum", tuple(_quorum(facts))),
-        Section("Program", tuple(_program())),
+        Section("Independent witness", tuple(_witness(file, facts))),
+        Section("Program", (*_program(), *_profiles(file))),
         *(
             Section(f"{product.kind} {product.name}{SUFFIXES[product.kind]}", tuple(described(product)))
             for product in facts.products
         ),
-        Section("Witnesses", tuple((name, "_" * 40) for name in ceremony.witnesses)),
+        Section("Signed by hand", tuple((name, _SIGNED) for name in _present(ceremony)), by_hand=True),
     ]
+    return [_shown(section) for section in found]
+
+
+def _shown(section: Section) -> Section:
+    """Return a section with each text on one line and nothing in it that hides or turns others.
+
+    Words of a file, or of a request from elsewhere, are not to pass for lines of the transcript.
+    """
+    fields = tuple((_printable(name), _printable(told)) for name, told in section.fields)
+    return replace(section, fields=fields)
+
+
+def _printable(text: str) -> str:
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode("ascii") for one in text)
+
+
+def _present(ceremony: Ceremony) -> Iterator[str]:
+    yield from ceremony.witnesses
+    if ceremony.witness is not None:
+        yield f"{ceremony.witness.name}, {ceremony.witness.role}"
+
+
+def _witness(file: CeremonyFile, facts: TranscriptFacts) -> Iterator[Field]:
+    """Name who is to sign the report on a root's key besides (EN 319 411-1 §6.5.1, GEN-6.5.1-14)."""
+    ceremony, named = file.ceremony, file.ceremony.witness
+    if named is not None and facts.witness is not None:
+        yield "name", named.name
+        yield "role", named.role
+        yield "certificate", subject_text(facts.witness.subject)
+        yield "SHA-256 of the certificate", _sha256_of(facts.witness)
+    elif any(not one.issuer for one in ceremony.certificates.values()):
+        yield "name", "none, and a root is made: EN 319 411-1, GEN-6.5.1-14 asks for one"
+    else:
+        yield "name", "none"
+
+
+def _profiles(file: CeremonyFile) -> Iterator[Field]:
+    for name, source in file.ceremony.profiles.items():
+        yield f"SHA-256 of profile {name}", source.sha256
+
+
+def _sha256_of(certificate: x509.Certificate) -> str:
+    return certificate.fingerprint(SHA256()).hex()
 
 
 def _quorum(facts: TranscriptFacts) -> Iterator[Field]:
@@ -122,30 +180,40 @@ def as_text(found: Sequence[Section]) -> str:
     return "\n".join(lines)
 
 
-def signature_over(
-    content: bytes,
-    certificate: x509.Certificate,
-    label: str,
-    public_key: SigningPublicKey,
-    keys: CeremonyKeys,
-    now: datetime,
-) -> bytes:
-    """Return a detached CMS signature over a transcript (RFC 5652 §5), DER."""
-    digest_algorithm = _DIGESTS[getattr(signature_algorithm_for(public_key).hash, "name", "")]
-    attributes = signed_attributes(
-        oid.PKCS7_DATA, content, digest_algorithm=digest_algorithm, signing_time=now
-    )
-    message = assemble(
-        oid.PKCS7_DATA,
-        content,
-        attributes,
-        signer=IssuerAndSerialNumber(certificate.issuer.public_bytes(), certificate.serial_number),
-        digest_algorithm=digest_algorithm,
-        signature_algorithm=signature_algorithm_for(public_key).der,
-        signature=keys.sign(label, attributes),
-        certificates=[certificate.public_bytes(Encoding.DER)],
-    )
-    return _detached(message)
+@dataclass(frozen=True, slots=True)
+class TranscriptSigner:
+    """Who signs the transcript: the certificate, label and public part of a key of this ceremony."""
+
+    certificate: x509.Certificate
+    label: str
+    public_key: SigningPublicKey
+    keys: CeremonyKeys
+
+    def sign(self, content: bytes, now: datetime) -> bytes:
+        """Return a detached CMS signature over a transcript (RFC 5652 §5), DER."""
+        certificate, algorithm = self.certificate, signature_algorithm_for(self.public_key)
+        digest_algorithm = _DIGESTS[getattr(algorithm.hash, "name", "")]
+        attributes = signed_attributes(
+            oid.PKCS7_DATA, content, digest_algorithm=digest_algorithm, signing_time=now
+        )
+        message = assemble(
+            oid.PKCS7_DATA,
+            content,
+            attributes,
+            signer=IssuerAndSerialNumber(certificate.issuer.public_bytes(), certificate.serial_number),
+            digest_algorithm=digest_algorithm,
+            signature_algorithm=algorithm.der,
+            signature=self.keys.sign(self.label, attributes),
+            certificates=[certificate.public_bytes(Encoding.DER)],
+        )
+        return _detached(message)
+
+    def check(self, content: bytes, signature: bytes) -> None:
+        """Return where this key signed a transcript; `ConflictError` where somebody made it up."""
+        try:
+            signers_of(content, signature, [self.certificate])
+        except ProtocolError as error:
+            raise ConflictError(ALTERED) from error
 
 
 def _detached(message: bytes) -> bytes:

@@ -15,7 +15,7 @@ from pkiserver.control import local_actor
 from pkiserver.home import Home
 from pkiserver.printing import progress, show
 from pkiserver.process_limits import prepare_process
-from pkiserver.signer.secret import read_secret
+from pkiserver.signer.secret import forbid_dumps, read_secret
 
 _PASSPHRASE_OPTION = click.option(
     "--passphrase-file",
@@ -41,7 +41,8 @@ def backup_command(context: Context, destination: Path, passphrase_file: Path | 
     """
     from pkiserver.backup.making import make_backup
 
-    prepare_process()  # no core dump shows a passphrase or PIN
+    prepare_process()
+    forbid_dumps()  # no core dump or debugger shows a passphrase or PIN
     home = context.finished_home()
     passphrase = _passphrase(passphrase_file, twice=True)
     begun = context.command("backup.begin")
@@ -89,7 +90,8 @@ def restore_command(
     """
     from pkiserver.backup.restoring import restore_backup, verify_backup
 
-    prepare_process()  # no core dump shows a passphrase or PIN
+    prepare_process()
+    forbid_dumps()  # no core dump or debugger shows a passphrase or PIN
     home = Home(new_home) if new_home is not None else context.home
     passphrase = _passphrase(passphrase_file, twice=False)
     with progress() as tell, file.open("rb") as source:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
+from pkiserver.commands.rollover import is_at_work
 from pkiserver.commands.services import Caller, CommandEntry, CommandServices
 from pkiserver.errors import RefusedError
 from pkiserver.ra.compromise import Withdrawn
@@ -32,18 +33,19 @@ async def compromise(
         "revoked_above": ", ".join(serial_text(one.serial) for one in withdrawn.above) or None,
         "revoked": withdrawn.revoked,
         "to_reissue": listed - 1,
-        "next": _next(withdrawn),
+        "next": _next(withdrawn, is_at_work(services, authority.name)),
     }
 
 
-def _next(withdrawn: Withdrawn) -> str:
+def _next(withdrawn: Withdrawn, has_follower: bool) -> str:
     """Return what is left to people."""
     authority = withdrawn.authority
     serial = serial_text(authority.certificate.serial_number)
     if not authority.parent:
         return "tell relying parties to remove this root from what they trust; nothing else reaches them"
     where = f"have the outside root revoke {serial} and publish its CRL; " if withdrawn.outside else ""
-    return f"{where}`pkiserver ca rollover {authority.name} --prepare`, then enrol its holders anew"
+    key = "" if has_follower else f"`pkiserver ca rollover {authority.name} --prepare`, then "
+    return f"{where}{key}enrol its holders anew"
 
 
 COMMANDS: Final[Mapping[str, CommandEntry]] = {"ca.compromise": CommandEntry(compromise)}

@@ -107,6 +107,8 @@ def _row(services: CommandServices, record: AuthorityRecord, counts: Mapping[str
     known = services.authorities.with_id(record.id) if record.certificate else None
     waits = known is None and record.state in COMING
     step = "import its certificate: pkiserver ca import {exact} FILE" if waits else _NEXT[record.state]
+    if record.state == "compromised" and is_at_work(services, record.name):
+        step = ""
     if record.activate_at:
         step = "it is activated then, while the server runs"
     exact = f"{record.name}.{record.generation}"
@@ -119,6 +121,11 @@ def _row(services: CommandServices, record: AuthorityRecord, counts: Mapping[str
         "certificates": counts["active"] + counts["suspended"],
         "next": step.format(name=record.name, exact=exact),
     }
+
+
+def is_at_work(services: CommandServices, name: str) -> bool:
+    """Return whether an authority has a key that issues."""
+    return any(one.state == "active" for one in services.authorities.generations(name))
 
 
 COMMANDS: Final[Mapping[str, CommandEntry]] = {

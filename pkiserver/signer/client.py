@@ -18,9 +18,17 @@ import asyncio
 from collections.abc import Coroutine, Sequence
 from typing import Final
 
-from pkiserver.signer.algorithms import KeySpec
+from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
+
+from pkiserver.signer.algorithms import KeySpec, verify
 from pkiserver.signer.circuit import CircuitState
-from pkiserver.signer.errors import RequestTooLargeError, SignerSettingsError, SignerUnavailableError
+from pkiserver.signer.errors import (
+    BadSignatureError,
+    RequestTooLargeError,
+    SignerSettingsError,
+    SignerUnavailableError,
+    TokenSignatureError,
+)
 from pkiserver.signer.keystore import check_label
 from pkiserver.signer.pool import Pool
 from pkiserver.signer.secret import ask_secret
@@ -62,6 +70,7 @@ class Signer:
         self._max_waiting = max_waiting
         self._pool: Pool | None = None
         self._closed_because = "the signer is not started"
+        self._expected: dict[str, PublicKeyTypes] = {}
         self.statistics: Final = Statistics()
 
     async def start(self) -> None:
@@ -173,11 +182,23 @@ class Signer:
         """Return the labels of all keys, sorted."""
         return [label.decode() for label in await self._ask(Operation.LABELS, "")]
 
+    def expect(self, label: str, public_key: PublicKeyTypes) -> None:
+        """Have signatures by `label` refused from now on where they are another key's.
+
+        A worker verifies by the public key that its key store has. Where another token, or copy of the
+        folder, took the place of the known one, that is another, and the certificate's is not.
+        """
+        self._expected[label] = public_key
+
     async def sign(self, label: str, data: bytes) -> bytes:
-        """Return the signature over `data` by the key's algorithm (`algorithms.signature_algorithm_for`)."""
+        """Return the signature over `data` by the key's algorithm (`algorithms.signature_algorithm_for`).
+
+        `TokenSignatureError` for one of another key than `expect` was told of.
+        """
         check_label(label)
         _check_size(data)
         (signature,) = await self._ask(Operation.SIGN, label, (data,))
+        self._check_expected(label, signature, data)
         return signature
 
     async def sign_digest(self, label: str, hashed: bytes) -> bytes:
@@ -190,7 +211,7 @@ class Signer:
         return signature
 
     async def sign_many(self, label: str, data: Sequence[bytes]) -> list[bytes]:
-        """Return one signature for each of `data`, in order; all or an error.
+        """Return one signature for each of `data`, in order; all or an error. Raises as `sign` does.
 
         They go to the workers in frames of at most `MAX_BATCH`, each with a deadline of its own, and as many
         of them at a time as there are workers.
@@ -206,10 +227,23 @@ class Signer:
             while begin < len(data):
                 first, begin = begin, _frame_end(data, begin, self._frame_length(label))
                 parts = tuple(data[first:begin])
-                signatures[first : first + len(parts)] = await self._ask(Operation.SIGN, label, parts)
+                made = await self._ask(Operation.SIGN, label, parts)
+                self._check_expected(label, made[0], parts[0])  # a frame is signed by one key
+                signatures[first : first + len(parts)] = made
 
         await _all_of([pull() for _ in range(min(self._workers, len(data)))])
         return signatures
+
+    def _check_expected(self, label: str, signature: bytes, data: bytes) -> None:
+        expected = self._expected.get(label)
+        if expected is None:
+            return
+        try:
+            verify(expected, signature, data)
+        except BadSignatureError as error:
+            raise TokenSignatureError(
+                f"the key store has another key as {label} than is certified"
+            ) from error
 
     def _frame_length(self, label: str) -> int:
         signature_s = self.statistics.signature_s(label)

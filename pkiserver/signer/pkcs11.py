@@ -137,6 +137,19 @@ class Pkcs11KeyStore:
             }
         return sorted(label for label in found if _is_ours(label))
 
+    def description(self) -> str:
+        """Return what the token says of itself: maker, model, serial number, hardware and firmware."""
+        with self._session.errors("describe itself"):
+            token = self._session.now.token
+            hardware, firmware = (
+                ".".join(map(str, version)) for version in (token.hardware_version, token.firmware_version)
+            )
+            serial = token.serial.decode(errors="backslashreplace")
+            return (
+                f"{token.manufacturer_id}, {token.model}, serial number {serial},"
+                f" hardware {hardware}, firmware {firmware}"
+            )
+
     def label_of(self, label: str | None, identifier: bytes | None) -> str:
         """Return the label of the one private key with this CKA_LABEL and this CKA_ID, where they are given.
 

@@ -213,4 +213,5 @@ def _crl_row(scope: CRLScope, record: CRLRecord) -> CRLRow:
 
 
 def _published(tx: Transaction, scope: CRLScope) -> Published:
-    return Published(*(crls.latest(tx, scope.authority, scope.shard, kind) for kind in (FULL, DELTA)))
+    full, delta = (crls.latest(tx, scope.authority, scope.shard, kind) for kind in (FULL, DELTA))
+    return Published(full, delta, crls.numbers_after(tx))

@@ -52,7 +52,7 @@ def due(
     if full is None:
         return Due(full=True)
     changed = not resting and last_change > full.events_to
-    if _over(full, _until_next(scope, policy.period), now):
+    if full.number <= published.numbers_after or _over(full, _until_next(scope, policy.period), now):
         return Due(full=True, delta=can_have_delta(policy, published, now))
     if not policy.has_deltas:
         return Due(full=changed)

@@ -62,15 +62,19 @@ class CRLScope:
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """The newest CRLs of one scope; None before the first."""
+    """The newest CRLs of one scope; None before the first.
+
+    Up to `numbers_after` others may be known to the world: of a home that was lost after its backup.
+    """
 
     full: CRLRecord | None = None
     delta: CRLRecord | None = None
+    numbers_after: int = 0
 
     @property
     def next_number(self) -> int:
         """The next of the one sequence that full and delta share (RFC 5280 §5.2.3)."""
-        return (self.newest.number if self.newest is not None else 0) + 1
+        return max(self.newest.number if self.newest is not None else 0, self.numbers_after) + 1
 
     @property
     def newest(self) -> CRLRecord | None:

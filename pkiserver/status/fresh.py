@@ -135,6 +135,7 @@ class FreshResponses:
         extensions = self._extensions(request, singles)
         key_hash = hashlib.sha1(public_key_bits(responder.certificate), usedforsecurity=False).digest()
         data = ResponseData(ByKey(key_hash), now, singles, extensions).encode()
+        self._signer.expect(responder.key_label, responder.certificate.public_key())
         return encode_response(
             data,
             await self._signer.sign(responder.key_label, data),

@@ -147,6 +147,7 @@ class SigningBatches:
             else response_data(one.serial, cert_status(one), now, now, next_update, cutoff)
             for one in batch
         ]
+        self._signer.expect(responder.key_label, responder.certificate.public_key())
         signatures = await self._signer.sign_many(responder.key_label, data)
         prefix = response_key(responder.authority, b"")
         keys = [prefix + integer_content(one.serial) for one in batch]

@@ -63,13 +63,16 @@ class TestMaking:
         (home.profiles / "own.toml").write_text("# mine\n")
         home.decrypt_keys.mkdir()
         (home.decrypt_keys / "one.key").write_bytes(b"shared")
-        (home.keys / ".half-written").write_bytes(b"part of a key")
+        for unfinished in (f".ca-root.{'0f' * 8}", ".passphrase.4711.new"):
+            (home.keys / unfinished).write_bytes(b"part of a file")
+        (home.path / ".notes").write_bytes(b"hidden, and the operator's")
         made = backed_up(home, tmp_path / "b")
         manifest, files = contents(tmp_path / "b")
         assert manifest == made.manifest
         assert {"pkiserver.toml", "profiles/own.toml", "keys/ca-root.pem", "keys/passphrase"} <= set(files)
         assert {"tls/server.pem", "administrator/administrator.p12", "decrypt-keys/one.key"} <= set(files)
         assert not [name for name in files if name.startswith(("run/", "public/", "responses/", "keys/."))]
+        assert files[".notes"] == b"hidden, and the operator's"
         assert files["keys/ca-root.pem"] == (home.keys / "ca-root.pem").read_bytes()
 
     def test_a_folder_gets_a_file_named_by_the_moment(self, home: Home, tmp_path: Path) -> None:
@@ -124,6 +127,16 @@ class TestMaking:
         text = home.configuration.read_text().replace('"keys/passphrase"', f'"{secret}"')
         home.configuration.write_text(text)
         assert backed_up(home, tmp_path / "b").manifest.outside == (str(secret),)
+
+    @pytest.mark.parametrize(("name", "is_in_it"), [("keys/.secret", True), ("run/secret", False)])
+    def test_no_secret_is_lost_unseen(self, home: Home, tmp_path: Path, name: str, is_in_it: bool) -> None:
+        """A passphrase in a hidden file, or in a folder that is left out: the keys are nothing without it."""
+        (home.keys / "passphrase").rename(home.path / name)
+        text = home.configuration.read_text().replace('"keys/passphrase"', f'"{name}"')
+        home.configuration.write_text(text)
+        made = backed_up(home, tmp_path / "b").manifest
+        assert (name in {one.path for one in made.files}) is is_in_it
+        assert (str((home.path / name).resolve()) in made.outside) is not is_in_it
 
     def test_the_keys_of_a_token_are_its_own_affair(self, home: Home, tmp_path: Path) -> None:
         uri = f"pkcs11:token=ca?module-path=/usr/lib/hsm.so&pin-source=file:{tmp_path}/pin"

@@ -11,7 +11,6 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.hazmat.primitives.serialization.pkcs7 import PKCS7Options, PKCS7SignatureBuilder
 
-from config.profile import SHIPPED_PROFILES, load_profiles
 from pkiserver.ceremony.inputs import read_ceremony
 from pkiserver.ceremony.performing import Approval, perform, rehearse
 from pkiserver.ceremony.products import Product
@@ -19,7 +18,6 @@ from pkiserver.ceremony.quorum import read_register
 from pkiserver.ceremony.transcript import Section
 from pkiserver.clock import Clock
 
-PROFILES = load_profiles(SHIPPED_PROFILES)
 NAMES = ("Bold", "Saran", "Tuya")
 STORE = 'store = { folder = "keys", passphrase_file = "pass" }'
 HEAD = """title = "Root of 2026"
@@ -122,13 +120,13 @@ class Setting:
         return f'{{ file = "{name}", sha256 = "{hashlib.sha256(content).hexdigest()}" }}'
 
     def rehearse(self) -> list[Section]:
-        return rehearse(read_ceremony(self.path), PROFILES, "user:ann", Clock(), lambda _product: None)
+        return rehearse(read_ceremony(self.path), "user:ann", Clock(), lambda _product: None)
 
     def perform(self, output: Path, signatures: list[bytes] | None = None) -> list[Product]:
         made: list[Product] = []
         register = read_register(self.folder / "operators.toml")
         approval = Approval(register, self.signatures if signatures is None else signatures)
-        perform(read_ceremony(self.path), PROFILES, approval, output, "user:ann", Clock(), made.append)
+        perform(read_ceremony(self.path), approval, output, "user:ann", Clock(), made.append)
         return made
 
 

@@ -73,7 +73,7 @@ def test_the_drill(home: Path, tmp_path: Path) -> None:
             server.shows(certificate, status)
         on_crl = {entry.serial_number for entry in server.crl()}
         assert on_crl == {held.serial_number, revoked.serial_number}
-        assert _number(server.crl()) <= crl_number
+        assert _number(server.crl()) > crl_number  # though the backup knows nothing of that one
         known = {int(row["serial"], 16) for row in server.certificates()}
         assert {one.serial_number for one in (good, held, revoked)} <= known
         assert after[-1].serial_number not in known  # the risk that the operators' guide tells of

@@ -72,7 +72,7 @@ class Room:
         pin = folder / "pin"
         pin.touch(mode=0o600)
         pin.write_text(PIN)
-        self.text = HEAD.format(module=module, pin=pin)
+        self.text = HEAD.format(module=module, pin=pin.name)  # paths begin at the file's folder
         self.file = folder / "root.toml"
         lines = ["quorum = 2"]
         for name in ("bold", "saran"):
@@ -94,6 +94,30 @@ class Room:
         (self.folder / f"{name}.csr").write_text(request)
         self.text += ISSUED.format(name=name, sha256=hashlib.sha256(request.encode()).hexdigest())
 
+    def add_witness(self) -> None:
+        """Have the file name a notary, whose certificate is of another maker of certificates."""
+        self.openssl(
+            *(
+                "req",
+                "-x509",
+                "-newkey",
+                "ec",
+                "-pkeyopt",
+                "ec_paramgen_curve:P-256",
+                "-noenc",
+                "-days",
+                "30",
+            ),
+            *("-subj", "/CN=Notary", "-keyout", "notary.key", "-out", "notary.pem"),
+        )
+        sha256 = hashlib.sha256((self.folder / "notary.pem").read_bytes()).hexdigest()
+        self.text += f"""
+[witness]
+name = "Notary"
+role = "notary"
+certificate = {{ file = "notary.pem", sha256 = "{sha256}" }}
+"""
+
     def sign(self, *names: str) -> list[str]:
         """Have operators sign the file; return the options that name their signatures."""
         self.file.write_text(self.text)
@@ -105,9 +129,11 @@ class Room:
         return [word for name in names for word in ("--signature", f"{name}.p7s")]
 
     def ceremony(self, *options: str) -> subprocess.CompletedProcess[str]:
+        """Give the command in another folder than that of the file; of the latter are files in options."""
+        words = [word if word.startswith("--") else self.folder / word for word in options]
         return subprocess.run(
-            [PROGRAM, "ceremony", "root.toml", "--operators", "operators.toml", *options],
-            cwd=self.folder,
+            [PROGRAM, "ceremony", self.file, "--operators", self.folder / "operators.toml", *words],
+            cwd=self.folder.parent,
             env=os.environ | {"SOFTHSM2_CONF": str(self.configuration)},
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -125,6 +151,7 @@ def test_the_whole_way(tmp_path: Path) -> None:
     room = Room(tmp_path / "room")
     for name in ISSUING:
         room.add_request(name, done(run_program(home, "ca", "csr", name)))
+    room.add_witness()
     signatures = room.sign("bold", "saran")
 
     before = room.objects()
@@ -154,7 +181,18 @@ def test_the_whole_way(tmp_path: Path) -> None:
             *("cms", "-verify", "-binary", "-inform", "DER", "-in", f"made/{name}.p7s"),
             *("-content", f"made/{name}", "-CAfile", "made/root.pem", "-out", os.devnull),
         )
+    room.openssl(
+        *("cms", "-sign", "-binary", "-in", "made/transcript.pdf", "-outform", "DER", "-out", "notary.p7s"),
+        *("-signer", "notary.pem", "-inkey", "notary.key"),
+    )
+    witnessed = room.ceremony("--transcript", "made", "--witnessed", "notary.p7s")
+    assert witnessed.returncode == 0, witnessed.stderr
+    room.openssl(
+        *("cms", "-verify", "-binary", "-inform", "DER", "-in", "made/transcript.pdf.witness.p7s"),
+        *("-content", "made/transcript.pdf", "-CAfile", "notary.pem", "-out", os.devnull),
+    )
     text = (made / "transcript.txt").read_text()
+    assert "SoftHSM project, SoftHSM v2, serial number " in text
     for name in ISSUING:
         assert hashlib.sha256((made / f"{name}.cer").read_bytes()).hexdigest() in text
 

@@ -20,6 +20,7 @@ from pkiserver.core import Core, open_core
 from pkiserver.home import Home
 from pkiserver.progress import silent
 from pkiserver.ra.credentials import NewCredential
+from pkiserver.ra.role_grants import at_machine
 from protocols import oid
 from protocols.asn1 import der
 from protocols.asn1.pkix import AlgorithmIdentifier

@@ -25,8 +25,8 @@ CA = "infrastructure"
 class Taker:
     """Takes the list of those who are to be enrolled anew."""
 
-    def __init__(self, name: str = CA) -> None:
-        self._name = f"reissue-{name}-1.csv"
+    def __init__(self, name: str = CA, generation: int = 1) -> None:
+        self._name = f"reissue-{name}-{generation}.csv"
         self.content = b""
 
     async def take(self, name: str, piece: bytes) -> None:
@@ -151,6 +151,17 @@ async def test_a_new_key_takes_its_place(core: Core, issue: "Issue", make_reques
     assert record.authority == new.id
     assert await core.server_certificates.maintain() is True  # the server's own was of the old key
     assert await core.server_certificates.maintain() is False
+
+
+async def test_of_a_former_key_no_further_one_is_asked_for(core: Core) -> None:
+    """Its follower is at work: who is told to prepare another in an emergency would lose time."""
+    await core.rollover.prepare(CA, "user:1")
+    await core.rollover.publish(CA, "user:1")
+    await core.rollover.activate(CA, None, "user:1")
+    assert (await compromised(core, f"{CA}.1"))["next"] == "enrol its holders anew"
+    rows = await core.commands.run("ca.rollover.status", {"name": CA}, "user:1", lambda *_: None)
+    assert [(row["state"], row["next"]) for row in rows] == [("compromised", ""), ("active", "")]
+    assert "--prepare" in (await compromised(core, f"{CA}.2", Taker(generation=2)))["next"]
 
 
 class TestRoot:

@@ -32,6 +32,9 @@ NOTHING, A_FULL, A_DELTA, BOTH = Due(), Due(full=True), Due(delta=True), Due(ful
         (DELTAS, Published(), 0 * HOUR, 0, {}, A_FULL),
         (PLAIN, Published(FULL_5), 10 * HOUR, 40, {}, NOTHING),
         (PLAIN, Published(FULL_5), 12 * HOUR, 40, {}, A_FULL),
+        (PLAIN, Published(FULL_5, numbers_after=4), HOUR, 40, {}, NOTHING),
+        (PLAIN, Published(FULL_5, numbers_after=5), HOUR, 40, {}, A_FULL),  # of a home restored since
+        (PLAIN, Published(LAST, numbers_after=99), HOUR, 99, {}, NOTHING),
         (PLAIN, Published(FULL_5), -HOUR, 40, {}, A_FULL),  # of a clock that was ahead
         (PLAIN, Published(FULL_5), HOUR, 41, {}, A_FULL),
         (PLAIN, Published(FULL_5), HOUR, 41, {"resting": True}, NOTHING),

@@ -21,7 +21,8 @@ from config.status_policy import StatusPolicy
 from pkiserver.ca.serials import SERIAL_BITS
 from pkiserver.core import Core
 from pkiserver.errors import UnavailableError
-from pkiserver.signer.errors import KeyNotFoundError, SignerUnavailableError
+from pkiserver.signer.algorithms import KeySpec
+from pkiserver.signer.errors import KeyNotFoundError, SignerUnavailableError, TokenSignatureError
 from pkiserver.status import presigner as module
 from pkiserver.status.refresh_cycle import SLOTS, RefreshCycle, slot_ranges
 from protocols.asn1.der import integer_content
@@ -745,3 +746,26 @@ async def test_events_of_an_authority_whose_key_is_lost_wait_for_it_alone(
     async with status_plane(core) as plane:
         assert await plane.presigner.attempt()
         assert plane.status(lost.serial) == "revoked (certificateHold)"
+
+
+async def test_no_response_is_signed_by_the_keys_of_another_token(
+    core: Core, issue: "Issue", clock: "FakeClock"
+) -> None:
+    """One of the same label and passphrase or PIN took the place of the known one, with other keys."""
+    async with status_plane(core) as plane:
+        record = await issue(core)
+        assert await plane.presigner.attempt()
+        responder = core.authorities.responder_at(record.authority, clock.now())
+        assert responder is not None
+        await core.signer.close()
+        (core.home.keys / f"{responder.key_label}.pem").unlink()
+        await core.signer.start()
+        await core.signer.generate(responder.key_label, KeySpec.parse("ec:P-256"))
+        await plane.change("suspend", record)
+        assert not await plane.presigner.attempt()
+        assert plane.presigner.failure is not None
+        assert "another key" in plane.presigner.failure
+        assert plane.status(record.serial) == "good"
+        verify(core, plane.ask(record.serial))
+        with pytest.raises(TokenSignatureError):
+            await core.signer.sign(responder.key_label, b"a response with a nonce")
