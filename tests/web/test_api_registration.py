@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
 
 from pkiserver.core import Core
+from pkiserver.errors import UnavailableError
 from protocols.x509.names import parse_subject
 from store import api_requests
 from tests.web.api_harness import Client, Desk, Reply, desk
@@ -441,6 +442,24 @@ class TestOnce:
         monkeypatch.setattr(api_requests, "answer", full)
         (await registrar.post("/applications", DRAFT, Idempotency_Key=KEY)).refused(500, "internal")
         assert (await registrar.get("/applications")).body["items"] == []
+
+    async def test_what_failed_after_the_deed_is_not_done_again(
+        self, world: World, registrar: Client, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Where the answer is not of the same transaction, the repeat finds the deed done."""
+        known = await world.verified()
+        path, seen = f"/applications/{known.id}/withdraw", f'"{known.version}"'
+        offices = type(world.core.registration.offices)
+
+        async def silent(*_given: object) -> None:
+            raise UnavailableError("the store cannot be read now")
+
+        monkeypatch.setattr(offices, "codes", silent)
+        asked = {"If_Match": seen, "Idempotency_Key": KEY}
+        (await registrar.post(path, {"ground": "x"}, **asked)).refused(503, "unavailable")
+        monkeypatch.undo()
+        again = await registrar.post(path, {"ground": "x"}, **asked)
+        assert "was carried out" in again.refused(409, "conflict")
 
     async def test_a_lost_secret_is_given_again_and_kept_encrypted(
         self, world: World, registrar: Client, office: Desk
