@@ -125,6 +125,8 @@ class Server:
         core.readiness.shows(self._crl_cause)
         core.readiness.shows(self._signer_cause)
         core.readiness.shows(self._rollover_cause)
+        if core.registration.http_registry is not None:
+            core.readiness.shows(core.registration.http_registry.cause)
         self.readings.register(self.metrics)
         await self.readings.refresh()
         if self._serves_status:

@@ -136,7 +136,11 @@ async def open_core(home: Home, clock: Clock) -> AsyncIterator[Core]:
         )
         await signer.start()
         try:
-            yield await _compose(home, settings, profiles, clock, Storage(database), signer)
+            core = await _compose(home, settings, profiles, clock, Storage(database), signer)
+            try:
+                yield core
+            finally:
+                await core.registration.registry.close()
         finally:
             await signer.close()
     finally:
@@ -247,7 +251,12 @@ async def _compose(
         settings=settings.approval,
     )
     registration = open_registration(
-        storage=storage, clock=clock, home=home, credentials=credentials, profiles=profiles
+        storage=storage,
+        clock=clock,
+        home=home,
+        credentials=credentials,
+        profiles=profiles,
+        settings=settings,
     )
     await registration.issuing.catch_up()
     listeners.append(registration.issuing.on_event)

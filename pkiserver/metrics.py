@@ -138,6 +138,17 @@ class Reading(Enum):
         ("outcome",),
         counter=True,
     )
+    REGISTRY_LOOKUPS = _Family(
+        "pkiserver_registry_lookups",
+        "Look-ups in the civil registry, by outcome: found, unknown, failed, not_asked (left alone, or busy)",
+        ("outcome",),
+        counter=True,
+    )
+    REGISTRY_CIRCUIT = _Family(
+        "pkiserver_registry_circuit",
+        "1 for the state of the civil registry's circuit: closed, open (left alone), half_open, else 0",
+        ("state",),
+    )
     CMP_ANSWERS = _Family(
         "pkiserver_cmp_answers",
         "CMP messages answered, by the body of the message and the outcome: done, refused",
@@ -158,6 +169,9 @@ class Durations(Enum):
     )
     SIGNATURES = _Family(
         "pkiserver_signature_duration_seconds", "What the key store took for a signature, verified"
+    )
+    REGISTRY_LOOKUPS = _Family(
+        "pkiserver_registry_lookup_duration_seconds", "What a look-up in the civil registry took"
     )
 
 

@@ -142,6 +142,18 @@ def show_rows(rows: Sequence[dict[str, Any]], columns: Sequence[str], as_json: b
     click.echo("\n".join(line.rstrip() for line in captured.get().splitlines()))
 
 
+def show_page(
+    rows: Sequence[dict[str, Any]], columns: Sequence[str], as_json: bool, limit: int, last: str
+) -> None:
+    """Print a part of a list, and on standard error how to go on where it is full.
+
+    `last` is the field by which `--after` names a row.
+    """
+    show_rows(rows, columns, as_json)
+    if rows and len(rows) == limit:
+        click.echo(f"There may be more: --after {rows[-1][last]}", err=True)
+
+
 def _cell(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "NO"

@@ -8,6 +8,7 @@ from pkiserver.ca.server_certificates import server_certificate
 from pkiserver.core import Core
 from pkiserver.crl_readings import register_crls
 from pkiserver.metrics import Metrics, Reading, Sample
+from pkiserver.registry_readings import register_registry
 from pkiserver.signer_readings import register_signer
 from pkiserver.status.presigner import Presigner
 from pkiserver.status.presigner_health import PresignerHealth
@@ -73,6 +74,7 @@ class Readings:
             metrics.read(reading, reader)
         register_signer(metrics, self._core.signer)
         register_crls(metrics, self._core.crl_publisher.published)
+        register_registry(metrics, self._core.registration.http_registry)
         metrics.read_causes(self._core.readiness.causes)
 
     def _oldest_next_update(self) -> list[Sample]:

@@ -136,10 +136,16 @@ def set_certificate(tx: Transaction, application: int, authority: int, serial: i
     )
 
 
-def erase_names(tx: Transaction, person: int) -> list[int]:
-    """Remove what the applications of a person are searched by; return them."""
-    tx.execute("UPDATE applications SET name_key = NULL WHERE person = ?", (person,))
-    return [row[0] for row in tx.all("SELECT id FROM applications WHERE person = ?", (person,))]
+def erase_name(tx: Transaction, application: int) -> None:
+    """Remove the name that an application is searched by."""
+    tx.execute("UPDATE applications SET name_key = NULL WHERE id = ?", (application,))
+
+
+def all_of_person(tx: Transaction, person: int) -> list[ApplicationRecord]:
+    """Return every application of a person."""
+    return [
+        _record(row) for row in tx.all(f"SELECT {_COLUMNS} FROM applications WHERE person = ?", (person,))
+    ]
 
 
 def get(tx: Transaction, application: int) -> ApplicationRecord | None:
@@ -191,14 +197,6 @@ def newest(tx: Transaction, wanted: Search, limit: int) -> list[ApplicationRecor
 
 def _moment(at: datetime | None) -> int | None:
     return None if at is None else to_unix(at)
-
-
-def of_person(tx: Transaction, person: int, limit: int) -> list[ApplicationRecord]:
-    """Return the applications of a person, the newest first."""
-    rows = tx.all(
-        f"SELECT {_COLUMNS} FROM applications WHERE person = ? ORDER BY id DESC LIMIT ?", (person, limit)
-    )
-    return [_record(row) for row in rows]
 
 
 def with_name_prefix(tx: Transaction, prefix: str, limit: int) -> list[ApplicationRecord]:

@@ -112,3 +112,8 @@ def after(tx: Transaction, sequence: int, limit: int) -> list[AuditRecord]:
         f"SELECT {_COLUMNS} FROM audit WHERE sequence > ? ORDER BY sequence LIMIT ?", (sequence, limit)
     )
     return [_record(row) for row in rows]
+
+
+def erase_personal(tx: Transaction, sequence: int) -> None:
+    """Remove the personal data of a record and their salt; the chain keeps the hash, and holds."""
+    tx.execute("UPDATE audit SET personal = NULL, personal_salt = NULL WHERE sequence = ?", (sequence,))

@@ -119,6 +119,12 @@ def of_subject(tx: Transaction, subject: str, limit: int) -> list[CertificateRec
     return [_record(row) for row in rows]
 
 
+def last_end_of_subject(tx: Transaction, subject: str) -> datetime | None:
+    """Return when the last certificate of a subject ends, or ended; None where there is none."""
+    row = tx.one("SELECT max(not_after) FROM certificates WHERE subject = ?", (subject,))
+    return from_unix(row[0]) if row and row[0] is not None else None
+
+
 def count_since(tx: Transaction, profile: str, subject: str, since: datetime) -> int:
     """Return how many certificates of one subject and profile were issued since a moment."""
     row = tx.one(
@@ -169,11 +175,20 @@ def count_in_range(tx: Transaction, authority: int, low: int, high: int, not_aft
 
 
 def newest(
-    tx: Transaction, *, authorities: Sequence[int] | None, state: str | None, now: datetime, limit: int
+    tx: Transaction,
+    *,
+    authorities: Sequence[int] | None,
+    state: str | None,
+    now: datetime,
+    limit: int,
+    after: "Place | None" = None,
 ) -> list[CertificateRecord]:
-    """Return certificates, the newest first; of these authorities, or in one state at `now`, where given."""
+    """Return certificates, the newest first; of these authorities, or in one state at `now`, where given.
+
+    From behind `after` on, where that is given.
+    """
     # The expressions keep the engine on the index that is in order; a filter by another would have to sort.
-    conditions: list[tuple[str, tuple[Value, ...]]] = []
+    conditions = _behind(after)
     if authorities is not None:
         marks = ", ".join("?" * len(authorities))
         conditions.append((f"authority + 0 IN ({marks})", tuple(authorities)))

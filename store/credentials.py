@@ -4,6 +4,7 @@ import json
 from datetime import datetime
 from typing import Any, Final
 
+from store import audit
 from store.database import Transaction
 from store.records import CredentialRecord, from_unix, to_unix
 
@@ -47,11 +48,13 @@ def add(
     attempts: int,
     created_at: datetime,
     expires_at: datetime,
+    audit_sequence: int,
 ) -> None:
-    """Add a credential, by the hash of its secret or the secret sealed."""
+    """Add a credential, by the hash of its secret or the secret sealed; `audit_sequence` records it."""
     tx.execute(
         "INSERT INTO credentials (reference, secret_hash, sealed_secret, profile, subject, san, limit_mnt,"
-        " uses_left, attempts_left, created_at, expires_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        " uses_left, attempts_left, created_at, expires_at, audit)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             reference,
             secret_hash,
@@ -64,6 +67,7 @@ def add(
             attempts,
             to_unix(created_at),
             to_unix(expires_at),
+            audit_sequence,
         ),
     )
 
@@ -128,3 +132,17 @@ def cancel(tx: Transaction, reference: str, now: datetime) -> bool:
         )
         == 1
     )
+
+
+def erase(tx: Transaction, reference: str, now: datetime) -> bool:
+    """Remove whom a credential is for, here and beside the audit record; it enrols nothing any more.
+
+    False where there is no credential of this reference.
+    """
+    cancel(tx, reference, now)
+    row = tx.one("SELECT audit FROM credentials WHERE reference = ?", (reference,))
+    if row is None:
+        return False
+    tx.execute("UPDATE credentials SET subject = '', san = '[]' WHERE reference = ?", (reference,))
+    audit.erase_personal(tx, row[0])
+    return True

@@ -110,16 +110,19 @@ def latest(tx: Transaction, application: Application) -> EnrollmentRecord | None
     return _record(row) if row else None
 
 
-def with_state(tx: Transaction, state: str | None, now: datetime, limit: int) -> list[EnrollmentRecord]:
+def with_state(
+    tx: Transaction, state: str | None, now: datetime, limit: int, after: int | None = None
+) -> list[EnrollmentRecord]:
     """Return the enrolments that are so now (of `STATES`), those that wait by age; None: all.
 
-    All others come with the newest first.
+    All others come with the newest first. From behind `after` on, where that is given.
     """
-    order = "id" if state == "waiting" else "id DESC"
+    order, behind = ("id", "id > ?") if state == "waiting" else ("id DESC", "id < ?")
     which = "1" if state is None else _FILTERS[state]
+    end = 0 if state == "waiting" else (1 << 63) - 1
     rows = tx.all(
-        f"SELECT {_COLUMNS} FROM enrollments WHERE {which} ORDER BY {order} LIMIT ?",
-        (*[to_unix(now)] * which.count("?"), limit),
+        f"SELECT {_COLUMNS} FROM enrollments WHERE {which} AND {behind} ORDER BY {order} LIMIT ?",
+        (*[to_unix(now)] * which.count("?"), end if after is None else after, limit),
     )
     return [_record(row) for row in rows]
 

@@ -78,6 +78,20 @@ def add(
     return _record(row)
 
 
+def rename(tx: Transaction, organization: int, *, name: str, name_key: str, mail: str) -> None:
+    """Set what an organisation that registers anew says of itself."""
+    tx.execute(
+        "UPDATE organizations SET name = ?, name_key = ?, mail = ? WHERE id = ?",
+        (name, name_key, mail, organization),
+    )
+
+
+def count_in_state(tx: Transaction, state: str) -> int:
+    """Return how many organisations are in a state."""
+    row = tx.one("SELECT count(*) FROM organizations WHERE state = ?", (state,))
+    return int(row[0]) if row else 0
+
+
 def append(tx: Transaction, event: OrganizationEventRecord) -> bool:
     """Append an event and move the organisation; False where its version is another one by now."""
     moved = tx.execute(

@@ -9,6 +9,7 @@ from store.records import from_unix, to_unix
 
 _COLUMNS: Final = "id, parent_name, clan_name, given_name, version, created_at, updated_at, erased_at"
 _CHANGE: Final = "id, person, version, field, actor, ground, at"
+_ERASURE: Final = "person, version, asked_by, asked_role, asked_person, ground, asked_at"
 _LAST: Final = "\U0010ffff"  # sorts after any text that begins as the prefix does
 
 
@@ -103,17 +104,35 @@ def get(tx: Transaction, person: int) -> PersonRecord | None:
     return _record(row) if row else None
 
 
-def with_name_prefix(tx: Transaction, prefix: str, limit: int) -> list[PersonRecord]:
-    """Return people whose name begins so, the given name first or the parent's, in the order of names."""
-    found: dict[int, PersonRecord] = {}
-    for key in ("name_key", "full_name_key"):
-        rows = tx.all(
-            f"SELECT {_COLUMNS} FROM people WHERE {key} >= ? AND {key} < ? ORDER BY {key}, id LIMIT ?",
-            (prefix, prefix + _LAST, limit),
-        )
-        for row in rows:
-            found.setdefault(row[0], _record(row))
-    return list(found.values())[:limit]
+def with_name_prefix(
+    tx: Transaction, prefix: str, limit: int, after: int | None = None
+) -> list[PersonRecord]:
+    """Return people whose name begins so, the given name first or the parent's, in the order of these names.
+
+    From behind the person `after` on, where they are given; nobody comes twice.
+    """
+    end = prefix + _LAST
+    key, last = _place(tx, prefix, after)
+    in_order = (
+        f"SELECT {{key}}, {_COLUMNS} FROM people WHERE ({{key}}, id) > (?, ?) AND {{key}} < ?"
+        " {besides} ORDER BY {key}, id LIMIT ?"
+    )
+    by_given = in_order.format(key="name_key", besides="")
+    by_parent = in_order.format(key="full_name_key", besides="AND NOT (name_key >= ? AND name_key < ?)")
+    rows = tx.all(
+        f"SELECT * FROM ({by_given}) UNION ALL SELECT * FROM ({by_parent}) ORDER BY 1, 2 LIMIT ?",
+        (key, last, end, limit, key, last, end, prefix, end, limit, limit),
+    )
+    return [_record(row[1:]) for row in rows]
+
+
+def _place(tx: Transaction, prefix: str, person: int | None) -> tuple[str, int]:
+    """Return where in the order of names that begin so a person stands; the beginning for None."""
+    if person is None:
+        return prefix, 0
+    row = tx.one("SELECT name_key, full_name_key FROM people WHERE id = ?", (person,))
+    keys = [key for key in row or () if key is not None and key.startswith(prefix)]
+    return (keys[0], person) if keys else (prefix, 0)
 
 
 def add_change(
@@ -141,3 +160,46 @@ def changes(tx: Transaction, person: int, limit: int) -> list[PersonChangeRecord
 def all_change_ids(tx: Transaction, person: int) -> list[int]:
     """Return the rows of all changes of a person, of which personal data are kept."""
     return [row[0] for row in tx.all("SELECT id FROM person_changes WHERE person = ?", (person,))]
+
+
+@dataclass(frozen=True, slots=True)
+class ErasureRecord:
+    """An erasure that somebody asked for, of a person as they saw it; a second person is to confirm it."""
+
+    person: int
+    version: int
+    asked_by: str
+    asked_role: str
+    asked_person: int | None
+    ground: str
+    asked_at: datetime
+
+
+def ask_erasure(tx: Transaction, asked: ErasureRecord) -> None:
+    """Note an erasure that was asked for, in place of one before."""
+    tx.execute(
+        f"INSERT OR REPLACE INTO person_erasures ({_ERASURE}) VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (
+            asked.person,
+            asked.version,
+            asked.asked_by,
+            asked.asked_role,
+            asked.asked_person,
+            asked.ground,
+            to_unix(asked.asked_at),
+        ),
+    )
+
+
+def asked_erasure(tx: Transaction, person: int) -> ErasureRecord | None:
+    """Return the erasure that was asked for, or None."""
+    row = tx.one(f"SELECT {_ERASURE} FROM person_erasures WHERE person = ?", (person,))
+    if row is None:
+        return None
+    values: tuple[Any, ...] = (*row[:6], from_unix(row[6]))
+    return ErasureRecord(*values)
+
+
+def end_erasure(tx: Transaction, person: int) -> None:
+    """Forget that an erasure was asked for."""
+    tx.execute("DELETE FROM person_erasures WHERE person = ?", (person,))

@@ -7,8 +7,8 @@ from typing import Any, Final
 import click
 
 from pkiserver.cli.context import CommandGroup, Context
-from pkiserver.cli.options import JSON_OPTION, LIMIT_OPTION
-from pkiserver.printing import show, show_rows
+from pkiserver.cli.options import AFTER_OPTION, JSON_OPTION, LIMIT_OPTION
+from pkiserver.printing import show, show_page
 
 MAX_FORM_BYTES: Final = 64 << 10  # a form has some hundred characters
 _VERSION = click.option("--version", type=int, help="The version that you saw.  [default: that of now]")
@@ -64,19 +64,20 @@ def _fields(form: Path) -> dict[str, Any]:
 @application_group.command("list")
 @click.option("--state", help="Only those in this state, such as draft or verified.")
 @click.option("--office", metavar="CODE", help="Only those of this office.")
+@AFTER_OPTION
 @LIMIT_OPTION
 @JSON_OPTION
 @click.pass_obj
 def application_list(
-    context: Context, state: str | None, office: str | None, limit: int, as_json: bool
+    context: Context, state: str | None, office: str | None, after: str | None, limit: int, as_json: bool
 ) -> None:
     """List applications without personal data, the newest first.
 
     \b
     Example:  pkiserver application list --state draft --office ub-1
     """
-    result = context.command("application.list", state=state, office=office, limit=limit)
-    show_rows(result, ("id", "office", "state", "version", "profile", "created_at"), as_json)
+    result = context.command("application.list", state=state, office=office, after=after, limit=limit)
+    show_page(result, ("id", "office", "state", "version", "profile", "created_at"), as_json, limit, "id")
 
 
 @application_group.command("show")

@@ -3,8 +3,8 @@
 import click
 
 from pkiserver.cli.context import CommandGroup, Context
-from pkiserver.cli.options import CA_OPTION, JSON_OPTION, LIMIT_OPTION, SERIAL_ARGUMENT
-from pkiserver.printing import show, show_rows
+from pkiserver.cli.options import AFTER_OPTION, CA_OPTION, JSON_OPTION, LIMIT_OPTION, SERIAL_ARGUMENT
+from pkiserver.printing import show, show_page
 from pkiserver.ra.lifecycle import REVOCATION_REASONS
 
 _BY = click.option(
@@ -28,17 +28,20 @@ def certificate_group() -> None:
     type=click.Choice(["active", "suspended", "revoked", "expired"]),
     help="Only those that are so now.",
 )
+@AFTER_OPTION
 @LIMIT_OPTION
 @JSON_OPTION
 @click.pass_obj
-def certificate_list(context: Context, ca: str | None, status: str | None, limit: int, as_json: bool) -> None:
+def certificate_list(
+    context: Context, ca: str | None, status: str | None, after: str | None, limit: int, as_json: bool
+) -> None:
     """List certificates, the newest first.
 
     \b
     Example:  pkiserver certificate list --ca citizen --status suspended
     """
-    rows = context.command("certificate.list", ca=ca, state=status, limit=limit)
-    show_rows(rows, ("ca", "serial", "status", "profile", "not_after", "subject"), as_json)
+    rows = context.command("certificate.list", ca=ca, state=status, after=after, limit=limit)
+    show_page(rows, ("ca", "serial", "status", "profile", "not_after", "subject"), as_json, limit, "serial")
 
 
 @certificate_group.command("show")

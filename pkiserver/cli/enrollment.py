@@ -5,8 +5,8 @@ from typing import Final
 import click
 
 from pkiserver.cli.context import CommandGroup, Context
-from pkiserver.cli.options import JSON_OPTION, LIMIT_OPTION
-from pkiserver.printing import show, show_rows
+from pkiserver.cli.options import AFTER_OPTION, JSON_OPTION, LIMIT_OPTION
+from pkiserver.printing import show, show_page
 
 _NUMBER: Final = click.argument("number", type=click.IntRange(1, (1 << 63) - 1))
 _STATES: Final = ("waiting", "approved", "refused", "issued", "expired")
@@ -25,17 +25,26 @@ def enrollment_group() -> None:
     show_default=True,
     help="Only those that are so now.",
 )
+@AFTER_OPTION
 @LIMIT_OPTION
 @JSON_OPTION
 @click.pass_obj
-def enrollment_list(context: Context, state: str, limit: int, as_json: bool) -> None:
+def enrollment_list(context: Context, state: str, after: str | None, limit: int, as_json: bool) -> None:
     """List enrolments: those that wait by age, others with the newest first.
 
     \b
     Example:  pkiserver enrollment list --state refused
     """
-    rows = context.command("enrollment.list", state=None if state == "all" else state, limit=limit)
-    show_rows(rows, ("enrollment", "state", "profile", "requested_at", "asked_by", "subject"), as_json)
+    rows = context.command(
+        "enrollment.list", state=None if state == "all" else state, after=after, limit=limit
+    )
+    show_page(
+        rows,
+        ("enrollment", "state", "profile", "requested_at", "asked_by", "subject"),
+        as_json,
+        limit,
+        "enrollment",
+    )
 
 
 @enrollment_group.command("show")

@@ -7,8 +7,8 @@ from typing import Any
 import click
 
 from pkiserver.cli.context import CommandGroup, Context
-from pkiserver.cli.options import JSON_OPTION, LIMIT_OPTION
-from pkiserver.printing import show, show_rows
+from pkiserver.cli.options import AFTER_OPTION, JSON_OPTION, LIMIT_OPTION
+from pkiserver.printing import show, show_page, show_rows
 
 _VERSION = click.option("--version", type=int, help="The version that you saw.  [default: that of now]")
 
@@ -35,17 +35,20 @@ def organization_register(context: Context, number: str, name: str, mail: str, a
 
 @organization_group.command("list")
 @click.option("--state", help="Only those in this state, such as registered or contracted.")
+@AFTER_OPTION
 @LIMIT_OPTION
 @JSON_OPTION
 @click.pass_obj
-def organization_list(context: Context, state: str | None, limit: int, as_json: bool) -> None:
+def organization_list(
+    context: Context, state: str | None, after: str | None, limit: int, as_json: bool
+) -> None:
     """List the organisations, the newest first.
 
     \b
     Example:  pkiserver organization list --state registered
     """
-    result = context.command("organization.list", state=state, limit=limit)
-    show_rows(result, ("number", "name", "state", "version", "mail"), as_json)
+    result = context.command("organization.list", state=state, after=after, limit=limit)
+    show_page(result, ("number", "name", "state", "version", "mail"), as_json, limit, "id")
 
 
 @organization_group.command("show")
@@ -78,6 +81,20 @@ def organization_move(
     """
     result = context.command("organization.move", number=number, event=event, ground=ground, version=version)
     show(result, as_json)
+
+
+@organization_group.command("decline")
+@click.argument("numbers", nargs=-1, required=True)
+@click.option("--ground", required=True, help="Why.")
+@JSON_OPTION
+@click.pass_obj
+def organization_decline(context: Context, numbers: tuple[str, ...], ground: str, as_json: bool) -> None:
+    """Decline registrations that wait for a specialist, many at a time; the others stay as they are.
+
+    \b
+    Example:  pkiserver organization decline 7654321 7654322 --ground 'no organisation'
+    """
+    show(context.command("organization.decline", numbers=list(numbers), ground=ground), as_json)
 
 
 @organization_group.command("domains")

@@ -1,10 +1,15 @@
 """`pkiserver person`: people on record. Every reading is recorded in the audit log."""
 
+import sys
+from typing import Final
+
 import click
 
 from pkiserver.cli.context import CommandGroup, Context
-from pkiserver.cli.options import JSON_OPTION
-from pkiserver.printing import show, show_rows
+from pkiserver.cli.options import AFTER_OPTION, JSON_OPTION, LIMIT_OPTION
+from pkiserver.printing import show, show_page, show_rows
+
+MAX_LINE_CHARACTERS: Final = 200
 
 
 @click.group("person", cls=CommandGroup)
@@ -14,20 +19,51 @@ def person_group() -> None:
 
 @person_group.command("find")
 @click.option("--name", help="How the name begins: the given name first, or the parent's.")
-@click.option("--civil-id", help="The civil registration number.")
-@click.option("--register-number", help="The register number.")
+@click.option("--civil-id", "by_civil_id", is_flag=True, help="By the civil registration number.")
+@click.option("--register-number", "by_register_number", is_flag=True, help="By the register number.")
+@AFTER_OPTION
+@LIMIT_OPTION
 @JSON_OPTION
 @click.pass_obj
 def person_find(
-    context: Context, name: str | None, civil_id: str | None, register_number: str | None, as_json: bool
+    context: Context,
+    name: str | None,
+    by_civil_id: bool,
+    by_register_number: bool,
+    after: str | None,
+    limit: int,
+    as_json: bool,
 ) -> None:
     """Find people by a number, or by how their name begins, capitals or not.
 
+    A number is asked for, or read from standard input: others of this machine see the arguments of a command.
+
     \b
     Example:  pkiserver person find --name 'дорж б'
+              pkiserver person find --civil-id < number.txt
     """
-    result = context.command("person.find", name=name, civil_id=civil_id, register_number=register_number)
-    show_rows(result, ("id", "parent_name", "given_name", "version", "updated_at"), as_json)
+    if sum((name is not None, by_civil_id, by_register_number)) != 1:
+        raise click.UsageError("find people by one of --name, --civil-id, --register-number")
+    number = None if name is not None else _number()
+    result = context.command(
+        "person.find",
+        name=name,
+        civil_id=number if by_civil_id else None,
+        register_number=number if by_register_number else None,
+        after=after,
+        limit=limit,
+    )
+    show_page(result, ("id", "parent_name", "given_name", "version", "updated_at"), as_json, limit, "id")
+
+
+def _number() -> str:
+    """Return the number, typed by somebody or the first line of standard input."""
+    if sys.stdin.isatty():
+        return str(click.prompt("Number", err=True))
+    line = sys.stdin.readline(MAX_LINE_CHARACTERS)
+    if not line.strip():
+        raise click.UsageError("there is no number on standard input")
+    return line.strip()
 
 
 @person_group.command("show")
@@ -55,3 +91,42 @@ def person_history(context: Context, person: int, as_json: bool) -> None:
     """
     result = context.command("person.history", person=person)
     show_rows(result, ("at", "field", "before", "actor", "ground"), as_json)
+
+
+@person_group.command("erase")
+@click.argument("person", type=int)
+@click.option("--ground", required=True, help="Why; without personal data.")
+@JSON_OPTION
+@click.pass_obj
+def person_erase(context: Context, person: int, ground: str, as_json: bool) -> None:
+    """Ask that what is personal of somebody is erased, once retention is over. Another person confirms it.
+
+    \b
+    Example:  pkiserver person erase 1 --ground 'retention is over'
+    """
+    show(context.command("person.erase", person=person, ground=ground), as_json)
+
+
+@person_group.command("confirm-erasure")
+@click.argument("person", type=int)
+@JSON_OPTION
+@click.pass_obj
+def person_confirm_erasure(context: Context, person: int, as_json: bool) -> None:
+    """Erase what is personal of somebody, as another person asked for. It cannot be undone.
+
+    \b
+    Example:  pkiserver person confirm-erasure 1
+    """
+    show(context.command("person.confirm-erasure", person=person), as_json)
+
+
+@person_group.command("rotate-key")
+@JSON_OPTION
+@click.pass_obj
+def person_rotate_key(context: Context, as_json: bool) -> None:
+    """Encrypt personal data with a new key. The server works on meanwhile; cut short, it may be begun again.
+
+    \b
+    Example:  pkiserver person rotate-key
+    """
+    show(context.command("person.rotate-key"), as_json)

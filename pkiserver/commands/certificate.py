@@ -19,12 +19,20 @@ from store.records import CertificateRecord
 
 
 async def list_certificates(
-    services: CommandServices, _caller: Caller, /, *, ca: str | None, state: str | None, limit: int
+    services: CommandServices,
+    _caller: Caller,
+    /,
+    *,
+    ca: str | None,
+    state: str | None,
+    limit: int,
+    after: str | None = None,
 ) -> list[dict[str, Any]]:
+    last = None if after is None else certificates.place(await certificate_of(services, after, ca))
     issuers = services.authorities.ids(ca) if ca is not None else None
     limit, now = max(1, min(limit, MAX_LIST)), services.clock.now()
     found = await services.storage.read(
-        lambda tx: certificates.newest(tx, authorities=issuers, state=state, now=now, limit=limit)
+        lambda tx: certificates.newest(tx, authorities=issuers, state=state, now=now, limit=limit, after=last)
     )
     return [_summary(services, record) for record in found]
 

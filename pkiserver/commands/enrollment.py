@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from pkiserver.bounds import MAX_LIST
-from pkiserver.commands.services import Caller, CommandEntry, CommandServices
+from pkiserver.commands.services import Caller, CommandEntry, CommandServices, parse_after
 from pkiserver.errors import NotFoundError, RefusedError
 from pkiserver.ra.approval import standing
 from protocols.x509.certificate import serial_text
@@ -16,12 +16,13 @@ MAX_ENROLLMENT: Final = (1 << 63) - 1  # the store's numbers are no larger
 
 
 async def list_enrollments(
-    services: CommandServices, _caller: Caller, /, *, state: str | None, limit: int
+    services: CommandServices, _caller: Caller, /, *, state: str | None, limit: int, after: str | None = None
 ) -> list[dict[str, Any]]:
+    last = parse_after(after)
     if state is not None and state not in enrollments.STATES:
         raise RefusedError(f"no state {state[:60]!r}: there are {', '.join(enrollments.STATES)}")
     limit, now = max(1, min(limit, MAX_LIST)), services.clock.now()
-    found = await services.storage.read(lambda tx: enrollments.with_state(tx, state, now, limit))
+    found = await services.storage.read(lambda tx: enrollments.with_state(tx, state, now, limit, last))
     return [_summary(record, now) for record in found]
 
 

@@ -1,7 +1,7 @@
 """Commands of registration: offices, people, organisations and applications.
 
 Who gives them sits at this machine, so they have the roles of office work everywhere; what takes a second
-person is not for the command line.
+person is confirmed by another user of this machine, or over the API.
 """
 
 from collections.abc import Mapping
@@ -9,12 +9,12 @@ from dataclasses import asdict
 from datetime import date, datetime
 from typing import Any, Final
 
-from pkiserver.bounds import MAX_LIST
-from pkiserver.commands.services import Caller, CommandEntry, CommandServices
+from pkiserver.commands.services import Caller, CommandEntry, CommandServices, parse_after
 from pkiserver.errors import RefusedError
 from pkiserver.ra.credentials import Use
 from pkiserver.ra.registration import contracts, states
 from pkiserver.ra.registration.applications import NewApplication
+from pkiserver.ra.registration.erasure import WAITS
 from pkiserver.ra.registration.offices import OfficeForm
 from pkiserver.ra.registration.organizations import NewOfficer
 from pkiserver.ra.registration.registry import IdentityProof, ProofKind
@@ -91,9 +91,16 @@ async def find_people(
     name: str | None,
     civil_id: str | None,
     register_number: str | None,
+    after: str | None = None,
+    limit: int = 100,
 ) -> list[dict[str, Any]]:
     found = await services.registration.people.find(
-        office_worker(caller), name=name, civil_id=civil_id, register_number=register_number
+        office_worker(caller),
+        name=name,
+        civil_id=civil_id,
+        register_number=register_number,
+        after=parse_after(after),
+        limit=limit,
     )
     return [_values(one) for one in found]
 
@@ -110,6 +117,22 @@ async def person_history(
     return [_values(one.record) | {"before": one.before} for one in found]
 
 
+async def ask_erasure(
+    services: CommandServices, caller: Caller, /, *, person: int, ground: str
+) -> dict[str, Any]:
+    asked = await services.registration.erasures.ask(office_worker(caller), person, ground)
+    return _values(asked) | {"confirm_until": (asked.asked_at + WAITS).isoformat()}
+
+
+async def confirm_erasure(services: CommandServices, caller: Caller, /, *, person: int) -> dict[str, Any]:
+    erased = await services.registration.erasures.confirm(office_worker(caller), person)
+    return {"person": erased.person, "values": erased.values, "applications": list(erased.applications)}
+
+
+async def replace_data_key(services: CommandServices, caller: Caller, /) -> dict[str, Any]:
+    return {"values": await services.registration.data_key.rotate(office_worker(caller), caller.progress)}
+
+
 async def register_organization(
     services: CommandServices, caller: Caller, /, *, number: str, name: str, mail: str
 ) -> dict[str, Any]:
@@ -118,12 +141,20 @@ async def register_organization(
 
 
 async def list_organizations(
-    services: CommandServices, caller: Caller, /, *, state: str | None, limit: int
+    services: CommandServices,
+    caller: Caller,
+    /,
+    *,
+    state: str | None,
+    limit: int,
+    after: str | None = None,
 ) -> list[dict[str, Any]]:
     chosen = contracts.State(state) if state in {one.value for one in contracts.State} else None
     if state is not None and chosen is None:
         raise RefusedError("there is no such state of an organisation")
-    found = await services.registration.organizations.newest(office_worker(caller), state=chosen, limit=limit)
+    found = await services.registration.organizations.newest(
+        office_worker(caller), state=chosen, before=parse_after(after), limit=limit
+    )
     return [_values(one) for one in found]
 
 
@@ -153,6 +184,13 @@ async def move_organization(
         office_worker(caller), number, contracts.Event(event), seen, ground
     )
     return _values(moved)
+
+
+async def decline_organizations(
+    services: CommandServices, caller: Caller, /, *, numbers: list[str], ground: str
+) -> dict[str, Any]:
+    declined = await services.registration.organizations.decline_all(office_worker(caller), numbers, ground)
+    return {"declined": list(declined)}
 
 
 async def set_organization_domains(
@@ -211,12 +249,13 @@ async def list_applications(
     state: str | None,
     office: str | None,
     limit: int,
+    after: str | None = None,
 ) -> list[dict[str, Any]]:
     chosen = states.State(state) if state in {one.value for one in states.State} else None
     if state is not None and chosen is None:
         raise RefusedError("there is no such state of an application")
     found = await services.registration.applications.newest(
-        office_worker(caller), state=chosen, office=office, limit=min(limit, MAX_LIST)
+        office_worker(caller), state=chosen, office=office, before=parse_after(after), limit=limit
     )
     return [_application(one) for one in found]
 
@@ -312,10 +351,14 @@ COMMANDS: Final[Mapping[str, CommandEntry]] = {
     "person.find": CommandEntry(find_people, reading=True),
     "person.show": CommandEntry(show_person, reading=True),
     "person.history": CommandEntry(person_history, reading=True),
+    "person.erase": CommandEntry(ask_erasure),
+    "person.confirm-erasure": CommandEntry(confirm_erasure),
+    "person.rotate-key": CommandEntry(replace_data_key),
     "organization.register": CommandEntry(register_organization),
     "organization.list": CommandEntry(list_organizations, reading=True),
     "organization.show": CommandEntry(show_organization, reading=True),
     "organization.move": CommandEntry(move_organization),
+    "organization.decline": CommandEntry(decline_organizations),
     "organization.domains": CommandEntry(set_organization_domains),
     "organization.officer-add": CommandEntry(add_officer),
     "organization.officers": CommandEntry(list_officers, reading=True),

@@ -94,6 +94,15 @@ async def certificate_of(services: CommandServices, serial: str, ca: str | None)
     return found[0]
 
 
+def parse_after(text: str | None) -> int | None:
+    """Return the number of the row behind which a list goes on; `RefusedError` for what is no number."""
+    if text is None:
+        return None
+    if not re.fullmatch(r"[0-9]{1,18}", text):
+        raise RefusedError("a list goes on behind the number of a row, the last that was listed")
+    return int(text)
+
+
 def parse_serial(text: str) -> int:
     """Return a serial typed in hexadecimal, colons allowed; `RefusedError` for anything else."""
     digits = text.replace(":", "")

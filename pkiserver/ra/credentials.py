@@ -100,6 +100,16 @@ class Credentials:
         sealed = self._sealed_secrets.seal(new.reference, new.secret) if use == "cmp" else None
 
         def transaction(tx: Transaction) -> None:
+            entry = audit.entry(
+                now,
+                actor,
+                "credential.create",
+                personal={"subject": subject_text(name), "san": list(san)},
+                reference=new.reference,
+                profile=profile,
+                uses=uses,
+                use=use,
+            )
             rows.add(
                 tx,
                 reference=new.reference,
@@ -113,18 +123,8 @@ class Credentials:
                 attempts=self._max_attempts,
                 created_at=now,
                 expires_at=expires_at,
+                audit_sequence=audit_chain.append(tx, entry).sequence,
             )
-            entry = audit.entry(
-                now,
-                actor,
-                "credential.create",
-                personal={"subject": subject_text(name), "san": list(san)},
-                reference=new.reference,
-                profile=profile,
-                uses=uses,
-                use=use,
-            )
-            audit_chain.append(tx, entry)
 
         await self._storage.write(transaction)
         return new

@@ -35,6 +35,7 @@ CREATE TABLE credentials (
     created_at    INTEGER NOT NULL,
     expires_at    INTEGER NOT NULL,
     cancelled_at  INTEGER,
+    audit         INTEGER NOT NULL, -- the record beside which its subject stands, too
     CHECK ((secret_hash IS NULL) != (sealed_secret IS NULL))
 );
 
@@ -383,6 +384,16 @@ CREATE TABLE person_changes (           -- what was changed; the value before is
     at      INTEGER NOT NULL
 );
 CREATE INDEX person_changes_of ON person_changes (person, id);
+
+CREATE TABLE person_erasures (          -- asked for by one, waiting for a second person
+    person       INTEGER PRIMARY KEY REFERENCES people (id),
+    version      INTEGER NOT NULL,      -- of the person, as it was seen
+    asked_by     TEXT NOT NULL,
+    asked_role   TEXT NOT NULL,
+    asked_person INTEGER,               -- who that is, where they are on record
+    ground       TEXT NOT NULL,
+    asked_at     INTEGER NOT NULL
+);
 
 CREATE TABLE personal_data (            -- encrypted, each value for its place alone
     subject    TEXT NOT NULL,           -- the table whose row it belongs to

@@ -121,6 +121,17 @@ def test_examples_load(path: Path) -> None:
         ('[est]\nmax_body = "0B"', ["est.max_body"]),
         ('[est]\nrealm = "a\\"b"', ["est.realm"]),
         ('[log]\nlevel = "loud"', ["log.level"]),
+        ('[registration]\nretention = "6y"', ["registration.retention"]),
+        ('[registration]\nretention = "forever"', ["registration.retention"]),
+        ('[civil_registry]\nurl = "http://registry.example.mn"', ["civil_registry.url"]),
+        ('[civil_registry]\nurl = "https://u:p@registry.example.mn"', ["civil_registry.url"]),
+        ('[civil_registry]\nurl = "https://registry.example.mn/?a=1"', ["civil_registry.url"]),
+        (
+            '[civil_registry]\nurl = "https://registry.example.mn/v1"\nca_file = "ca.pem"',
+            ["civil_registry.certificate_file"],
+        ),
+        ('[civil_registry]\nconnect_timeout = "11s"', ["civil_registry.connect_timeout"]),
+        ('[civil_registry]\nmax_answer = "2MiB"', ["civil_registry.max_answer"]),
         ('[authorities.root]\nparent = ""\nsubject = "nothing"', ["authorities.root.subject"]),
         (
             '[authorities.infrastructure]\nparent = ""\nsubject = "CN=R"\nkey = "rsa:1024"',

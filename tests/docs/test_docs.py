@@ -198,6 +198,8 @@ NAMES = (
     "est",
     "api",
     "approval",
+    "registration",
+    "civil_registry",
     "storage",
     "clock",
     "log",

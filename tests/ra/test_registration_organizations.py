@@ -2,14 +2,24 @@
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pkiserver.errors import ConflictError, NotAuthorizedError, NotFoundError, RefusedError, UnavailableError
+from config.schema_registration import Registration
+from pkiserver.errors import (
+    ConflictError,
+    NotAuthorizedError,
+    NotFoundError,
+    RefusedError,
+    TooManyRequestsError,
+    UnavailableError,
+)
 from pkiserver.ra.registration import organizations as module
+from pkiserver.ra.registration import public_share
 from pkiserver.ra.registration.contracts import TRANSITIONS, Event, State, decide
 from pkiserver.ra.registration.gate import Gate
 from pkiserver.ra.registration.organizations import NewOfficer, Organizations
@@ -20,6 +30,8 @@ from store.errors import StorageError
 from store.organizations import OrganizationRecord
 
 NUMBER = "1234567"
+SETTINGS = Registration(public_per_hour=3, public_waiting=2)
+ADDRESS = "192.0.2.7"
 SPECIALIST = Actor("specialist-1", (Assignment(Role.SPECIALIST),))
 OFFICER = NewOfficer("Бат", "Дорж", "dorj@tax.gov.mn", "Мэргэжилтэн", "Аудитын газар")
 ALLOWED = {
@@ -28,6 +40,8 @@ ALLOWED = {
     ("contract_sent", "sign_contract", "contracted"),
     ("contract_sent", "decline", "declined"),
     ("contracted", "end", "ended"),
+    ("declined", "register", "registered"),
+    ("ended", "register", "registered"),
 }
 
 
@@ -55,7 +69,7 @@ class Setup:
 @pytest.fixture
 async def setup(tmp_path: Path, clock: Any) -> AsyncIterator[Setup]:
     storage = Storage(Database(tmp_path / "test.db"))
-    yield Setup(storage, Organizations(storage, clock, Gate(storage, clock)))
+    yield Setup(storage, Organizations(storage, clock, Gate(storage, clock), SETTINGS))
     storage.database.close()
 
 
@@ -100,14 +114,68 @@ async def test_repeated_requests_count_once(setup: Setup) -> None:
             await setup.organizations.move(SPECIALIST, NUMBER, Event.SEND_CONTRACT, version, "letter 12")
 
 
-async def test_registering_is_bounded(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MAX_WAITING", 2)
-    await setup.registered("1000001")
-    second = await setup.registered("1000002")
+async def test_organisations_register_themselves(setup: Setup, recorded: Any) -> None:
+    publicly = setup.organizations.register_publicly
+    record = await publicly(ADDRESS, NUMBER, "Татвар", "info@tax.gov.mn")
+    assert (record.state, record.version) == ("registered", 1)
+    assert await publicly(ADDRESS, NUMBER, "Татвар", "info@tax.gov.mn") == record  # asked twice
+    with pytest.raises(ConflictError, match="registered already"):
+        await publicly("192.0.2.8", NUMBER, "Татвар", "evil@example.mn")
+    with pytest.raises(ConflictError, match="come with the contract"):
+        await setup.organizations.add_officer(SPECIALIST, NUMBER, OFFICER, "order 1")
+    [entry] = await recorded(setup.storage)
+    assert (entry["actor"], entry["action"], entry["peer"]) == ("public", "organization.register", ADDRESS)
+
+
+async def test_each_address_has_its_share(setup: Setup, clock: Any) -> None:
+    publicly = setup.organizations.register_publicly
+    for address in ("2001:db8::1", "2001:db8::2", "2001:db8:0:0:ffff::1"):
+        await publicly(address, NUMBER, "Татвар", "info@tax.gov.mn")
+    with pytest.raises(TooManyRequestsError) as raised:
+        await publicly("2001:db8::3", NUMBER, "Татвар", "info@tax.gov.mn")
+    assert raised.value.retry_after == timedelta(hours=1)
+    await publicly(ADDRESS, NUMBER, "Татвар", "info@tax.gov.mn")
+    clock.moment += timedelta(hours=1)
+    await publicly("2001:db8::3", NUMBER, "Татвар", "info@tax.gov.mn")
+
+
+async def test_what_waits_is_bounded_and_declined_many_at_a_time(setup: Setup) -> None:
+    publicly = setup.organizations.register_publicly
+    for number in ("1000001", "1000002"):
+        await publicly(ADDRESS, number, "Хог", "spam@example.mn")
     with pytest.raises(UnavailableError, match="wait for a specialist"):
-        await setup.registered("1000003")
-    await setup.organizations.move(SPECIALIST, "1000002", Event.DECLINE, second.version, "no organisation")
-    assert (await setup.registered("1000003")).state == "registered"
+        await publicly(ADDRESS, "1000003", "Татвар", "info@tax.gov.mn")
+    assert (await setup.registered("1000004")).state == "registered"  # a specialist is not held to it
+    decline = setup.organizations.decline_all
+    for numbers in ((), ("1000001",) * (module.MAX_DECLINED + 1)):
+        with pytest.raises(RefusedError, match="at a time"):
+            await decline(SPECIALIST, numbers, "spam")
+    with pytest.raises(NotAuthorizedError):
+        await decline(setup.officer_of(1), ("1000001",), "spam")
+    asked = ("1000002", "1000001", "1000001", "9999999")
+    assert await decline(SPECIALIST, asked, "spam") == ("1000002", "1000001")
+    assert await decline(SPECIALIST, asked, "spam") == ()
+    again = await publicly("192.0.2.8", "1000001", "Татвар", "info@tax.gov.mn")  # whose number it is
+    assert (again.state, again.version, again.name, again.mail) == (
+        *("registered", 3),
+        *("Татвар", "info@tax.gov.mn"),
+    )
+
+
+async def test_the_operator_need_not_offer_it(setup: Setup, clock: Any) -> None:
+    settings = Registration(public_organizations=False)
+    closed = Organizations(setup.storage, clock, Gate(setup.storage, clock), settings)
+    with pytest.raises(NotAuthorizedError, match="do not register themselves"):
+        await closed.register_publicly(ADDRESS, NUMBER, "Татвар", "info@tax.gov.mn")
+
+
+def test_what_is_remembered_of_addresses_is_bounded(clock: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(public_share, "MAX_ADDRESSES", 2)
+    share = public_share.PublicShare(1)
+    for address in ("192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.1"):
+        share.take(address, clock.now())
+    with pytest.raises(TooManyRequestsError):
+        share.take("192.0.2.1", clock.now())
 
 
 @pytest.mark.parametrize(

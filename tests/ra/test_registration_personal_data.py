@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from pkiserver.errors import UnavailableError
+from pkiserver.errors import NotFoundError, UnavailableError
 from pkiserver.ra.registration.personal_data import KEY_OCTETS, PersonalData
+from store import personal_data as rows
 from store.database import Database, Transaction
 
 VALUES = {"register_number": "УБ05231418", "civil_id": "123456789012", "phone": "+97699112233"}
@@ -141,3 +142,78 @@ async def test_a_key_that_is_none(database: Database, key_file: Path, content: s
     key_file.write_text(content)
     with pytest.raises(UnavailableError, match=r"personal-data\.key"):
         await put(database, PersonalData(key_file))
+
+
+async def rotate(database: Database, data: PersonalData, batch: int = 2, batches: int = 100) -> bool:
+    """Replace the key; False where it was cut short after so many batches."""
+    await database.write(data.begin_rotation)
+    place = rows.BEGINNING
+    for _ in range(batches):
+        last, _ = await database.write(lambda tx, at=place: data.reencrypt(tx, at, batch))  # type: ignore[misc]
+        if last is None:
+            data.end_rotation()
+            return True
+        place = last
+    return False
+
+
+async def everything(database: Database, data: PersonalData, count: int) -> None:
+    """Assert that all is read and found."""
+    for row in range(1, count + 1):
+        assert await database.read(lambda tx, of=row: data.read(tx, "people", of)) == numbered(row)  # type: ignore[misc]
+        found = await database.read(lambda tx, of=row: data.find(tx, "people", "civil_id", str(of)))  # type: ignore[misc]
+        assert found == [row]
+
+
+def numbered(row: int) -> dict[str, str]:
+    return {"civil_id": str(row), "phone": f"+{row}"}
+
+
+async def test_the_key_is_replaced_while_all_goes_on(database: Database, key_file: Path) -> None:
+    data = PersonalData(key_file)
+    for row in range(1, 6):
+        await database.write(lambda tx, of=row: data.put(tx, "people", of, numbered(of)))  # type: ignore[misc]
+    old = key_file.read_text()
+    before = await database.read(lambda tx: tx.all("SELECT sealed, keyed_hash FROM personal_data"))
+    assert not await rotate(database, data, batches=2)
+    assert key_file.read_text().split()[1:] == old.split()
+    await everything(database, data, 5)
+    await everything(database, PersonalData(key_file), 5)  # as after a crash
+    await database.write(lambda tx: data.put(tx, "people", 6, numbered(6)))
+    resumed = PersonalData(key_file)
+    new = key_file.read_text().split()[0]
+    assert await rotate(database, resumed)
+    assert key_file.read_text().split() == [new]
+    assert key_file.stat().st_mode & 0o777 == 0o600
+    for opened in (resumed, PersonalData(key_file)):
+        await everything(database, opened, 6)
+    after = await database.read(lambda tx: tx.all("SELECT sealed, keyed_hash FROM personal_data"))
+    assert not {one for row in before for one in row if one} & {one for row in after for one in row if one}
+    key_file.write_text(old)
+    with pytest.raises(UnavailableError, match="another key"):
+        await database.write(lambda tx: PersonalData(key_file).put(tx, "people", 7, numbered(7)))
+
+
+async def test_a_crash_between_the_file_and_the_store_loses_no_key(
+    database: Database, key_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = PersonalData(key_file)
+    await database.write(lambda tx: data.put(tx, "people", 1, numbered(1)))
+
+    def crash(tx: Transaction) -> None:
+        data.begin_rotation(tx)
+        raise LookupError
+
+    with pytest.raises(LookupError):
+        await database.write(crash)
+    again = PersonalData(key_file)
+    await everything(database, again, 1)
+    await database.write(lambda tx: again.put(tx, "people", 2, numbered(2)))
+    assert await rotate(database, again)
+    await everything(database, PersonalData(key_file), 2)
+
+
+async def test_there_is_no_key_to_replace_where_nothing_is_kept(database: Database, key_file: Path) -> None:
+    with pytest.raises(NotFoundError, match="no personal data"):
+        await database.write(PersonalData(key_file).begin_rotation)
+    assert not key_file.exists()

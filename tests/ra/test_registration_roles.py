@@ -24,16 +24,16 @@ from pkiserver.ra.registration.roles import (
 # H identified holder, C of any organisation, S of subscribers, I of the infrastructure; small where a
 # second person is needed; - no. DOMAIN, "Roles", read anew.
 EXPECTED = {
-    Role.ADMINISTRATOR: "AAa---- ------- -- ---- - - - IIIIA",
-    Role.SPECIALIST: "---AAAA CCCCCC- -- ---- - - - -----",
-    Role.REGISTRAR: "------- OOOOOOA -- OOo- - - - SSSS-",
-    Role.SENIOR_REGISTRAR: "------- -----OA Aa O-o- - - - SSSS-",
-    Role.ORG_OFFICER: "-----GG G---GG- -- -G-- - - - -----",
-    Role.PLANT: "------- --B---- -- ---- B - - -----",
-    Role.LEGAL: "------- ------- -- ---a - - - -----",
-    Role.CA_OPERATOR: "------- ------- -- ---- - a - -----",
-    Role.AUDITOR: "------A -----AA -- ---- - - A A-A-A",
-    Role.SERVICE: "------- H---HH- -- -H-- - - - -----",
+    Role.ADMINISTRATOR: "AAa---- ------- -aA ---- - - - IIIIAA",
+    Role.SPECIALIST: "---AAAA CCCCCC- --- ---- - - - -----A",
+    Role.REGISTRAR: "------- OOOOOOA --- OOo- - - - SSSS-A",
+    Role.SENIOR_REGISTRAR: "------- -----OA Aa- O-o- - - - SSSS-A",
+    Role.ORG_OFFICER: "-----GG G---GG- --- -G-- - - - -----A",
+    Role.PLANT: "------- --B---- --- ---- B - - -----A",
+    Role.LEGAL: "------- ------- --- ---a - - - -----A",
+    Role.CA_OPERATOR: "------- ------- --- ---- - a - -----A",
+    Role.AUDITOR: "------A -----AA --- ---- - - A A-A-AA",
+    Role.SERVICE: "------- H---HH- --- -H-- - - - -----A",
 }
 LETTERS = {
     Scope.ANYWHERE: "A",

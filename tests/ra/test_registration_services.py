@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -27,11 +27,12 @@ from pkiserver.ra.credentials import NewCredential, Use
 from pkiserver.ra.lifecycle import Action as CertificateAction
 from pkiserver.ra.lifecycle import Command
 from pkiserver.ra.registration.applications import Explanation, NewApplication
+from pkiserver.ra.registration.erasure import WAITS
 from pkiserver.ra.registration.form import FormError
 from pkiserver.ra.registration.offices import OfficeForm
 from pkiserver.ra.registration.registry import IdentityProof
-from pkiserver.ra.registration.roles import Actor, Approval, Assignment, Role
-from pkiserver.ra.registration.services import RETENTION, Registration
+from pkiserver.ra.registration.roles import Actor, Assignment, Role
+from pkiserver.ra.registration.services import Registration
 from pkiserver.ra.registration.states import State
 from pkiserver.ra.requester import Channel, Password, Requester
 from pkiserver.ra.status_changes import StatusChanges
@@ -244,7 +245,7 @@ async def test_another_office_may_not(story: Story, recorded: Any) -> None:
         applications.withdraw(stranger, made.id, made.version, "mine"),
         applications.show(stranger, made.id),
         applications.draft(stranger, NewApplication("ub-1", FIELDS)),
-        applications.newest(stranger),
+        applications.newest(stranger, office="ub-1"),
         story.services.offices.add(stranger, "ub-3", OfficeForm("Чингэлтэй")),
     ):
         with pytest.raises(NotAuthorizedError):
@@ -415,39 +416,132 @@ async def test_a_correction(story: Story) -> None:
     assert [one.id for one in await people.find(senior, name="доржоо")] == [made.person]
 
 
-async def test_erased_by_rule_and_the_audit_chain_stays(story: Story) -> None:
+SENIOR = Actor("senior-1", (Assignment(Role.SENIOR_REGISTRAR, everywhere=True),))
+
+
+async def finished(story: Story) -> ApplicationRecord:
+    """Return an application that is closed, with its certificate."""
     made = await story.issued()
-    assert made.person is not None
-    assert made.authority is not None
-    assert made.serial is not None
-    person, authority, serial = made.person, made.authority, made.serial
-    people, applications = story.services.people, story.services.applications
-    senior = Actor("senior-1", (Assignment(Role.SENIOR_REGISTRAR, everywhere=True),))
-    approval = Approval(ADMINISTRATOR, 1)
-    with pytest.raises(NotAuthorizedError, match="second person"):
-        await people.erase(senior, person, "retention is over", None)
-    with pytest.raises(ConflictError, match="is open"):
-        await people.erase(senior, person, "retention is over", approval)
+    applications = story.services.applications
     signed_off = await applications.sign_off(story.registrar, made.id, made.version, "stamp 12")
     delivered = await applications.deliver(story.registrar, made.id, signed_off.version, ALL, "2026-1")
-    await applications.close(story.registrar, made.id, delivered.version, "unit 7")
+    return await applications.close(story.registrar, made.id, delivered.version, "unit 7")
+
+
+async def end_of(story: Story, made: ApplicationRecord) -> datetime:
+    """Return when what an application holds may be erased at the earliest."""
+    authority, serial = made.authority, made.serial
+    assert authority is not None
+    assert serial is not None
     certificate = await story.core.storage.read(lambda tx: certificates.get(tx, authority, serial))
     assert certificate is not None
-    story.clock.moment = certificate.not_after + RETENTION - timedelta(seconds=1)
+    return certificate.not_after + story.core.settings.registration.retention
+
+
+async def test_erased_by_rule_and_the_audit_chain_stays(story: Story) -> None:
+    withdrawn, _ = await story.issuing()
+    draft = await story.draft()
+    people, applications, erasures = (
+        story.services.people,
+        story.services.applications,
+        story.services.erasures,
+    )
+    made = await finished(story)
+    assert made.person is not None
+    person = made.person
+    with pytest.raises(ConflictError, match=f"application {withdrawn.id} of this person is open"):
+        await erasures.ask(SENIOR, person, "retention is over")
+    await applications.withdraw(story.registrar, withdrawn.id, withdrawn.version, "changed the mind")
+    with pytest.raises(ConflictError, match=f"application {draft.id} of this person is open"):
+        await erasures.ask(SENIOR, person, "retention is over")
+    await applications.send_back(story.registrar, draft.id, draft.version, "twice")
+    until = await end_of(story, made)
+    story.clock.moment = until - timedelta(seconds=1)
     with pytest.raises(ConflictError, match="is kept until"):
-        await people.erase(senior, person, "retention is over", approval)
-    story.clock.moment += timedelta(seconds=1)
-    assert await people.erase(senior, person, "retention is over", approval) > 8
-    erased = await people.show(senior, person)
-    assert (erased.record.given_name, erased.data) == (None, {})
-    assert await people.find(senior, civil_id="123456789012") == []
-    assert await people.find(senior, name="дорж") == []
+        await erasures.ask(SENIOR, person, "retention is over")
+    story.clock.moment = until
+    await erasures.ask(SENIOR, person, "retention is over")
+    erased = await erasures.confirm(ADMINISTRATOR, person)
+    assert erased.applications == (withdrawn.id, draft.id, made.id)
+    assert erased.values > 8
+    shown = await people.show(SENIOR, person)
+    assert (shown.record.given_name, shown.data) == (None, {})
+    assert await people.find(SENIOR, civil_id="123456789012") == []
+    assert await people.find(SENIOR, name="дорж") == []
     assert (await applications.show(story.registrar, made.id)).form is None
     left = await story.core.storage.read(lambda tx: tx.all("SELECT * FROM personal_data"))
     assert left == []
     verifier = ChainVerifier()
     verifier.check(await story.core.storage.read(lambda tx: audit_chain.after(tx, 0, 1000)))
     assert verifier.finish().sequence > 10
+    with pytest.raises(ConflictError, match="erased already"):
+        await erasures.ask(SENIOR, person, "retention is over")
+
+
+async def test_an_erased_application_without_certificate_leaves_no_name(story: Story, recorded: Any) -> None:
+    made, _ = await story.issuing()
+    assert made.person is not None
+    await story.services.applications.withdraw(story.registrar, made.id, made.version, "changed the mind")
+    story.clock.moment += story.core.settings.registration.retention
+    await story.services.erasures.ask(SENIOR, made.person, "retention is over")
+    await story.services.erasures.confirm(ADMINISTRATOR, made.person)
+    for table in ("people", "applications", "credentials", "personal_data", "audit", "application_events"):
+        rows_left = await story.core.storage.read(lambda tx, name=table: tx.all(f"SELECT * FROM {name}"))  # noqa: S608 - of above
+        for value in ("Дорж", "дорж", "123456789012"):
+            assert value not in json.dumps(rows_left, ensure_ascii=False, default=str)
+    actions = [one["action"] for one in await recorded(story.core.storage)]
+    assert actions[-2:] == ["person.erase.ask", "person.erase"]
+
+
+async def test_a_renewed_certificate_keeps_the_person_on_record(story: Story) -> None:
+    made = await finished(story)
+    assert made.person is not None
+    assert made.authority is not None
+    until = await end_of(story, made)
+    await story.core.storage.database.write(  # as a renewal leaves it: the same subject, a later end
+        lambda tx: tx.execute(
+            "INSERT INTO certificates SELECT authority, randomblob(16), profile, subject, spki_sha256,"
+            " not_before, not_after + 86400, state, certificate, crl_shard FROM certificates"
+            " WHERE subject = ?",
+            (SUBJECT,),
+        )
+    )
+    story.clock.moment = until + timedelta(days=1) - timedelta(seconds=1)
+    with pytest.raises(ConflictError, match="is kept until"):
+        await story.services.erasures.ask(SENIOR, made.person, "retention is over")
+    story.clock.moment += timedelta(seconds=1)
+    await story.services.erasures.ask(SENIOR, made.person, "retention is over")
+
+
+async def test_two_persons_erase(story: Story, recorded: Any) -> None:
+    made = await story.verified()
+    assert made.person is not None
+    person = made.person
+    await story.services.applications.withdraw(story.registrar, made.id, made.version, "changed the mind")
+    story.clock.moment += story.core.settings.registration.retention
+    erasures = story.services.erasures
+    with pytest.raises(NotFoundError, match="nobody asked"):
+        await erasures.confirm(ADMINISTRATOR, person)
+    with pytest.raises(NotAuthorizedError):
+        await erasures.ask(story.registrar, person, "retention is over")
+    await erasures.ask(SENIOR, person, "retention is over")
+    other_senior = replace(SENIOR, name="senior-2")
+    for actor in (SENIOR, replace(ADMINISTRATOR, name="senior-1"), other_senior, story.registrar):
+        with pytest.raises(NotAuthorizedError):
+            await erasures.confirm(actor, person)
+    await story.services.people.correct(SENIOR, person, 1, {"phone": "88112233"}, "a slip")
+    with pytest.raises(ConflictError, match="ask again"):
+        await erasures.confirm(ADMINISTRATOR, person)
+    await erasures.ask(ADMINISTRATOR, person, "retention is over")
+    story.clock.moment += WAITS
+    with pytest.raises(NotFoundError, match="within a day"):
+        await erasures.confirm(SENIOR, person)
+    await erasures.ask(ADMINISTRATOR, person, "retention is over")
+    with pytest.raises(NotAuthorizedError, match="second person"):
+        await erasures.confirm(ADMINISTRATOR, person)
+    await erasures.confirm(replace(ADMINISTRATOR, name="administrator-2"), person)
+    refused = [one["action"] for one in await recorded(story.core.storage) if one["outcome"] == "refused"]
+    assert refused == ["registration.erase_person"] * 6
 
 
 @pytest.mark.parametrize(

@@ -151,7 +151,7 @@ class Desk:
     def sheet(self, held: Held, **changes: Any) -> Sheet:
         values = {
             "type": "renewal",
-            "challenge": self.core.renewals.challenge().text,
+            "challenge": self.core.renewals.challenge(PEER).text,
             "profile": "citizen-signature",
             "carrier": "id_card",
             "use": "est",

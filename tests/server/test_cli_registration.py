@@ -1,6 +1,7 @@
 """Registration on the command line, without a server: a citizen's story and an organisation's."""
 
 import json
+import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from pkiserver.cli import main
-from pkiserver.home import Home
+from pkiserver.home import Home, HomeLock
 
 FORM: dict[str, Any] = {
     "aimag": "Улаанбаатар",
@@ -36,12 +37,12 @@ CITIZEN: dict[str, Any] = {
 }
 
 
-def run(home: Home, *words: str) -> Result:
-    return CliRunner().invoke(main, ["--home", str(home.path), *words], catch_exceptions=False)
+def run(home: Home, *words: str, typed: str | None = None) -> Result:
+    return CliRunner().invoke(main, ["--home", str(home.path), *words], input=typed, catch_exceptions=False)
 
 
-def as_json(home: Home, *words: str) -> Any:
-    result = run(home, *words, "--json")
+def as_json(home: Home, *words: str, typed: str | None = None) -> Any:
+    result = run(home, *words, "--json", typed=typed)
     assert result.exit_code == 0, result.output
     return json.loads(result.stdout)
 
@@ -90,6 +91,76 @@ def test_a_citizen(home: Home, form: str) -> None:
     assert [one["id"] for one in as_json(home, "application", "list", "--state", "returned")] == [2]
 
 
+def test_people_are_found_by_numbers_that_no_argument_shows(home: Home, form: str) -> None:
+    as_json(home, "office", "add", "ub-1", "--name", "Сүхбаатар")
+    as_json(home, "application", "create", form, "--office", "ub-1")
+    as_json(home, "application", "verify", "1", "--fingerprint", "check-1")
+    for by, number in (("--civil-id", "123456789012"), ("--register-number", "уб05231418")):
+        assert [one["id"] for one in as_json(home, "person", "find", by, typed=f"{number}\n")] == [1]
+    assert as_json(home, "person", "find", "--civil-id", typed="999999999999\n") == []
+    for words, typed, message in (
+        (("--civil-id",), "\n", "no number on standard input"),
+        (("--civil-id",), "12\n", "12 digits"),
+        (("--civil-id", "--name", "Дорж"), "123456789012\n", "by one of"),
+        (("--civil-id", "123456789012"), "", "unexpected extra argument"),
+    ):
+        result = run(home, "person", "find", *words, typed=typed)
+        assert result.exit_code != 0
+        assert message in result.stderr
+
+
+def test_lists_go_on_behind_the_last_row(home: Home, form: str) -> None:
+    as_json(home, "office", "add", "ub-1", "--name", "Сүхбаатар")
+    for _ in range(3):
+        as_json(home, "application", "create", form, "--office", "ub-1")
+    first = run(home, "application", "list", "--limit", "2", "--json")
+    assert [one["id"] for one in json.loads(first.stdout)] == [3, 2]
+    assert first.stderr == "There may be more: --after 2\n"
+    last = run(home, "application", "list", "--limit", "2", "--after", "2", "--json")
+    assert ([one["id"] for one in json.loads(last.stdout)], last.stderr) == ([1], "")
+    assert "number of a row" in run(home, "application", "list", "--after", "x").stderr
+    for number in ("1000001", "1000002"):
+        as_json(home, "organization", "register", number, "--name", "Татвар", "--mail", "info@tax.gov.mn")
+    organizations = run(home, "organization", "list", "--limit", "1")
+    after = organizations.stderr.split()[-1]
+    assert [one["number"] for one in as_json(home, "organization", "list", "--after", after)] == ["1000001"]
+    certificates = as_json(home, "certificate", "list")
+    for number, one in enumerate(certificates):
+        rest = as_json(home, "certificate", "list", "--after", one["serial"])
+        assert rest == certificates[number + 1 :]
+    assert as_json(home, "enrollment", "list", "--after", "1") == []
+
+
+def test_a_person_is_erased_by_two(home: Home, form: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    as_json(home, "office", "add", "ub-1", "--name", "Сүхбаатар")
+    as_json(home, "application", "create", form, "--office", "ub-1")
+    as_json(home, "application", "verify", "1", "--fingerprint", "check-1")
+    as_json(home, "application", "withdraw", "1", "--ground", "the citizen asked")
+    assert "is kept until" in run(home, "person", "erase", "1", "--ground", "retention is over").stderr
+    with sqlite3.connect(home.database) as database:  # as if it had been made eight years ago
+        database.execute("UPDATE applications SET updated_at = updated_at - 8 * 366 * 86400")
+    asked = as_json(home, "person", "erase", "1", "--ground", "retention is over")
+    assert asked["confirm_until"] > asked["asked_at"]
+    assert "second person" in run(home, "person", "confirm-erasure", "1").stderr
+    monkeypatch.setattr("pkiserver.cli.context.local_actor", lambda _: "user:second")
+    assert as_json(home, "person", "confirm-erasure", "1")["applications"] == [1]
+    assert as_json(home, "person", "show", "1")["given_name"] is None
+
+
+def test_the_key_of_personal_data_is_replaced(home: Home, form: str) -> None:
+    assert "no personal data are kept" in run(home, "person", "rotate-key").stderr
+    as_json(home, "office", "add", "ub-1", "--name", "Сүхбаатар")
+    as_json(home, "application", "create", form, "--office", "ub-1")
+    as_json(home, "application", "verify", "1", "--fingerprint", "check-1")
+    before = home.personal_data_key.read_text()
+    with HomeLock(home, "backup"):
+        assert "another pkiserver process" in run(home, "person", "rotate-key").stderr
+    assert as_json(home, "person", "rotate-key")["values"] > 8
+    assert home.personal_data_key.read_text() != before
+    assert [one["id"] for one in as_json(home, "person", "find", "--civil-id", typed="123456789012\n")] == [1]
+    assert as_json(home, "person", "show", "1")["phone"] == "+97699112233"
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [("{", "no JSON"), ("[]", "no JSON object"), ('{"phone": "1"}', "phone: "), (" " * 70_000, "too large")],
@@ -132,8 +203,9 @@ def test_an_organisation(home: Home) -> None:
         ("application", "verify", "1"),
         ("application", "show", "1"),
         ("office", "day", "ub-1", "tomorrow"),
-        ("person", "find"),
         ("person", "show", "1"),
+        ("person", "erase", "1", "--ground", "over"),
+        ("person", "confirm-erasure", "1"),
     ],
 )
 def test_one_clear_line_for_what_is_wrong(home: Home, words: tuple[str, ...]) -> None:

@@ -128,7 +128,7 @@ def walks_through(plan: str) -> bool:
         (personal_data.of_row, ("people", 1)),
         (personal_data.with_hash, ("people", "civil_id", KEY, 10)),
         (applications.get, (1,)),
-        (applications.of_person, (1, 10)),
+        (applications.all_of_person, (1,)),
         (applications.with_name_prefix, ("дорж", 10)),
         (applications.events, (1,)),
         (applications.awaiting, (1, 5)),

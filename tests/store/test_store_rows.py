@@ -159,6 +159,7 @@ async def _credential(store: "Store", reference: str = "ref", uses: int = 1, att
         attempts=attempts,
         created_at=NOW,
         expires_at=NOW + DAY,
+        audit_sequence=1,
     )
     record = await store.read(credentials.get, reference)
     assert record is not None

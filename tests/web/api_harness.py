@@ -139,7 +139,7 @@ class Desk:
         return Client(self.url, tls, name, record, files)
 
     async def actor(self, name: str, role: str, profile: str = "administrator", **place: object) -> Client:
-        """Somebody with a certificate that is registered for an actor in a role, everywhere unless said."""
+        """Somebody with a certificate registered for an actor in this role, everywhere unless said."""
         client = await self.holder(name, profile)
         await self.register(client, role, **place)
         return client

@@ -124,6 +124,8 @@ READINGS = [
         ("approved",),
         'pkiserver_enrollments_decided_total{outcome="approved"}',
     ),
+    (Reading.REGISTRY_LOOKUPS, ("found",), 'pkiserver_registry_lookups_total{outcome="found"}'),
+    (Reading.REGISTRY_CIRCUIT, ("open",), 'pkiserver_registry_circuit{state="open"}'),
     (
         Reading.CMP_ANSWERS,
         ("ir", "done"),

@@ -25,6 +25,7 @@ class Event(Enum):
     SIGN_CONTRACT = "sign_contract"  # the papers are complete, and it is signed
     DECLINE = "decline"  # no organisation, or no service for it
     END = "end"
+    REGISTER = "register"  # anew: whoever was declined, or ended, may come again
 
 
 _ALLOWED: Final[Mapping[tuple[State, Event], State]] = {
@@ -33,6 +34,8 @@ _ALLOWED: Final[Mapping[tuple[State, Event], State]] = {
     (State.CONTRACT_SENT, Event.SIGN_CONTRACT): State.CONTRACTED,
     (State.CONTRACT_SENT, Event.DECLINE): State.DECLINED,
     (State.CONTRACTED, Event.END): State.ENDED,
+    (State.DECLINED, Event.REGISTER): State.REGISTERED,
+    (State.ENDED, Event.REGISTER): State.REGISTERED,
 }
 TRANSITIONS: Final[Mapping[tuple[State, Event], State | None]] = {
     pair: _ALLOWED.get(pair) for pair in product(State, Event)

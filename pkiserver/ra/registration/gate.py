@@ -1,9 +1,11 @@
 """The door to every service of registration: what the permission table refuses is audited."""
 
+from collections.abc import Callable
+
 from pkiserver import audit
 from pkiserver.clock import Clock
 from pkiserver.errors import DeniedError, NotAuthorizedError
-from pkiserver.ra.registration.roles import Granted, Permission, require
+from pkiserver.ra.registration.roles import Granted, Permission, decide, require
 from pkiserver.storage import Storage
 from store import audit as audit_chain
 
@@ -17,8 +19,15 @@ class Gate:
 
     async def require(self, permission: Permission) -> Granted:
         """Return by which role it is allowed; `DeniedError`, after it was recorded."""
+        return await self._recorded(permission, require)
+
+    async def granted(self, permission: Permission) -> Granted:
+        """Return by which role it is allowed, be it that a second person is awaited; as `require` else."""
+        return await self._recorded(permission, decide)
+
+    async def _recorded(self, permission: Permission, ask: Callable[[Permission], Granted]) -> Granted:
         try:
-            return require(permission)
+            return ask(permission)
         except NotAuthorizedError as error:
             entry = audit.entry(
                 self._clock.now(),

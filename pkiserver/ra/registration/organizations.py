@@ -3,13 +3,23 @@
 Registering is open to anybody, so it is bounded, and nothing follows from it until a specialist acts.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final
 
+from config.schema_registration import Registration as RegistrationSettings
 from pkiserver import audit
 from pkiserver.bounds import MAX_LIST
 from pkiserver.clock import Clock
-from pkiserver.errors import ChangedError, ConflictError, NotFoundError, RefusedError, UnavailableError
+from pkiserver.errors import (
+    ChangedError,
+    ConflictError,
+    NotAuthorizedError,
+    NotFoundError,
+    RefusedError,
+    UnavailableError,
+)
 from pkiserver.ra.registration.contacts import (
     is_of_domain,
     name_key,
@@ -21,6 +31,7 @@ from pkiserver.ra.registration.contacts import (
 from pkiserver.ra.registration.contracts import Event, State, decide
 from pkiserver.ra.registration.gate import Gate
 from pkiserver.ra.registration.numbers import parse_organization_number
+from pkiserver.ra.registration.public_share import PublicShare
 from pkiserver.ra.registration.roles import Action, Actor, Permission, Target
 from pkiserver.ra.registration.states import MAX_GROUND_CHARACTERS
 from pkiserver.storage import Storage
@@ -31,7 +42,8 @@ from store.organizations import OfficerRecord, OrganizationEventRecord, Organiza
 
 MAX_NAME_CHARACTERS: Final = 64  # ub-organization-name, RFC 5280 App. A.1; so are unit and title bounded
 MAX_DOMAINS: Final = 20
-MAX_WAITING: Final = 1000  # of those who registered themselves; more is somebody's mischief
+MAX_DECLINED: Final = 1000  # at a time
+PUBLIC: Final = "public"  # who is on record for what a stranger registered
 MAX_OFFICERS: Final = 100_000
 
 
@@ -55,40 +67,94 @@ class ShownOrganization:
     events: list[OrganizationEventRecord]
 
 
+@dataclass(frozen=True, slots=True)
+class _New:
+    """What an organisation says of itself, checked."""
+
+    number: str
+    name: str
+    mail: str
+
+
 class Organizations:
     """Registers organisations and follows their contracts and officers."""
 
-    def __init__(self, storage: Storage, clock: Clock, gate: Gate) -> None:
+    def __init__(self, storage: Storage, clock: Clock, gate: Gate, settings: RegistrationSettings) -> None:
+        self._settings = settings
+        self._share = PublicShare(settings.public_per_hour)
         self._storage = storage
         self._clock = clock
         self._gate = gate
 
     async def register(self, by: str, number: str, name: str, mail: str) -> OrganizationRecord:
-        """Register an organisation, by itself or a specialist; nothing follows until one sends a contract."""
-        key = parse_organization_number(number)
-        called, address = parse_line(name, MAX_NAME_CHARACTERS), parse_mail(mail)
-        now = self._clock.now()
+        """Register an organisation as a specialist; nothing follows until one sends a contract."""
+        new = _parsed(number, name, mail)
+        return await self._storage.write(lambda tx: self._register(tx, new, by, None))
+
+    async def register_publicly(self, address: str, number: str, name: str, mail: str) -> OrganizationRecord:
+        """Register an organisation for whoever asks from an address; asked twice, it is done once.
+
+        Raises `RefusedError`; `NotAuthorizedError` where the operator does not offer it;
+        `TooManyRequestsError`; `ConflictError` where the number is registered otherwise;
+        `UnavailableError` where too many wait.
+        """
+        if not self._settings.public_organizations:
+            raise NotAuthorizedError("organisations do not register themselves here: write to us")
+        new = _parsed(number, name, mail)
+        self._share.take(address, self._clock.now())
 
         def transaction(tx: Transaction) -> OrganizationRecord:
-            if rows.with_number(tx, key) is not None:
-                raise ConflictError("an organisation with this number is registered already")
-            waiting = rows.newest(tx, state=State.REGISTERED.value, limit=MAX_WAITING)
-            if len(waiting) == MAX_WAITING:
+            found = rows.with_number(tx, new.number)
+            if found is not None and found.state == State.REGISTERED.value and _is_of(found, new):
+                return found
+            if rows.count_in_state(tx, State.REGISTERED.value) >= self._settings.public_waiting:
                 raise UnavailableError("too many organisations wait for a specialist; try again later")
-            added = rows.add(tx, number=key, name=called, name_key=name_key(called), mail=address, now=now)
-            return self._append(
-                tx,
-                OrganizationEventRecord(
-                    added.id, 1, "register", None, State.REGISTERED.value, by, "registered", now
-                ),
-            )
+            return self._register(tx, new, PUBLIC, address)
 
         return await self._storage.write(transaction)
+
+    async def decline_all(self, actor: Actor, numbers: Sequence[str], ground: str) -> tuple[str, ...]:
+        """Decline registrations that wait for a specialist; return which: the others waited no more."""
+        if not 1 <= len(numbers) <= MAX_DECLINED:
+            raise RefusedError(f"1 to {MAX_DECLINED} registrations are declined at a time")
+        why = parse_line(ground, MAX_GROUND_CHARACTERS)
+        await self._gate.require(Permission(actor, Action.MANAGE_CONTRACT))
+        now = self._clock.now()
+
+        def transaction(tx: Transaction) -> tuple[str, ...]:
+            found = (rows.with_number(tx, number) for number in dict.fromkeys(numbers))
+            waiting = [one for one in found if one is not None and one.state == State.REGISTERED.value]
+            for record in waiting:
+                self._append(tx, _event(record, Event.DECLINE, actor.name, why, now))
+            return tuple(record.number for record in waiting)
+
+        return await self._storage.write(transaction)
+
+    def _register(self, tx: Transaction, new: _New, by: str, address: str | None) -> OrganizationRecord:
+        now = self._clock.now()
+        found = rows.with_number(tx, new.number)
+        if found is None:
+            added = rows.add(
+                tx, number=new.number, name=new.name, name_key=name_key(new.name), mail=new.mail, now=now
+            )
+            event = OrganizationEventRecord(
+                added.id, 1, Event.REGISTER.value, None, State.REGISTERED.value, by, "registered", now
+            )
+            return self._append(tx, event, address)
+        # What a contract ended of has officers still: a specialist alone takes that up again.
+        over = (State.DECLINED, State.ENDED) if address is None else (State.DECLINED,)
+        if State(found.state) not in over:
+            raise ConflictError("an organisation with this number is registered already")
+        event = _event(found, Event.REGISTER, by, "registered", now)
+        rows.rename(tx, found.id, name=new.name, name_key=name_key(new.name), mail=new.mail)
+        return self._append(tx, event, address)
 
     async def move(
         self, actor: Actor, number: str, event: Event, seen_version: int, ground: str
     ) -> OrganizationRecord:
         """Move the contract of an organisation; `ConflictError` where it changed since it was seen."""
+        if event is Event.REGISTER:
+            raise RefusedError("an organisation is registered, not moved there")
         why = parse_line(ground, MAX_GROUND_CHARACTERS)
         found = await self._permitted(actor, Action.MANAGE_CONTRACT, number)
         now = self._clock.now()
@@ -97,20 +163,7 @@ class Organizations:
             record = _found(tx, found.number)
             if record.version != seen_version:
                 raise ChangedError(f"the organisation has changed since: version {record.version}")
-            to_state = decide(State(record.state), event)
-            return self._append(
-                tx,
-                OrganizationEventRecord(
-                    organization=record.id,
-                    version=record.version + 1,
-                    event=event.value,
-                    from_state=record.state,
-                    to_state=to_state.value,
-                    actor=actor.name,
-                    ground=why,
-                    at=now,
-                ),
-            )
+            return self._append(tx, _event(record, event, actor.name, why, now))
 
         return await self._storage.write(transaction)
 
@@ -233,7 +286,9 @@ class Organizations:
         await self._gate.require(Permission(actor, action, Target(organization=found.id)))
         return found
 
-    def _append(self, tx: Transaction, event: OrganizationEventRecord) -> OrganizationRecord:
+    def _append(
+        self, tx: Transaction, event: OrganizationEventRecord, address: str | None = None
+    ) -> OrganizationRecord:
         if not rows.append(tx, event):
             raise ConflictError("the organisation has changed since")
         entry = audit.entry(
@@ -243,12 +298,37 @@ class Organizations:
             organization=event.organization,
             version=event.version,
             state=event.to_state,
+            peer=address,
         )
         audit_chain.append(tx, entry)
         found = rows.get(tx, event.organization)
         if found is None:
             raise NotFoundError(f"no organisation {event.organization}")
         return found
+
+
+def _parsed(number: str, name: str, mail: str) -> _New:
+    return _New(parse_organization_number(number), parse_line(name, MAX_NAME_CHARACTERS), parse_mail(mail))
+
+
+def _is_of(record: OrganizationRecord, new: _New) -> bool:
+    return (record.name, record.mail) == (new.name, new.mail)
+
+
+def _event(
+    record: OrganizationRecord, event: Event, actor: str, ground: str, now: datetime
+) -> OrganizationEventRecord:
+    """Return an event as it is recorded; `ConflictError` where it may not happen."""
+    return OrganizationEventRecord(
+        organization=record.id,
+        version=record.version + 1,
+        event=event.value,
+        from_state=record.state,
+        to_state=decide(State(record.state), event).value,
+        actor=actor,
+        ground=ground,
+        at=now,
+    )
 
 
 def _found(tx: Transaction, number: str) -> OrganizationRecord:

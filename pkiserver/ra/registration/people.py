@@ -1,11 +1,11 @@
-"""People on record: read, searched, corrected and erased; what a change replaced is kept as history.
+"""People on record: read, searched and corrected; what a change replaced is kept as history.
 
 Whoever reads personal data is on record before the data leave this module.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from typing import Any, Final, TypeVar
 
 from pkiserver import audit
@@ -18,13 +18,11 @@ from pkiserver.ra.registration.gate import Gate
 from pkiserver.ra.registration.numbers import parse_civil_id, parse_register_number, today
 from pkiserver.ra.registration.officer_form import AnyForm
 from pkiserver.ra.registration.personal_data import PersonalData
-from pkiserver.ra.registration.roles import Action, Actor, Approval, Permission, Target
-from pkiserver.ra.registration.states import MAX_GROUND_CHARACTERS, OPEN, State
+from pkiserver.ra.registration.roles import Action, Actor, Permission, Target
+from pkiserver.ra.registration.states import MAX_GROUND_CHARACTERS
 from pkiserver.storage import Storage
-from store import applications, certificates
 from store import audit as audit_chain
 from store import people as rows
-from store.applications import ApplicationRecord
 from store.database import Transaction
 from store.people import NameRow, PersonChangeRecord, PersonRecord
 
@@ -63,21 +61,18 @@ class PersonChange:
 class People:
     """The people on record."""
 
-    def __init__(
-        self, *, storage: Storage, clock: Clock, gate: Gate, data: PersonalData, retention: timedelta
-    ) -> None:
+    def __init__(self, *, storage: Storage, clock: Clock, gate: Gate, data: PersonalData) -> None:
         self._storage = storage
         self._clock = clock
         self._gate = gate
         self._data = data
-        self._retention = retention
 
     async def show(self, actor: Actor, person: int) -> Person:
         """Return a person with their data; the reading is recorded in the same transaction."""
         await self._gate.require(Permission(actor, Action.READ_PERSON, Target(holder=person)))
 
         def look(tx: Transaction) -> Person:
-            return Person(_found(tx, person), self._data.read(tx, SUBJECT, person))
+            return Person(found_person(tx, person), self._data.read(tx, SUBJECT, person))
 
         return await self._recorded(actor, "person.read", look, person=person)
 
@@ -86,7 +81,7 @@ class People:
         await self._gate.require(Permission(actor, Action.READ_PERSON, Target(holder=person)))
 
         def look(tx: Transaction) -> list[PersonChange]:
-            _found(tx, person)
+            found_person(tx, person)
             return [
                 PersonChange(change, self._data.read(tx, CHANGES, change.id).get("before"))
                 for change in rows.changes(tx, person, MAX_LIST)
@@ -101,8 +96,13 @@ class People:
         register_number: str | None = None,
         civil_id: str | None = None,
         name: str | None = None,
+        after: int | None = None,
+        limit: int = MAX_FOUND,
     ) -> list[PersonRecord]:
-        """Return people by one criterion: a number as it is, or how a name begins. The search is recorded."""
+        """Return people by one criterion: a number as it is, or how a name begins. The search is recorded.
+
+        By names a part at a time: `after` is the last person of the part before.
+        """
         given = {
             "register_number": parse_register_number(register_number) if register_number else None,
             "civil_id": parse_civil_id(civil_id) if civil_id else None,
@@ -116,7 +116,7 @@ class People:
 
         def look(tx: Transaction) -> list[PersonRecord]:
             if field == "name":
-                return rows.with_name_prefix(tx, value, MAX_FOUND)
+                return rows.with_name_prefix(tx, value, max(1, min(limit, MAX_LIST)), after)
             found = self._data.find(tx, SUBJECT, field, value)
             return [record for row in found if (record := rows.get(tx, row)) is not None]
 
@@ -134,38 +134,13 @@ class People:
         now = self._clock.now()
 
         def transaction(tx: Transaction) -> PersonRecord:
-            record = _found(tx, person)
+            record = found_person(tx, person)
             if record.version != seen_version:
                 raise ChangedError(f"the person has changed since: version {record.version}")
             before = _values(record, self._data.read(tx, SUBJECT, person))
             fields: dict[str, object] = {"use_restricted": False, "value_limited": False}
             form = validate_form({**fields, **before, **changes}, today(now))
             return self._change(tx, record, form, actor.name, why, now)
-
-        return await self._storage.write(transaction)
-
-    async def erase(self, actor: Actor, person: int, ground: str, approval: Approval | None) -> int:
-        """Erase what is personal of somebody, with their applications'; return how many values there were.
-
-        Not before retention is over, and nothing of theirs is open. Certificates and events stay: they prove
-        what was signed. The audit log names people by numbers of rows, so nothing in it changes.
-        """
-        why = parse_line(ground, MAX_GROUND_CHARACTERS)
-        record = await self._storage.read(lambda tx: _found(tx, person))
-        target = Target(holder=person, version=record.version)
-        await self._gate.require(Permission(actor, Action.ERASE_PERSON, target, approval))
-        now = self._clock.now()
-
-        def transaction(tx: Transaction) -> int:
-            if _found(tx, person).version != record.version:
-                raise ConflictError("the person has changed since it was approved")
-            _require_over(tx, person, now, self._retention)
-            erased = self._erase(tx, person, now)
-            entry = audit.entry(
-                now, actor.name, "person.erase", person=person, values=erased, personal={"ground": why}
-            )
-            audit_chain.append(tx, entry)
-            return erased
 
         return await self._storage.write(transaction)
 
@@ -181,7 +156,7 @@ class People:
         """
         known = self.of_civil_id(tx, form.civil_id)
         if known is not None:
-            self._change(tx, _found(tx, known), form, actor, ground, now)
+            self._change(tx, found_person(tx, known), form, actor, ground, now)
             return known
         added = rows.add(tx, _names(form), now)
         self._data.put(tx, SUBJECT, added.id, _sealed(form))
@@ -214,15 +189,7 @@ class People:
                 self._data.put(tx, CHANGES, row, {"before": old})
         entry = audit.entry(now, actor, "person.change", person=record.id, fields=changed)
         audit_chain.append(tx, entry)
-        return _found(tx, record.id)
-
-    def _erase(self, tx: Transaction, person: int, now: datetime) -> int:
-        if not rows.erase(tx, person, now):
-            raise ConflictError("the person is erased already")
-        erased = self._data.erase(tx, SUBJECT, person)
-        erased += sum(self._data.erase(tx, CHANGES, row) for row in rows.all_change_ids(tx, person))
-        of_person = applications.erase_names(tx, person)
-        return erased + sum(self._data.erase(tx, APPLICATIONS, row) for row in of_person)
+        return found_person(tx, record.id)
 
     async def _recorded(
         self, actor: Actor, action: str, look: Callable[[Transaction], Result], **detail: Any
@@ -238,26 +205,8 @@ class People:
         return await self._storage.write(transaction)
 
 
-def _kept_until(record: ApplicationRecord, not_after: datetime | None, retention: timedelta) -> datetime:
-    """Return until when what an application holds is kept: from its certificate's end on, or its own."""
-    return (not_after or record.updated_at) + retention
-
-
-def _require_over(tx: Transaction, person: int, now: datetime, retention: timedelta) -> None:
-    for application in applications.of_person(tx, person, MAX_LIST):
-        if State(application.state) in OPEN:
-            raise ConflictError(f"application {application.id} of this person is open")
-        certificate = (
-            certificates.get(tx, application.authority, application.serial)
-            if application.authority is not None and application.serial is not None
-            else None
-        )
-        until = _kept_until(application, certificate.not_after if certificate else None, retention)
-        if now < until:
-            raise ConflictError(f"application {application.id} of this person is kept until {until:%Y-%m-%d}")
-
-
-def _found(tx: Transaction, person: int) -> PersonRecord:
+def found_person(tx: Transaction, person: int) -> PersonRecord:
+    """Return a person or raise `NotFoundError`."""
     found = rows.get(tx, person)
     if found is None:
         raise NotFoundError(f"no person {person}; see `pkiserver person find`")

@@ -74,6 +74,9 @@ class CivilRegistry(Protocol):
     async def by_numbers(self, register_number: str, civil_id: str) -> RegistryEntry | None:
         """Return the citizen who has both numbers, or None."""
 
+    async def close(self) -> None:
+        """Let go of what is open; nothing is asked afterwards."""
+
 
 async def look_up(registry: CivilRegistry, proof: IdentityProof, form: CivilData) -> RegistryEntry | None:
     """Return what the registry says of who applied, by the kind of the proof."""
@@ -123,6 +126,9 @@ class FileRegistry:
         """See `CivilRegistry`."""
         await asyncio.to_thread(self._refresh)
         return self._by_numbers.get((register_number, civil_id))
+
+    async def close(self) -> None:
+        """See `CivilRegistry`; nothing stays open."""
 
     def _refresh(self) -> None:
         try:

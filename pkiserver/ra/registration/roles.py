@@ -42,6 +42,7 @@ class Action(Enum):
     READ_PERSON = "read_person"
     CORRECT_PERSON = "correct_person"
     ERASE_PERSON = "erase_person"
+    REPLACE_DATA_KEY = "replace_data_key"
     DECIDE_CASE = "decide_case"
     REQUEST_CASE = "request_case"
     REVOKE_AGAINST_WILL = "revoke_against_will"
@@ -98,6 +99,8 @@ PERMISSIONS: Final[Mapping[tuple[Role, Action], Rule]] = {
     (Role.ADMINISTRATOR, Action.MANAGE_OFFICES): _ANYWHERE,
     (Role.ADMINISTRATOR, Action.MANAGE_ACTORS): _ANYWHERE,
     (Role.ADMINISTRATOR, Action.GRANT_ROLE): _with(Scope.ANYWHERE, Role.ADMINISTRATOR),
+    (Role.ADMINISTRATOR, Action.ERASE_PERSON): _with(Scope.ANYWHERE, Role.ADMINISTRATOR, _SENIOR),
+    (Role.ADMINISTRATOR, Action.REPLACE_DATA_KEY): _ANYWHERE,
     (Role.SPECIALIST, Action.REGISTER_ORGANIZATION): _ANYWHERE,
     (Role.SPECIALIST, Action.MANAGE_CONTRACT): _ANYWHERE,
     (Role.SPECIALIST, Action.MANAGE_OFFICERS): _ANYWHERE,

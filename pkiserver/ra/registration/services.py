@@ -2,26 +2,26 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import timedelta
-from typing import Final
 
 from config.profile import Profile
+from config.schema import Settings
 from pkiserver.clock import Clock
 from pkiserver.home import Home
 from pkiserver.ra.credentials import Credentials
 from pkiserver.ra.registration.applications import Applications
+from pkiserver.ra.registration.data_key import DataKey
+from pkiserver.ra.registration.erasure import Erasures
 from pkiserver.ra.registration.gate import Gate
+from pkiserver.ra.registration.http_registry import HTTPRegistry
 from pkiserver.ra.registration.imports import Imports
 from pkiserver.ra.registration.issuing import Issuing
 from pkiserver.ra.registration.offices import Offices
 from pkiserver.ra.registration.organizations import Organizations
 from pkiserver.ra.registration.people import People
 from pkiserver.ra.registration.personal_data import PersonalData
-from pkiserver.ra.registration.registry import CivilRegistry, FileRegistry
+from pkiserver.ra.registration.registry import FileRegistry
 from pkiserver.ra.registration.renewal_rules import RenewalRules
 from pkiserver.storage import Storage
-
-RETENTION: Final = timedelta(days=7 * 365 + 2)  # seven years after a certificate has expired
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +30,19 @@ class Registration:
 
     offices: Offices
     people: People
+    erasures: Erasures
+    data_key: DataKey
     organizations: Organizations
     applications: Applications
     imports: Imports
     issuing: Issuing
     renewal_rules: RenewalRules
+    registry: FileRegistry | HTTPRegistry
+
+    @property
+    def http_registry(self) -> HTTPRegistry | None:
+        """The registry, where it is one over HTTPS and so has something to tell of itself."""
+        return self.registry if isinstance(self.registry, HTTPRegistry) else None
 
 
 def open_registration(
@@ -44,25 +52,36 @@ def open_registration(
     home: Home,
     credentials: Credentials,
     profiles: Mapping[str, Profile],
-    registry: CivilRegistry | None = None,
-    retention: timedelta = RETENTION,
+    settings: Settings,
 ) -> Registration:
-    """Return the services on a home; without a `registry`, the one in the home's file."""
+    """Return the services on a home; where no civil registry is configured, the one in the home's file."""
     gate, data = Gate(storage, clock), PersonalData(home.personal_data_key)
-    civil_registry = registry or FileRegistry(home.civil_registry)
-    people = People(storage=storage, clock=clock, gate=gate, data=data, retention=retention)
+    registry = (
+        HTTPRegistry(settings.civil_registry, home.path)
+        if settings.civil_registry.url
+        else FileRegistry(home.civil_registry)
+    )
+    people = People(storage=storage, clock=clock, gate=gate, data=data)
     applications = Applications(
         storage=storage,
         clock=clock,
         gate=gate,
         data=data,
         people=people,
-        registry=civil_registry,
+        registry=registry,
     )
     return Registration(
         offices=Offices(storage, clock, gate),
         people=people,
-        organizations=Organizations(storage, clock, gate),
+        erasures=Erasures(
+            storage=storage,
+            clock=clock,
+            gate=gate,
+            data=data,
+            retention=settings.registration.retention,
+        ),
+        data_key=DataKey(home=home, storage=storage, clock=clock, gate=gate, data=data),
+        organizations=Organizations(storage, clock, gate, settings.registration),
         applications=applications,
         imports=Imports(
             storage=storage, clock=clock, gate=gate, data=data, people=people, applications=applications
@@ -75,5 +94,6 @@ def open_registration(
             credentials=credentials,
             profiles=profiles,
         ),
-        renewal_rules=RenewalRules(storage=storage, clock=clock, data=data, registry=civil_registry),
+        renewal_rules=RenewalRules(storage=storage, clock=clock, data=data, registry=registry),
+        registry=registry,
     )

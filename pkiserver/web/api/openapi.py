@@ -93,17 +93,24 @@ def _operation(one: Operation) -> dict[str, Any]:
             *_parameters("path", one.parameters),
             *_parameters("query", one.query),
             *([_IF_MATCH] if one.versioned else []),
-            *([_KEY] if one.changes else []),
+            *([_KEY] if one.changes and not one.public else []),
         ],
         "responses": _responses(one),
     }
+    if one.public:
+        described["security"] = []
     if one.takes_body:
         named = {"$ref": _REFERENCE.format(model=one.body.__name__)} if one.body else {"type": "string"}
-        described["requestBody"] = {"required": True, "content": {one.media_type: {"schema": named}}}
+        described["requestBody"] = {
+            "required": True,
+            "content": {media_type: {"schema": named} for media_type in one.media_types},
+        }
     return described
 
 
 def _roles(one: Operation) -> str:
+    if one.public:
+        return "For everybody, without a client certificate; each address has a share."
     names = sorted(role.value for role, action in PERMISSIONS if action is one.action)
     return f"Roles: {', '.join(names)}."
 

@@ -12,6 +12,7 @@ from pkiserver.clock import Clock
 from pkiserver.ra.actors import Actors
 from pkiserver.ra.api_access import Caller
 from pkiserver.ra.approval import Approvals
+from pkiserver.ra.registration.renewals import Renewals
 from pkiserver.ra.registration.roles import Action
 from pkiserver.ra.registration.services import Registration
 from pkiserver.ra.role_grants import RoleGrants
@@ -56,6 +57,7 @@ class APIServices:
     registration: Registration
     actors: Actors
     role_grants: RoleGrants
+    renewals: Renewals
 
 
 Path = TypeVar("Path")
@@ -75,6 +77,14 @@ class Call(Generic[Path, Query, Body]):
 
 
 @dataclass(frozen=True, slots=True)
+class Stranger(Generic[Body]):
+    """One request to a public operation: from where, and what."""
+
+    address: str
+    body: Body
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
     """What an operation answers; `version` becomes the ETag of a thing that has versions."""
 
@@ -82,7 +92,7 @@ class Answer:
     version: str | None = None
 
 
-Handler = Callable[[APIServices, Call[Any, Any, Any]], Awaitable[Answer]]
+Handler = Callable[[APIServices, Any], Awaitable[Answer]]  # of a `Call`, or a `Stranger` where it is public
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +102,8 @@ class Operation:
     `versioned`: it changes what the client has to have seen (If-Match). `shows_version`: its
     answer has an ETag, as that of every versioned one has. `reads`: it changes nothing, though it is a POST,
     since what is looked for is personal. Every operation that changes something may carry an Idempotency-Key:
-    answers to it are kept for a while, encrypted.
+    answers to it are kept for a while, encrypted. `public`: it takes no client certificate,
+    each address has a share, and what is sent twice is done once.
     """
 
     operation_id: str
@@ -108,12 +119,13 @@ class Operation:
     versioned: bool = False
     shows_version: bool = False
     reads: bool = False
-    media_type: str = JSON  # of the body; of another one the octets are handed on as they came
+    public: bool = False
+    media_types: tuple[str, ...] = (JSON,)  # of the body; of others the octets are handed on as they came
 
     @property
     def takes_body(self) -> bool:
         """Whether a request has a body."""
-        return self.body is not None or self.media_type != JSON
+        return self.body is not None or self.media_types != (JSON,)
 
     @property
     def changes(self) -> bool:

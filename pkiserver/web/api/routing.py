@@ -14,7 +14,7 @@ from pkiserver.ra.on_behalf import HEADER
 from pkiserver.ra.registration.form import FormError
 from pkiserver.web.api.conditions import is_unchanged, seen_version
 from pkiserver.web.api.idempotency import IdempotentRequests, given, parse_key, request_hash
-from pkiserver.web.api.operations import APIServices, Call, Operation
+from pkiserver.web.api.operations import APIServices, Call, Operation, Stranger
 from pkiserver.web.api.problems import InvalidRequestError, WrongField
 from pkiserver.web.api.rate_limit import RateLimiter
 from pkiserver.web.est_messages import requester_of
@@ -60,10 +60,22 @@ class API:
         """Return a route for each operation."""
         return [
             web.RouteDef(
-                one.method, one.address, partial(self._answer, one), {"name": f"api.{one.operation_id}"}
+                one.method,
+                one.address,
+                partial(self._answer_stranger if one.public else self._answer, one),
+                {"name": f"api.{one.operation_id}"},
             )
             for one in operations
         ]
+
+    async def _answer_stranger(self, operation: Operation, request: web.Request) -> web.Response:
+        """Answer whoever asks. Refusals are logged and not audited: strangers would fill the disk."""
+        body = await _body(operation, request)
+        try:
+            answer = given(await operation.handle(self._services, Stranger(request[CLIENT], body)))
+        except FormError as error:
+            raise InvalidRequestError.of_form(error) from error
+        return web.Response(status=answer.status, body=answer.body, headers=_HEADERS)
 
     async def _answer(self, operation: Operation, request: web.Request) -> web.Response:
         # 1. Who asks, and may they ask now?
@@ -153,8 +165,8 @@ async def _body(operation: Operation, request: web.Request) -> BaseModel | bytes
         if body:
             raise MalformedError("this operation takes no body")
         return None
-    if request.content_type != operation.media_type:
-        raise UnsupportedMediaTypeError(f"send {operation.media_type}")
+    if request.content_type not in operation.media_types:
+        raise UnsupportedMediaTypeError(f"send {operation.media_types[0]}")
     if operation.body is None:
         return body
     try:

@@ -15,6 +15,8 @@ from pkiserver.web.api import (
     offices,
     organizations,
     people,
+    public_organizations,
+    renewals,
 )
 from pkiserver.web.api.openapi import openapi_json
 from pkiserver.web.api.operations import Operation
@@ -29,6 +31,7 @@ OPERATIONS: Final[Sequence[Operation]] = (
     *people.OPERATIONS,
     *organizations.OPERATIONS,
     *imports.OPERATIONS,
+    *public_organizations.OPERATIONS,
     *applications.OPERATIONS,
     *application_ends.OPERATIONS,
     *actors.OPERATIONS,
@@ -38,8 +41,9 @@ _NOSNIFF: Final = {"X-Content-Type-Options": "nosniff"}
 
 def api_routes(api: API) -> list[web.RouteDef]:
     """Return the routes of the operations, for registered actors, and of their description, for everybody."""
-    document = openapi_json(OPERATIONS)
-    page = render_page(OPERATIONS)
+    every = (*OPERATIONS, *public_organizations.PUBLIC, *renewals.PUBLIC)
+    document = openapi_json(every)
+    page = render_page(every)
 
     async def show_document(_request: web.Request) -> web.Response:
         return web.Response(body=document, content_type="application/json", headers=_NOSNIFF)
@@ -49,7 +53,7 @@ def api_routes(api: API) -> list[web.RouteDef]:
         return web.Response(text=page, content_type="text/html", headers=_NOSNIFF | headers)
 
     return [
-        *api.routes(OPERATIONS),
+        *api.routes(every),
         web.get("/api/openapi.json", show_document, name="api.document"),
         web.get("/api/", show_page, name="api.page"),
     ]
