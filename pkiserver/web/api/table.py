@@ -36,12 +36,13 @@ OPERATIONS: Final[Sequence[Operation]] = (
     *application_ends.OPERATIONS,
     *actors.OPERATIONS,
 )
+PUBLIC: Final[Sequence[Operation]] = (*public_organizations.PUBLIC, *renewals.PUBLIC)  # for everybody
 _NOSNIFF: Final = {"X-Content-Type-Options": "nosniff"}
 
 
 def api_routes(api: API) -> list[web.RouteDef]:
     """Return the routes of the operations, for registered actors, and of their description, for everybody."""
-    every = (*OPERATIONS, *public_organizations.PUBLIC, *renewals.PUBLIC)
+    every = (*OPERATIONS, *PUBLIC)
     document = openapi_json(every)
     page = render_page(every)
 
