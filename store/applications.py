@@ -165,7 +165,10 @@ def of_certificate(tx: Transaction, authority: int, serial: int) -> ApplicationR
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """What to look for; all of it has to hold. `offices` None: of whichever; `created_until` is excluded."""
+    """What to look for; all of it has to hold. `offices` None: of whichever; `created_until` is excluded.
+
+    `organizations` None: of offices and holders, too; `every_organization`: of whichever organisation.
+    """
 
     state: str | None = None
     offices: frozenset[int] | None = None
@@ -173,6 +176,8 @@ class Search:
     created_from: datetime | None = None
     created_until: datetime | None = None
     before: int | None = None
+    organizations: frozenset[int] | None = None
+    every_organization: bool = False
 
 
 # Numbers are given in the order of time: where a span of time begins in them is one look-up.
@@ -192,14 +197,19 @@ def newest(tx: Transaction, wanted: Search, limit: int) -> list[ApplicationRecor
         )
         if value is not None
     ]
-    offices = sorted(wanted.offices) if wanted.offices is not None else []
+    places: list[int] = []
     texts = [text for text, _ in filters]
-    if wanted.offices is not None:
-        texts.append("office = ?" if len(offices) == 1 else f"office IN ({', '.join('?' * len(offices))})")
+    for column, among in (("office", wanted.offices), ("organization", wanted.organizations)):
+        if column == "organization" and wanted.every_organization:
+            texts.append("organization IS NOT NULL")
+        elif among is not None:
+            one = len(among) == 1
+            texts.append(f"{column} = ?" if one else f"{column} IN ({', '.join('?' * len(among))})")
+            places += sorted(among)
     where = f" WHERE {' AND '.join(texts)}" if texts else ""
     rows = tx.all(
         f"SELECT {_COLUMNS} FROM applications{where} ORDER BY id DESC LIMIT ?",
-        (*(value for _, value in filters), *offices, limit),
+        (*(value for _, value in filters), *places, limit),
     )
     return [_record(row) for row in rows]
 

@@ -116,6 +116,23 @@ async def test_a_list_becomes_applications(desk: Desk, recorded: Any) -> None:
     ]
 
 
+async def test_each_lists_what_is_of_the_own_organisation(desk: Desk) -> None:
+    report = await desk.load(listed(DORJ, SARAA))
+    made = [one.application for one in reversed(report.rows)]
+    stranger = Actor("org-2", (Assignment(Role.ORG_OFFICER, organization=desk.organization + 1),))
+    registrar = Actor("registrar-1", (Assignment(Role.REGISTRAR, office=1),))
+    everybody = Actor("auditor-1", (Assignment(Role.AUDITOR),))
+    newest = desk.core.registration.applications.newest
+    for actor, seen in (
+        (desk.officer, made),
+        (SPECIALIST, made),
+        (everybody, made),
+        (stranger, []),
+        (registrar, []),
+    ):
+        assert [one.id for one in await newest(actor)] == seen
+
+
 async def test_an_officers_way_to_the_certificate(desk: Desk) -> None:
     (row,) = (await desk.load(listed(DORJ))).rows
     made = await desk.record(row.application)

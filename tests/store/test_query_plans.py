@@ -14,12 +14,14 @@ from store import (
     crl_entries,
     crls,
     enrollments,
+    imports,
     issuances,
     ocsp_archive,
     organizations,
     people,
     personal_data,
     register,
+    renewals,
     status_events,
 )
 from store import status_history as history
@@ -36,6 +38,7 @@ KEY = bytes(32)
 LARGE = (
     *("certificates", "issuances", "status_events", "holds", "crl_entries", "crls", "ocsp_archive"),
     *("people", "person_changes", "personal_data", "applications", "application_events", "a", "i"),
+    *("imports", "import_rows", "renewals", "r"),
     *("organizations", "organization_events", "officers", "o"),
     *("cmp_transactions", "cmp_requests"),
 )
@@ -142,6 +145,11 @@ def walks_through(plan: str) -> bool:
         (applications.awaiting, (1, 5)),
         (applications.all_awaiting, ()),
         (applications.is_being_issued, (1,)),
+        (imports.find, (1, KEY)),
+        (imports.done, (1, [2, 3])),
+        (renewals.is_answered, (KEY,)),
+        (renewals.of_person, (1, 10)),
+        (renewals.of_subject, (SUBJECT,)),
         (organizations.with_number, ("1234567",)),
         (organizations.with_name_prefix, ("яам", 10)),
         (organizations.events, (1,)),

@@ -47,6 +47,10 @@ HOURS = {"name": "Дархан"}
 POSITION = {"title": "Дарга", "ground": "order 1"}
 GROUND = {"ground": "test"}
 ROLE = {"role": "auditor"}
+LIST = (
+    "parent_name,given_name,register_number,civil_id,work_mail,phone,position\n"
+    "Бат,Болд,УК90061224,123456789019,bold@audit.gov.mn,99112233,Дарга"
+).encode()
 # A `{word}` of a body is replaced as that of a path is.
 CELLS: Mapping[str, Cell] = {
     "listCertificates": Cell(),
@@ -79,6 +83,8 @@ CELLS: Mapping[str, Cell] = {
     ),
     "changePosition": of(OF_ORGANIZATION, POSITION),
     "removeOfficer": of(OF_ORGANIZATION),
+    "importOfficers": of(OF_ORGANIZATION, LIST),
+    "declineOrganizations": Cell({"numbers": ["9999999"], "ground": "spam"}),
     "listApplications": Cell(),
     "searchApplications": Cell({"name": "дорж"}),
     "showApplication": of(OF_APPLICATION),
@@ -166,6 +172,9 @@ async def asked(client: Client, role: Role, one: Operation, named: Mapping[str, 
     headers = {"If-Match": '"another"'} if one.versioned else {}
     if role is Role.SERVICE:
         headers |= on_behalf_of(FORM["civil_id"])
+    if isinstance(octets := CELLS[one.operation_id].body, bytes):
+        headers |= {"Content-Type": one.media_types[0]}
+        return await client.ask(one.method, BASE + one.path.format(**named), None, headers, octets)
     body = body_of(CELLS[one.operation_id], named, place)
     return await client.ask(one.method, BASE + one.path.format(**named), body, headers)
 

@@ -253,7 +253,8 @@ class Applications:
     ) -> list[ApplicationRecord]:
         """Return applications without personal data, the newest first; `before` is the last one seen.
 
-        Without an office those that the actor may see: of the own offices, or of the holder identified.
+        Without an office those that the actor may see: of the own offices or organisations, or of the holder
+        identified.
         """
         found = await self._storage.read(lambda tx: offices.with_code(tx, office)) if office else None
         if office and found is None:
@@ -262,15 +263,19 @@ class Applications:
         if found is not None:
             target = Target(office=found.id, holder=reached.holder)
             await self._gate.require(Permission(actor, Action.READ_APPLICATION, target))
-        of_holder = not reached.everything and not reached.offices
+        narrow = not reached.everything and not reached.offices
+        of_organizations = narrow and (reached.every_organization or bool(reached.organizations))
+        of_holder = narrow and not of_organizations
         if of_holder and person not in (None, reached.holder):
             await self._gate.require(Permission(actor, Action.READ_APPLICATION, Target(holder=person)))
         if of_holder and not reached.holder:
             return []  # nobody was identified, or somebody who is not on record: there is nothing of theirs
-        mine = None if reached.everything or of_holder else reached.offices
+        mine = None if reached.everything or narrow else reached.offices
         wanted = Search(
             state=state.value if state else None,
             offices=mine if found is None else frozenset({found.id}),
+            organizations=reached.organizations if of_organizations else None,
+            every_organization=of_organizations and reached.every_organization,
             person=reached.holder if of_holder else person,
             created_from=created_from,
             created_until=created_until,

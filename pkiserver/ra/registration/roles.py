@@ -313,16 +313,19 @@ def may_anywhere(actor: Actor, action: Action) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """Of what an actor may see lists: all of it, or what is of these offices or this holder."""
+    """Of what an actor may see lists: all of it, or of these offices or organisations, or this holder."""
 
     everything: bool = False
     offices: frozenset[int] = frozenset()
     holder: int | None = None
+    organizations: frozenset[int] = frozenset()
+    every_organization: bool = False
 
 
 def reach(actor: Actor, action: Action) -> Reach:
     """Return how far an action of an actor reaches, over all of its roles; nowhere for what is no row."""
     everything, offices, holder = False, set[int](), None
+    organizations, every_organization = set[int](), False
     for one in actor.assignments:
         rule = PERMISSIONS.get((one.role, action))
         scope = rule.scope if rule is not None else None
@@ -331,7 +334,10 @@ def reach(actor: Actor, action: Action) -> Reach:
             offices.add(one.office)
         if scope is Scope.OWN_HOLDER:
             holder = actor.on_behalf_of
-    return Reach(everything, frozenset(offices), holder)
+        if scope is Scope.OWN_ORGANIZATION and one.organization is not None:
+            organizations.add(one.organization)
+        every_organization |= scope is Scope.ORGANIZATIONS
+    return Reach(everything, frozenset(offices), holder, frozenset(organizations), every_organization)
 
 
 def require(permission: Permission) -> Granted:

@@ -12,6 +12,7 @@ from pkiserver.clock import Clock
 from pkiserver.ra.actors import Actors
 from pkiserver.ra.api_access import Caller
 from pkiserver.ra.approval import Approvals
+from pkiserver.ra.registration.renewals import Renewals
 from pkiserver.ra.registration.roles import Action
 from pkiserver.ra.registration.services import Registration
 from pkiserver.ra.role_grants import RoleGrants
@@ -56,6 +57,7 @@ class APIServices:
     registration: Registration
     actors: Actors
     role_grants: RoleGrants
+    renewals: Renewals
 
 
 Path = TypeVar("Path")
@@ -118,12 +120,12 @@ class Operation:
     shows_version: bool = False
     reads: bool = False
     public: bool = False
-    media_type: str = JSON  # of the body; of another one the octets are handed on as they came
+    media_types: tuple[str, ...] = (JSON,)  # of the body; of others the octets are handed on as they came
 
     @property
     def takes_body(self) -> bool:
         """Whether a request has a body."""
-        return self.body is not None or self.media_type != JSON
+        return self.body is not None or self.media_types != (JSON,)
 
     @property
     def changes(self) -> bool:

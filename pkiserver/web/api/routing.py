@@ -71,7 +71,10 @@ class API:
     async def _answer_stranger(self, operation: Operation, request: web.Request) -> web.Response:
         """Answer whoever asks. Refusals are logged and not audited: strangers would fill the disk."""
         body = await _body(operation, request)
-        answer = given(await operation.handle(self._services, Stranger(request[CLIENT], body)))
+        try:
+            answer = given(await operation.handle(self._services, Stranger(request[CLIENT], body)))
+        except FormError as error:
+            raise InvalidRequestError.of_form(error) from error
         return web.Response(status=answer.status, body=answer.body, headers=_HEADERS)
 
     async def _answer(self, operation: Operation, request: web.Request) -> web.Response:
@@ -162,8 +165,8 @@ async def _body(operation: Operation, request: web.Request) -> BaseModel | bytes
         if body:
             raise MalformedError("this operation takes no body")
         return None
-    if request.content_type != operation.media_type:
-        raise UnsupportedMediaTypeError(f"send {operation.media_type}")
+    if request.content_type not in operation.media_types:
+        raise UnsupportedMediaTypeError(f"send {operation.media_types[0]}")
     if operation.body is None:
         return body
     try:

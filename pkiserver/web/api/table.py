@@ -16,6 +16,7 @@ from pkiserver.web.api import (
     organizations,
     people,
     public_organizations,
+    renewals,
 )
 from pkiserver.web.api.openapi import openapi_json
 from pkiserver.web.api.operations import Operation
@@ -35,12 +36,13 @@ OPERATIONS: Final[Sequence[Operation]] = (
     *application_ends.OPERATIONS,
     *actors.OPERATIONS,
 )
+PUBLIC: Final[Sequence[Operation]] = (*public_organizations.PUBLIC, *renewals.PUBLIC)  # for everybody
 _NOSNIFF: Final = {"X-Content-Type-Options": "nosniff"}
 
 
 def api_routes(api: API) -> list[web.RouteDef]:
     """Return the routes of the operations, for registered actors, and of their description, for everybody."""
-    every = (*OPERATIONS, *public_organizations.PUBLIC)
+    every = (*OPERATIONS, *PUBLIC)
     document = openapi_json(every)
     page = render_page(every)
 
