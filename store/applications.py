@@ -1,7 +1,8 @@
 """Applications for certificates and their events, which are only ever added."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import chain
 from typing import Any, Final
 
 from store.database import Transaction, Value
@@ -160,6 +161,9 @@ _FIRST_SINCE: Final = "(SELECT id FROM applications WHERE created_at >= ? ORDER 
 
 def newest(tx: Transaction, wanted: Search, limit: int) -> list[ApplicationRecord]:
     """Return applications, the newest first; from `before` on backwards, which is one that is seen."""
+    if wanted.offices is not None and len(wanted.offices) > 1:  # each office is in order for itself
+        each = [newest(tx, replace(wanted, offices=frozenset({one})), limit) for one in wanted.offices]
+        return sorted(chain.from_iterable(each), key=lambda one: one.id, reverse=True)[:limit]
     filters: list[tuple[str, Value]] = [
         (text, value)
         for text, value in (
@@ -171,14 +175,13 @@ def newest(tx: Transaction, wanted: Search, limit: int) -> list[ApplicationRecor
         )
         if value is not None
     ]
-    offices = sorted(wanted.offices) if wanted.offices is not None else []
-    texts = [text for text, _ in filters]
     if wanted.offices is not None:
-        texts.append("office = ?" if len(offices) == 1 else f"office IN ({', '.join('?' * len(offices))})")
+        filters.append(("office = ?", next(iter(wanted.offices), None)))  # of none there is nothing
+    texts = [text for text, _ in filters]
     where = f" WHERE {' AND '.join(texts)}" if texts else ""
     rows = tx.all(
         f"SELECT {_COLUMNS} FROM applications{where} ORDER BY id DESC LIMIT ?",
-        (*(value for _, value in filters), *offices, limit),
+        (*(value for _, value in filters), limit),
     )
     return [_record(row) for row in rows]
 
