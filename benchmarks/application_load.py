@@ -1,9 +1,13 @@
-"""Whole applications over the API and EST on loopback, in a process of its own. It prints one JSON object."""
+"""Whole applications over the API and EST on loopback, in a process of its own.
+
+It says `ready` when every counter has its connections, waits for a line, and prints one JSON object.
+"""
 
 import argparse
 import asyncio
 import json
 import ssl
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -63,16 +67,16 @@ class Counter:
         if verified["state"] != "verified":
             raise RuntimeError(f"application {number} was not verified")
         credential, _ = await self.post(f"{path}/issue", {"use": "est"}, seen)
-        login = aiohttp.BasicAuth(credential["reference"], credential["secret"])
-        headers = {"Content-Type": "application/pkcs10"}
-        async with self._est.post(EST, data=csr, headers=headers, auth=login) as response:
+        login = aiohttp.encode_basic_auth(credential["reference"], credential["secret"])
+        headers = {"Content-Type": "application/pkcs10", "Authorization": login}
+        async with self._est.post(EST, data=csr, headers=headers) as response:
             if response.status != 200:
                 raise RuntimeError(f"simpleenroll: {response.status} {await response.text()}")
             await response.read()
 
 
-async def counter(url: str, folder: Path, work: Iterator[tuple[int, bytes]], ends_at: float) -> int:
-    """Take applications until the time is over; return how many."""
+async def counter(url: str, folder: Path, work: Iterator[tuple[int, bytes]], begin: "Begin") -> int:
+    """Connect, wait, and take applications until the time is over; return how many."""
     trusted = ssl.create_default_context(cafile=folder / "root.pem")
     known = ssl.create_default_context(cafile=folder / "root.pem")
     known.load_cert_chain(folder / "registrar.pem")
@@ -81,20 +85,48 @@ async def counter(url: str, folder: Path, work: Iterator[tuple[int, bytes]], end
         aiohttp.ClientSession(url, connector=aiohttp.TCPConnector(ssl=known)) as api,
         aiohttp.ClientSession(url, connector=aiohttp.TCPConnector(ssl=trusted)) as est,
     ):
+        for session in (api, est):
+            async with session.get("/api/openapi.json") as response:
+                await response.read()
+        ends_at = await begin.wait()
         while time.monotonic() < ends_at and (item := next(work, None)) is not None:
             await Counter(api, est).whole(*item)
             done += 1
     return done
 
 
+class Begin:
+    """Where the counters wait for each other, and then for whoever measures."""
+
+    def __init__(self, counters: int, seconds: float) -> None:
+        self._barrier = asyncio.Barrier(counters + 1)
+        self._seconds = seconds
+        self._go = asyncio.Event()
+        self.at = 0.0
+
+    async def wait(self) -> float:
+        """Return when the time is over, once it has begun."""
+        await self._barrier.wait()
+        await self._go.wait()
+        return self.at + self._seconds
+
+    async def lead(self) -> None:
+        """Begin when all wait and a line has come."""
+        await self._barrier.wait()
+        print("ready", flush=True)
+        await asyncio.to_thread(sys.stdin.readline)
+        self.at = time.monotonic()
+        self._go.set()
+
+
 async def main(folder: Path, port: int, clients: int, seconds: float, first: int) -> None:
     """Run the counters beside each other."""
     lines = (folder / "csrs").read_bytes().splitlines()
     work = ((number, lines[number]) for number in range(first, len(lines)))
-    begun = time.monotonic()
-    counters = [counter(f"https://localhost:{port}", folder, work, begun + seconds) for _ in range(clients)]
-    done = sum(await asyncio.gather(*counters))
-    print(json.dumps({"done": done, "seconds": time.monotonic() - begun}))
+    begin = Begin(clients, seconds)
+    counters = [counter(f"https://localhost:{port}", folder, work, begin) for _ in range(clients)]
+    _, *done = await asyncio.gather(begin.lead(), *counters)
+    print(json.dumps({"done": sum(done), "seconds": time.monotonic() - begin.at}))
 
 
 if __name__ == "__main__":

@@ -69,14 +69,25 @@ async def _registrar(core: Core, folder: Path) -> str:
     return pem.decode()
 
 
-def _load(folder: Path, port: int, seconds: float, first: int) -> dict[str, Any]:
+def _load(folder: Path, port: int, pids: list[int], seconds: float) -> tuple[dict[str, Any], float]:
+    """Run a load; return what it found, and the CPU seconds of the server from when all were connected."""
     command = [sys.executable, "-m", "benchmarks.application_load", str(folder), str(port)]
-    options = ["--clients", str(CLIENTS), "--seconds", str(seconds), "--first", str(first)]
-    result = subprocess.run([*command, *options], capture_output=True, text=True, check=False)
-    if result.returncode:
-        raise RuntimeError(f"the load did not go through:\n{result.stderr}")
-    found: dict[str, Any] = json.loads(result.stdout)
-    return found
+    options = ["--clients", str(CLIENTS), "--seconds", str(seconds)]
+    pipe = subprocess.PIPE
+    with subprocess.Popen([*command, *options], stdin=pipe, stdout=pipe, text=True) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        if process.stdout.readline() != "ready\n":
+            raise RuntimeError("the load could not connect")
+        before = cpu_s(pids)
+        process.stdin.write("\n")
+        process.stdin.flush()
+        said = process.stdout.readline()
+        used = cpu_s(pids) - before
+    if not said:
+        raise RuntimeError("the load did not go through")
+    found: dict[str, Any] = json.loads(said)
+    return found, used
 
 
 async def _issued(home: Home) -> int:
@@ -98,13 +109,10 @@ def run(folder: Path, certificates: int, seconds: int) -> list[Figure]:  # noqa:
     ):
         (place / "root.pem").write_bytes((home.public / "ca" / "root.pem").read_bytes())
         write_csrs(place / "csrs", count)
-        warm = _load(place, ports["https"], 1, 1)
-        before, pids = cpu_s(descendants(pid)), descendants(pid)
-        first = 1 + int(warm["done"]) + CLIENTS
-        found = _load(place, ports["https"], seconds, first)
-        used = cpu_s(pids) - before
+        found, used = _load(place, ports["https"], descendants(pid), seconds)
         issued = asyncio.run(_issued(home))
-    done, expected = int(found["done"]), min(1000, int(warm["done"]) + int(found["done"]))
+    done = int(found["done"])
+    expected = min(1000, done)
     if issued != expected:
         raise RuntimeError(f"{issued} applications are issued, and not {expected}")
     return [

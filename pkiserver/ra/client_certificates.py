@@ -4,6 +4,7 @@ TLS has verified what came over TLS, and nobody what a proxy says: everything is
 """
 
 import hashlib
+from collections import OrderedDict
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
@@ -77,6 +78,9 @@ class Device:
         return x509.Name(found)
 
 
+MAX_KNOWN: Final = 1_024  # certificates of ours that were read, at some 10 KiB; the first read is forgotten
+
+
 class ClientCertificates:
     """Identifies who shows a client certificate."""
 
@@ -87,12 +91,25 @@ class ClientCertificates:
         self._clock = clock
         self._authorities = authorities
         self._trusted_issuers = trusted_issuers
+        self._known: OrderedDict[bytes, tuple[x509.Certificate, int]] = OrderedDict()
 
     def read(self, client_certificate: bytes) -> ShownCertificate:
-        """Return a DER certificate as it was read; `NotAuthorizedError` where it is none."""
-        certificate = _load(client_certificate)
+        """Return a DER certificate as it was read; `NotAuthorizedError` where it is none.
+
+        That one of our keys signed these octets stays true: it is verified once. The status is looked up by
+        `identify`, each time.
+        """
         digest = hashlib.sha256(client_certificate).digest()
-        return ShownCertificate(certificate, self._authorities.issuer_of(certificate), digest)
+        known = self._known.get(digest)
+        if known is not None:
+            return ShownCertificate(known[0], self._authorities.with_id(known[1]), digest)
+        certificate = _load(client_certificate)
+        issuer = self._authorities.issuer_of(certificate)
+        if issuer is not None:
+            self._known[digest] = certificate, issuer.id
+            if len(self._known) > MAX_KNOWN:
+                self._known.popitem(last=False)
+        return ShownCertificate(certificate, issuer, digest)
 
     async def identify(self, shown: ShownCertificate) -> Holder | Device:
         """Return whom a certificate speaks for; `NotAuthorizedError` says why for nobody."""
