@@ -1,7 +1,8 @@
 """Applications for certificates and their events, which are only ever added."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import chain
 from typing import Any, Final
 
 from store.database import Transaction, Value
@@ -186,6 +187,9 @@ _FIRST_SINCE: Final = "(SELECT id FROM applications WHERE created_at >= ? ORDER 
 
 def newest(tx: Transaction, wanted: Search, limit: int) -> list[ApplicationRecord]:
     """Return applications, the newest first; from `before` on backwards, which is one that is seen."""
+    if wanted.offices is not None and len(wanted.offices) > 1:  # each office is in order for itself
+        each = [newest(tx, replace(wanted, offices=frozenset({one})), limit) for one in wanted.offices]
+        return sorted(chain.from_iterable(each), key=lambda one: one.id, reverse=True)[:limit]
     filters: list[tuple[str, Value]] = [
         (text, value)
         for text, value in (
@@ -197,15 +201,19 @@ def newest(tx: Transaction, wanted: Search, limit: int) -> list[ApplicationRecor
         )
         if value is not None
     ]
-    places: list[int] = []
+    places: list[int | None] = []
     texts = [text for text, _ in filters]
-    for column, among in (("office", wanted.offices), ("organization", wanted.organizations)):
-        if column == "organization" and wanted.every_organization:
-            texts.append("organization IS NOT NULL")
-        elif among is not None:
-            one = len(among) == 1
-            texts.append(f"{column} = ?" if one else f"{column} IN ({', '.join('?' * len(among))})")
-            places += sorted(among)
+    if wanted.offices is not None:
+        texts.append("office = ?")
+        places.append(next(iter(wanted.offices), None))  # of none there is nothing
+    if wanted.every_organization:
+        texts.append("organization IS NOT NULL")
+    elif wanted.organizations is not None:
+        one = len(wanted.organizations) == 1
+        texts.append(
+            f"organization {'= ?' if one else 'IN (' + ', '.join('?' * len(wanted.organizations)) + ')'}"
+        )
+        places += sorted(wanted.organizations)
     where = f" WHERE {' AND '.join(texts)}" if texts else ""
     rows = tx.all(
         f"SELECT {_COLUMNS} FROM applications{where} ORDER BY id DESC LIMIT ?",

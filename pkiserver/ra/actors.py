@@ -206,7 +206,9 @@ class Actors:
 
     async def holder(self, record: CertificateRecord) -> ActorRecord | None:
         """Return the actor for whom a certificate speaks now, or None; its status the caller looks up."""
-        return await self._storage.read(lambda tx: rows.with_certificate(tx, record.authority, record.serial))
+        return await self._storage.read(
+            lambda tx: rows.with_certificate(tx, record.authority, record.serial), brief=True
+        )
 
 
 def _named(tx: Transaction, by: Actor, new: NewActor, now: datetime) -> ActorRecord:

@@ -4,6 +4,7 @@ TLS has verified what came over TLS, and nobody what a proxy says: everything is
 """
 
 import hashlib
+from collections import OrderedDict
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
@@ -78,6 +79,9 @@ class Device:
         return x509.Name(found)
 
 
+MAX_KNOWN: Final = 1_024  # certificates of ours that were read, at some 10 KiB; the first read is forgotten
+
+
 class ClientCertificates:
     """Identifies who shows a client certificate."""
 
@@ -88,12 +92,26 @@ class ClientCertificates:
         self._clock = clock
         self._authorities = authorities
         self._trusted_issuers = trusted_issuers
+        self._known: OrderedDict[bytes, tuple[x509.Certificate, TBSCertificate, int]] = OrderedDict()
 
     def read(self, client_certificate: bytes) -> ShownCertificate:
-        """Return a DER certificate as it was read; `NotAuthorizedError` where it is none."""
-        certificate, parts = _load(client_certificate)
+        """Return a DER certificate as it was read; `NotAuthorizedError` where it is none.
+
+        That one of our keys signed these octets stays true: it is verified once. The status is looked up by
+        `identify`, each time.
+        """
         digest = hashlib.sha256(client_certificate).digest()
-        return ShownCertificate(certificate, parts, self._authorities.issuer_of(certificate), digest)
+        known = self._known.get(digest)
+        if known is not None:
+            certificate, parts, issuer_id = known
+            return ShownCertificate(certificate, parts, self._authorities.with_id(issuer_id), digest)
+        certificate, parts = _load(client_certificate)
+        issuer = self._authorities.issuer_of(certificate)
+        if issuer is not None:
+            self._known[digest] = certificate, parts, issuer.id
+            if len(self._known) > MAX_KNOWN:
+                self._known.popitem(last=False)
+        return ShownCertificate(certificate, parts, issuer, digest)
 
     async def identify(self, shown: ShownCertificate) -> Holder | Device:
         """Return whom a certificate speaks for; `NotAuthorizedError` says why for nobody."""

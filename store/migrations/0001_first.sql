@@ -215,12 +215,10 @@ CREATE INDEX certificates_by_key ON certificates (spki_sha256);
 CREATE INDEX certificates_by_subject ON certificates (subject);
 -- Both hold all that counting and listing look at, so that neither reads the certificates themselves.
 CREATE INDEX certificates_by_state ON certificates (authority, state, not_after);
-CREATE INDEX certificates_newest ON certificates (not_before DESC, serial, authority, state, not_after);
--- The same order for searches that few certificates of many answer to.
-CREATE INDEX certificates_of_profile
-    ON certificates (profile, not_before DESC, serial, authority, state, not_after);
-CREATE INDEX certificates_in_state
-    ON certificates (state, not_before DESC, serial, authority, not_after);
+CREATE INDEX certificates_listed
+    ON certificates (authority, profile, state, not_before DESC, serial, not_after);
+-- The shortest and the longest life: when a certificate ends tells about when it began, where lists are in order.
+CREATE INDEX certificates_by_lifetime ON certificates (authority, profile, not_after - not_before);
 
 CREATE TABLE status_events (
     sequence     INTEGER PRIMARY KEY,   -- given in commit order, without gaps

@@ -20,7 +20,7 @@ from pkiserver.ra.registration.form import Form, validate_form
 from pkiserver.ra.registration.gate import Gate
 from pkiserver.ra.registration.numbers import today
 from pkiserver.ra.registration.officer_form import AnyForm, OfficerForm, confirmed
-from pkiserver.ra.registration.people import APPLICATIONS, People
+from pkiserver.ra.registration.people import APPLICATIONS, MAX_FOUND, People
 from pkiserver.ra.registration.personal_data import PersonalData
 from pkiserver.ra.registration.registry import CivilRegistry, IdentityProof, differing_fields, look_up
 from pkiserver.ra.registration.roles import Action, Actor, Permission, Target, reach
@@ -291,7 +291,7 @@ class Applications:
 
         def transaction(tx: Transaction) -> list[ApplicationRecord]:
             audit_chain.append(tx, audit.entry(now, actor.name, "application.find", by="name"))
-            return rows.with_name_prefix(tx, prefix, MAX_LIST)
+            return rows.with_name_prefix(tx, prefix, MAX_FOUND)
 
         return await self._storage.write(transaction)
 

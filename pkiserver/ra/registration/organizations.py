@@ -94,7 +94,7 @@ class Organizations:
     async def register_publicly(self, address: str, number: str, name: str, mail: str) -> OrganizationRecord:
         """Register an organisation for whoever asks from an address; asked twice, it is done once.
 
-        Raises `RefusedError`; `NotAuthorizedError` where it is not offered; `TooManyRequestsError`;
+        Raises `RefusedError`, `TooManyRequestsError`; `NotAuthorizedError` where it is not offered;
         `ConflictError` where the number is registered otherwise; `UnavailableError` where too many wait.
         """
         if not self._settings.public_organizations:
