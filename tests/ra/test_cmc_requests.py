@@ -368,6 +368,26 @@ oid = "1.3.6.1.4.1.32473.2.1"
 """
 
 
+async def test_a_limited_ra_enrols_nothing_else(initialised_home: Path, tmp_path: Path, clock: Any) -> None:
+    home = Home(tmp_path / "home")
+    shutil.copytree(initialised_home, home.path)
+    home.profiles.mkdir(exist_ok=True)
+    for name in ("gate", "door"):
+        (home.profiles / f"{name}.toml").write_text(GATE)
+    async with open_core(home, clock) as core:
+        station = await Signer(core).enrol("registration-client", "CN=Station 7,O=R")
+        pem = x509.load_der_x509_certificate(station.certificate).public_bytes(Encoding.PEM).decode()
+        more = {"name": "station-7", "role": "ra", "pem": pem, "profiles": ["gate"]}
+        await core.commands.run("actor.add", more, "user:root", silent)
+        message = station.message(renewal(csr(new_key(), "CN=gate-9", ())))
+        refused = (await station.send(message, "door")).error
+        assert refused is not None
+        assert refused.kind is ErrorKind.NOT_AUTHORIZED
+        waits = (await station.send(message, "gate")).error
+        assert waits is not None
+        assert waits.kind is ErrorKind.PENDING
+
+
 async def test_a_registered_ra_enrols_what_was_approved(
     initialised_home: Path, tmp_path: Path, clock: Any
 ) -> None:
