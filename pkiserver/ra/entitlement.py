@@ -6,9 +6,6 @@ By an enrolment credential, by the certificate of a trusted third party, or by b
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
-
-from cryptography import x509
 
 from config.profile import Profile
 from pkiserver.ca.identity import Identity, approve_identity
@@ -62,7 +59,7 @@ def by_credential(
         raise NotAuthorizedError(f"this credential is for profile {credential.profile}, not {label}")
     profile = enrollable(profiles, credential.profile)
     approved = Identity(
-        _subject(credential.subject),
+        parse_subject(credential.subject),
         tuple(parse_san(text) for text in credential.san),
         credential.limit_mnt,
     )
@@ -71,11 +68,6 @@ def by_credential(
     if "credential+certificate" not in profile.est_authentication:
         raise NotAuthorizedError(f"profile {profile.name} is enrolled with a client certificate alone")
     return Entitlement(profile, approved, credential, _second_factor(profile, client))
-
-
-@lru_cache(maxsize=256)  # a credential of many uses comes again and again
-def _subject(text: str) -> x509.Name:
-    return parse_subject(text)
 
 
 def wants_certificate(profiles: Mapping[str, Profile], credential: CredentialRecord) -> bool:
