@@ -291,3 +291,31 @@ async def test_the_renewals_of_one_are_counted_among_its_own(store: "Store") -> 
     """Not among all of the profile that day: each certificate would make the next one dearer."""
     plans = await plans_of(store, certificates.count_since, "device", SUBJECT, NOW)
     assert plans == ["SEARCH certificates USING INDEX certificates_by_subject (subject=?)"]
+
+
+async def test_an_intent_is_stored_without_a_look_at_what_others_left(store: "Store") -> None:
+    """What refers to issuances is looked through for the new one: by an index."""
+
+    def work(tx: Transaction) -> list[str]:
+        explaining = Explaining(tx)
+        issuances.reserve(
+            explaining,
+            authority=1,
+            serial=1,
+            profile="device",
+            subject=SUBJECT,
+            spki_sha256=KEY,
+            tbs=b"tbs",
+            tbs_sha256=KEY,
+            requested_by="tests",
+            credential=None,
+            enrollment=None,
+            crl_shard=0,
+            state="prepared",
+            now=NOW,
+        )
+        return explaining.plans
+
+    plans = await store.write(work)
+    assert plans
+    assert [plan for plan in plans if plan.startswith("SCAN")] == []
