@@ -14,6 +14,7 @@ from store.records import AuditEntry, AuditRecord, from_unix, to_unix
 
 GENESIS: Final = bytes(32)  # what the first record is bound to
 _SALT_OCTETS: Final = 16
+_TAIL: Final = "audit"  # of a memo: sequence, time and hash of the last record
 _LAST_MOMENT: Final = 253_402_300_799  # the end of the year 9999
 _COLUMNS = "sequence, at, actor, action, outcome, detail, personal_salt, personal, personal_hash, hash"
 
@@ -73,7 +74,7 @@ def record_hash(previous: bytes, record: AuditRecord) -> bytes:
 
 def append(tx: Transaction, entry: AuditEntry) -> AuditRecord:
     """Append a record and return it. Its time never goes back behind the record before."""
-    last = tx.one("SELECT sequence, at, hash FROM audit ORDER BY sequence DESC LIMIT 1")
+    last = tx.memo.get(_TAIL) or tx.one("SELECT sequence, at, hash FROM audit ORDER BY sequence DESC LIMIT 1")
     before, since, previous = last or (0, 0, GENESIS)
     sequence, at = before + 1, max(to_unix(entry.at), _unix_or_zero(since))
     salt = secrets.token_bytes(_SALT_OCTETS) if entry.personal is not None else None
@@ -83,6 +84,7 @@ def append(tx: Transaction, entry: AuditEntry) -> AuditRecord:
     tx.execute(
         f"INSERT INTO audit ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", (sequence, at, *columns)
     )
+    tx.memo[_TAIL] = sequence, at, bound_to
     return AuditRecord(sequence, from_unix(at), *columns)
 
 

@@ -24,10 +24,11 @@ _ENGINE_CODES: Final = frozenset({2, 5, 6, 7, 11, 26})
 class SQLiteTransaction:
     """A `store.transaction.Transaction` on a connection where one was begun."""
 
-    __slots__ = ("_connection",)
+    __slots__ = ("_connection", "memo")
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
+        self.memo: dict[str, Any] = {}
 
     def execute(self, sql: str, parameters: Sequence[Value] = ()) -> int:
         return self._connection.execute(sql, parameters).rowcount

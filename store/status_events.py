@@ -12,6 +12,7 @@ from store.records import (
     to_unix,
 )
 
+_HEAD = "status_events"  # of a memo: the last sequence number
 _EVENT = "sequence, authority, serial, from_state, to_state, reason, effective_at, actor"
 
 
@@ -36,11 +37,11 @@ def append(
 
     `audit` is the record of the same commit, where it was written before the event.
     """
-    row = tx.one(
-        f"INSERT INTO status_events ({_EVENT}, audit)"
-        " SELECT coalesce(max(sequence), 0) + 1, ?, ?, ?, ?, ?, ?, ?, ? FROM status_events"
-        " RETURNING sequence",
+    sequence = head(tx) + 1
+    tx.execute(
+        f"INSERT INTO status_events ({_EVENT}, audit) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
+            sequence,
             authority,
             serial_to_blob(serial),
             from_state,
@@ -51,12 +52,15 @@ def append(
             audit,
         ),
     )
-    assert row is not None  # noqa: S101 - RETURNING gives the inserted row
-    return int(row[0])
+    tx.memo[_HEAD] = sequence
+    return sequence
 
 
 def head(tx: Transaction) -> int:
     """Return the sequence number of the last event, 0 when there is none."""
+    known: int | None = tx.memo.get(_HEAD)
+    if known is not None:
+        return known
     row = tx.one("SELECT max(sequence) FROM status_events")
     return row[0] or 0 if row else 0
 

@@ -9,6 +9,13 @@ Value = int | str | bytes | None
 class Transaction(Protocol):
     """What a store function may do inside a transaction, on any engine."""
 
+    @property
+    def memo(self) -> dict[str, Any]:
+        """What store functions keep of what they wrote in this transaction, not to read it again.
+
+        It ends with the transaction: what is undone is forgotten.
+        """
+
     def execute(self, sql: str, parameters: Sequence[Value] = ()) -> int:
         """Run a statement; return the number of rows it changed."""
 

@@ -1,5 +1,6 @@
 """The audit chain on a real database: whatever is altered afterwards is found, and named."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
@@ -54,6 +55,35 @@ async def database(tmp_path: Path) -> AsyncIterator[Database]:
     await opened.write(_fill)
     yield opened
     opened.close()
+
+
+async def test_what_is_undone_leaves_no_gap(database: Database) -> None:
+    """Neighbours of one that fails, brief or not, are run again: the tail that they kept is forgotten."""
+
+    def work(name: str) -> Callable[[Transaction], int]:
+        def append(tx: Transaction) -> int:
+            chain.append(tx, audit.entry(NOW, "tests", f"{name}-one"))
+            last = chain.append(tx, audit.entry(NOW, "tests", f"{name}-other")).sequence
+            if name == "undone":
+                raise UndoneError
+            return last
+
+        return append
+
+    for brief in (True, False):
+        works = (database.write(work(name), brief=brief) for name in ("before", "undone", "after"))
+        first, failed, last = await asyncio.gather(*works, return_exceptions=True)
+        assert isinstance(failed, UndoneError)
+        assert isinstance(first, int)
+        assert last == first + 2
+    records = await database.read(lambda tx: chain.after(tx, 0, 100))
+    assert [record.action for record in records[-4:]] == [
+        "before-one",
+        "before-other",
+        "after-one",
+        "after-other",
+    ]
+    assert verify(records).sequence == RECORDS + 8
 
 
 def verify(records: list[AuditRecord], head: Head | None = None) -> Head:

@@ -46,6 +46,7 @@ class Explaining:
     def __init__(self, tx: Transaction) -> None:
         self._tx = tx
         self.plans: list[str] = []
+        self.memo: dict[str, Any] = {}
 
     def execute(self, sql: str, parameters: Sequence[Value] = ()) -> int:
         return self._tx.execute(sql, parameters)
