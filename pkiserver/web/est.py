@@ -14,6 +14,7 @@ from pkiserver.ra.requester import Requester
 from pkiserver.web.est_messages import PATHS, audited, deliver, encoded, label_of, requester_of
 from pkiserver.web.middleware import CLIENT, NO_PROXIES
 from pkiserver.web.proxies import TrustedProxies
+from pkiserver.web.turns import Turns
 from protocols.est.csr_attributes import CSR_ATTRS_CONTENT_TYPE
 from protocols.est.request import decode_csr
 from protocols.est.response import CACERTS_CONTENT_TYPE, CERTIFICATE_CONTENT_TYPE
@@ -63,6 +64,7 @@ class _EST:
     def __init__(self, service: EnrollmentService, proxies: TrustedProxies) -> None:
         self._service = service
         self._proxies = proxies
+        self._turns = Turns()
 
     async def cacerts(self, request: web.Request) -> web.Response:
         """Distribution of CA certificates (RFC 7030 §4.1)."""
@@ -96,7 +98,9 @@ class _EST:
                 # Before the body is looked at: many clients send none until they were challenged.
                 self._service.refuse_unproven(label_of(request))
             csr_der = await _csr(request)
-        return await self._deliver(request, await decide(csr_der, requester, label_of(request)))
+        async with self._turns.turn():
+            certificate = await decide(csr_der, requester, label_of(request))
+        return await self._deliver(request, certificate)
 
     async def _deliver(self, request: web.Request, certificate: bytes) -> web.Response:
         response = encoded(request, certs_only([certificate]), CERTIFICATE_CONTENT_TYPE)
