@@ -19,6 +19,7 @@ from typing import Literal
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from pkiserver.ca import issuance_steps
 from pkiserver.ca.authorities import Authorities
@@ -151,12 +152,11 @@ class Issuance:
         """Sign and record what is marked as being signed, or void it."""
         try:
             try:
-                signature = await self._sign(intent)
-                der = self._assemble(intent, signature)
+                certificate = self._assemble(intent, await self._sign(intent))
             except PKIServerError as error:
                 await self._void(intent, str(error))
                 raise UnavailableError("the certificate could not be signed; try again later") from error
-            return await self._record(intent, der)
+            return await self._record(intent, certificate)
         finally:
             self._under_way.discard(intent.serial)
 
@@ -186,13 +186,13 @@ class Issuance:
             await self._void(intent, "the server stopped before it was signed")
             return
         try:
-            der = self._assemble(intent, await self._sign(intent))
+            certificate = self._assemble(intent, await self._sign(intent))
         except UnavailableError:
             raise
         except PKIServerError as error:  # it will not be better the next time, and others wait behind it
             await self._void(intent, str(error))
             return
-        await self._record(intent, der)
+        await self._record(intent, certificate)
 
     def _issuer_key(self, intent: IssuanceRecord) -> CertificatePublicKeyTypes:
         record = self._authorities.record_with_id(intent.authority)
@@ -245,18 +245,18 @@ class Issuance:
         require_not_compromised(authority.state)  # since the intent was stored, perhaps before a crash
         return await self._signer.sign(authority.key_label, intent.tbs)
 
-    def _assemble(self, intent: IssuanceRecord, signature: bytes) -> bytes:
+    def _assemble(self, intent: IssuanceRecord, signature: bytes) -> x509.Certificate:
         """Return the certificate, after its signature was verified and its TBS compared."""
         public_key = self._issuer_key(intent)
         verify(public_key, signature, intent.tbs)
         der = assemble_certificate(intent.tbs, signature_algorithm_for(public_key).der, signature)
-        if x509.load_der_x509_certificate(der).tbs_certificate_bytes != intent.tbs:
-            raise ConflictError("the assembled certificate is not the one that was prepared")
-        return der
-
-    async def _record(self, intent: IssuanceRecord, der: bytes) -> CertificateRecord:
-        now = self._clock.now()
         certificate = x509.load_der_x509_certificate(der)
+        if certificate.tbs_certificate_bytes != intent.tbs:
+            raise ConflictError("the assembled certificate is not the one that was prepared")
+        return certificate
+
+    async def _record(self, intent: IssuanceRecord, certificate: x509.Certificate) -> CertificateRecord:
+        now = self._clock.now()
         record = CertificateRecord(
             authority=intent.authority,
             serial=intent.serial,
@@ -266,7 +266,7 @@ class Issuance:
             not_before=certificate.not_valid_before_utc,
             not_after=certificate.not_valid_after_utc,
             state="active",
-            certificate=der,
+            certificate=certificate.public_bytes(Encoding.DER),
             crl_shard=intent.crl_shard,
         )
         sequence = await self._storage.write(

@@ -11,12 +11,9 @@ from typing import Any, Final
 
 from cryptography import x509
 
-from pkiserver.ca.lint_extensions import SAN, SKI
-from pkiserver.ca.lint_tbs import Case, Rule, Time
+from pkiserver.ca.lint_tbs import MAX_REMEMBERED, VARYING, Case, Rule, Time
 from protocols.asn1 import der
 
-MAX_REMEMBERED: Final = 1024  # profiles, times the shards and value limits in use
-_VARYING: Final = frozenset({SAN, SKI})
 _NO_MOMENT: Final = datetime(1, 1, 1, tzinfo=UTC)
 _NO_TIME: Final = Time(0, b"", _NO_MOMENT)
 
@@ -31,7 +28,7 @@ def common_case(case: Case) -> Case:
         not_after=_NO_TIME,
         subject=b"",
         spki=der.sequence(_algorithm(tbs.spki)),
-        extensions=tuple(replace(one, value=b"") if one.oid in _VARYING else one for one in tbs.extensions),
+        extensions=tuple(replace(one, value=b"") if one.oid in VARYING else one for one in tbs.extensions),
         der=b"",
         parts=(),
         extension_parts=(),
@@ -58,7 +55,7 @@ def _common_key(case: Case) -> tuple[Any, ...]:
         tbs.has_unique_id,
         _algorithm(tbs.spki),
         *(
-            (one.oid, one.critical, one.critical_written) if one.oid in _VARYING else part
+            (one.oid, one.critical, one.critical_written) if one.oid in VARYING else part
             for one, part in zip(tbs.extensions, tbs.extension_parts, strict=True)
         ),
         case.issuer.der,

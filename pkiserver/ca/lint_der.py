@@ -73,11 +73,11 @@ def der_faults(data: bytes, depth: int = 0) -> Iterator[str]:
         content = reader.read(tag)
         if tag & der.CONSTRUCTED:
             yield from _constructed_faults(tag, content, depth)
-        elif tag not in _PRIMITIVES:
+        elif (primitive := _PRIMITIVES.get(tag)) is None:
             if not tag & der.CONTEXT:
                 yield f"a value has the unexpected tag 0x{tag:02x}"
-        elif not _PRIMITIVES[tag][1](content):
-            yield f"a {_PRIMITIVES[tag][0]} is not in its DER form"
+        elif not primitive[1](content):
+            yield f"a {primitive[0]} is not in its DER form"
 
 
 def _constructed_faults(tag: int, content: bytes, depth: int) -> Iterator[str]:

@@ -11,11 +11,15 @@ from typing import Final
 
 from cryptography import x509
 
+from protocols import oid
 from protocols.asn1 import der
 from protocols.errors import MalformedError
 
 MAX_EXTENSIONS: Final = 32  # our profiles use at most a dozen
 MAX_ATTRIBUTES: Final = 64  # no subject of ours comes near
+MAX_REMEMBERED: Final = 1024  # profiles, times the shards and value limits in use
+MAX_ISSUERS: Final = 64  # kept: each is read for each certificate that it issues
+VARYING: Final = frozenset({oid.SUBJECT_ALT_NAME, oid.SUBJECT_KEY_IDENTIFIER})  # within a profile and issuer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,12 +137,15 @@ class Rule:
 
 def issuer_tbs(issuer: x509.Certificate) -> TBS:
     """Return the parts of an issuer's TBSCertificate, as `read_tbs` does."""
-    return _issuer_tbs(issuer.tbs_certificate_bytes)  # a certificate's own hash takes longer than the rest
+    known = _issuers.get(id(issuer))  # its octets are copied, and its hash made, anew each time one asks
+    if known is None or known[0] is not issuer:
+        if len(_issuers) >= MAX_ISSUERS:
+            _issuers.clear()
+        known = _issuers[id(issuer)] = issuer, read_tbs(issuer.tbs_certificate_bytes)
+    return known[1]
 
 
-@lru_cache(maxsize=64)  # of the authorities: each is read again for each certificate that it issues
-def _issuer_tbs(tbs: bytes) -> TBS:
-    return read_tbs(tbs)
+_issuers: dict[int, tuple[x509.Certificate, TBS]] = {}  # by identity, which the certificate kept here holds
 
 
 def read_tbs(data: bytes) -> TBS:
@@ -146,7 +153,7 @@ def read_tbs(data: bytes) -> TBS:
     outer = der.Reader(data)
     reader = outer.enter()
     outer.finish()
-    starts = reader.look()
+    before = reader.look()
     version = 0
     if reader.peek() == der.context(0):
         version = reader.enter(der.context(0)).integer()
@@ -155,15 +162,13 @@ def read_tbs(data: bytes) -> TBS:
         reader.read_raw(der.SEQUENCE),
         reader.read_raw(der.SEQUENCE),
     )
-    validity = reader.enter()
-    not_before, not_after = _time(validity), _time(validity)
-    validity.finish()
+    not_before, not_after = _validity(reader.read_raw(der.SEQUENCE))
     subject, spki = reader.read_raw(der.SEQUENCE), reader.read_raw(der.SEQUENCE)
     has_unique_id = False
     while reader.peek() in (der.context(1, constructed=False), der.context(2, constructed=False)):
         reader.read_any()
         has_unique_id = True
-    parts = tuple(_parts_before(starts, reader.position))
+    parts = tuple(_parts_before(before, reader.position))
     extension_parts = _extension_parts(reader.enter(der.context(3))) if not reader.at_end else ()
     reader.finish()
     return TBS(
@@ -186,6 +191,14 @@ def read_tbs(data: bytes) -> TBS:
 def _parts_before(reader: der.Reader, position: int) -> Iterator[bytes]:
     while reader.position < position:
         yield reader.read_any()[1]
+
+
+@lru_cache(maxsize=256)  # many begin and end in the same second
+def _validity(encoded: bytes) -> tuple[Time, Time]:
+    reader = der.Reader(encoded).enter()
+    times = _time(reader), _time(reader)
+    reader.finish()
+    return times
 
 
 def _time(reader: der.Reader) -> Time:
@@ -244,8 +257,31 @@ def second_reading(tbs: TBS) -> SecondReading | None:
     """Return what cryptography decodes, None where it refuses.
 
     The TBS is put under a signature without meaning, because that decoder knows whole certificates only.
+    Extensions that it has read, octet for octet and all together, in a certificate of the same profile and
+    issuer are left out: they are most of its work.
     """
-    wrapped = der.sequence(tbs.der, tbs.signature, der.bit_string(b"\x00"))
+    alike = tuple(
+        part for one, part in zip(tbs.extensions, tbs.extension_parts, strict=True) if one.oid not in VARYING
+    )
+    if alike not in read_before:
+        reading = _decoded(tbs.der, tbs.signature)
+        if reading is not None and reading.extension_count == len(tbs.extensions):
+            if len(read_before) >= MAX_REMEMBERED:
+                read_before.clear()
+            read_before.add(alike)
+        return reading
+    others = [
+        part for one, part in zip(tbs.extensions, tbs.extension_parts, strict=True) if one.oid in VARYING
+    ]
+    extensions = (der.explicit(3, der.sequence(*others)),) if others else ()
+    return _decoded(der.sequence(*tbs.parts, *extensions), tbs.signature, left_out=len(alike))
+
+
+read_before: Final[set[tuple[bytes, ...]]] = set()  # what certificates of one profile and issuer have alike
+
+
+def _decoded(tbs: bytes, signature: bytes, left_out: int = 0) -> SecondReading | None:
+    wrapped = der.sequence(tbs, signature, der.bit_string(b"\x00"))
     try:
         certificate = x509.load_der_x509_certificate(wrapped)
         subject, extensions = certificate.subject, certificate.extensions
@@ -257,4 +293,4 @@ def second_reading(tbs: TBS) -> SecondReading | None:
         if isinstance(found.value, x509.SubjectAlternativeName)
         for name in found.value
     ]
-    return SecondReading(subject, tuple(names), len(extensions))
+    return SecondReading(subject, tuple(names), len(extensions) + left_out)

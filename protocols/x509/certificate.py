@@ -114,9 +114,18 @@ def assemble_certificate(tbs: bytes, signature_algorithm: bytes, signature: byte
 
     `MalformedError` where the TBSCertificate names another algorithm (RFC 5280 §4.1.1.2).
     """
-    if TBSCertificate.parse(tbs).signature_algorithm != signature_algorithm:
+    if _signature_algorithm(tbs) != signature_algorithm:
         raise MalformedError("certificate names two different signature algorithms (RFC 5280 §4.1.1.2)")
     return der.sequence(tbs, signature_algorithm, der.bit_string(signature))
+
+
+def _signature_algorithm(tbs: bytes) -> bytes:
+    outer = der.Reader(tbs)
+    reader = outer.enter()
+    outer.finish()
+    _version(reader)
+    reader.read(der.INTEGER)
+    return reader.read_raw(der.SEQUENCE)
 
 
 def subject_public_key_bits(spki_der: bytes) -> bytes:

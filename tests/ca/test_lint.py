@@ -15,7 +15,16 @@ from hypothesis import strategies as st
 
 from pkiserver.ca.lint import RULES, STRUCTURE, Finding, LintError, LintFacts, check_tbs, lint_tbs
 from pkiserver.ca.lint_common import CommonRules, common_case
-from pkiserver.ca.lint_tbs import TBS, Case, Extension, Rule, issuer_tbs, read_tbs, second_reading
+from pkiserver.ca.lint_tbs import (
+    TBS,
+    Case,
+    Extension,
+    Rule,
+    issuer_tbs,
+    read_before,
+    read_tbs,
+    second_reading,
+)
 from pkiserver.errors import RefusedError
 from protocols.asn1 import der
 from protocols.errors import ErrorKind, ProtocolError
@@ -879,6 +888,7 @@ def test_taking_apart_and_putting_together_changes_nothing() -> None:
 def case_of(tbs: bytes, facts: LintFacts) -> Case:
     read = read_tbs(tbs)
     issuer = read if facts.issuer is None else issuer_tbs(facts.issuer)
+    read_before.clear()  # each is read by the second decoder as a whole
     return Case(read, facts, issuer, second_reading(read))
 
 
@@ -939,6 +949,21 @@ def test_a_common_rule_is_given_nothing_that_differs() -> None:
     assert leaf.tbs != other.tbs
     assert common_case(leaf) == common_case(other)
     assert common_case(leaf).second is None
+
+
+def test_the_second_decoder_finds_the_same_in_what_is_left_of_a_certificate() -> None:
+    leaf, other = BASES["leaf"][1], another_of_its_profile()
+    assert second_reading(leaf) is not None
+    assert len(read_before) == 1
+    assert second_reading(other.tbs) == other.second
+
+
+def test_what_the_second_decoder_refused_is_not_left_out() -> None:
+    _, tbs = BASES["leaf"]
+    twice = read_tbs(assemble(replace(tbs, extensions=(*tbs.extensions, tbs.extensions[0]))))
+    read_before.clear()
+    assert [second_reading(twice) for _ in range(2)] == [None, None]
+    assert not read_before
 
 
 def test_a_common_rule_is_asked_once_for_a_profile_and_issuer() -> None:
