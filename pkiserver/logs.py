@@ -8,6 +8,7 @@ import contextlib
 import json
 import logging
 import sys
+from functools import lru_cache
 from typing import Any, Final, Literal
 
 import structlog
@@ -73,15 +74,22 @@ def safe_values(_logger: Any, _method: str, event: structlog.typing.EventDict) -
     """
     safe: dict[str, Any] = {}
     for name, value in event.items():
-        if name.startswith("_"):  # structlog's own, taken out before rendering
+        if _is_plain(name):
+            short = type(value) is str and len(value) <= MAX_VALUE_CHARACTERS and value.isprintable()
+            safe[name] = value if short or type(value) is int else _safe(value)
+        elif name.startswith("_"):  # structlog's own, taken out before rendering
             safe[name] = value
         elif name.lower() in _SECRET_NAMES:
             safe[name] = "[withheld]"
-        elif name == "exception":
+        else:  # the exception, by now a text of many lines
             safe[name] = _safe_traceback(str(value))
-        else:
-            safe[name] = _safe(value)
     return safe
+
+
+@lru_cache(maxsize=1024)  # names are ours, but for those that a library makes up
+def _is_plain(name: str) -> bool:
+    """Return whether a field's value is treated by what it is alone."""
+    return not name.startswith("_") and name.lower() not in _SECRET_NAMES and name != "exception"
 
 
 def configure_logs(*, form: LogFormat = "json", level: LogLevel = "info") -> None:
