@@ -53,6 +53,7 @@ class Explaining:
         self._tx = tx
         self.memo: dict[str, Any] = {}
         self.plans: list[str] = []
+        self.memo: dict[str, Any] = {}
 
     def execute(self, sql: str, parameters: Sequence[Value] = ()) -> int:
         return self._tx.execute(sql, parameters)
