@@ -16,6 +16,7 @@ from config.schema_authorities import DEFAULT_AUTHORITIES, Authorities
 from config.schema_cmp import CMP
 from config.schema_est import API, EST, HTTPS, Approval
 from config.schema_keys import KeyPolicy, Keys
+from config.schema_plant import Plant
 from config.status_policy import StatusPolicy
 from config.units import (
     DNS_NAME,
@@ -175,6 +176,7 @@ class Settings(Section):
     cmp: CMP = option({}, description="Certificate management over CMP.")
     api: API = option({}, description="The REST API.")
     approval: Approval = option({}, description="Enrolments that await approval.")
+    plant: Plant = option({}, description="Batches of the printing plant.")
     storage: Storage = option({}, description="The disk.")
     clock: ClockSection = option({}, description="The clock.")
     log: Log = option({}, description="The log.")

@@ -45,6 +45,8 @@ from pkiserver.ra.key_maker import KeyMaker
 from pkiserver.ra.key_protection import KeyProtections
 from pkiserver.ra.reenrollment import Reenrollment
 from pkiserver.ra.refusals import Refusals
+from pkiserver.ra.registration.gate import Gate
+from pkiserver.ra.registration.plant_enrollment import PlantEnrollment
 from pkiserver.ra.registration.services import Registration, open_registration
 from pkiserver.ra.registration_clients import RegistrationClients
 from pkiserver.ra.sealed_secrets import SealedSecrets
@@ -233,8 +235,15 @@ async def _compose(
         issuance=issuance,
         settings=settings.approval,
     )
+    status_changes = StatusChanges(storage, clock, on_event)
     registration = open_registration(
-        storage=storage, clock=clock, home=home, credentials=credentials, profiles=profiles
+        storage=storage,
+        clock=clock,
+        home=home,
+        credentials=credentials,
+        profiles=profiles,
+        status_changes=status_changes,
+        plant=settings.plant,
     )
     await registration.issuing.catch_up()
     listeners.append(registration.issuing.on_event)
@@ -273,8 +282,16 @@ async def _compose(
     )
     registration_clients = RegistrationClients(profiles, actors, approvals)
     reenrollment = Reenrollment(storage, profiles, approvals)
+    plant_enrollment = PlantEnrollment(
+        storage=storage,
+        clock=clock,
+        gate=Gate(storage, clock),
+        actors=actors,
+        profiles=profiles,
+        issuance=issuance,
+        approvals=approvals,
+    )
     message_signer = MessageSigner(services)
-    status_changes = StatusChanges(storage, clock, on_event)
     key_maker = KeyMaker()
     server_keys = ServerKeys(
         storage=storage,
@@ -317,6 +334,7 @@ async def _compose(
         credentials=credentials,
         client_certificates=client_certificates,
         registration_clients=registration_clients,
+        plant=plant_enrollment,
         reenrollment=reenrollment,
         approvals=approvals,
         server_keys=server_keys,
@@ -339,6 +357,7 @@ async def _compose(
             credentials=credentials,
             client_certificates=client_certificates,
             registration_clients=registration_clients,
+            plant=plant_enrollment,
             reenrollment=reenrollment,
             approvals=approvals,
             status_changes=status_changes,

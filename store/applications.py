@@ -9,7 +9,7 @@ from store.records import from_unix, serial_to_blob, to_unix
 
 _COLUMNS: Final = (
     "id, office, person, channel, carrier, profile, state, version, proof, credential, authority, serial,"
-    " created_at, created_by, updated_at"
+    " created_at, created_by, updated_at, delivery"
 )
 _EVENT: Final = "application, version, event, from_state, to_state, actor, ground, at, detail"
 _LAST: Final = "\U0010ffff"  # sorts after any text that begins as the prefix does
@@ -17,7 +17,10 @@ _LAST: Final = "\U0010ffff"  # sorts after any text that begins as the prefix do
 
 @dataclass(frozen=True, slots=True)
 class ApplicationRecord:
-    """An application; `person` None: not verified yet. `credential` is the reference of what enrols it."""
+    """An application; `person` None: not verified yet. `credential` is the reference of what enrols it.
+
+    `delivery` says who makes the carrier: the office, or the printing plant.
+    """
 
     id: int
     office: int
@@ -34,6 +37,7 @@ class ApplicationRecord:
     created_at: datetime
     created_by: str
     updated_at: datetime
+    delivery: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +57,7 @@ class ApplicationEventRecord:
 
 def _record(row: tuple[Any, ...]) -> ApplicationRecord:
     serial = None if row[11] is None else int.from_bytes(row[11], "big")
-    values: tuple[Any, ...] = (*row[:11], serial, from_unix(row[12]), row[13], from_unix(row[14]))
+    values: tuple[Any, ...] = (*row[:11], serial, from_unix(row[12]), row[13], from_unix(row[14]), row[15])
     return ApplicationRecord(*values)
 
 
@@ -67,12 +71,14 @@ def add(
     name_key: str,
     now: datetime,
     by: str,
+    delivery: str = "office",
 ) -> ApplicationRecord:
     """Add a draft at version 0; its first event makes it version 1."""
     row = tx.one(
-        "INSERT INTO applications (office, channel, carrier, profile, name_key, state, version, created_at,"
-        f" created_by, updated_at) VALUES (?, ?, ?, ?, ?, 'draft', 0, ?, ?, ?) RETURNING {_COLUMNS}",
-        (office, channel, carrier, profile, name_key, to_unix(now), by, to_unix(now)),
+        "INSERT INTO applications (office, channel, carrier, profile, name_key, delivery, state, version,"
+        " created_at, created_by, updated_at) VALUES (?, ?, ?, ?, ?, ?, 'draft', 0, ?, ?, ?)"
+        f" RETURNING {_COLUMNS}",
+        (office, channel, carrier, profile, name_key, delivery, to_unix(now), by, to_unix(now)),
     )
     assert row is not None  # noqa: S101 - RETURNING gives the inserted row
     return _record(row)
@@ -185,12 +191,26 @@ def events(tx: Transaction, application: int) -> list[ApplicationEventRecord]:
     return [ApplicationEventRecord(*value) for value in values]
 
 
+_IS_REVOKED: Final = (
+    "EXISTS (SELECT 1 FROM certificates r WHERE r.authority = {of}.authority AND r.serial = {of}.serial"
+    " AND r.state = 'revoked')"
+)
+# Whose first certificate was refused by its client, and is revoked: the credential made another one.
+_ISSUED_ANEW: Final = (
+    f"a.state = 'issued' AND {_IS_REVOKED.format(of='a')} AND NOT {_IS_REVOKED.format(of='i')}"
+)
+
+
 def awaiting(tx: Transaction, authority: int, serial: int) -> ApplicationRecord | None:
-    """Return the application that waits for this certificate: what enrolled it is bound to it; or None."""
+    """Return the application that waits for this certificate: what enrolled it is bound to it; or None.
+
+    One that has a certificate already waits for another where that one is revoked.
+    """
     row = tx.one(
         f"SELECT {', '.join('a.' + name.strip() for name in _COLUMNS.split(','))} FROM issuances i"
         " JOIN credentials c ON c.id = i.credential JOIN applications a ON a.credential = c.reference"
-        " WHERE i.authority = ? AND i.serial = ? AND i.state = 'issued' AND a.state = 'issuing'",
+        " WHERE i.authority = ? AND i.serial = ? AND i.state = 'issued'"
+        f" AND (a.state = 'issuing' OR ({_ISSUED_ANEW}))",
         (authority, serial_to_blob(serial)),
     )
     return _record(row) if row else None
@@ -199,9 +219,13 @@ def awaiting(tx: Transaction, authority: int, serial: int) -> ApplicationRecord 
 def all_awaiting(tx: Transaction) -> list[tuple[int, int, int]]:
     """Return application, authority and serial where a certificate was issued that it does not know of."""
     rows = tx.all(
-        "SELECT a.id, i.authority, i.serial FROM applications a"
+        "SELECT a.id, i.authority, i.serial, i.id FROM applications a"
         " JOIN credentials c ON c.reference = a.credential"
         " JOIN issuances i ON i.credential = c.id AND i.state = 'issued' WHERE a.state = 'issuing'"
+        " UNION SELECT a.id, i.authority, i.serial, i.id FROM credentials c"
+        " JOIN applications a ON a.credential = c.reference"
+        " JOIN issuances i ON i.credential = c.id AND i.state = 'issued'"
+        f" WHERE c.given_back > 0 AND {_ISSUED_ANEW} ORDER BY 4"
     )
     return [(row[0], row[1], int.from_bytes(row[2], "big")) for row in rows]
 

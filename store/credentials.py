@@ -48,7 +48,7 @@ def add(
     created_at: datetime,
     expires_at: datetime,
 ) -> None:
-    """Add a credential, by the hash of its secret or the secret sealed."""
+    """Add a credential, by the hash of its secret or the secret sealed, or without a secret."""
     tx.execute(
         "INSERT INTO credentials (reference, secret_hash, sealed_secret, profile, subject, san, limit_mnt,"
         " uses_left, attempts_left, created_at, expires_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",

@@ -45,21 +45,27 @@ class StatusChanges:
         """
         now = self._clock.now()
         changed = await self._storage.write(
-            lambda tx: _apply(tx, authority, serial, command, actor, now, seen)
+            lambda tx: apply_change(tx, authority, serial, command, actor, now, seen=seen)
         )
-        await self._on_event(changed.sequence)
+        await self.announce(changed)
         return changed
 
+    async def announce(self, changed: Changed) -> None:
+        """Tell of a change that is on disk; one that nobody was told of is followed all the same, later."""
+        await self._on_event(changed.sequence)
 
-def _apply(
+
+def apply_change(
     tx: Transaction,
     authority: int,
     serial: int,
     command: Command,
     actor: str,
     now: datetime,
-    seen: int | None,
+    *,
+    seen: int | None = None,
 ) -> Changed:
+    """Carry a command out in the caller's transaction, see `StatusChanges.carry_out`; announce it after."""
     certificate = certificates.get(tx, authority, serial)
     if certificate is None:
         raise NotFoundError(f"no certificate with serial {serial_text(serial)}")

@@ -24,16 +24,16 @@ from pkiserver.ra.registration.roles import (
 # H identified holder, S of subscribers, I of the infrastructure; small where a second person is needed;
 # - no. DOMAIN, "Roles", read anew.
 EXPECTED = {
-    Role.ADMINISTRATOR: "AAa---- ------- -- ---- - - - IIIIA",
-    Role.SPECIALIST: "---AAAA ------- -- ---- - - - -----",
-    Role.REGISTRAR: "------- OOOOOOA -- OOo- - - - SSSS-",
-    Role.SENIOR_REGISTRAR: "------- -----OA Aa O-o- - - - SSSS-",
-    Role.ORG_OFFICER: "-----GG G---GG- -- -G-- - - - -----",
-    Role.PLANT: "------- --B---- -- ---- B - - -----",
-    Role.LEGAL: "------- ------- -- ---a - - - -----",
-    Role.CA_OPERATOR: "------- ------- -- ---- - a - -----",
-    Role.AUDITOR: "------A -----AA -- ---- - - A A-A-A",
-    Role.SERVICE: "------- H---HH- -- -H-- - - - -----",
+    Role.ADMINISTRATOR: "AAa---- ------- -- ---- -- - - IIIIA",
+    Role.SPECIALIST: "---AAAA ------- -- ---- -- - - -----",
+    Role.REGISTRAR: "------- OOOOOOA -- OOo- -- - - SSSS-",
+    Role.SENIOR_REGISTRAR: "------- -----OA Aa O-o- -- - - SSSS-",
+    Role.ORG_OFFICER: "-----GG G---GG- -- -G-- -- - - -----",
+    Role.PLANT: "------- --B---- -- ---- BB - - -----",
+    Role.LEGAL: "------- ------- -- ---a -- - - -----",
+    Role.CA_OPERATOR: "------- ------- -- ---- -- a - -----",
+    Role.AUDITOR: "------A -----AA -- ---- -A - A A-A-A",
+    Role.SERVICE: "------- H---HH- -- -H-- -- - - -----",
 }
 LETTERS = {
     Scope.ANYWHERE: "A",
@@ -141,6 +141,11 @@ def test_granting_needs_a_second_person_once_there_are_two(administrators: int, 
 def test_who_serves_all_offices() -> None:
     actor = Actor("one", (Assignment(Role.REGISTRAR, everywhere=True),))
     assert decide(Permission(actor, Action.VERIFY_APPLICATION, ELSEWHERE)).role is Role.REGISTRAR
+
+
+def test_the_operators_of_this_machine_may_report_for_every_plant() -> None:
+    actor = Actor("user:root", (Assignment(Role.PLANT, everywhere=True),))
+    assert decide(Permission(actor, Action.PULL_BATCH, ELSEWHERE)).role is Role.PLANT
 
 
 def test_another_role_of_the_same_actor_counts_too() -> None:

@@ -15,6 +15,7 @@ from pkiserver.clock import Clock
 from pkiserver.errors import ConflictError, NotFoundError
 from pkiserver.ra.credentials import Credentials, NewCredential, Use
 from pkiserver.ra.registration.applications import (
+    PLANT,
     Applications,
     end_credential,
     found_application,
@@ -25,7 +26,7 @@ from pkiserver.ra.registration.applications import (
 from pkiserver.ra.registration.form import Form
 from pkiserver.ra.registration.gate import Gate
 from pkiserver.ra.registration.roles import Action, Actor, Permission
-from pkiserver.ra.registration.states import Command, Event, decide
+from pkiserver.ra.registration.states import Command, Event, State, decide
 from pkiserver.storage import Storage
 from protocols import oid
 from protocols.x509.certificate import serial_text
@@ -80,6 +81,7 @@ class Issuing:
 
         def transaction(tx: Transaction) -> ApplicationRecord:
             found = found_application(tx, application)
+            _require_made_at_the_office(found)
             command = Command(Event.FAIL, seen_version, actor.name, ground)
             changed = decide(standing_of(found), command, now)
             end_credential(tx, found, now)
@@ -113,12 +115,8 @@ class Issuing:
 
         def transaction(tx: Transaction) -> None:
             found = rows.awaiting(tx, authority, serial)
-            if found is None or found.id != application:
-                return  # followed already
-            command = Command(Event.CERTIFICATE_ISSUED, found.version, FOLLOWER, "the certificate was issued")
-            changed = decide(standing_of(found), command, now)
-            rows.set_certificate(tx, application, authority, serial)
-            record_event(tx, found, changed, {"authority": authority, "serial": serial_text(serial)})
+            if found is not None and found.id == application:  # else it was followed already
+                note_issued(tx, found, authority, serial, now)
 
         await self._storage.write(transaction)
 
@@ -127,6 +125,7 @@ class Issuing:
     ) -> NewCredential:
         record = await self._storage.read(lambda tx: found_application(tx, application))
         await self._gate.require(Permission(actor, Action.ISSUE_APPLICATION, target_of(record)))
+        _require_made_at_the_office(record)
         decide(standing_of(record), command, self._clock.now())  # before a credential is made
         new = await self._create(actor, record, await self._applications.form_of(application), use)
         try:
@@ -152,12 +151,11 @@ class Issuing:
         profile = self._profiles.get(record.profile)
         if profile is None:
             raise NotFoundError(f"profile {record.profile} is not configured any more")
-        limits = profile.qc_statements is not None and profile.qc_statements.limit_value
         return await self._credentials.create(
             profile=record.profile,
             subject=subject_of(form),
             san=(),
-            limit_mnt=form.limit_mnt if limits else None,
+            limit_mnt=limit_of(form, profile),
             uses=1,
             lifetime=None,
             actor=actor.name,
@@ -179,6 +177,35 @@ def subject_of(form: Form) -> str:
     return subject_text(
         x509.Name([x509.NameAttribute(x509.ObjectIdentifier(name), value) for name, value in attributes])
     )
+
+
+def limit_of(form: Form, profile: Profile) -> int | None:
+    """Return the limit that is certified: the form's, where the profile's certificates say one."""
+    limits = profile.qc_statements is not None and profile.qc_statements.limit_value
+    return form.limit_mnt if limits else None
+
+
+def note_issued(
+    tx: Transaction, record: ApplicationRecord, authority: int, serial: int, now: datetime
+) -> ApplicationRecord:
+    """Move an application that awaits this certificate on, in the caller's transaction.
+
+    Where it had another one, which its client refused (RFC 9810 §5.3.18), that is an event of its own.
+    """
+    if record.state == State.ISSUED.value:
+        refused = Command(
+            Event.CARRIER_REFUSED, record.version, FOLLOWER, "its client refused the certificate"
+        )
+        record = record_event(tx, record, decide(standing_of(record), refused, now), {})
+    issued = Command(Event.CERTIFICATE_ISSUED, record.version, FOLLOWER, "the certificate was issued")
+    changed = decide(standing_of(record), issued, now)
+    rows.set_certificate(tx, record.id, authority, serial)
+    return record_event(tx, record, changed, {"authority": authority, "serial": serial_text(serial)})
+
+
+def _require_made_at_the_office(record: ApplicationRecord) -> None:
+    if record.delivery == PLANT:
+        raise ConflictError(f"the card of application {record.id} is made by the printing plant")
 
 
 def _require_revoked(tx: Transaction, record: ApplicationRecord) -> None:

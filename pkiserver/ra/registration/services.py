@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Final
 
 from config.profile import Profile
+from config.schema_plant import Plant as PlantSettings
 from pkiserver.clock import Clock
 from pkiserver.home import Home
 from pkiserver.ra.credentials import Credentials
@@ -16,7 +17,10 @@ from pkiserver.ra.registration.offices import Offices
 from pkiserver.ra.registration.organizations import Organizations
 from pkiserver.ra.registration.people import People
 from pkiserver.ra.registration.personal_data import PersonalData
+from pkiserver.ra.registration.plant import Plant
+from pkiserver.ra.registration.plant_results import PlantResults
 from pkiserver.ra.registration.registry import CivilRegistry, FileRegistry
+from pkiserver.ra.status_changes import StatusChanges
 from pkiserver.storage import Storage
 
 RETENTION: Final = timedelta(days=7 * 365 + 2)  # seven years after a certificate has expired
@@ -31,6 +35,8 @@ class Registration:
     organizations: Organizations
     applications: Applications
     issuing: Issuing
+    plant: Plant
+    plant_results: PlantResults
 
 
 def open_registration(
@@ -40,6 +46,8 @@ def open_registration(
     home: Home,
     credentials: Credentials,
     profiles: Mapping[str, Profile],
+    status_changes: StatusChanges,
+    plant: PlantSettings,
     registry: CivilRegistry | None = None,
     retention: timedelta = RETENTION,
 ) -> Registration:
@@ -67,4 +75,14 @@ def open_registration(
             credentials=credentials,
             profiles=profiles,
         ),
+        plant=Plant(
+            storage=storage,
+            clock=clock,
+            gate=gate,
+            data=data,
+            applications=applications,
+            profiles=profiles,
+            settings=plant,
+        ),
+        plant_results=PlantResults(storage, clock, gate, status_changes),
     )
