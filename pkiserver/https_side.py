@@ -101,6 +101,7 @@ class HTTPSSide:
             core.profiles,
             core.approvals,
             core.status_changes,
+            core.registration,
         )
         return API(
             services,

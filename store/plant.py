@@ -12,6 +12,7 @@ from store.database import Transaction, Value
 from store.records import from_unix, serial_to_blob, to_unix
 
 Outcome = Literal["issued", "failed"]
+BatchState = Literal["open", "overdue", "closed"]
 
 _BATCH: Final = "b.id, b.plant, b.asked, b.cards, b.pulled_at, b.due_at, b.closed_at"
 _COUNTED: Final = (
@@ -44,6 +45,12 @@ class BatchRecord:
     due_at: datetime
     closed_at: datetime | None
     open_cards: int
+
+    def state(self, now: datetime) -> BatchState:
+        """Return how it stands: an open one is overdue once its time is over."""
+        if self.closed_at is not None:
+            return "closed"
+        return "overdue" if self.due_at <= now else "open"
 
 
 @dataclass(frozen=True, slots=True)

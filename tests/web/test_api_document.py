@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 from yarl import URL
 
 from pkiserver.core import Core
-from pkiserver.ra.registration.roles import PERMISSIONS
+from pkiserver.ra.registration.roles import PERMISSIONS, Actor, Assignment, Role
 from pkiserver.web.api.openapi import openapi
 from pkiserver.web.api.problems import Problem
 from pkiserver.web.api.table import OPERATIONS
+from tests.ra.plant_setting import Setting
 from tests.web.api_harness import Client, Desk, desk, path_of
 
 BY_ID = {one.operation_id: one for one in OPERATIONS}
@@ -117,7 +118,12 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3),
     max_leaves=6,
 )
-ALLOWED = {"Suspension": {"ground": "holder_request"}, "Revocation": {"reason": "superseded"}}
+ALLOWED = {
+    "Suspension": {"ground": "holder_request"},
+    "Revocation": {"reason": "superseded"},
+    "BatchPull": {"size": 1},
+    "CardResult": {"result": "failed", "failure": "lost", "reason": "1"},
+}
 BODIES = st.none() | JSON | st.dictionaries(st.sampled_from(["ground", "reason", "invalid_since"]), JSON)
 
 
@@ -153,14 +159,27 @@ async def test_no_request_gets_an_answer_that_is_not_in_the_document(office: Des
         "serial": certificate[3],
         "enrollment": str(await office.enrollment("oyun")),
         "actor": "1",
+        "batch": str(await waiting_batch(office)),
+        "card": "card-0000000000000000",
     }
     document = openapi(OPERATIONS)
     made = sorted_requests()
     seen: set[tuple[str, int]] = set()
-    for client in (auditor, registrar):
+    for client in (auditor, registrar, await office.actor("plant-1", "plant", "registration-client")):
         for request in made:
             seen.add(await _asked(client, document, there, request))
     assert {status for _, status in seen} >= {200, 403, 422}
+
+
+async def waiting_batch(office: Desk) -> int:
+    """Return a batch with a card in it; another application waits."""
+    setting = await Setting.of(office.core)
+    await setting.waiting()
+    plants = office.core.registration.plant
+    actor = Actor("actor:plant-1", (Assignment(Role.PLANT),))
+    batch = await plants.pull(actor, actor.name, 5, "pull-0001")
+    await setting.waiting()
+    return batch.id
 
 
 def sorted_requests() -> list[Any]:

@@ -12,6 +12,7 @@ from pkiserver.clock import Clock
 from pkiserver.ra.api_access import Caller
 from pkiserver.ra.approval import Approvals
 from pkiserver.ra.registration.roles import Action
+from pkiserver.ra.registration.services import Registration
 from pkiserver.ra.status_changes import StatusChanges
 from pkiserver.storage import Storage
 
@@ -49,6 +50,7 @@ class APIServices:
     profiles: Mapping[str, Profile]
     approvals: Approvals
     status_changes: StatusChanges
+    registration: Registration
 
 
 Path = TypeVar("Path")
@@ -58,13 +60,17 @@ Body = TypeVar("Body")
 
 @dataclass(frozen=True, slots=True)
 class Call(Generic[Path, Query, Body]):
-    """One request to an operation, its values checked; `seen` is the ETag of If-Match, "" where none is."""
+    """One request to an operation, its values checked; `seen` is the ETag of If-Match, "" where none is.
+
+    `key` is the Idempotency-Key, where the operation is `repeatable`.
+    """
 
     caller: Caller
     path: Path
     query: Query
     body: Body
     seen: str
+    key: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +89,7 @@ class Operation:
     answer has an ETag, as that of every versioned one has. Every operation that is no GET may
     carry an Idempotency-Key: answers to it are kept for a while, so they hold no personal data but a name
     that is in a certificate.
+    `repeatable`: it knows a repeated request by itself, for good and after a crash, too; no answer is kept.
     """
 
     operation_id: str
@@ -97,6 +104,7 @@ class Operation:
     body: type[Message] | None = None
     versioned: bool = False
     shows_version: bool = False
+    repeatable: bool = False
 
     @property
     def changes(self) -> bool:

@@ -5,7 +5,7 @@ from typing import Final
 
 from aiohttp import web
 
-from pkiserver.web.api import actors, certificates, enrollments
+from pkiserver.web.api import actors, certificates, enrollments, plant
 from pkiserver.web.api.openapi import openapi_json
 from pkiserver.web.api.operations import Operation
 from pkiserver.web.api.page import CONTENT_SECURITY_POLICY, render_page
@@ -15,6 +15,7 @@ PREFIX: Final = "/api/"  # refusals of paths that begin so are problem details
 OPERATIONS: Final[Sequence[Operation]] = (
     *certificates.OPERATIONS,
     *enrollments.OPERATIONS,
+    *plant.OPERATIONS,
     *actors.OPERATIONS,
 )
 _NOSNIFF: Final = {"X-Content-Type-Options": "nosniff"}
