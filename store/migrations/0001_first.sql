@@ -493,7 +493,7 @@ CREATE TABLE plant_batches (            -- applications that a printing plant ma
     closed_at INTEGER,                  -- when the last card had its result
     UNIQUE (plant, pull_key)
 );
-CREATE INDEX plant_batches_open ON plant_batches (due_at) WHERE closed_at IS NULL;
+CREATE INDEX plant_batches_open ON plant_batches (plant, due_at) WHERE closed_at IS NULL;
 CREATE INDEX plant_batches_of ON plant_batches (plant, id);
 
 CREATE TABLE plant_cards (              -- one attempt at the card of an application

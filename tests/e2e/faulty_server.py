@@ -1,7 +1,7 @@
 """Starts the real command line with one fault built in; for tests only, the product knows nothing of it.
 
 `PKISERVER_TEST_KILL=before:_sign` ends the process by SIGKILL before (or `after:`) that step of an
-issuance, of an approval, or of an answer.
+issuance, of an approval, of an answer, or of the printing plant.
 `PKISERVER_TEST_CLOCK=FILE` adds the seconds that stand in the file, if there is one, to what the clock says.
 """
 
@@ -20,7 +20,10 @@ from pkiserver.clock import Clock
 from pkiserver.ra.approval import Approvals
 from pkiserver.ra.cmc import FullPKIRequests
 from pkiserver.ra.enrollment import Enrollment
+from pkiserver.ra.registration.plant import Plant
+from pkiserver.ra.registration.plant_results import PlantResults
 from pkiserver.ra.server_keys import ServerKeys
+from pkiserver.ra.status_changes import StatusChanges
 from store import undelivered_keys
 
 STEPS = {
@@ -34,6 +37,9 @@ STEPS = {
     "sign": FullPKIRequests,
     "_hand_over": ServerKeys,
     "remove": undelivered_keys,
+    "pull": Plant,
+    "report": PlantResults,
+    "announce": StatusChanges,
 }
 
 

@@ -136,6 +136,7 @@ class APlant:
     name: str
     record: CertificateRecord
     key: ec.EllipticCurvePrivateKey
+    peer: str = "192.0.2.7"
 
     @property
     def actor(self) -> Actor:
@@ -151,7 +152,7 @@ class APlant:
         return await self.core.registration.plant.batch(self.actor, number)
 
     async def enroll(self, reference: str, csr: bytes) -> x509.Certificate:
-        requester = Requester("192.0.2.7", Channel("TLS 1.3"), None, self.record.certificate)
+        requester = Requester(self.peer, Channel("TLS 1.3"), None, self.record.certificate)
         return x509.load_der_x509_certificate(await self.core.enrollment.enroll(csr, requester, reference))
 
     async def report(self, batch: int, reference: str, result: Result) -> CardRecord:

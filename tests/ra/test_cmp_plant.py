@@ -65,13 +65,13 @@ async def test_regulation_2_8_over_cmp(setting: Setting, one: APlant, kind: Body
     batch, card = await waiting_card(setting, one)
     sender, key = client(one, card.record.reference), new_key()
     answer = await sender.send(request_body(kind, key, None))
-    parsed = parsed(answer)
-    assert subject_text(parsed.subject) == card.subject
+    made = parsed(answer)
+    assert subject_text(made.subject) == card.subject
     with pytest.raises(ConflictError, match="not confirmed"):
         await one.report(batch, card.record.reference, issued("04AA"))
     assert (await sender.confirm(answer.certificate)).body is BodyType.PKICONF
     await one.report(batch, card.record.reference, issued("04AA"))
-    assert await live(setting) == [parsed.serial_number]
+    assert await live(setting) == [made.serial_number]
 
 
 async def test_the_card_may_be_named_by_cert_profile(setting: Setting, one: APlant) -> None:

@@ -18,6 +18,7 @@ from store import (
     organizations,
     people,
     personal_data,
+    plant,
     register,
     status_events,
 )
@@ -35,6 +36,7 @@ KEY = bytes(32)
 LARGE = (
     *("certificates", "issuances", "status_events", "holds", "crl_entries", "crls", "ocsp_archive"),
     *("people", "person_changes", "personal_data", "applications", "application_events", "a", "i"),
+    *("plant_batches", "plant_cards", "b"),
     *("organizations", "organization_events", "officers", "o"),
     *("cmp_transactions", "cmp_requests"),
 )
@@ -134,6 +136,15 @@ def walks_through(plan: str) -> bool:
         (applications.awaiting, (1, 5)),
         (applications.all_awaiting, ()),
         (applications.is_being_issued, (1,)),
+        (issuances.of_credential, (1,)),
+        (plant.queued, (0, 10)),
+        (plant.batch, (1,)),
+        (plant.pulled_with, ("actor:plant-1", "pull-0001")),
+        (plant.count_open, ("actor:plant-1",)),
+        (plant.card, ("card-0000000000000000",)),
+        (plant.cards, (1, 0, 10)),
+        (plant.is_on_the_way, (1,)),
+        (plant.of_application, (1,)),
         (organizations.with_number, ("1234567",)),
         (organizations.with_name_prefix, ("яам", 10)),
         (organizations.events, (1,)),
