@@ -10,7 +10,7 @@ from store.records import from_unix, serial_to_blob, to_unix
 
 _COLUMNS: Final = (
     "id, office, person, channel, carrier, profile, state, version, proof, credential, authority, serial,"
-    " created_at, created_by, updated_at, organization, officer"
+    " created_at, created_by, updated_at, organization, officer, delivery"
 )
 _OF_A: Final = ", ".join("a." + name.strip() for name in _COLUMNS.split(","))  # where others are joined
 _EVENT: Final = "application, version, event, from_state, to_state, actor, ground, at, detail"
@@ -22,6 +22,7 @@ class ApplicationRecord:
     """An application; `person` None: not verified yet. `credential` is the reference of what enrols it.
 
     It is of an office, of an organisation for one of its officers, or of neither: signed by the holder.
+    `delivery` says who makes the carrier: the office, or the printing plant.
     """
 
     id: int
@@ -41,6 +42,7 @@ class ApplicationRecord:
     updated_at: datetime
     organization: int | None = None
     officer: int | None = None
+    delivery: str = "office"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,14 +78,16 @@ def add(
     by: str,
     organization: int | None = None,
     officer: int | None = None,
+    delivery: str = "office",
 ) -> ApplicationRecord:
     """Add a draft at version 0; its first event makes it version 1."""
     row = tx.one(
-        "INSERT INTO applications (office, organization, officer, channel, carrier, profile, name_key, state,"
-        " version, created_at, created_by, updated_at) VALUES (?, ?, ?, ?, ?, ?, ?, 'draft', 0, ?, ?, ?)"
+        "INSERT INTO applications (office, organization, officer, channel, carrier, profile, name_key,"
+        " delivery, state, version, created_at, created_by, updated_at)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'draft', 0, ?, ?, ?)"
         f" RETURNING {_COLUMNS}",
         (
-            *(office, organization, officer, channel, carrier, profile, name_key),
+            *(office, organization, officer, channel, carrier, profile, name_key, delivery),
             *(to_unix(now), by, to_unix(now)),
         ),
     )
@@ -259,12 +263,26 @@ def holder_of(tx: Transaction, authority: int, serial: int) -> int | None:
     return row[0] if row else None
 
 
+_IS_REVOKED: Final = (
+    "EXISTS (SELECT 1 FROM certificates r WHERE r.authority = {of}.authority AND r.serial = {of}.serial"
+    " AND r.state = 'revoked')"
+)
+# Whose first certificate was refused by its client, and is revoked: the credential made another one.
+_ISSUED_ANEW: Final = (
+    f"a.state = 'issued' AND {_IS_REVOKED.format(of='a')} AND NOT {_IS_REVOKED.format(of='i')}"
+)
+
+
 def awaiting(tx: Transaction, authority: int, serial: int) -> ApplicationRecord | None:
-    """Return the application that waits for this certificate: what enrolled it is bound to it; or None."""
+    """Return the application that waits for this certificate: what enrolled it is bound to it; or None.
+
+    One that has a certificate already waits for another where that one is revoked.
+    """
     row = tx.one(
         f"SELECT {_OF_A} FROM issuances i"
         " JOIN credentials c ON c.id = i.credential JOIN applications a ON a.credential = c.reference"
-        " WHERE i.authority = ? AND i.serial = ? AND i.state = 'issued' AND a.state = 'issuing'",
+        " WHERE i.authority = ? AND i.serial = ? AND i.state = 'issued'"
+        f" AND (a.state = 'issuing' OR ({_ISSUED_ANEW}))",
         (authority, serial_to_blob(serial)),
     )
     return _record(row) if row else None
@@ -273,9 +291,13 @@ def awaiting(tx: Transaction, authority: int, serial: int) -> ApplicationRecord 
 def all_awaiting(tx: Transaction) -> list[tuple[int, int, int]]:
     """Return application, authority and serial where a certificate was issued that it does not know of."""
     rows = tx.all(
-        "SELECT a.id, i.authority, i.serial FROM applications a"
+        "SELECT a.id, i.authority, i.serial, i.id FROM applications a"
         " JOIN credentials c ON c.reference = a.credential"
         " JOIN issuances i ON i.credential = c.id AND i.state = 'issued' WHERE a.state = 'issuing'"
+        " UNION SELECT a.id, i.authority, i.serial, i.id FROM credentials c"
+        " JOIN applications a ON a.credential = c.reference"
+        " JOIN issuances i ON i.credential = c.id AND i.state = 'issued'"
+        f" WHERE c.given_back > 0 AND {_ISSUED_ANEW} ORDER BY 4"
     )
     return [(row[0], row[1], int.from_bytes(row[2], "big")) for row in rows]
 

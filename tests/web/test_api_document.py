@@ -14,10 +14,11 @@ from pydantic import BaseModel
 from yarl import URL
 
 from pkiserver.core import Core
-from pkiserver.ra.registration.roles import PERMISSIONS
+from pkiserver.ra.registration.roles import PERMISSIONS, Actor, Assignment, Role
 from pkiserver.web.api.openapi import openapi
 from pkiserver.web.api.problems import Problem
 from pkiserver.web.api.table import OPERATIONS, PUBLIC
+from tests.ra.plant_setting import Setting
 from tests.web.api_harness import Client, Desk, desk, path_of
 from tests.web.registration_world import World
 
@@ -194,6 +195,17 @@ async def test_no_request_gets_an_answer_that_is_not_in_the_document(office: Des
         for request in made:
             seen.add(await _asked(client, document, there, request))
     assert {status for _, status in seen} >= {200, 403, 422}
+
+
+async def waiting_batch(office: Desk) -> int:
+    """Return a batch with a card in it; another application waits."""
+    setting = await Setting.of(office.core)
+    await setting.waiting()
+    plants = office.core.registration.plant
+    actor = Actor("actor:plant-1", (Assignment(Role.PLANT),))
+    batch = await plants.pull(actor, actor.name, 5, "pull-0001")
+    await setting.waiting()
+    return batch.id
 
 
 def sorted_requests() -> list[Any]:

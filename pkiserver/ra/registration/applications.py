@@ -15,6 +15,7 @@ from pkiserver import audit
 from pkiserver.bounds import MAX_LIST
 from pkiserver.clock import Clock
 from pkiserver.errors import ConflictError, NotFoundError, RefusedError
+from pkiserver.ra.registration.carriers import KINDS
 from pkiserver.ra.registration.contacts import name_key, parse_line
 from pkiserver.ra.registration.form import Form, validate_form
 from pkiserver.ra.registration.gate import Gate
@@ -28,13 +29,15 @@ from pkiserver.ra.registration.states import Change, Command, Event, Standing, S
 from pkiserver.storage import Storage
 from store import applications as rows
 from store import audit as audit_chain
-from store import credentials, offices, organizations
+from store import credentials, offices, organizations, plant
 from store.applications import ApplicationEventRecord, ApplicationRecord, Search
 from store.database import Transaction
 from store.records import AuditEntry
 
 CHANNELS: Final = ("branch", "service_centre", "kiosk", "mission")  # regulation 2.1: never remote at first
-CARRIERS: Final = ("id_card", "token", "mobile")  # regulation 2.11
+CARRIERS: Final = KINDS
+PLANT: Final = "plant"
+DELIVERIES: Final = ("office", PLANT)  # who makes the carrier; regulation 2.8 has the plant make cards
 PROFILES: Final = ("citizen-signature", "citizen-authentication")
 MAX_NAME_CHARACTERS: Final = 130
 
@@ -57,6 +60,7 @@ class NewApplication:
     channel: str = "branch"
     carrier: str = "id_card"
     profile: str = "citizen-signature"
+    delivery: str = "office"
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -111,6 +115,7 @@ class Applications:
                 name_key=name_key(f"{form.given_name} {form.parent_name}"),
                 now=now,
                 by=actor.name,
+                delivery=new.delivery,
             )
             return self.begin(tx, added, form, actor, now)
 
@@ -334,6 +339,8 @@ class Applications:
             changed = decide(standing_of(found), Command(event, seen_version, actor.name, ground), now)
             if changed.to_state is State.WITHDRAWN:
                 end_credential(tx, found, now)
+            if changed.to_state is State.SIGNED_OFF and plant.is_on_the_way(tx, application):
+                raise ConflictError("the printing plant has not said yet whether the card was made")
             return record_event(tx, found, changed, detail or {})
 
         return await self._storage.write(transaction)
@@ -423,9 +430,12 @@ def _require_known(new: NewApplication) -> None:
         (new.channel, CHANNELS, "channel"),
         (new.carrier, CARRIERS, "carrier"),
         (new.profile, PROFILES, "profile"),
+        (new.delivery, DELIVERIES, "delivery"),
     ):
         if value not in known:
             raise RefusedError(f"a citizen's {what} is one of {', '.join(known)}")
+    if new.delivery == PLANT and new.carrier != "id_card":
+        raise RefusedError("the printing plant makes identity cards alone (regulation 2.8)")
 
 
 def _sealed(form: AnyForm) -> dict[str, str]:

@@ -16,6 +16,7 @@ from pkiserver.clock import Clock
 from pkiserver.errors import ConflictError, NotFoundError
 from pkiserver.ra.credentials import Credentials, NewCredential, Use
 from pkiserver.ra.registration.applications import (
+    PLANT,
     Applications,
     end_credential,
     found_application,
@@ -29,6 +30,7 @@ from pkiserver.ra.registration.gate import Gate
 from pkiserver.ra.registration.officer_form import AnyForm, OfficerForm
 from pkiserver.ra.registration.roles import Action, Actor, Permission
 from pkiserver.ra.registration.states import Command, Event, decide
+from pkiserver.ra.registration.states import State as ApplicationState
 from pkiserver.storage import Storage
 from protocols import oid
 from protocols.x509.certificate import serial_text
@@ -93,6 +95,7 @@ class Issuing:
 
         def transaction(tx: Transaction) -> ApplicationRecord:
             found = found_application(tx, application)
+            _require_made_at_the_office(found)
             command = Command(Event.FAIL, seen_version, actor.name, ground)
             changed = decide(standing_of(found), command, now)
             end_credential(tx, found, now)
@@ -126,12 +129,8 @@ class Issuing:
 
         def transaction(tx: Transaction) -> None:
             found = rows.awaiting(tx, authority, serial)
-            if found is None or found.id != application:
-                return  # followed already
-            command = Command(Event.CERTIFICATE_ISSUED, found.version, FOLLOWER, "the certificate was issued")
-            changed = decide(standing_of(found), command, now)
-            rows.set_certificate(tx, application, authority, serial)
-            record_event(tx, found, changed, {"authority": authority, "serial": serial_text(serial)})
+            if found is not None and found.id == application:  # else it was followed already
+                note_issued(tx, found, authority, serial, now)
 
         await self._storage.write(transaction)
 
@@ -140,6 +139,7 @@ class Issuing:
     ) -> NewCredential:
         record = await self._storage.read(lambda tx: found_application(tx, application))
         await self._gate.require(Permission(actor, Action.ISSUE_APPLICATION, target_of(record)))
+        _require_made_at_the_office(record)
         decide(standing_of(record), command, self._clock.now())  # before a credential is made
         new = await self._create(actor, record, await self._applications.form_of(application), use)
         try:
@@ -223,6 +223,29 @@ def _subject(attributes: Sequence[tuple[str, str]]) -> str:
     return subject_text(
         x509.Name([x509.NameAttribute(x509.ObjectIdentifier(name), value) for name, value in attributes])
     )
+
+
+def note_issued(
+    tx: Transaction, record: ApplicationRecord, authority: int, serial: int, now: datetime
+) -> ApplicationRecord:
+    """Move an application that awaits this certificate on, in the caller's transaction.
+
+    Where it had another one, which its client refused (RFC 9810 §5.3.18), that is an event of its own.
+    """
+    if record.state == ApplicationState.ISSUED.value:
+        refused = Command(
+            Event.CARRIER_REFUSED, record.version, FOLLOWER, "its client refused the certificate"
+        )
+        record = record_event(tx, record, decide(standing_of(record), refused, now), {})
+    issued = Command(Event.CERTIFICATE_ISSUED, record.version, FOLLOWER, "the certificate was issued")
+    changed = decide(standing_of(record), issued, now)
+    rows.set_certificate(tx, record.id, authority, serial)
+    return record_event(tx, record, changed, {"authority": authority, "serial": serial_text(serial)})
+
+
+def _require_made_at_the_office(record: ApplicationRecord) -> None:
+    if record.delivery == PLANT:
+        raise ConflictError(f"the card of application {record.id} is made by the printing plant")
 
 
 def certified_citizen(profile: Profile, form: Form) -> Certified:

@@ -51,6 +51,7 @@ class Action(Enum):
     REVOKE_AGAINST_WILL = "revoke_against_will"
     ENTER_AUTHORITY_DECISION = "enter_authority_decision"
     PULL_BATCH = "pull_batch"
+    READ_BATCH = "read_batch"
     OPERATE_CA = "operate_ca"
     READ_AUDIT = "read_audit"
     READ_CERTIFICATE = "read_certificate"
@@ -140,6 +141,7 @@ PERMISSIONS: Final[Mapping[tuple[Role, Action], Rule]] = {
     (Role.ORG_OFFICER, Action.REQUEST_CASE): _ORGANIZATION,
     (Role.ORG_OFFICER, Action.READ_CASE): _ORGANIZATION,
     (Role.PLANT, Action.PULL_BATCH): _BATCH,
+    (Role.PLANT, Action.READ_BATCH): _BATCH,
     (Role.PLANT, Action.ISSUE_APPLICATION): _BATCH,
     (Role.LEGAL, Action.ENTER_AUTHORITY_DECISION): _with(Scope.ANYWHERE, Role.LEGAL, _SENIOR),
     (Role.LEGAL, Action.READ_CASE): _ANYWHERE,
@@ -150,6 +152,7 @@ PERMISSIONS: Final[Mapping[tuple[Role, Action], Rule]] = {
     (Role.AUDITOR, Action.READ_PERSON): _ANYWHERE,
     (Role.AUDITOR, Action.READ_APPLICATION): _ANYWHERE,
     (Role.AUDITOR, Action.READ_ORGANIZATION): _ANYWHERE,
+    (Role.AUDITOR, Action.READ_BATCH): _ANYWHERE,
     (Role.SERVICE, Action.APPLY): _HOLDER,
     (Role.SERVICE, Action.READ_APPLICATION): _HOLDER,
     (Role.SERVICE, Action.WITHDRAW_APPLICATION): _HOLDER,
@@ -382,5 +385,5 @@ def _within(scope: Scope, assignment: Assignment, actor: Actor, target: Target) 
     if scope in (Scope.SUBSCRIBERS, Scope.INFRASTRUCTURE):
         return target.infrastructure is (scope is Scope.INFRASTRUCTURE)
     if scope is Scope.OWN_BATCH:
-        return target.plant is not None and target.plant == actor.name
+        return assignment.everywhere or (target.plant is not None and target.plant == actor.name)
     return target.holder is not None and actor.on_behalf_of == target.holder

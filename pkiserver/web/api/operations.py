@@ -67,13 +67,17 @@ Body = TypeVar("Body")
 
 @dataclass(frozen=True, slots=True)
 class Call(Generic[Path, Query, Body]):
-    """One request to an operation, its values checked; `seen` is the ETag of If-Match, "" where none is."""
+    """One request to an operation, its values checked; `seen` is the ETag of If-Match, "" where none is.
+
+    `key` is the Idempotency-Key, where the operation is `repeatable`.
+    """
 
     caller: Caller
     path: Path
     query: Query
     body: Body
     seen: str
+    key: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +108,10 @@ class Operation:
     since what is looked for is personal. Every operation that changes something may carry an Idempotency-Key:
     answers to it are kept for a while, encrypted. `public`: it takes no client certificate,
     each address has a share, and what is sent twice is done once.
+    answer has an ETag, as that of every versioned one has. Every operation that is no GET may
+    carry an Idempotency-Key: answers to it are kept for a while, so they hold no personal data but a name
+    that is in a certificate.
+    `repeatable`: it knows a repeated request by itself, for good and after a crash, too; no answer is kept.
     """
 
     operation_id: str
@@ -126,6 +134,8 @@ class Operation:
     def takes_body(self) -> bool:
         """Whether a request has a body."""
         return self.body is not None or self.media_types != (JSON,)
+
+    repeatable: bool = False
 
     @property
     def changes(self) -> bool:

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from functools import partial
 from typing import Any, Final, TypeVar
 
@@ -103,17 +104,18 @@ class API:
         self, operation: Operation, request: web.Request, call: Call[Any, Any, Any]
     ) -> KeptAnswer:
         key = _header(request, "Idempotency-Key") if operation.changes else None
-        work = partial(self._work, operation, request, call)
-        if key is None:
-            return await work()
+        given = None if key is None else parse_key(key)
+        if given is None or operation.repeatable:
+            return await self._work(operation, request, replace(call, key=given))
         asked = request_hash(request.method, request.raw_path, await request.read())
-        return await self._idempotent.once(call.caller.name, parse_key(key), asked, work)
+        work = partial(self._work, operation, request, call)
+        return await self._idempotent.once(call.caller.name, given, asked, work)
 
     async def _work(
         self, operation: Operation, request: web.Request, call: Call[Any, Any, Any]
     ) -> KeptAnswer:
         if operation.versioned:
-            call = _with_version(call, seen_version(_header(request, "If-Match")))
+            call = replace(call, seen=seen_version(_header(request, "If-Match")))
         try:
             return given(await operation.handle(self._services, call))
         except FormError as error:
@@ -132,10 +134,6 @@ class API:
             if (operation.changes or isinstance(error, NotAuthorizedError)) and error.kind not in _QUIET:
                 await self._access.refused(operation.operation_id, request[CLIENT], str(error), caller)
             raise
-
-
-def _with_version(call: Call[Any, Any, Any], seen: str) -> Call[Any, Any, Any]:
-    return Call(call.caller, call.path, call.query, call.body, seen)
 
 
 async def _call(operation: Operation, request: web.Request, caller: Caller) -> Call[Any, Any, Any]:

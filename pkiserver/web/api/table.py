@@ -15,6 +15,7 @@ from pkiserver.web.api import (
     offices,
     organizations,
     people,
+    plant,
     public_organizations,
     renewals,
 )
@@ -34,6 +35,7 @@ OPERATIONS: Final[Sequence[Operation]] = (
     *public_organizations.OPERATIONS,
     *applications.OPERATIONS,
     *application_ends.OPERATIONS,
+    *plant.OPERATIONS,
     *actors.OPERATIONS,
 )
 PUBLIC: Final[Sequence[Operation]] = (*public_organizations.PUBLIC, *renewals.PUBLIC)  # for everybody
