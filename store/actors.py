@@ -105,6 +105,12 @@ def certificates(tx: Transaction, actor: int, limit: int) -> list[ActorCertifica
     ]
 
 
+def has_certificate(tx: Transaction, actor: int) -> bool:
+    """Return whether an actor has a certificate now."""
+    row = tx.one("SELECT 1 FROM actor_certificates WHERE actor = ? AND removed_at IS NULL", (actor,))
+    return row is not None
+
+
 def remove_certificates(tx: Transaction, actor: int, now: datetime, by: str) -> int:
     """Remove every certificate of an actor and count its version; return how many there were."""
     removed = tx.execute(

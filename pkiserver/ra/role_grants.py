@@ -185,6 +185,8 @@ def _check(tx: Transaction, actor: ActorRecord, change: Change) -> None:
         raise ConflictError(f"{actor.name} does not have this role")
     if change.kind == "certificate":
         _check_certificate(tx, change)
+    if change.kind == "remove" and not actor.roles and not rows.has_certificate(tx, actor.id):
+        raise ConflictError(f"{actor.name} has neither roles nor certificates")
     if change.kind in ("withdraw", "remove") and _ends_administrators(tx, actor, change):
         raise ConflictError(f"{actor.name} is the last administrator: grant the role to somebody else first")
 

@@ -20,6 +20,7 @@ from pkiserver.core import Core, open_core
 from pkiserver.home import Home
 from pkiserver.progress import silent
 from pkiserver.ra.credentials import NewCredential
+from pkiserver.ra.role_grants import at_machine
 from protocols import oid
 from protocols.asn1 import der
 from protocols.asn1.pkix import AlgorithmIdentifier
@@ -44,6 +45,7 @@ from protocols.cmp.status import ErrorMsgContent, PKIStatus, PKIStatusInfo
 from protocols.cmp.status import PKIFailureInfo as Failure
 from protocols.x509.names import parse_subject
 from store import certificates, cmp_transactions, credentials, enrollments
+from store.actor_proposals import Change
 from store.records import CertificateRecord
 from tests.cmp_messages import (
     ECDSA_SHA256,
@@ -781,7 +783,7 @@ class TestUpdateForOthers:
 
     async def test_not_while_it_is_not_registered(self, core: Core) -> None:
         client, old = await self.of_sensor(core)
-        await core.actors.remove("station", "test")
+        await core.role_grants.propose(at_machine("test"), "station", Change("remove"))
         assert (await client.send(update_of(old))).failure is Failure.BAD_CERT_ID
 
     @pytest.mark.parametrize(("command", "failure"), NOT_ACTIVE)

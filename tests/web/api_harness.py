@@ -139,12 +139,13 @@ class Desk:
         return Client(self.url, tls, name, record, files)
 
     async def actor(self, name: str, role: str, profile: str = "administrator", **place: object) -> Client:
-        """Somebody with a certificate registered for an actor in this role, everywhere unless said."""
+        """Somebody with a certificate that is registered for an actor in this role."""
         client = await self.holder(name, profile)
         await self.register(client, role, **place)
         return client
 
     async def register(self, client: Client, role: str, name: str | None = None, **place: object) -> None:
+        """Register a certificate; a role that needs a place has all offices, or an organisation."""
         assert client.files is not None
         if not place and role in ("registrar", "senior_registrar"):
             place = {"everywhere": True}
@@ -213,6 +214,11 @@ class Desk:
         """Return the audit records of this action."""
         found = await self.core.storage.read(lambda tx: audit.after(tx, 0, 100_000))
         return [record for record in found if record.action == action]
+
+    async def audited_with(self, first: str) -> list[AuditRecord]:
+        """Return the audit records of actions of which this is the first word."""
+        found = await self.core.storage.read(lambda tx: audit.after(tx, 0, 100_000))
+        return [record for record in found if record.action.startswith(f"{first}.")]
 
 
 def path_of(core: Core, record: CertificateRecord) -> str:

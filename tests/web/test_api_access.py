@@ -11,8 +11,6 @@ import aiohttp
 import pytest
 
 from pkiserver.core import Core
-from pkiserver.ra.registration.roles import PERMISSIONS, Action, Role, Scope
-from pkiserver.web.api.table import OPERATIONS
 from tests.web.api_harness import BASE, Client, Desk, desk, path_of
 
 if TYPE_CHECKING:
@@ -85,63 +83,6 @@ async def test_the_status_is_looked_at_on_a_kept_connection(
             clock.moment = registrar.certificate.not_after + timedelta(seconds=1)
         async with session.get(registrar.url + BASE + READ) as response:
             assert response.status == 403
-
-
-ADDRESSES = {
-    "listCertificates": ("GET", "/certificates"),
-    "showCertificate": ("GET", "{certificate}"),
-    "suspendCertificate": ("POST", "{certificate}/suspend"),
-    "restoreCertificate": ("POST", "{certificate}/restore"),
-    "revokeCertificate": ("POST", "{certificate}/revoke"),
-    "listEnrollments": ("GET", "/enrollments"),
-    "showEnrollment": ("GET", "/enrollments/{enrollment}"),
-    "approveEnrollment": ("POST", "/enrollments/{enrollment}/approve"),
-    "refuseEnrollment": ("POST", "/enrollments/{enrollment}/refuse"),
-    "listActors": ("GET", "/actors"),
-    "showActor": ("GET", "/actors/1"),
-}
-BODIES = {
-    "suspendCertificate": {"ground": "holder_request"},
-    "restoreCertificate": {"ground": "holder_request"},
-    "revokeCertificate": {"reason": "superseded"},
-    "refuseEnrollment": {"reason": "not known here"},
-}
-
-
-async def test_every_cell_of_the_table(office: Desk) -> None:
-    """Each role asks for each operation, on what subscribers have and on the infrastructure."""
-    assert set(ADDRESSES) == {one.operation_id for one in OPERATIONS}
-    things = {
-        infrastructure: {
-            "certificate": path_of(office.core, await office.issue("c", profile)),
-            "enrollment": str(await office.enrollment("e", profile)),
-        }
-        for infrastructure, profile in ((False, "citizen-signature"), (True, "device"))
-    }
-    actions = {one.operation_id: one.action for one in OPERATIONS}
-    for role in Role:
-        client = await office.actor(f"r-{role.value.replace('_', '-')}", role.value)
-        for operation, (method, path) in ADDRESSES.items():
-            for infrastructure, named in things.items():
-                headers = {"If-Match": '"another"'} if method == "POST" else None
-                reply = await client.ask(method, BASE + path.format(**named), BODIES.get(operation), headers)
-                may = _may(role, actions[operation], infrastructure, named_thing="{" in path)
-                # What may be asked goes on to the next step: it saw another version.
-                wanted = (412 if method == "POST" else 200) if may else 403
-                assert (role, operation, infrastructure, reply.status) == (
-                    role,
-                    operation,
-                    infrastructure,
-                    wanted,
-                )
-
-
-def _may(role: Role, action: Action, infrastructure: bool, *, named_thing: bool) -> bool:
-    rule = PERMISSIONS.get((role, action))
-    if rule is None:
-        return False
-    where = {Scope.SUBSCRIBERS: not infrastructure, Scope.INFRASTRUCTURE: infrastructure}
-    return where.get(rule.scope, True) or not named_thing
 
 
 async def test_denials_are_audited(office: Desk) -> None:

@@ -10,14 +10,17 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from pydantic import BaseModel
 from yarl import URL
 
 from pkiserver.core import Core
 from pkiserver.ra.registration.roles import PERMISSIONS
 from pkiserver.web.api.openapi import openapi
 from pkiserver.web.api.problems import Problem
+from pkiserver.web.api.public_organizations import PUBLIC
 from pkiserver.web.api.table import OPERATIONS
 from tests.web.api_harness import Client, Desk, desk, path_of
+from tests.web.registration_world import World
 
 BY_ID = {one.operation_id: one for one in OPERATIONS}
 
@@ -42,7 +45,7 @@ class TestDocument:
     async def test_is_served_to_anybody(self, office: Desk) -> None:
         reply = await office.nobody().ask("GET", "/api/openapi.json")
         assert (reply.status, reply.headers["Content-Type"]) == (200, "application/json")
-        assert reply.body == json.loads(json.dumps(openapi(OPERATIONS)))
+        assert reply.body == json.loads(json.dumps(openapi((*OPERATIONS, *PUBLIC))))
         assert reply.body["openapi"] == "3.1.0"
 
     def test_has_every_operation_once(self) -> None:
@@ -65,11 +68,16 @@ class TestDocument:
 
     def test_what_changes_asks_for_the_version_and_takes_a_key(self) -> None:
         for path in openapi(OPERATIONS)["paths"].values():
-            for method, one in path.items():
+            for one in path.values():
                 headers = {given["name"]: given["required"] for given in one["parameters"]}
-                assert ("Idempotency-Key" in headers) == (method == "post")
+                assert ("Idempotency-Key" in headers) == BY_ID[one["operationId"]].changes
                 assert headers.get("If-Match", False) == BY_ID[one["operationId"]].versioned
                 assert ("412" in one["responses"]) == BY_ID[one["operationId"]].versioned
+
+    def test_every_body_has_an_example_that_is_one(self) -> None:
+        for one in OPERATIONS:
+            if one.body is not None:
+                one.body.model_validate_json(json.dumps(example(one.body)))
 
     def test_nothing_in_it_is_of_this_machine(self) -> None:
         assert not re.search(r"127\.0\.0\.1|localhost|/home/|object at 0x", json.dumps(openapi(OPERATIONS)))
@@ -117,8 +125,23 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3),
     max_leaves=6,
 )
-ALLOWED = {"Suspension": {"ground": "holder_request"}, "Revocation": {"reason": "superseded"}}
-BODIES = st.none() | JSON | st.dictionaries(st.sampled_from(["ground", "reason", "invalid_since"]), JSON)
+
+
+def example(model: type[BaseModel]) -> dict[str, Any]:
+    """Return the example of a body that the document shows."""
+    (found,) = model.model_json_schema()["examples"]
+    assert isinstance(found, dict)
+    return found
+
+
+@st.composite
+def bodies(draw: st.DrawFn, model: type[BaseModel] | None) -> Any:
+    """Make a body: the example, the example with some other values, or anything."""
+    if model is None:
+        return draw(st.none() | JSON)
+    shown = example(model)
+    other = draw(st.dictionaries(st.sampled_from(sorted(model.model_fields)) | TEXT, JSON, max_size=2))
+    return draw(st.just(shown) | st.just(shown | other) | st.just(other) | JSON)
 
 
 @st.composite
@@ -126,17 +149,18 @@ def requests(draw: st.DrawFn) -> tuple[str, dict[str, str], dict[str, str], dict
     """Make a request to any operation: what is in its path, query, headers and body."""
     operation = BY_ID[draw(st.sampled_from(sorted(BY_ID)))]
     path = {name: draw(VALUES.filter(_segment)) for name in operation.parameters.model_fields}
-    allowed = ALLOWED.get(operation.body.__name__) if operation.body else None
     known = draw(st.booleans())  # half of the time the thing there is
     query = draw(st.dictionaries(st.sampled_from(NAMES) | TEXT, VALUES, max_size=3))
     headers = draw(
         st.dictionaries(
-            st.sampled_from(["If-Match", "Idempotency-Key", "If-None-Match", "Accept-Language"]),
+            st.sampled_from(
+                ["If-Match", "Idempotency-Key", "If-None-Match", "Accept-Language", "On-Behalf-Of"]
+            ),
             ASCII | st.just('"1-active"') | st.just("a-key-of-a-client"),
             max_size=3,
         )
     )
-    return operation.operation_id, {} if known else path, query, headers, draw(st.just(allowed) | BODIES)
+    return operation.operation_id, {} if known else path, query, headers, draw(bodies(operation.body))
 
 
 def _segment(text: str) -> bool:
@@ -145,19 +169,29 @@ def _segment(text: str) -> bool:
 
 async def test_no_request_gets_an_answer_that_is_not_in_the_document(office: Desk) -> None:
     """No 5xx, no undocumented status, no body that is not of its schema; over real mutual TLS."""
-    auditor = await office.actor("saikhan", "auditor")
-    registrar = await office.actor("bat", "registrar")
+    world = await World(office).make()
     certificate = path_of(office.core, await office.issue("dorj")).split("/")
+    application = await world.verified()
+    await office.organization()
     there = {
         "ca": certificate[2],
         "serial": certificate[3],
         "enrollment": str(await office.enrollment("oyun")),
-        "actor": "1",
+        "actor": "administrator",
+        "proposal": "1",
+        "office": "ub-1",
+        "day": "2026-07-10",
+        "organization": "1234567",
+        "officer": "1",
+        "person": str(application.person),
+        "application": str(application.id),
     }
+    roles = ("auditor", "registrar", "senior_registrar", "administrator", "specialist", "service")
+    clients = [await office.actor(f"r-{role.replace('_', '-')}", role) for role in roles]
     document = openapi(OPERATIONS)
     made = sorted_requests()
     seen: set[tuple[str, int]] = set()
-    for client in (auditor, registrar):
+    for client in clients:
         for request in made:
             seen.add(await _asked(client, document, there, request))
     assert {status for _, status in seen} >= {200, 403, 422}

@@ -114,17 +114,3 @@ async def test_pages_and_filters(office: Desk, registrar: Client) -> None:
 )
 async def test_numbers(registrar: Client, path: str, status: int) -> None:
     assert (await registrar.get(path)).status == status
-
-
-async def test_actors_are_listed_with_those_that_were_removed(office: Desk) -> None:
-    administrator = await office.actor("ann", "administrator")
-    await office.actor("bat", "registrar")
-    await office.command("actor.remove", name="bat")
-    page = (await administrator.get("/actors?limit=1")).body
-    assert [(one["name"], one["removed_by"]) for one in page["items"]] == [("bat", "user:root")]
-    page = (await administrator.get(f"/actors?limit=1&after={page['next']}")).body
-    assert [(one["name"], one["role"], page["next"]) for one in page["items"]] == [
-        ("ann", "administrator", None)
-    ]
-    assert (await administrator.get("/actors/1")).body["name"] == "ann"
-    (await administrator.get("/actors/99")).refused(404, "not_found")

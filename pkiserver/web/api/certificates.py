@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final, Literal
 from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from config.hierarchy import INFRASTRUCTURE
 from pkiserver.errors import NotAuthorizedError, NotFoundError
@@ -85,11 +85,15 @@ class CertificateSearch(Parameters):
 class Suspension(Message):
     """Why a certificate is suspended or restored."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [{"ground": "holder_request"}]})
+
     ground: Literal["holder_request"]
 
 
 class Revocation(Message):
     """Why a certificate is revoked, and since when it is thought to have been invalid (RFC 5280 §5.3.2)."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"reason": "superseded"}]})
 
     reason: Reason
     invalid_since: Moment | None = None

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from pkiserver.errors import NotFoundError
 from pkiserver.ra.approval import MAX_REASON_CHARACTERS, standing
@@ -47,6 +47,8 @@ class EnrollmentSearch(Parameters):
 
 class EnrollmentRefusal(Message):
     """Why an enrolment is refused: one line, which the client reads."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"reason": "gate 8 stands elsewhere"}]})
 
     reason: Annotated[str, Field(min_length=1, max_length=MAX_REASON_CHARACTERS)]
 

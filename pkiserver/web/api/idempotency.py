@@ -29,6 +29,8 @@ _KEY: Final = re.compile(
     r'"?([A-Za-z0-9_-]{8,64})"?', re.ASCII
 )  # a UUID has 36; the draft's quotes may stand
 
+_UNKNOWN: Final = (ErrorKind.INTERNAL, ErrorKind.UNAVAILABLE)  # it may have failed after the deed
+
 
 def parse_key(header: str) -> str:
     """Return the key of an Idempotency-Key header; `MalformedError` for none."""
@@ -136,7 +138,7 @@ class IdempotentRequests:
             with noting(deed.note):
                 answer = await work()
         except (PKIServerError, ProtocolError) as error:
-            if error.kind is not ErrorKind.INTERNAL:  # a refusal did nothing
+            if error.kind not in _UNKNOWN:  # a refusal did nothing
                 await self._storage.write(lambda tx: api_requests.forget(tx, actor, key))
             raise
         finally:

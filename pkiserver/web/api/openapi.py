@@ -8,7 +8,8 @@ from typing import Any, Final
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from pkiserver.ra.registration.roles import PERMISSIONS
+from pkiserver.ra.on_behalf import HEADER, MAX_CHARACTERS
+from pkiserver.ra.registration.roles import PERMISSIONS, Role
 from pkiserver.web.api.operations import Operation
 from pkiserver.web.api.problems import CONTENT_TYPE, Problem
 
@@ -31,7 +32,15 @@ _IF_MATCH: Final = {
     "description": "The ETag of what you saw.",
     "schema": {"type": "string", "pattern": '^"[!#-~]{1,64}"$'},
 }
-_ALWAYS: Final = (400, 403, 422, 429, 431, 500, 503)
+_ON_BEHALF_OF: Final = {
+    "name": HEADER,
+    "in": "header",
+    "required": False,
+    "description": "Of a service: the holder whom it identified, by what, and under which reference.",
+    "schema": {"type": "string", "maxLength": MAX_CHARACTERS},
+    "example": 'civil-id="123456789012", by=fingerprint, reference="check-1"',
+}
+_ALWAYS: Final = (400, 403, 404, 422, 429, 431, 500, 503)
 _WITH_BODY: Final = (408, 413, 415)
 _WITH_CHANGE: Final = (409,)
 _WITH_VERSION: Final = (412, 428)
@@ -52,7 +61,7 @@ def openapi(operations: Sequence[Operation]) -> dict[str, Any]:
         "info": {
             "title": "pkiserver",
             "version": VERSION,
-            "description": "Certificates, enrolments and actors of the certification authority.",
+            "description": "Registration, certificates, enrolments and actors.",
         },
         "servers": [{"url": "/"}],
         "security": [{"client_certificate": []}],
@@ -94,6 +103,7 @@ def _operation(one: Operation) -> dict[str, Any]:
             *_parameters("query", one.query),
             *([_IF_MATCH] if one.versioned else []),
             *([_KEY] if one.changes and not one.public else []),
+            *([_ON_BEHALF_OF] if (Role.SERVICE, one.action) in PERMISSIONS else []),
         ],
         "responses": _responses(one),
     }
@@ -134,7 +144,6 @@ def _described(schema: dict[str, Any]) -> dict[str, Any]:
 def _responses(one: Operation) -> dict[str, Any]:
     statuses = [
         *_ALWAYS,
-        *((404,) if "{" in one.path or "ca" in one.query.model_fields else ()),
         *(_WITH_BODY if one.body is not None else (408, 413)),
         *(_WITH_CHANGE if one.changes else ()),
         *(_WITH_VERSION if one.versioned else ()),

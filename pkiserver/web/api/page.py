@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import json
 from collections.abc import Sequence
 from html import escape
 from typing import Any, Final
@@ -91,6 +92,14 @@ def _schema(name: str, schema: dict[str, Any]) -> str:
     return (
         f'<h3 id="schema-{escape(name)}">{escape(name)}</h3><p>{escape(schema.get("description", ""))}</p>'
         f"<table><thead><tr><th>Field</th><th>Type</th></tr></thead><tbody>{rows}</tbody></table>"
+        f"{_examples(schema)}"
+    )
+
+
+def _examples(schema: dict[str, Any]) -> str:
+    return "".join(
+        f"<pre>{escape(json.dumps(one, ensure_ascii=False, indent=1))}</pre>"
+        for one in schema.get("examples", [])
     )
 
 

@@ -1,0 +1,97 @@
+"""A world for tests of registration over the API: two offices, a civil registry, what is in each place."""
+
+import json
+from typing import Any
+
+from pkiserver.ra.registration.applications import NewApplication
+from pkiserver.ra.registration.registry import IdentityProof
+from pkiserver.ra.registration.roles import Actor, Assignment, Role
+from store.applications import ApplicationRecord
+from tests.web.api_harness import Client, Desk
+
+FORM: dict[str, Any] = {
+    "aimag": "Улаанбаатар",
+    "district": "Сүхбаатар",
+    "register_number": "УБ05231418",
+    "civil_id": "123456789012",
+    "birth_date": "2005-03-14",
+    "parent_name": "Бат",
+    "given_name": "Дорж",
+    "address": "1-р хороо 5-12",
+    "phone": "99112233",
+    "mail": "dorj@example.mn",
+    "use_restricted": False,
+    "value_limited": True,
+    "limit_mnt": 5_000_000,
+}
+OTHER_FORM = FORM | {
+    "register_number": "УА90051207",
+    "civil_id": "210987654321",
+    "birth_date": "1990-05-12",
+    "parent_name": "Ган",
+    "given_name": "Сараа",
+    "mail": "saraa@example.mn",
+}
+DRAFT: dict[str, Any] = {"office": "ub-1", "form": FORM}
+PROOF = {"proof": "fingerprint", "text": "check-1"}
+ALL_EXPLAINED = {
+    "acknowledged": ["legal_effect", "conditions_of_use", "confidentiality", "liability"],
+    "text_version": "2026-1",
+}
+LOCAL = Actor(
+    "user:root",
+    tuple(
+        Assignment(role, everywhere=True) for role in (Role.ADMINISTRATOR, Role.REGISTRAR, Role.SPECIALIST)
+    ),
+)
+
+
+def on_behalf_of(civil_id: str, by: str = "fingerprint", reference: str = "check-1") -> dict[str, str]:
+    """Return the header by which a service names a holder."""
+    return {"On-Behalf-Of": f'civil-id="{civil_id}", by={by}, reference="{reference}"'}
+
+
+def _citizen(form: dict[str, Any], fingerprint: str) -> dict[str, Any]:
+    names = ("register_number", "civil_id", "birth_date", "parent_name", "given_name")
+    return {name: form[name] for name in names} | {
+        "clan_name": None,
+        "entitled": True,
+        "fingerprints": [fingerprint],
+    }
+
+
+class World:
+    """What a desk has to act on."""
+
+    def __init__(self, desk: Desk) -> None:
+        self.desk = desk
+        self.core = desk.core
+
+    async def make(self) -> "World":
+        """Open two offices and fill the civil registry."""
+        for code in ("ub-1", "ub-2"):
+            await self.desk.command(
+                "office.add",
+                code=code,
+                name=code,
+                kind="branch",
+                opens_at="09:00",
+                closes_at="18:00",
+                break_from="13:00",
+                break_to="14:00",
+                weekdays="12345",
+            )
+        citizens = [_citizen(FORM, "check-1"), _citizen(OTHER_FORM, "check-2")]
+        self.core.home.civil_registry.write_text("".join(json.dumps(one) + "\n" for one in citizens))
+        return self
+
+    async def registrar(self, name: str = "bat", office: str = "ub-1", role: str = "registrar") -> Client:
+        return await self.desk.actor(name, role, office=office)
+
+    async def draft(self, office: str = "ub-1", form: dict[str, Any] = FORM) -> ApplicationRecord:
+        return await self.core.registration.applications.draft(LOCAL, NewApplication(office, form))
+
+    async def verified(self, office: str = "ub-1", form: dict[str, Any] = FORM) -> ApplicationRecord:
+        made = await self.draft(office, form)
+        proof = IdentityProof.of("register_numbers", "the reader is broken")
+        return await self.core.registration.applications.verify(LOCAL, made.id, made.version, proof)

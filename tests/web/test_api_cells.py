@@ -1,0 +1,213 @@
+"""Every role with every operation, in its place and elsewhere; denials are on record."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pkiserver.core import Core
+from pkiserver.ra.registration.roles import PERMISSIONS, Role, Scope, place_of
+from pkiserver.web.api.operations import Operation
+from pkiserver.web.api.table import OPERATIONS
+from tests.web.api_harness import BASE, Client, Desk, Reply, desk, path_of
+from tests.web.registration_world import (
+    ALL_EXPLAINED,
+    DRAFT,
+    FORM,
+    OTHER_FORM,
+    PROOF,
+    World,
+    on_behalf_of,
+)
+
+HERE, ELSEWHERE = "here", "elsewhere"
+NO_SCOPE: frozenset[Scope] = frozenset()
+ALWAYS = frozenset(Scope)
+OF_APPLICATION = frozenset({Scope.OWN_OFFICE, Scope.OWN_HOLDER})
+OF_ORGANIZATION = frozenset({Scope.OWN_ORGANIZATION})
+OF_CERTIFICATE = (frozenset({Scope.SUBSCRIBERS}), frozenset({Scope.INFRASTRUCTURE}))
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What an operation is asked: the body, and which scopes hold what is here and what is elsewhere."""
+
+    body: Any = None
+    here: frozenset[Scope] = ALWAYS
+    elsewhere: frozenset[Scope] = ALWAYS
+
+
+def of(scopes: frozenset[Scope], body: Any = None) -> Cell:
+    return Cell(body, scopes, NO_SCOPE)
+
+
+HOURS = {"name": "Дархан"}
+POSITION = {"title": "Дарга", "ground": "order 1"}
+GROUND = {"ground": "test"}
+ROLE = {"role": "auditor"}
+# A `{word}` of a body is replaced as that of a path is.
+CELLS: Mapping[str, Cell] = {
+    "listCertificates": Cell(),
+    "showCertificate": Cell(None, *OF_CERTIFICATE),
+    "suspendCertificate": Cell({"ground": "holder_request"}, *OF_CERTIFICATE),
+    "restoreCertificate": Cell({"ground": "holder_request"}, *OF_CERTIFICATE),
+    "revokeCertificate": Cell({"reason": "superseded"}, *OF_CERTIFICATE),
+    "listEnrollments": Cell(),
+    "showEnrollment": Cell(None, *OF_CERTIFICATE),
+    "approveEnrollment": Cell(None, *OF_CERTIFICATE),
+    "refuseEnrollment": Cell({"reason": "not known here"}, *OF_CERTIFICATE),
+    "listOffices": Cell(),
+    "showOffice": Cell(),
+    "createOffice": Cell({"code": "{office}-new", **HOURS}),
+    "changeOffice": Cell(HOURS),
+    "setOfficeDay": Cell({"works": True}),
+    "searchPeople": Cell({"name": "дорж"}),
+    "showPerson": Cell(),
+    "showPersonHistory": Cell(),
+    "correctPerson": Cell({"ground": "moved", "address": "2-р хороо"}),
+    "listOrganizations": of(NO_SCOPE),
+    "showOrganization": of(OF_ORGANIZATION),
+    "registerOrganization": Cell({"number": "{new_organization}", "name": "Яам", "mail": "it@yam.gov.mn"}),
+    "moveContract": of(OF_ORGANIZATION, {"event": "end", "ground": "test"}),
+    "declineOrganizations": Cell({"numbers": ["1000009"], "ground": "spam"}),
+    "setDomains": of(OF_ORGANIZATION, {"domains": ["audit.gov.mn"]}),
+    "listOfficers": of(OF_ORGANIZATION),
+    "addOfficer": of(
+        OF_ORGANIZATION,
+        {"parent_name": "Бат", "given_name": "Болд", "mail": "new@audit.gov.mn", **POSITION},
+    ),
+    "changePosition": of(OF_ORGANIZATION, POSITION),
+    "removeOfficer": of(OF_ORGANIZATION),
+    "listApplications": Cell(),
+    "searchApplications": Cell({"name": "дорж"}),
+    "showApplication": of(OF_APPLICATION),
+    "createApplication": of(OF_APPLICATION, DRAFT),
+    "verifyApplication": of(OF_APPLICATION, PROOF),
+    "returnApplication": of(OF_APPLICATION, GROUND),
+    "withdrawApplication": of(OF_APPLICATION, GROUND),
+    "issueApplication": of(OF_APPLICATION, {}),
+    "failApplication": of(OF_APPLICATION, GROUND),
+    "replaceApplication": of(OF_APPLICATION, GROUND),
+    "signOffApplication": of(OF_APPLICATION, GROUND),
+    "deliverApplication": of(OF_APPLICATION, ALL_EXPLAINED),
+    "closeApplication": of(OF_APPLICATION, {"archive_unit": "7"}),
+    "listActors": Cell(),
+    "showActor": Cell(),
+    "registerActor": Cell({"name": "somebody", "certificate": "none"}),
+    "grantRole": Cell(ROLE),
+    "withdrawRole": Cell(ROLE),
+    "removeActor": Cell(),
+    "listProposals": Cell(),
+    "showProposal": Cell(),
+    "confirmProposal": Cell(),
+    "refuseProposal": Cell(),
+}
+
+
+def test_every_operation_has_its_line() -> None:
+    assert set(CELLS) == {one.operation_id for one in OPERATIONS}
+
+
+async def names_of(world: World) -> dict[str, dict[str, str]]:
+    """Make what is acted upon, here and elsewhere; return how paths name it."""
+    office = world.desk
+    named: dict[str, dict[str, str]] = {}
+    for place, code, form, organization, profile in (
+        (HERE, "ub-1", FORM, "1234567", "citizen-signature"),
+        (ELSEWHERE, "ub-2", OTHER_FORM, "7654321", "device"),
+    ):
+        application = await world.verified(code, form)
+        officer = await office.command(
+            "organization.officer-add",
+            number=await office.organization(organization),
+            parent_name="Бат",
+            given_name="Дорж",
+            mail="dorj@audit.gov.mn",
+            title="Мэргэжилтэн",
+            unit=None,
+            ground="test",
+        )
+        certificate = path_of(world.core, await office.issue("c", profile)).split("/")
+        named[place] = {
+            "office": code,
+            "day": "2026-07-10",
+            "person": str(application.person),
+            "application": str(application.id),
+            "organization": organization,
+            "new_organization": organization[::-1],
+            "officer": str(officer["id"]),
+            "ca": certificate[2],
+            "serial": certificate[3],
+            "enrollment": str(await office.enrollment("e", profile)),
+            "actor": "administrator",
+            "proposal": "1",
+        }
+    return named
+
+
+async def client_of(world: World, role: Role) -> Client:
+    places = {"office": "ub-1", "organization": "1234567"}
+    place = place_of(role)
+    return await world.desk.actor("somebody", role.value, **({place: places[place]} if place else {}))
+
+
+def body_of(cell: Cell, named: Mapping[str, str], place: str) -> Any:
+    if cell.body is DRAFT:
+        return {"office": named["office"], "form": FORM if place == HERE else OTHER_FORM}
+    if not isinstance(cell.body, dict):
+        return None
+    return {
+        key: value.format(**named) if isinstance(value, str) else value for key, value in cell.body.items()
+    }
+
+
+async def asked(client: Client, role: Role, one: Operation, named: Mapping[str, str], place: str) -> Reply:
+    headers = {"If-Match": '"another"'} if one.versioned else {}
+    if role is Role.SERVICE:
+        headers |= on_behalf_of(FORM["civil_id"])
+    body = body_of(CELLS[one.operation_id], named, place)
+    return await client.ask(one.method, BASE + one.path.format(**named), body, headers)
+
+
+def may(role: Role, one: Operation, place: str) -> bool:
+    rule, cell = PERMISSIONS.get((role, one.action)), CELLS[one.operation_id]
+    if rule is None:
+        return False
+    return rule.scope is Scope.ANYWHERE or rule.scope in (cell.here if place == HERE else cell.elsewhere)
+
+
+@pytest.mark.parametrize("role", Role)
+async def test_every_cell(core: Core, tmp_path: Path, role: Role) -> None:
+    """What may be asked goes on to the next step, which finds another version; all else is 403, on record."""
+    async with desk(core, tmp_path, rate=10_000, burst=100_000) as office:
+        world = await World(office).make()
+        named = await names_of(world)
+        client = await client_of(world, role)
+        refused: list[Operation] = []
+        for one in OPERATIONS:
+            for place in (HERE, ELSEWHERE):
+                reply = await asked(client, role, one, named[place], place)
+                allowed = may(role, one, place)
+                assert (reply.status != 403) == allowed, (one.operation_id, place, reply)
+                assert reply.status < 500
+                if allowed and one.versioned:
+                    reply.refused(412, "precondition_failed")
+                if reply.status >= 400 and (one.changes or reply.status == 403):
+                    refused.append(one)
+        await _all_on_record(office, refused)
+
+
+async def _all_on_record(office: Desk, refused: list[Operation]) -> None:
+    """Each refusal has one record, in order: of the gate of registration, or of the API itself."""
+    records = [
+        record
+        for one in {"api", "registration"}
+        for record in await office.audited_with(one)
+        if (record.actor, record.outcome) == ("actor:somebody", "refused")
+    ]
+    found = [record.action for record in sorted(records, key=lambda record: record.sequence)]
+    assert len(found) == len(refused)
+    for action, one in zip(found, refused, strict=True):
+        assert action in (f"api.{one.operation_id}", f"registration.{one.action.value}")
