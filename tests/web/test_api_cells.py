@@ -75,6 +75,7 @@ CELLS: Mapping[str, Cell] = {
     "showOrganization": of(OF_ORGANIZATION),
     "registerOrganization": Cell({"number": "{new_organization}", "name": "Яам", "mail": "it@yam.gov.mn"}),
     "moveContract": of(OF_ORGANIZATION, {"event": "end", "ground": "test"}),
+    "declineOrganizations": Cell({"numbers": ["1000009"], "ground": "spam"}),
     "setDomains": of(OF_ORGANIZATION, {"domains": ["audit.gov.mn"]}),
     "listOfficers": of(OF_ORGANIZATION),
     "addOfficer": of(
