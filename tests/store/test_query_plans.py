@@ -222,6 +222,18 @@ async def test_urgent_cases_are_found_in_their_order(
     assert [plan for plan in plans if ("SCAN" in plan and "INDEX" not in plan) or "TEMP B-TREE" in plan] == []
 
 
+@pytest.mark.parametrize("state", [None, "draft"])
+async def test_a_span_of_time_is_a_span_of_numbers(store: "Store", state: str | None) -> None:
+    wanted = applications.Search(state=state, created_from=NOW, created_until=NOW + timedelta(days=1))
+    plans = await plans_of(store, applications.newest, wanted, 10)
+    walk, *others = plans
+    assert walk.startswith("SEARCH applications USING")
+    assert "id>? AND" in walk
+    assert "id<?)" in walk
+    looked_up = "SEARCH applications USING COVERING INDEX applications_by_time (created_at>?)"
+    assert [one for one in others if one.startswith("S") and not one.startswith("SCALAR")] == [looked_up] * 2
+
+
 @pytest.mark.parametrize("before", [None, 7])
 @pytest.mark.parametrize("office", [None, 1])
 @pytest.mark.parametrize("state", [None, "draft"])

@@ -85,7 +85,6 @@ CELLS: Mapping[str, Cell] = {
     "changePosition": of(OF_ORGANIZATION, POSITION),
     "removeOfficer": of(OF_ORGANIZATION),
     "importOfficers": of(OF_ORGANIZATION, LIST),
-    "declineOrganizations": Cell({"numbers": ["9999999"], "ground": "spam"}),
     "listApplications": Cell(),
     "searchApplications": Cell({"name": "дорж"}),
     "showApplication": of(OF_APPLICATION),
