@@ -8,6 +8,7 @@ import pytest
 
 from store import (
     applications,
+    audit_heads,
     cases,
     certificates,
     cmp_transactions,
