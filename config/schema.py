@@ -12,6 +12,7 @@ from pydantic import AfterValidator, StrictInt, model_validator
 
 from config.base import Section, option
 from config.errors import Broken, RuleError, refuse
+from config.schema_audit import Audit
 from config.schema_authorities import DEFAULT_AUTHORITIES, Authorities
 from config.schema_cmp import CMP
 from config.schema_est import API, EST, HTTPS, Approval
@@ -182,6 +183,7 @@ class Settings(Section):
     civil_registry: CivilRegistry = option({}, description="The civil registry.")
     letters: Letters = option({}, description="Letters to holders.")
     plant: Plant = option({}, description="Batches of the printing plant.")
+    audit: Audit = option({}, description="The audit log.")
     storage: Storage = option({}, description="The disk.")
     clock: ClockSection = option({}, description="The clock.")
     log: Log = option({}, description="The log.")

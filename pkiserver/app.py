@@ -127,6 +127,7 @@ class Server:
         # None of this stops the start: a full disk or a wrong clock must not keep status from answering.
         await self._recover()
         await self._maintain()
+        await core.audit_heads.maintain()
         self._tasks.start("presigner", self.presigner.run())
         core.presigning.lend(self.presigner)
         await self.presigner.settle()
@@ -136,6 +137,7 @@ class Server:
         core.readiness.shows(self._crl_cause)
         core.readiness.shows(self._signer_cause)
         core.readiness.shows(self._rollover_cause)
+        core.readiness.shows(core.audit_heads.cause)
         if core.registration.http_registry is not None:
             core.readiness.shows(core.registration.http_registry.cause)
         self.readings.register(self.metrics)
@@ -152,6 +154,7 @@ class Server:
         self._tasks.start("register", self.register_files.run())
         self._tasks.start("upkeep", self._keep_up())
         self._tasks.start("postman", self.postman.run())
+        self._tasks.start("audit-heads", core.audit_heads.run())
         self.addresses.tell(core.home.endpoints)
         self.metrics.started.set(datetime.now(UTC).timestamp())
 
@@ -167,6 +170,7 @@ class Server:
             *(listener.drain() for listener in (*self.https.listeners, *self.operations.listeners)),
             self._control.close(),
         )
+        await self.core.audit_heads.finish()  # a certificate for it needs the tasks
         await self._tasks.cancel()
         await self.postman.close()
         self.table.close()

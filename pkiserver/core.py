@@ -15,12 +15,16 @@ from config.loader import load_settings
 from config.profile import SHIPPED_PROFILES, Profile, check_issuers, load_profiles
 from config.schema import Settings
 from config.schema_keys import Keys
+from pkiserver.audit_heads.checking import HeadChecker
+from pkiserver.audit_heads.export import AuditExport
+from pkiserver.audit_heads.heads import AuditHeads
+from pkiserver.audit_heads.ways import configured_ways
 from pkiserver.ca.authorities import Authorities
 from pkiserver.ca.ca_certificates import root_update
 from pkiserver.ca.distribution_points import DistributionPoints
 from pkiserver.ca.hierarchy import Hierarchy
 from pkiserver.ca.issuance import Issuance, OnEvent
-from pkiserver.ca.message_signer import MessageSigner
+from pkiserver.ca.message_signer import AUDIT_LOG, MESSAGES, MessageSigner
 from pkiserver.ca.outside_root import OutsideRoot
 from pkiserver.ca.own_certificates import CAServices
 from pkiserver.ca.rollover import Rollover
@@ -91,6 +95,8 @@ class Core:
     rollover: Rollover
     server_certificates: ServerCertificates
     message_signer: MessageSigner
+    audit_signer: MessageSigner
+    audit_heads: AuditHeads
     credentials: Credentials
     trusted_issuers: TrustedIssuers
     approvals: Approvals
@@ -325,7 +331,7 @@ async def _compose(
         issuance=issuance,
         approvals=approvals,
     )
-    message_signer = MessageSigner(services)
+    message_signer = MessageSigner(services, MESSAGES)
     key_maker = KeyMaker()
     server_keys = ServerKeys(
         storage=storage,
@@ -335,6 +341,16 @@ async def _compose(
         message_signer=message_signer,
         protections=KeyProtections(storage, clock, home.decrypt_keys),
         key_maker=key_maker,
+    )
+    audit_signer = MessageSigner(services, AUDIT_LOG)
+    audit_heads = AuditHeads(
+        storage=storage,
+        clock=clock,
+        signer=audit_signer,
+        checker=HeadChecker(storage, authorities),
+        outbox=registration.outbox,
+        settings=settings.audit,
+        ways=configured_ways(settings.audit, home.path),
     )
     commands = Commands(
         CommandServices(
@@ -360,6 +376,8 @@ async def _compose(
             server_certificates=server_certificates,
             clock_guard=clock_guard,
             evidence=Evidence(storage, authorities, served_responses),
+            audit_heads=audit_heads,
+            audit_export=AuditExport(storage, clock, audit_heads),
             on_authorities_changed=on_authorities_changed,
         )
     )
@@ -422,6 +440,8 @@ async def _compose(
         rollover=rollover,
         server_certificates=server_certificates,
         message_signer=message_signer,
+        audit_signer=audit_signer,
+        audit_heads=audit_heads,
         credentials=credentials,
         trusted_issuers=trusted_issuers,
         approvals=approvals,

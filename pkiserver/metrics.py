@@ -100,7 +100,7 @@ class Reading(Enum):
     CERTIFICATES = _Family("pkiserver_certificates", "Certificates issued, by state", ("ca", "state"))
     CERTIFICATE_EXPIRY = _Family(
         "pkiserver_certificate_expiry_timestamp_seconds",
-        "notAfter of the server's own certificates (role: ca, ocsp, tls, cmc)",
+        "notAfter of the server's own certificates (role: ca, ocsp, tls, cmc, audit)",
         ("role", "name"),
     )
     AUTHORITY_STATE = _Family(
@@ -125,6 +125,15 @@ class Reading(Enum):
     )
     CRL_NUMBER = _Family("pkiserver_crl_number", "cRLNumber of the CRL published", ("crl",))
     READY = _Family("pkiserver_ready", "1 where the condition of readiness holds, else 0", ("cause",))
+    AUDIT_HEAD_RECORD = _Family("pkiserver_audit_head_record", "Audit record that the last signed head is of")
+    AUDIT_HEAD_SIGNED = _Family(
+        "pkiserver_audit_head_signed_timestamp_seconds", "When the last head of the audit log was signed"
+    )
+    AUDIT_HEAD_SENT = _Family(
+        "pkiserver_audit_head_sent_timestamp_seconds",
+        "When the last head that went this way was signed",
+        ("way",),
+    )
     AUDIT_SEQUENCE = _Family("pkiserver_audit_sequence", "Sequence number of the last audit record")
     CREDENTIAL_FAILURES = _Family(
         "pkiserver_credential_failures",

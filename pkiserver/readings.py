@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Final
 
+from pkiserver.audit_head_readings import register_audit_heads
 from pkiserver.ca.server_certificates import server_certificate
 from pkiserver.core import Core
 from pkiserver.crl_readings import register_crls
@@ -84,6 +85,7 @@ class Readings:
         register_signer(metrics, self._core.signer)
         register_crls(metrics, self._core.crl_publisher.published)
         register_registry(metrics, self._core.registration.http_registry)
+        register_audit_heads(metrics, self._core.audit_heads)
         metrics.read_causes(self._core.readiness.causes)
 
     def _oldest_next_update(self) -> list[Sample]:
@@ -105,9 +107,12 @@ class Readings:
         certificate = server_certificate(self._core.home)
         if certificate is not None:
             yield Sample(certificate.not_valid_after_utc.timestamp(), ("tls", "https"))
-        signer = self._core.message_signer.certificate
-        if signer is not None:
-            yield Sample(signer.not_valid_after_utc.timestamp(), ("cmc", "messages"))
+        for one, labels in (
+            (self._core.message_signer, ("cmc", "messages")),
+            (self._core.audit_signer, ("audit", "heads")),
+        ):
+            if one.certificate is not None:
+                yield Sample(one.certificate.not_valid_after_utc.timestamp(), labels)
 
     def _authority_states(self) -> Iterator[Sample]:
         for record in self._core.authorities.records:

@@ -1,7 +1,8 @@
 """Signs what the CA says: CMC responses, keys that it made (RFC 5272 §4.2, RFC 7030 §4.4.2), CMP messages.
 
 The certificate is one of `infrastructure` for id-kp-cmcCA (RFC 6402 §2.10), so that no CA key signs what
-clients have a part in. It is made when first needed, and anew when it is due or no longer active.
+clients have a part in. It is made when first needed, and anew when it is due or no longer active. Heads of
+the audit log are signed in the same way, with keys and certificates of their own (`AUDIT_LOG`).
 
 Signatures are not verified here once more: a token's never leave the signer unverified (`pkcs11_signing`),
 and a key's certificate is found by the key that the signer named.
@@ -34,10 +35,21 @@ from protocols.x509.names import parse_subject
 from store import audit as audit_chain
 from store import certificates
 
-PROFILE: Final = "cmc-server"
-_LABEL: Final = "cmc-"
 _DIGESTS: Final = {"sha256": oid.SHA256, "sha384": oid.SHA384, "sha512": oid.SHA512}
 _ED25519_DIGEST: Final = oid.SHA512  # RFC 8419 §3.1
+
+
+@dataclass(frozen=True, slots=True)
+class SignerKind:
+    """What signs: the profile of its certificates, how its keys' labels begin, and its common name."""
+
+    profile: str
+    label: str
+    name: str
+
+
+MESSAGES: Final = SignerKind("cmc-server", "cmc-", "CMC server")
+AUDIT_LOG: Final = SignerKind("audit-log", "audit-", "Audit log")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,10 +89,11 @@ class SigningIdentity:
 
 
 class MessageSigner:
-    """Signs messages in the name of this CA; one a server."""
+    """Signs messages in the name of this CA; one of each kind a server."""
 
-    def __init__(self, services: CAServices) -> None:
+    def __init__(self, services: CAServices, kind: SignerKind) -> None:
         self._services = services
+        self._kind = kind
         self._held: _Held | None = None
         self._making = asyncio.Lock()
 
@@ -156,7 +169,7 @@ class MessageSigner:
     async def _newest(self) -> _Held | None:
         """Return the newest key that has a certificate; None for the first time."""
         for number in reversed(await self._numbers()):
-            label = f"{_LABEL}{number}"
+            label = f"{self._kind.label}{number}"
             certificate = await self._certificate(label)
             if certificate is not None:
                 return _Held.of(label, certificate)
@@ -164,7 +177,8 @@ class MessageSigner:
 
     async def _numbers(self) -> list[int]:
         labels = await self._services.signer.labels()
-        ends = (label.removeprefix(_LABEL) for label in labels if label.startswith(_LABEL))
+        prefix = self._kind.label
+        ends = (label.removeprefix(prefix) for label in labels if label.startswith(prefix))
         return sorted(int(end) for end in ends if end.isdecimal())
 
     async def _certificate(self, label: str) -> x509.Certificate | None:
@@ -191,21 +205,21 @@ class MessageSigner:
         services = self._services
         numbers = await self._numbers()
         number = numbers[-1] if numbers else 0
-        if not numbers or await self._certificate(f"{_LABEL}{number}") is not None:
+        if not numbers or await self._certificate(f"{self._kind.label}{number}") is not None:
             number += 1
-            await self._make_key(f"{_LABEL}{number}")
-        label = f"{_LABEL}{number}"
-        profile = services.profiles[PROFILE]
-        subject = parse_subject(f"CN=CMC server {number}")
+            await self._make_key(f"{self._kind.label}{number}")
+        label = f"{self._kind.label}{number}"
+        profile = services.profiles[self._kind.profile]
+        subject = parse_subject(f"CN={self._kind.name} {number}")
         identity = approve_identity(profile, approved_subject=subject, requested_subject=subject)
         public_key = load_public_key(await services.signer.public_key(label))
         certificate = await services.issue(
-            PROFILE, INFRASTRUCTURE, identity, public_key, until_issuer_ends=True
+            profile.name, INFRASTRUCTURE, identity, public_key, until_issuer_ends=True
         )
         return _Held.of(label, certificate)
 
     async def _make_key(self, label: str) -> None:
-        kind = self._services.profiles[PROFILE].keys[0]
+        kind = self._services.profiles[self._kind.profile].keys[0]
         await self._services.signer.generate(label, KeySpec.parse(kind))
         entry = audit.entry(self._services.clock.now(), SYSTEM, "key.generate", label=label, kind=kind)
         await self._services.storage.write(lambda tx: audit_chain.append(tx, entry))

@@ -1,22 +1,13 @@
 """`pkiserver status`: what the status of a certificate was."""
 
-import re
-import shutil
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, Final
 
 import click
 
 from pkiserver.cli.context import CommandGroup, Context
+from pkiserver.cli.new_folder import FolderWriter, new_folder
 from pkiserver.cli.options import CA_OPTION, JSON_OPTION, SERIAL_ARGUMENT
-from pkiserver.errors import ConflictError, RefusedError
-from pkiserver.home import PRIVATE_FOLDER_MODE
 from pkiserver.printing import show
-
-_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,40}\.[a-z]{2,5}|SHA256SUMS", re.ASCII)
 
 
 @click.group("status", cls=CommandGroup)
@@ -64,46 +55,8 @@ def status_at(
         show(context.command("status.at", serial=serial, ca=ca, time=time), as_json)
         return
     text = head.read_text(errors="replace") if head is not None else None
-    with _new_folder(evidence) as folder:
-        files = _FolderWriter(folder)
+    with new_folder(evidence) as folder:
+        files = FolderWriter(folder)
         answer = context.command("status.evidence", files.take, serial=serial, ca=ca, time=time, head=text)
         files.close()
     show(answer, as_json)
-
-
-@contextmanager
-def _new_folder(path: Path) -> Iterator[Path]:
-    """Give a folder that becomes `path`, whole, when the block ends well."""
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise ConflictError(f"{path} is there already: evidence goes into a folder of its own")
-    folder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.absolute().parent))
-    try:
-        folder.chmod(PRIVATE_FOLDER_MODE)
-        yield folder
-        folder.replace(path)
-    except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
-
-
-class _FolderWriter:
-    """Writes the files of a command, one after another."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._name = ""
-        self._file: BinaryIO | None = None
-
-    async def take(self, name: str, piece: bytes) -> None:
-        if _NAME.fullmatch(name) is None:
-            raise RefusedError("the server sent a file of an unknown name")
-        if name != self._name or self._file is None:
-            self.close()
-            self._file = (self._folder / name).open("xb")
-            self._name = name
-        self._file.write(piece)
-
-    def close(self) -> None:
-        if self._file is not None:
-            self._file.close()
-            self._file = None

@@ -5,6 +5,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
+from pkiserver.audit_heads.export import AuditExport
+from pkiserver.audit_heads.heads import AuditHeads
 from pkiserver.ca.authorities import Authorities
 from pkiserver.ca.hierarchy import Hierarchy
 from pkiserver.ca.outside_root import OutsideRoot
@@ -62,6 +64,8 @@ class CommandServices:
     server_certificates: ServerCertificates
     clock_guard: ClockGuard
     evidence: Evidence
+    audit_heads: AuditHeads
+    audit_export: AuditExport
     on_authorities_changed: Callable[[], None]
 
 

@@ -335,6 +335,23 @@ CREATE TABLE audit (
     hash          BLOB NOT NULL         -- SHA-256 of the previous hash and the SHA-256 of this record
 );
 
+CREATE TABLE audit_heads (              -- ends of the audit log, signed: 1, 2, 3, …
+    id       INTEGER PRIMARY KEY,
+    sequence INTEGER NOT NULL,          -- the last record then
+    at       INTEGER NOT NULL,
+    cms      BLOB NOT NULL              -- SignedData (RFC 5652) without certificates
+);
+CREATE INDEX audit_heads_by_record ON audit_heads (sequence, id);
+CREATE TRIGGER audit_heads_stay BEFORE UPDATE ON audit_heads
+    BEGIN SELECT RAISE(ABORT, 'audit_heads is append-only'); END;
+CREATE TRIGGER audit_heads_are_kept BEFORE DELETE ON audit_heads
+    BEGIN SELECT RAISE(ABORT, 'audit_heads is append-only'); END;
+
+CREATE TABLE audit_head_ways (          -- up to which head each way has sent them
+    way  TEXT PRIMARY KEY,
+    head INTEGER NOT NULL
+) WITHOUT ROWID;
+
 CREATE TABLE api_requests (             -- requests with an Idempotency-Key, and what they were answered
     actor      TEXT NOT NULL,
     key        TEXT NOT NULL,

@@ -53,6 +53,7 @@ READING = [
     ("audit", "list"),
     ("audit", "verify"),
     ("audit", "head"),
+    ("audit", "export"),
     ("doctor",),
 ]
 CREATE = ("credential", "create", "--profile", "tls-server", "--subject", "CN=www.example.mn")
@@ -244,6 +245,36 @@ class TestAudit:
         run(home, *CREATE)
         verified = as_json(home, "audit", "verify", "--head", str(head))
         assert verified["records"] > json.loads(head.read_text())["sequence"]
+
+    def test_against_signed_heads(self, home: Home, tmp_path: Path) -> None:
+        heads = tmp_path / "heads.pem"
+        heads.write_text("".join(run(home, "audit", "head", "--signed").stdout for _ in range(2)))
+        verified = as_json(home, "audit", "verify", "--heads", str(heads))
+        assert [verified[name] for name in ("heads", "given_heads", "unreadable_heads")] == [2, 2, 0]
+        with sqlite3.connect(home.database) as database:
+            database.execute("DROP TRIGGER audit_heads_are_kept")
+            database.execute("DELETE FROM audit_heads WHERE id = 2")
+            database.execute("DELETE FROM audit WHERE sequence = (SELECT max(sequence) FROM audit)")
+        assert run(home, "audit", "verify").exit_code == 0
+        assert "its tail was cut" in refused(home, "audit", "verify", "--heads", str(heads))
+
+    @pytest.mark.parametrize("content", ["", "no head", "-----BEGIN CMS-----\nAAAA\n"])
+    def test_no_signed_head(self, home: Home, tmp_path: Path, content: str) -> None:
+        (tmp_path / "heads.pem").write_text(content)
+        assert "no signed head" in refused(home, "audit", "verify", "--heads", str(tmp_path / "heads.pem"))
+
+    def test_what_is_signed_and_no_head(self, home: Home, tmp_path: Path) -> None:
+        (tmp_path / "heads.pem").write_text("-----BEGIN CMS-----\nAAAA\n-----END CMS-----\n")
+        message = refused(home, "audit", "verify", "--heads", str(tmp_path / "heads.pem"))
+        assert "given head 1: this is no signed head" in message
+
+    def test_an_export_is_whole_or_not_there(self, home: Home, tmp_path: Path) -> None:
+        made = tmp_path / "made"
+        assert "there are no records" in refused(home, "audit", "export", "--to", "9999", str(made))
+        assert not made.exists()
+        assert as_json(home, "audit", "export", "--to", "5", str(made))["last"] == 5
+        assert len((made / "audit-records.jsonl").read_text().splitlines()) == 5
+        assert "is there already" in refused(home, "audit", "export", str(made))
 
     @pytest.mark.parametrize("content", [b"\xff\xfe\x00", b"", b"{}", b"[" * 100_000])
     def test_no_head(self, home: Home, tmp_path: Path, content: bytes) -> None:

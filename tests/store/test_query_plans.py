@@ -9,6 +9,7 @@ import pytest
 
 from store import (
     applications,
+    audit_heads,
     cases,
     certificates,
     cmp_transactions,
@@ -171,6 +172,11 @@ def walks_through(plan: str) -> bool:
         (organizations.officer, (1,)),
         (organizations.officer_with_mail, (1, "a@gov.mn")),
         (organizations.count_officers, (1,)),
+        (audit_heads.newest, ()),
+        (audit_heads.get, (1,)),
+        (audit_heads.after, (1, 10)),
+        (audit_heads.covering, (1,)),
+        (audit_heads.sent, ("file",)),
     ],
     ids=lambda value: f"{value.__module__}.{value.__name__}" if callable(value) else "",
 )
