@@ -202,7 +202,7 @@ async def test_a_certificate_that_nobody_followed_is_found_at_the_start(
     sender = client(one, card.record.reference)
     answer = await sender.ir(new_key(), None)
     await sender.send(rejection_body(answer.certificate))
-    setting.core.listeners.clear()
+    setting.core.issue_listeners.clear()
     second = await client(one, card.record.reference).ir(new_key(), None, info=IMPLICIT)
     issuing = setting.core.registration.issuing
     assert await issuing.catch_up() == 1

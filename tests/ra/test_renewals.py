@@ -18,6 +18,9 @@ from config.units import Lifetime
 from pkiserver.ca.identity import certificate_identity
 from pkiserver.core import Core
 from pkiserver.errors import ConflictError, NotAuthorizedError, PKIServerError, RefusedError, UnavailableError
+from pkiserver.ra.cases.entry import NewCase
+from pkiserver.ra.cases.rules import Channel as CaseChannel
+from pkiserver.ra.cases.rules import Kind
 from pkiserver.ra.lifecycle import Action as CertificateAction
 from pkiserver.ra.lifecycle import Command
 from pkiserver.ra.registration import renewals as module
@@ -406,6 +409,21 @@ async def test_who_is_erased_renews_nothing(desk: Desk) -> None:
         await desk.apply(desk.sheet(held).signed())
     with pytest.raises(NotAuthorizedError, match="on record no more"):
         await desk.simple_reenroll(other)
+
+
+async def test_a_holder_suspends_a_certificate_that_was_renewed_over_est(desk: Desk) -> None:
+    """It came of no application of its own; the case is still the holder's, who is told of it."""
+    other = await desk.issued("citizen-authentication")
+    desk.into_window(other)
+    first = x509.load_der_x509_certificate(await desk.simple_reenroll(other))
+    holder = await desk.core.storage.read(
+        lambda tx: applications.of_certificate(tx, 2, other.certificate.serial_number)
+    )
+    assert holder is not None
+    kiosk = Actor("kiosk-1", (Assignment(Role.SERVICE),), on_behalf_of=holder.person)
+    asked = NewCase(2, first.serial_number, Kind.SUSPEND, CaseChannel.SELF_SERVICE, "holder_request")
+    case = await desk.core.registration.cases.receive(kiosk, asked)
+    assert (case.person, case.state) == (holder.person, "granted")
 
 
 async def test_a_certificate_renewed_over_est_is_still_of_its_holder(desk: Desk) -> None:

@@ -14,10 +14,12 @@ from pkiserver.ra.registration.offices import calendar_of
 from pkiserver.ra.registration.roles import Target
 from pkiserver.ra.registration.working_hours import MAX_DAYS, Calendar
 from protocols.x509.certificate import serial_text
-from store import applications, certificates, offices
+from store import applications, certificates, offices, renewals
 from store import cases as rows
+from store.applications import ApplicationRecord
 from store.database import Transaction
 from store.offices import OfficeRecord
+from store.records import CertificateRecord
 
 EVIDENCE: Final = ("body", "number", "date", "document", "letter", "message")
 MAX_EVIDENCE_CHARACTERS: Final = 200
@@ -61,9 +63,22 @@ def place_of(tx: Transaction, new: NewCase, now: datetime, subscribers: Collecti
     if new.lifts is not None:
         _require_holding(tx, new)
     office = office_of(tx, new.office)
-    application = applications.of_certificate(tx, new.authority, new.serial)
-    target = Target(office=office.id if office else None, holder=application.person if application else None)
+    application = _application_of(tx, certificate)
+    organization = application.organization if application else None
+    if new.channel is Channel.ORGANIZATION and organization is None:
+        raise RefusedError("the certificate is not an officer's: an organisation asks for its officers alone")
+    target = Target(
+        office=office.id if office else None,
+        organization=organization,
+        holder=application.person if application else None,
+    )
     return Place(target, calendar_of(tx, office, now, MAX_DAYS) if office else _ALWAYS_OPEN)
+
+
+def _application_of(tx: Transaction, certificate: CertificateRecord) -> ApplicationRecord | None:
+    """Return the application that a certificate came of; for a renewed one, that of its subject."""
+    found = applications.of_certificate(tx, certificate.authority, certificate.serial)
+    return found or renewals.of_subject(tx, certificate.subject)
 
 
 def _require_holding(tx: Transaction, new: NewCase) -> None:
@@ -74,6 +89,8 @@ def _require_holding(tx: Transaction, new: NewCase) -> None:
         raise RefusedError(f"case {new.lifts} did not suspend this certificate")
     if RULES[Kind.SUSPEND, Channel(held.channel)].owner is not HoldOwner.AUTHORITY:
         raise RefusedError(f"case {new.lifts} did not suspend this certificate for an authority")
+    if new.channel is Channel.ORGANIZATION and held.channel != new.channel.value:
+        raise RefusedError(f"case {new.lifts} is not the organisation's: who suspended restores (3.5)")
 
 
 def office_of(tx: Transaction, code: str | None) -> OfficeRecord | None:

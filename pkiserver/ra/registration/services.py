@@ -93,6 +93,7 @@ def open_registration(
             clock=clock,
             gate=gate,
             data=data,
+            outbox=outbox,
             retention=settings.registration.retention,
         ),
         data_key=DataKey(home=home, storage=storage, clock=clock, gate=gate, data=data),
