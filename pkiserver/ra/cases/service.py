@@ -1,7 +1,7 @@
 """Cases: received, decided and carried out. A decision and what it does to the certificate are one commit."""
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 
@@ -89,7 +89,7 @@ class Cases:
         evidence = evidence_text(new)
         now = self._clock.now()
         place = await self._storage.read(lambda tx: place_of(tx, new, now, self._subscribers))
-        granted = await self._gate.granted(Permission(actor, _to_enter(new), place.target))
+        granted = await self._gate.granted(Permission(_entering(actor, new), _to_enter(new), place.target))
 
         def transaction(tx: Transaction) -> tuple[CaseRecord, int | None]:
             same = rows.open_like(tx, new.authority, new.serial, new.kind.value, new.channel.value, new.lifts)
@@ -197,6 +197,14 @@ def _to_enter(new: NewCase) -> Action:
     if needs_second(new.kind, new.channel, new.ground):
         return Action.REVOKE_AGAINST_WILL
     return Action.FEED_REGISTRY if new.channel is Channel.CIVIL_REGISTRY else Action.REQUEST_CASE
+
+
+def _entering(actor: Actor, new: NewCase) -> Actor:
+    """Return who enters a case with the roles that count: what carries itself out, a service asks for."""
+    if new.channel is not Channel.SELF_SERVICE:
+        return actor
+    services = tuple(one for one in actor.assignments if one.role is Role.SERVICE)
+    return replace(actor, assignments=services)
 
 
 def _to_decide(actor: Actor, case: CaseRecord, seen_version: int) -> Permission:
