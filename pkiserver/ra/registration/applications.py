@@ -265,12 +265,12 @@ class Applications:
         if office and found is None:
             raise NotFoundError(f"no office {office[:40]}; see `pkiserver office list`")
         reached = reach(actor, Action.READ_APPLICATION)
-        if found is not None:
-            target = Target(office=found.id, holder=reached.holder)
-            await self._gate.require(Permission(actor, Action.READ_APPLICATION, target))
         narrow = not reached.everything and not reached.offices
         of_organizations = narrow and (reached.every_organization or bool(reached.organizations))
         of_holder = narrow and not of_organizations
+        if found is not None:  # the holder opens an office only where no more than theirs is listed
+            target = Target(office=found.id, holder=reached.holder if of_holder else None)
+            await self._gate.require(Permission(actor, Action.READ_APPLICATION, target))
         if of_holder and person not in (None, reached.holder):
             await self._gate.require(Permission(actor, Action.READ_APPLICATION, Target(holder=person)))
         if of_holder and not reached.holder:
