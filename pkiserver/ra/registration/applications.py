@@ -160,8 +160,8 @@ class Applications:
             if person == actor.person:
                 raise ConflictError("nobody verifies the own application")
             rows.set_person(tx, application, person, proof.kind.value)
-            if found.officer is not None:
-                organizations.set_officer_person(tx, found.officer, person)
+            if found.officer is not None and not organizations.set_officer_person(tx, found.officer, person):
+                raise ConflictError("the officer is somebody else on record: of the same name and mail")
             self._data.put(tx, APPLICATIONS, application, {"proof": proof.text})
             return record_event(tx, found, changed, {"proof": proof.kind.value})
 
