@@ -25,7 +25,15 @@ from pkiserver.errors import (
 )
 from protocols.asn1.ocsp import CRLReason
 from store import authorities as authority_rows
-from store import certificates, cmp_transactions, credentials, crl_entries, enrollments, issuances
+from store import (
+    certificates,
+    cmp_transactions,
+    credentials,
+    crl_entries,
+    enrollments,
+    issuances,
+    renewals,
+)
 from store.database import Transaction
 from store.records import AuthorityRecord, AuthorityState, CertificateRecord
 
@@ -64,8 +72,10 @@ def require_permitted(
         require_entitled(tx, held, now)
     if request.bounded:
         _refuse_more_renewals(tx, request.profile.name, subject, now)
-    if request.credential is not None and not credentials.take_use(tx, request.credential, now):
-        raise ConflictError("the credential has no use left")
+    if request.credential is not None:
+        _require_good_signature(tx, request.credential)
+        if not credentials.take_use(tx, request.credential, now):
+            raise ConflictError("the credential has no use left")
     if request.enrollment is not None:
         _require_approved(tx, request.enrollment, now)
 
@@ -140,6 +150,14 @@ def require_entitled(tx: Transaction, held: CertificateRecord, now: datetime) ->
         raise NotAuthorizedError("the client certificate is not confirmed yet")
     if _is_compromised(tx, certificates.with_key(tx, held.spki_sha256)):
         raise NotAuthorizedError("the key of the client certificate was revoked as compromised")
+
+
+def _require_good_signature(tx: Transaction, credential: int) -> None:
+    """Hold a credential that was got by a signature to that certificate, which may have expired since."""
+    signed_with = renewals.signed_with(tx, credential)
+    state = certificates.state_of(tx, *signed_with) if signed_with is not None else None
+    if state in ("suspended", "revoked"):
+        raise NotAuthorizedError(f"the certificate by which the application was signed is {state}")
 
 
 def _is_compromised(tx: Transaction, with_key: Sequence[CertificateRecord]) -> bool:

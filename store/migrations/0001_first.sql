@@ -474,6 +474,8 @@ CREATE TABLE organization_domains (     -- of which the work mail of its officer
     PRIMARY KEY (organization, domain)
 ) WITHOUT ROWID;
 
+CREATE INDEX organization_domains_by_name ON organization_domains (domain);
+
 CREATE TABLE officers (
     id           INTEGER PRIMARY KEY,
     organization INTEGER NOT NULL REFERENCES organizations (id),

@@ -215,6 +215,39 @@ async def test_against_the_holders_will_two_decide(setup: Setup, ground: str) ->
     assert await setup.state() == "revoked"
 
 
+@pytest.mark.parametrize("channel", [Channel.SELF_SERVICE, Channel.CIVIL_REGISTRY])
+async def test_no_channel_that_carries_itself_out_spares_the_second_person(
+    setup: Setup, channel: Channel
+) -> None:
+    for ground in sorted(name for name, one in GROUNDS.items() if one.against_will):
+        with pytest.raises(RefusedError, match="two"):
+            await setup.cases.receive(setup.registrar, setup.new(Kind.REVOKE, channel, ground, office="ub-1"))
+    assert await setup.state() == "active"
+
+
+async def test_self_service_is_of_services_alone(setup: Setup) -> None:
+    """What carries itself out has nobody who decides: at an office it is a written request."""
+    new = setup.new(Kind.REVOKE, Channel.SELF_SERVICE, "holder_request", office="ub-1")
+    with pytest.raises(NotAuthorizedError):
+        await setup.cases.receive(setup.registrar, new)
+    assert await setup.state() == "active"
+
+
+async def test_an_organisation_s_letter_does_not_lift_an_authoritys_hold(setup: Setup) -> None:
+    held = await setup.decided_by_authority(Kind.SUSPEND)
+    letter = setup.new(
+        Kind.RESTORE,
+        Channel.ORGANIZATION,
+        "cause_gone",
+        office="ub-1",
+        lifts=held.id,
+        evidence={"letter": "7"},
+    )
+    with pytest.raises(RefusedError, match="did not suspend"):
+        await setup.cases.receive(setup.registrar, letter)
+    assert await setup.state() == "suspended"
+
+
 async def test_nobody_decides_of_the_own_certificate(setup: Setup) -> None:
     case = await setup.written(Kind.SUSPEND)
     own = Actor("registrar-2", setup.registrar.assignments, person=setup.person)

@@ -412,6 +412,16 @@ class TestPermissions:
         refusals = [found for found in await recorded(setting.core.storage) if found["outcome"] == "refused"]
         assert len(refusals) == 8
 
+    async def test_who_serves_all_offices_reports_no_card(self, setting: Setting, one: APlant) -> None:
+        await setting.waiting()
+        batch = await one.pull()
+        [card] = await one.cards(batch.id)
+        everywhere = Actor("registrar-9", (Assignment(Role.REGISTRAR, everywhere=True),))
+        with pytest.raises(NotAuthorizedError):
+            await setting.core.registration.plant_results.report(
+                everywhere, batch.id, card.record.reference, REFUSED
+            )
+
     async def test_an_auditor_reads_and_changes_nothing(self, setting: Setting, one: APlant) -> None:
         await setting.waiting()
         batch = await one.pull()

@@ -337,6 +337,20 @@ async def test_a_revocation_meanwhile_counts(desk: Desk, monkeypatch: pytest.Mon
     assert usable == []
 
 
+@pytest.mark.parametrize("action", [CertificateAction.SUSPEND, CertificateAction.REVOKE])
+async def test_a_certificate_that_ends_before_the_new_one_is_enrolled_takes_it_along(
+    desk: Desk, action: CertificateAction
+) -> None:
+    """Whoever stole a card signs and waits; its holder reports the loss; the credential is worth nothing."""
+    held = await desk.issued()
+    desk.into_window(held)
+    new = await desk.apply(desk.sheet(held).signed())
+    await desk.change(held, action)
+    with pytest.raises(NotAuthorizedError, match="signed"):
+        await desk.enrolled(new.reference, new.secret)
+    assert (await desk.record(new.application)).state == "issuing"
+
+
 @pytest.mark.parametrize(
     ("citizen", "error"),
     [

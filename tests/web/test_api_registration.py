@@ -14,7 +14,8 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
 
 from pkiserver.core import Core
-from pkiserver.errors import UnavailableError
+from pkiserver.errors import NotAuthorizedError, UnavailableError
+from pkiserver.ra.registration.roles import Actor, Assignment, Role
 from protocols.x509.names import parse_subject
 from store import api_requests
 from tests.web.api_harness import Client, Desk, Reply, desk
@@ -302,6 +303,31 @@ class TestServices:
         assert [one["application"] for one in mine.body["items"]] == [known.id]
         assert (await kiosk.ask("GET", path, headers=on_behalf_of("1" * 12))).body["items"] == []
         assert (await kiosk.ask("GET", path)).body["items"] == []
+
+    async def test_a_kept_answer_is_of_one_holder_alone(self, world: World, office: Desk) -> None:
+        """A key that comes again for another holder gets them nothing of the first one's."""
+        kiosk = await office.actor("kiosk", "service")
+        made = await world.verified()
+        path, body = f"/api/v1/applications/{made.id}/withdraw", {"ground": "x"}
+        more = {"If-Match": f'"{made.version}"', "Idempotency-Key": KEY}
+        first = await kiosk.ask("POST", path, body, on_behalf_of(FORM["civil_id"]) | more)
+        assert first.status == 200
+        theirs = await kiosk.ask("POST", path, body, on_behalf_of(OTHER_FORM["civil_id"]) | more)
+        theirs.refused(422, "unprocessable")
+        (await kiosk.ask("POST", path, body, more)).refused(422, "unprocessable")
+        again = on_behalf_of(FORM["civil_id"], "fingerprint", "check-2")  # identified once more
+        assert (await kiosk.ask("POST", path, body, again | more)).octets == first.octets
+
+    async def test_both_roles_together_reach_no_further(self, world: World) -> None:
+        """A holder whom a service identified opens no other office to a registrar."""
+        theirs, _ = await world.verified("ub-2"), await world.verified("ub-2", OTHER_FORM)
+        ours = await world.draft("ub-1")
+        roles = (Assignment(Role.REGISTRAR, office=ours.office), Assignment(Role.SERVICE))
+        both = Actor("both", roles, on_behalf_of=theirs.person)
+        applications = world.core.registration.applications
+        with pytest.raises(NotAuthorizedError):
+            await applications.newest(both, office="ub-2")
+        assert [one.id for one in await applications.newest(both, office="ub-1")] == [ours.id]
 
     async def test_nobody_else_asks_on_behalf(self, registrar: Client) -> None:
         reply = await registrar.ask("GET", "/api/v1/offices", headers=on_behalf_of(FORM["civil_id"]))

@@ -87,10 +87,12 @@ def _require_holding(tx: Transaction, new: NewCase) -> None:
     same = held is not None and (held.authority, held.serial) == (new.authority, new.serial)
     if held is None or not same or (held.kind, held.state) != (Kind.SUSPEND.value, "granted"):
         raise RefusedError(f"case {new.lifts} did not suspend this certificate")
-    if RULES[Kind.SUSPEND, Channel(held.channel)].owner is not HoldOwner.AUTHORITY:
+    placed_by = Channel(held.channel)
+    if RULES[Kind.SUSPEND, placed_by].owner is not HoldOwner.AUTHORITY:
         raise RefusedError(f"case {new.lifts} did not suspend this certificate for an authority")
-    if new.channel is Channel.ORGANIZATION and held.channel != new.channel.value:
-        raise RefusedError(f"case {new.lifts} is not the organisation's: who suspended restores (3.5)")
+    # Of an organisation's letter one person decides: it takes back what an organisation asked for alone.
+    if new.channel is Channel.ORGANIZATION and placed_by is not Channel.ORGANIZATION:
+        raise RefusedError(f"case {new.lifts} did not suspend this certificate for an organisation")
 
 
 def office_of(tx: Transaction, code: str | None) -> OfficeRecord | None:

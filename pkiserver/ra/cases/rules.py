@@ -142,6 +142,8 @@ def rule_for(kind: Kind, channel: Channel, ground: str) -> CaseRule:
         raise RefusedError(f"a ground is one of {', '.join(sorted(GROUNDS))}")
     if kind not in GROUNDS[ground].kinds:
         raise RefusedError(f"{ground} is no ground to {kind.value}")
+    if rule.deadline.at_once and needs_second(kind, channel, ground):
+        raise RefusedError(f"of {ground} two decide: by the channel {channel.value} nobody does")
     return rule
 
 

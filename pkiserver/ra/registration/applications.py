@@ -160,8 +160,8 @@ class Applications:
             if person == actor.person:
                 raise ConflictError("nobody verifies the own application")
             rows.set_person(tx, application, person, proof.kind.value)
-            if found.officer is not None:
-                organizations.set_officer_person(tx, found.officer, person)
+            if found.officer is not None and not organizations.set_officer_person(tx, found.officer, person):
+                raise ConflictError("the officer is somebody else on record: of the same name and mail")
             self._data.put(tx, APPLICATIONS, application, {"proof": proof.text})
             return record_event(tx, found, changed, {"proof": proof.kind.value})
 
@@ -265,12 +265,12 @@ class Applications:
         if office and found is None:
             raise NotFoundError(f"no office {office[:40]}; see `pkiserver office list`")
         reached = reach(actor, Action.READ_APPLICATION)
-        if found is not None:
-            target = Target(office=found.id, holder=reached.holder)
-            await self._gate.require(Permission(actor, Action.READ_APPLICATION, target))
         narrow = not reached.everything and not reached.offices
         of_organizations = narrow and (reached.every_organization or bool(reached.organizations))
         of_holder = narrow and not of_organizations
+        if found is not None:  # the holder opens an office only where no more than theirs is listed
+            target = Target(office=found.id, holder=reached.holder if of_holder else None)
+            await self._gate.require(Permission(actor, Action.READ_APPLICATION, target))
         if of_holder and person not in (None, reached.holder):
             await self._gate.require(Permission(actor, Action.READ_APPLICATION, Target(holder=person)))
         if of_holder and not reached.holder:

@@ -187,6 +187,11 @@ class Issuing:
         organization = await self._storage.read(lambda tx: organizations.get(tx, number))
         if organization is None or organization.state != State.CONTRACTED.value:
             raise ConflictError("the organisation has no contract any more")
+        officer = await self._storage.read(lambda tx: organizations.officer(tx, record.officer or 0))
+        if officer is None or officer.left_at is not None:
+            raise ConflictError("the officer has left the organisation: withdraw the application")
+        if (officer.title, officer.unit) != (form.position, form.unit):
+            raise ConflictError("the officer has another position meanwhile: apply for that")
         return Certified(officer_subject(form, organization), (f"email:{form.work_mail}",))
 
 

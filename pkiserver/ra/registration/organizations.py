@@ -196,6 +196,8 @@ class Organizations:
             _require_contracted(_found(tx, number))
             if not any(is_of_domain(mail, domain) for domain in rows.domains(tx, found.id)):
                 raise RefusedError("the work mail is of none of the organisation's domains")
+            if rows.is_of_nearer_domain(tx, found.id, mail):
+                raise RefusedError("the work mail is of another organisation's domain")
             if rows.officer_with_mail(tx, found.id, mail) is not None:
                 raise ConflictError("an officer of the organisation has this work mail")
             if rows.count_officers(tx, found.id) >= MAX_OFFICERS:

@@ -40,9 +40,9 @@ def parse_key(header: str) -> str:
     return found[1]
 
 
-def request_hash(method: str, path: str, body: bytes) -> bytes:
-    """Return what two requests have in common that ask the same."""
-    parts = (method.encode(), path.encode(), body)
+def request_hash(method: str, path: str, body: bytes, about: str = "") -> bytes:
+    """Return what two requests have in common that ask the same, on behalf of the same holder."""
+    parts = (method.encode(), path.encode(), body, about.encode())
     return hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).digest()
 
 

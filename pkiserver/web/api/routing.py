@@ -107,7 +107,9 @@ class API:
         given = None if key is None else parse_key(key)
         if given is None or operation.repeatable:
             return await self._work(operation, request, replace(call, key=given))
-        asked = request_hash(request.method, request.raw_path, await request.read())
+        identified = call.caller.acting.identified  # whoever else it is about, it is another request
+        about = "" if identified is None else identified.civil_id
+        asked = request_hash(request.method, request.raw_path, await request.read(), about)
         work = partial(self._work, operation, request, call)
         return await self._idempotent.once(call.caller.name, given, asked, work)
 
