@@ -206,14 +206,6 @@ def _to_enter(new: NewCase) -> Action:
     return Action.FEED_REGISTRY if new.channel is Channel.CIVIL_REGISTRY else Action.REQUEST_CASE
 
 
-def _entering(actor: Actor, new: NewCase) -> Actor:
-    """Return who enters a case with the roles that count: what carries itself out, a service asks for."""
-    if new.channel is not Channel.SELF_SERVICE:
-        return actor
-    services = tuple(one for one in actor.assignments if one.role is Role.SERVICE)
-    return replace(actor, assignments=services)
-
-
 def _to_decide(actor: Actor, case: CaseRecord, seen_version: int) -> Permission:
     """Return what the permission table is asked: with the first person's role where a second one decides."""
     kind, channel = Kind(case.kind), Channel(case.channel)
