@@ -395,7 +395,7 @@ class TestOfficers:
         held = await officers.decided_by_authority(Kind.SUSPEND)
         restore = self.asked(officers, Kind.RESTORE, "cause_gone", lifts=held.id, office="ub-1")
         for actor in (own.officer, officers.registrar):
-            with pytest.raises(RefusedError, match="not the organisation's"):
+            with pytest.raises(RefusedError, match="for an organisation"):
                 await officers.cases.receive(actor, restore)
         await officers.decided_by_authority(Kind.RESTORE, lifts=held.id)
         new = self.asked(officers, Kind.SUSPEND, "carrier_missing", office="ub-1")
