@@ -144,7 +144,7 @@ async def pull(services: APIServices, call: Call[Any, Any, BatchPull]) -> Answer
     """Give the plant the applications that have waited longest for a card."""
     caller = call.caller
     key = call.key or secrets.token_hex(16)
-    found = await services.registration.plant.pull(caller.acting, caller.name, call.body.size, key)
+    found = await services.registration.plant.pull(caller.acting, caller.actor, call.body.size, key)
     return Answer(_batch(services, found))
 
 
@@ -153,7 +153,7 @@ async def list_batches(services: APIServices, call: Call[Any, BatchSearch, None]
     query, caller = call.query, call.caller
     found = await services.registration.plant.batches(
         caller.acting,
-        plant=caller.name if _is_plant(caller) else None,
+        plant=caller.actor if _is_plant(caller) else None,
         state=query.state,
         before=_END if query.after is None else int(query.after),
         limit=query.limit + 1,
