@@ -20,6 +20,10 @@ from benchmarks.search_store import civil_id, register_number
 from pkiserver.web.api.operations import BASE
 
 EST = "/.well-known/est/simpleenroll"
+DELIVERY = {
+    "acknowledged": ["legal_effect", "conditions_of_use", "confidentiality", "liability"],
+    "text_version": "2026-1",
+}
 
 
 def form(number: int) -> dict[str, Any]:
@@ -43,7 +47,7 @@ def form(number: int) -> dict[str, Any]:
 
 
 class Counter:
-    """One counter: takes applications from the form to the certificate, over two connections."""
+    """One counter: takes applications from the form to the hand-over, over two connections."""
 
     def __init__(self, api: aiohttp.ClientSession, est: aiohttp.ClientSession) -> None:
         self._api = api
@@ -58,7 +62,7 @@ class Counter:
             return answer, response.headers.get("ETag", "")
 
     async def whole(self, number: int, csr: bytes) -> None:
-        """Register, verify, issue and enrol one; each answer is an acknowledgement of what is on disk."""
+        """Take one from the form to the hand-over; each answer is an acknowledgement of what is on disk."""
         made, seen = await self.post("/applications", {"office": "ub-1", "form": form(number)})
         path = f"/applications/{made['application']}"
         verified, seen = await self.post(
@@ -67,6 +71,16 @@ class Counter:
         if verified["state"] != "verified":
             raise RuntimeError(f"application {number} was not verified")
         credential, _ = await self.post(f"{path}/issue", {"use": "est"}, seen)
+        await self.enrol(credential, csr)
+        # Its certificate made one more event of it, which the server was told of before it answered.
+        seen = f'"{credential["version"] + 1}"'
+        _, seen = await self.post(f"{path}/sign-off", {"ground": "stamp 12"}, seen)
+        delivered, _ = await self.post(f"{path}/deliver", DELIVERY, seen)
+        if delivered["state"] != "delivered":
+            raise RuntimeError(f"application {number} was not delivered")
+
+    async def enrol(self, credential: dict[str, Any], csr: bytes) -> None:
+        """Fetch the certificate with the credential of an application."""
         login = aiohttp.encode_basic_auth(credential["reference"], credential["secret"])
         headers = {"Content-Type": "application/pkcs10", "Authorization": login}
         async with self._est.post(EST, data=csr, headers=headers) as response:

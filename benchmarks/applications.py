@@ -1,7 +1,12 @@
-"""Whole applications a CPU second of the server: form, verification, credential, enrolment over EST."""
+"""Whole applications a CPU second of the server, by the median of short rounds.
+
+Whole: the form, its verification, the credential, the enrolment over EST, the form signed off, and the
+carrier handed over with what the holder acknowledged (regulation 2.7).
+"""
 
 import asyncio
 import json
+import statistics
 import subprocess
 import sys
 from pathlib import Path
@@ -27,6 +32,9 @@ from protocols.x509.names import parse_subject
 AIM: Final = 120
 CLIENTS: Final = 16
 MOST_A_SECOND: Final = 300
+ROUNDS: Final = (
+    5  # of one second at least: a round beside other work of the machine is left out by the median
+)
 
 
 async def _equip(home: Home, folder: Path, count: int) -> None:
@@ -69,10 +77,15 @@ async def _registrar(core: Core, folder: Path) -> str:
     return pem.decode()
 
 
-def _load(folder: Path, port: int, pids: list[int], seconds: float) -> tuple[dict[str, Any], float]:
-    """Run a load; return what it found, and the CPU seconds of the server from when all were connected."""
+def _load(
+    folder: Path, port: int, pids: list[int], seconds: float, first: int
+) -> tuple[dict[str, Any], float]:
+    """Run a load from this citizen on; return what it found, and the CPU seconds that the server took for it.
+
+    They are counted from when all were connected.
+    """
     command = [sys.executable, "-m", "benchmarks.application_load", str(folder), str(port)]
-    options = ["--clients", str(CLIENTS), "--seconds", str(seconds)]
+    options = ["--clients", str(CLIENTS), "--seconds", str(seconds), "--first", str(first)]
     pipe = subprocess.PIPE
     with subprocess.Popen([*command, *options], stdin=pipe, stdout=pipe, text=True) as process:
         assert process.stdin is not None
@@ -90,18 +103,25 @@ def _load(folder: Path, port: int, pids: list[int], seconds: float) -> tuple[dic
     return found, used
 
 
-async def _issued(home: Home) -> int:
-    """Return how many of the last applications are issued, a thousand at most."""
-    wanted = {"state": "issued", "office": None, "limit": 1000}
+async def _delivered(home: Home) -> int:
+    """Return how many of the last applications are delivered, a thousand at most."""
+    wanted = {"state": "delivered", "office": None, "limit": 1000}
     answer = await call(home, "application.list", wanted, silent)
     assert answer is not None
     return len(answer[0])
+
+
+def _round(folder: Path, port: int, pids: list[int], seconds: float, first: int) -> tuple[int, float, float]:
+    """Return how many applications a round took to their end, the server's CPU seconds, and its length."""
+    found, used = _load(folder, port, pids, seconds, first)
+    return int(found["done"]), used, float(found["seconds"])
 
 
 def run(folder: Path, certificates: int, seconds: int) -> list[Figure]:  # noqa: ARG001 - the common form
     """Measure and return the figures."""
     count = (seconds + 2) * MOST_A_SECOND
     place = folder / "applications"
+    rounds: list[tuple[int, float, float]] = []
     with started(place, "ec:P-256", lambda home: asyncio.run(_equip(home, place, count))) as (
         home,
         pid,
@@ -109,16 +129,20 @@ def run(folder: Path, certificates: int, seconds: int) -> list[Figure]:  # noqa:
     ):
         (place / "root.pem").write_bytes((home.public / "ca" / "root.pem").read_bytes())
         write_csrs(place / "csrs", count)
-        found, used = _load(place, ports["https"], descendants(pid), seconds)
-        issued = asyncio.run(_issued(home))
-    done = int(found["done"])
-    expected = min(1000, done)
-    if issued != expected:
-        raise RuntimeError(f"{issued} applications are issued, and not {expected}")
+        for _ in range(ROUNDS):
+            done = sum(one[0] for one in rounds)
+            each_s = max(1.0, seconds / ROUNDS)
+            rounds.append(_round(place, ports["https"], descendants(pid), each_s, 1 + done))
+        delivered = asyncio.run(_delivered(home))
+    expected = min(1000, sum(one[0] for one in rounds))
+    if delivered != expected:
+        raise RuntimeError(f"{delivered} applications are delivered, and not {expected}")
+    rate = statistics.median(done / used for done, used, _ in rounds)
+    pace = statistics.median(done / length for done, _, length in rounds)
     return [
         Figure(
-            "whole applications over the API and EST, a CPU second", f"{done / used:.0f}",
-            f"{done / float(found['seconds']):.0f} a second, {1e3 * used / done:.2f} CPU ms each", None,
-            f">= {AIM}", done / used >= AIM,
+            "whole applications over the API and EST, a CPU second", f"{rate:.0f}",
+            f"{pace:.0f} a second, {1e3 / rate:.2f} CPU ms each; median of {ROUNDS} rounds", None,
+            f">= {AIM}", rate >= AIM,
         )
     ]  # fmt: skip

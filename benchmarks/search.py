@@ -60,6 +60,7 @@ async def _desk(filled: FilledCore) -> Desk:
         core.registration,
         core.actors,
         core.role_grants,
+        core.renewals,
     )
     own = await core.storage.read(
         lambda tx: rows.newest(tx, authorities=None, state=None, now=core.clock.now(), limit=1)

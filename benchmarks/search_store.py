@@ -17,6 +17,7 @@ from pkiserver.clock import Clock
 from pkiserver.core import Core, open_core
 from pkiserver.home import Home
 from pkiserver.initialise import initialise
+from pkiserver.progress import silent
 from pkiserver.ra.registration.contacts import name_key
 from pkiserver.ra.registration.offices import OfficeForm
 from pkiserver.ra.registration.people import SUBJECT
@@ -106,7 +107,7 @@ def _names(chance: random.Random) -> Names:
 async def filled_core(folder: Path, count: int) -> AsyncIterator[FilledCore]:
     """Open a new home with so many people, each with an application and a certificate."""
     home = Home(folder / "home")
-    await initialise(home, None, offline_root=False, progress=lambda _: None)
+    await initialise(home, None, offline_root=False, progress=silent)
     chance = random.Random(7)
     names = _names(chance)
     async with open_core(home, Clock()) as core:

@@ -139,17 +139,25 @@ def require_entitled(tx: Transaction, held: CertificateRecord, now: datetime) ->
     issued must be confirmed (RFC 9810 §5.3.18): renewed before, it would live on when it is withdrawn and
     the use of its credential given back, as often as its holder likes.
     """
-    current = certificates.get(tx, held.authority, held.serial)
-    if current is None or current.certificate != held.certificate:
+    entitled(tx, held.authority, held.serial, held.certificate, now)
+
+
+def entitled(
+    tx: Transaction, authority: int, serial: int, certificate: bytes, now: datetime
+) -> CertificateRecord:
+    """Return the record of a DER certificate that speaks for its holder at `now`; as `require_entitled`."""
+    current = certificates.get(tx, authority, serial)
+    if current is None or current.certificate != certificate:
         raise NotAuthorizedError("the client certificate is not on record")
     if current.state != "active":
         raise NotAuthorizedError(f"the client certificate is {current.state}")
     if now > current.not_after:
         raise NotAuthorizedError("the client certificate is expired")
-    if cmp_transactions.is_unconfirmed(tx, held.authority, held.serial):
+    if cmp_transactions.is_unconfirmed(tx, authority, serial):
         raise NotAuthorizedError("the client certificate is not confirmed yet")
-    if _is_compromised(tx, certificates.with_key(tx, held.spki_sha256)):
+    if _is_compromised(tx, certificates.with_key(tx, current.spki_sha256)):
         raise NotAuthorizedError("the key of the client certificate was revoked as compromised")
+    return current
 
 
 def _require_good_signature(tx: Transaction, credential: int) -> None:

@@ -201,9 +201,12 @@ class Actors:
 
     async def holder(self, record: CertificateRecord) -> ActorRecord | None:
         """Return the actor for whom a certificate speaks now, or None; its status the caller looks up."""
-        return await self._storage.read(
-            lambda tx: rows.with_certificate(tx, record.authority, record.serial), brief=True
-        )
+        return await self._storage.read(lambda tx: self.holding(tx, record), brief=True)
+
+    @staticmethod
+    def holding(tx: Transaction, record: CertificateRecord) -> ActorRecord | None:
+        """Return what `holder` does, in the caller's transaction."""
+        return rows.with_certificate(tx, record.authority, record.serial)
 
 
 def _shown(tx: Transaction, record: ActorRecord) -> ShownActor:

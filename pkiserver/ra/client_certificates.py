@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID, NameOID
 
 from pkiserver.ca.authorities import Authorities, Authority
-from pkiserver.ca.issuance_rules import require_entitled
+from pkiserver.ca.issuance_rules import entitled
 from pkiserver.clock import Clock
 from pkiserver.errors import NotAuthorizedError, RefusedError
 from pkiserver.ra.issuer_crls import require_unrevoked
@@ -24,7 +24,7 @@ from pkiserver.ra.trusted_issuers import TrustedIssuers
 from pkiserver.storage import Storage
 from protocols.errors import ProtocolError
 from protocols.x509.certificate import TBSCertificate, read_with_parts, serial_text
-from store import certificates
+from store.database import Transaction
 from store.records import CertificateRecord
 
 _READ: Final = frozenset(
@@ -117,17 +117,18 @@ class ClientCertificates:
         """Return whom a certificate speaks for; `NotAuthorizedError` says why for nobody."""
         if shown.issuer is None:
             return self._device(shown.certificate)
-        return await self._holder(shown.certificate, shown.issuer)
+        return await self._storage.read(lambda tx: self.holder(tx, shown), brief=True)
 
-    async def _holder(self, certificate: x509.Certificate, issuer: Authority) -> Holder:
-        """Return the holder of a certificate of ours, whose status is read from the store at each call."""
-        record = await self._storage.read(
-            lambda tx: certificates.get(tx, issuer.id, certificate.serial_number), brief=True
-        )
-        if record is None or record.certificate != certificate.public_bytes(Encoding.DER):
-            raise NotAuthorizedError("the client certificate is not on record")
-        now = self._clock.now()
-        await self._storage.read(lambda tx: require_entitled(tx, record, now), brief=True)
+    def holder(self, tx: Transaction, shown: ShownCertificate) -> Holder:
+        """Return the holder of a certificate of ours, whose status is read from the store at each call.
+
+        `NotAuthorizedError` where it speaks for nobody, and for one that we did not issue.
+        """
+        if shown.issuer is None:
+            raise NotAuthorizedError("the client certificate is not of this CA")
+        certificate = shown.certificate
+        der = certificate.public_bytes(Encoding.DER)
+        record = entitled(tx, shown.issuer.id, certificate.serial_number, der, self._clock.now())
         return Holder(certificate, record)
 
     def _device(self, certificate: x509.Certificate) -> Device:

@@ -98,7 +98,8 @@ class Applications:
         form = validate_form(new.fields, today(now))
         _require_known(new)
         office, holder = await self._storage.read(
-            lambda tx: (offices.with_code(tx, new.office), self._people.of_civil_id(tx, form.civil_id))
+            lambda tx: (offices.with_code(tx, new.office), self._people.of_civil_id(tx, form.civil_id)),
+            brief=True,
         )
         if office is None:
             raise NotFoundError(f"no office {new.office[:40]}; see `pkiserver office list`")
@@ -119,7 +120,7 @@ class Applications:
             )
             return self.begin(tx, added, form, actor, now)
 
-        return await self._storage.write(transaction)
+        return await self._storage.write(transaction, brief=True)
 
     def begin(
         self, tx: Transaction, added: ApplicationRecord, form: AnyForm, actor: Actor, now: datetime
@@ -140,7 +141,8 @@ class Applications:
 
         `UnavailableError` where the registry is silent: the application stays as it is.
         """
-        record, form = await self._permitted(actor, Action.VERIFY_APPLICATION, application)
+        record = await self._permitted(actor, Action.VERIFY_APPLICATION, application)
+        form = await self.form_of(application)
         command = Command(Event.VERIFY, seen_version, actor.name, f"identity proved by {proof.kind.value}")
         decide(standing_of(record), command, self._clock.now())  # before anybody is asked
         entry = await look_up(self._registry, proof, form)
@@ -165,7 +167,7 @@ class Applications:
             self._data.put(tx, APPLICATIONS, application, {"proof": proof.text})
             return record_event(tx, found, changed, {"proof": proof.kind.value})
 
-        return await self._storage.write(transaction)
+        return await self._storage.write(transaction, brief=True)
 
     async def send_back(
         self, actor: Actor, application: int, seen_version: int, ground: str, fields: tuple[str, ...] = ()
@@ -221,7 +223,7 @@ class Applications:
 
     async def show(self, actor: Actor, application: int) -> ShownApplication:
         """Return an application with its form; the reading is recorded in the same transaction."""
-        record = await self._storage.read(lambda tx: found_application(tx, application))
+        record = await self._storage.read(lambda tx: found_application(tx, application), brief=True)
         if record.person is None and actor.identified is not None:  # whose it is only the form says
             await self._permitted(actor, Action.READ_APPLICATION, application)
         else:
@@ -237,7 +239,7 @@ class Applications:
                 rows.events(tx, application),
             )
 
-        return await self._storage.write(transaction)
+        return await self._storage.write(transaction, brief=True)
 
     def _reading(self, actor: Actor, now: datetime, application: int) -> AuditEntry:
         return audit.entry(
@@ -302,26 +304,30 @@ class Applications:
 
     async def form_of(self, application: int) -> AnyForm:
         """Return the form of an application, for the server's own use; `ConflictError` once erased."""
-        data = await self._storage.read(lambda tx: self._data.read(tx, APPLICATIONS, application))
-        if "form" not in data:
+        return await self._storage.read(lambda tx: self._form(tx, application), brief=True)
+
+    def _form(self, tx: Transaction, application: int) -> AnyForm:
+        form = self._data.read(tx, APPLICATIONS, application, ["form"]).get("form")
+        if form is None:
             raise ConflictError(f"the form of application {application} is erased")
-        values = json.loads(data["form"])
+        values = json.loads(form)
         values["birth_date"] = date.fromisoformat(values["birth_date"])
         return OfficerForm(**values) if "work_mail" in values else Form(**values)
 
-    async def _permitted(
-        self, actor: Actor, action: Action, application: int
-    ) -> tuple[ApplicationRecord, AnyForm]:
-        """Return an application and its form, where the actor may act on it."""
-        record = await self._storage.read(lambda tx: found_application(tx, application))
-        form = await self.form_of(application)
-        holder = record.person
-        if holder is None:  # not verified yet: whose it says that it is
-            known = await self._storage.read(lambda tx: self._people.of_civil_id(tx, form.civil_id))
-            holder = actor.holder_of(form.civil_id, known)
+    async def _permitted(self, actor: Actor, action: Action, application: int) -> ApplicationRecord:
+        """Return an application where the actor may act on it."""
+
+        def look(tx: Transaction) -> tuple[ApplicationRecord, int | None]:
+            record = found_application(tx, application)
+            if record.person is not None:
+                return record, record.person
+            civil_id = self._form(tx, application).civil_id  # not verified yet: whose it says that it is
+            return record, actor.holder_of(civil_id, self._people.of_civil_id(tx, civil_id))
+
+        record, holder = await self._storage.read(look, brief=True)
         target = Target(office=record.office, organization=record.organization, holder=holder)
         await self._gate.require(Permission(actor, action, target))
-        return record, form
+        return record
 
     async def _move(
         self,
@@ -343,7 +349,7 @@ class Applications:
                 raise ConflictError("the printing plant has not said yet whether the card was made")
             return record_event(tx, found, changed, detail or {})
 
-        return await self._storage.write(transaction)
+        return await self._storage.write(transaction, brief=True)
 
 
 def found_application(tx: Transaction, application: int) -> ApplicationRecord:

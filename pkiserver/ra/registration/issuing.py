@@ -14,7 +14,7 @@ from cryptography import x509
 from config.profile import Profile
 from pkiserver.clock import Clock
 from pkiserver.errors import ConflictError, NotFoundError
-from pkiserver.ra.credentials import Credentials, NewCredential, Use
+from pkiserver.ra.credentials import Bind, Credentials, NewCredential, Use
 from pkiserver.ra.registration.applications import (
     PLANT,
     Applications,
@@ -132,28 +132,27 @@ class Issuing:
             if found is not None and found.id == application:  # else it was followed already
                 note_issued(tx, found, authority, serial, now)
 
-        await self._storage.write(transaction)
+        await self._storage.write(transaction, brief=True)
 
     async def _with_credential(
         self, actor: Actor, application: int, command: Command, use: Use
     ) -> NewCredential:
-        record = await self._storage.read(lambda tx: found_application(tx, application))
+        record = await self._storage.read(lambda tx: found_application(tx, application), brief=True)
         await self._gate.require(Permission(actor, Action.ISSUE_APPLICATION, target_of(record)))
         _require_made_at_the_office(record)
-        decide(standing_of(record), command, self._clock.now())  # before a credential is made
-        new = await self._create(actor, record, await self._applications.form_of(application), use)
-        try:
-            await self._storage.write(
-                lambda tx: self._bind(tx, application, command, new.reference, self._clock.now())
-            )
-        except BaseException:  # nobody is to enrol with what is bound to nothing
-            await self._credentials.cancel(new.reference, actor.name)
-            raise
-        return new
+        now = self._clock.now()
+        decide(standing_of(record), command, now)  # before a credential is made
+        form = await self._applications.form_of(application)
+
+        def bind(tx: Transaction, reference: str) -> None:
+            self._bind(tx, application, command, reference, now)
+
+        return await self._create(actor, record, form, use, bind)
 
     def _bind(
         self, tx: Transaction, application: int, command: Command, reference: str, now: datetime
     ) -> None:
+        """Bind a credential as it is made: nobody is to enrol with what is bound to nothing."""
         found = found_application(tx, application)
         changed = decide(standing_of(found), command, now)
         if command.event is Event.CARRIER_REFUSED:
@@ -162,7 +161,7 @@ class Issuing:
         record_event(tx, found, changed, {"credential": reference})
 
     async def _create(
-        self, actor: Actor, record: ApplicationRecord, form: AnyForm, use: Use
+        self, actor: Actor, record: ApplicationRecord, form: AnyForm, use: Use, bind: Bind
     ) -> NewCredential:
         profile = self._profiles.get(record.profile)
         if profile is None:
@@ -180,11 +179,12 @@ class Issuing:
             lifetime=None,
             actor=actor.name,
             use=use,
+            bind=bind,
         )
 
     async def _officer(self, record: ApplicationRecord, form: OfficerForm) -> Certified:
         number = record.organization or 0
-        organization = await self._storage.read(lambda tx: organizations.get(tx, number))
+        organization = await self._storage.read(lambda tx: organizations.get(tx, number), brief=True)
         if organization is None or organization.state != State.CONTRACTED.value:
             raise ConflictError("the organisation has no contract any more")
         officer = await self._storage.read(lambda tx: organizations.officer(tx, record.officer or 0))
