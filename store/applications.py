@@ -263,6 +263,12 @@ def holder_of(tx: Transaction, authority: int, serial: int) -> int | None:
     return row[0] if row else None
 
 
+def holder_of_credential(tx: Transaction, reference: str) -> int | None:
+    """Return whose application a credential is of; None: of nobody's who is on record."""
+    row = tx.one("SELECT person FROM applications WHERE credential = ?", (reference,))
+    return row[0] if row else None
+
+
 _IS_REVOKED: Final = (
     "EXISTS (SELECT 1 FROM certificates r WHERE r.authority = {of}.authority AND r.serial = {of}.serial"
     " AND r.state = 'revoked')"
