@@ -24,6 +24,7 @@ from pkiserver.cli.clock import clock_group
 from pkiserver.cli.context import HOME_VARIABLE, CommandGroup, Context
 from pkiserver.cli.credential import credential_group
 from pkiserver.cli.crl import crl_group
+from pkiserver.cli.demo import demo_command
 from pkiserver.cli.doctor import doctor_command
 from pkiserver.cli.enrollment import enrollment_group
 from pkiserver.cli.init import init_command
@@ -91,6 +92,7 @@ for _command in (
     backup_command,
     restore_command,
     clock_group,
+    demo_command,
     doctor_command,
 ):
     main.add_command(_command)

@@ -1,13 +1,20 @@
 """A world for tests of registration over the API: two offices, a civil registry, what is in each place."""
 
+import base64
 import json
 from typing import Any
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
 
 from pkiserver.ra.registration.applications import NewApplication
 from pkiserver.ra.registration.registry import IdentityProof
 from pkiserver.ra.registration.roles import Actor, Assignment, Role
+from protocols.x509.names import parse_subject
 from store.applications import ApplicationRecord
-from tests.web.api_harness import Client, Desk
+from tests.web.api_harness import Client, Desk, Reply
 
 FORM: dict[str, Any] = {
     "aimag": "Улаанбаатар",
@@ -51,7 +58,7 @@ def on_behalf_of(civil_id: str, by: str = "fingerprint", reference: str = "check
     return {"On-Behalf-Of": f'civil-id="{civil_id}", by={by}, reference="{reference}"'}
 
 
-def _citizen(form: dict[str, Any], fingerprint: str) -> dict[str, Any]:
+def citizen(form: dict[str, Any], fingerprint: str) -> dict[str, Any]:
     names = ("register_number", "civil_id", "birth_date", "parent_name", "given_name")
     return {name: form[name] for name in names} | {
         "clan_name": None,
@@ -81,7 +88,7 @@ class World:
                 break_to="14:00",
                 weekdays="12345",
             )
-        citizens = [_citizen(FORM, "check-1"), _citizen(OTHER_FORM, "check-2")]
+        citizens = [citizen(FORM, "check-1"), citizen(OTHER_FORM, "check-2")]
         self.core.home.civil_registry.write_text("".join(json.dumps(one) + "\n" for one in citizens))
         return self
 
@@ -108,3 +115,25 @@ class World:
         batch = await plants.pull(actor, plant, 1, "pull-of-the-world")
         [card] = await plants.cards(actor, batch.id, limit=10)
         return batch.id, card.record.reference
+
+
+async def moved(client: Client, reply: Reply, step: str, body: object = None, **headers: str) -> Reply:
+    """Move an application on from where an answer showed it."""
+    assert reply.status == 200, reply.octets
+    path = f"/applications/{reply.body['application']}/{step}"
+    return await client.post(path, body, If_Match=reply.etag, **headers)
+
+
+async def enrolled(
+    client: Client, credential: dict[str, Any], key: ec.EllipticCurvePrivateKey | None = None
+) -> x509.Certificate:
+    """Enrol over EST with a credential, for a subject that nobody approved."""
+    request = x509.CertificateSigningRequestBuilder().subject_name(parse_subject("CN=Somebody Else"))
+    octets = request.sign(key or ec.generate_private_key(ec.SECP256R1()), SHA256()).public_bytes(Encoding.DER)
+    secret = base64.b64encode(f"{credential['reference']}:{credential['secret']}".encode()).decode()
+    headers = {"Content-Type": "application/pkcs10", "Authorization": f"Basic {secret}"}
+    reply = await client.ask(
+        "POST", "/.well-known/est/simpleenroll", headers=headers, data=base64.b64encode(octets)
+    )
+    assert reply.status == 200, reply.octets
+    return pkcs7.load_der_pkcs7_certificates(base64.b64decode(reply.octets))[0]

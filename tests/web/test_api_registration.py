@@ -1,6 +1,5 @@
 """Applications over the API: the whole way to a delivered carrier, and what turns it back."""
 
-import base64
 import json
 from collections.abc import AsyncIterator
 from datetime import timedelta
@@ -8,17 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
 
 from pkiserver.core import Core
 from pkiserver.errors import NotAuthorizedError, UnavailableError
 from pkiserver.ra.registration.roles import Actor, Assignment, Role
-from protocols.x509.names import parse_subject
 from store import api_requests
-from tests.web.api_harness import Client, Desk, Reply, desk
+from tests.web.api_harness import Client, Desk, desk
 from tests.web.registration_world import (
     ALL_EXPLAINED,
     DRAFT,
@@ -26,6 +20,8 @@ from tests.web.registration_world import (
     OTHER_FORM,
     PROOF,
     World,
+    enrolled,
+    moved,
     on_behalf_of,
 )
 
@@ -49,27 +45,6 @@ async def world(office: Desk) -> World:
 @pytest.fixture
 async def registrar(world: World) -> Client:
     return await world.registrar()
-
-
-async def moved(client: Client, reply: Reply, step: str, body: object = None, **headers: str) -> Reply:
-    """Move an application on from where an answer showed it."""
-    assert reply.status == 200, reply.octets
-    path = f"/applications/{reply.body['application']}/{step}"
-    return await client.post(path, body, If_Match=reply.etag, **headers)
-
-
-async def enrolled(client: Client, credential: dict[str, Any]) -> x509.Certificate:
-    """Enrol over EST with a credential, for a subject that nobody approved."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    request = x509.CertificateSigningRequestBuilder().subject_name(parse_subject("CN=Somebody Else"))
-    octets = request.sign(key, SHA256()).public_bytes(Encoding.DER)
-    secret = base64.b64encode(f"{credential['reference']}:{credential['secret']}".encode()).decode()
-    headers = {"Content-Type": "application/pkcs10", "Authorization": f"Basic {secret}"}
-    reply = await client.ask(
-        "POST", "/.well-known/est/simpleenroll", headers=headers, data=base64.b64encode(octets)
-    )
-    assert reply.status == 200, reply.octets
-    return pkcs7.load_der_pkcs7_certificates(base64.b64decode(reply.octets))[0]
 
 
 async def test_regulation_2_8_the_plant_makes_the_card(registrar: Client, office: Desk) -> None:

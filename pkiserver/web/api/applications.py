@@ -10,7 +10,7 @@ from pydantic import ConfigDict, Field
 from pydantic.config import JsonDict
 
 from pkiserver.ca.identity import MAX_LIMIT_MNT
-from pkiserver.ra.registration.applications import NewApplication
+from pkiserver.ra.registration.applications import NewApplication, ShownApplication
 from pkiserver.ra.registration.form import FIELD_NUMBERS
 from pkiserver.ra.registration.registry import MAX_REASON_CHARACTERS, IdentityProof
 from pkiserver.ra.registration.roles import Action
@@ -225,10 +225,25 @@ class ShownForm(Message):
     limit_mnt: int | None
 
 
-class Application(ApplicationSummary):
-    """An application; the form is null once it is erased."""
+class ShownOfficerForm(Message):
+    """What an organisation says of its officer."""
 
-    form: ShownForm | None
+    parent_name: str
+    clan_name: str | None
+    given_name: str
+    register_number: str
+    civil_id: str
+    birth_date: str
+    work_mail: str
+    work_phone: str
+    position: str
+    unit: str | None
+
+
+class Application(ApplicationSummary):
+    """An application; the form, of a citizen or of an officer, is null once it is erased."""
+
+    form: ShownForm | ShownOfficerForm | None
     events: tuple[ApplicationEvent, ...]
 
 
@@ -270,7 +285,7 @@ async def show_application(services: APIServices, call: Call[ApplicationPath, An
     found = await services.registration.applications.show(call.caller.acting, call.path.application)
     shown = Application(
         **(await summary(services, found.record)).model_dump(),
-        form=ShownForm(**found.form) if found.form is not None else None,
+        form=_shown_form(found),
         events=tuple(
             ApplicationEvent(
                 version=one.version,
@@ -285,6 +300,14 @@ async def show_application(services: APIServices, call: Call[ApplicationPath, An
         ),
     )
     return Answer(shown, str(found.record.version))
+
+
+def _shown_form(found: ShownApplication) -> ShownForm | ShownOfficerForm | None:
+    if found.form is None:
+        return None
+    if "work_mail" in found.form:
+        return ShownOfficerForm(**found.form)
+    return ShownForm(**found.form)
 
 
 async def create_application(services: APIServices, call: Call[Any, Any, ApplicationDraft]) -> Answer:
