@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any, Final, NamedTuple
 
 from store.database import Transaction, Value
+from store.owners import Owners
 from store.records import CertificateRecord, StatusRecord, from_unix, serial_to_blob, to_unix
 
 _COLUMNS = (
@@ -184,7 +185,7 @@ def count_in_range(tx: Transaction, authority: int, low: int, high: int, not_aft
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """What certificates are looked for; None: whichever.
+    """What certificates are looked for; None: whichever, or whosoever's.
 
     Issued at `issued_from` or later, and before `issued_until`; valid until `expires_until` at the longest.
     """
@@ -196,6 +197,7 @@ class Search:
     issued_from: datetime | None = None
     issued_until: datetime | None = None
     expires_until: datetime | None = None
+    owners: Owners | None = None
 
 
 class Place(NamedTuple):
@@ -219,6 +221,8 @@ def search(
     found: list[tuple[int, bytes, int]] = []
     for authority in dict.fromkeys(wanted.authorities):
         for profile in _profiles(tx, authority, wanted.profile):
+            if wanted.owners is not None and not wanted.owners.have(authority, profile):
+                continue
             found += _heads(tx, authority, profile, wanted, now, after, limit)
     found.sort()
     records = (get(tx, authority, int.from_bytes(serial, "big")) for _, serial, authority in found[:limit])
@@ -350,6 +354,7 @@ def _fits(record: CertificateRecord, wanted: Search, now: datetime) -> bool:
         record.authority in wanted.authorities
         and wanted.state in (None, state)
         and wanted.profile in (None, record.profile)
+        and (wanted.owners is None or wanted.owners.have(record.authority, record.profile))
         and (wanted.issued_from is None or record.not_before >= wanted.issued_from)
         and (wanted.issued_until is None or record.not_before < wanted.issued_until)
         and (wanted.expires_until is None or record.not_after <= wanted.expires_until)

@@ -29,6 +29,7 @@ from store import (
 from store import status_history as history
 from store.certificates import Place, Search
 from store.database import Transaction, Value
+from store.owners import Owners
 from store.records import CertificateRecord
 
 if TYPE_CHECKING:
@@ -295,7 +296,8 @@ async def test_a_search_for_a_serial_looks_at_its_certificates(store: "Store") -
 
 @pytest.mark.parametrize("state", ["waiting", "approved", "refused", "issued"])
 async def test_enrolments_of_a_state_are_found_by_it(store: "Store", state: str) -> None:
-    plans = await plans_of(store, enrollments.page, state, [1, 2], NOW, 99, 10)
+    owners = Owners(frozenset({1, 2}), frozenset({"device"}), frozenset({True}))
+    plans = await plans_of(store, enrollments.page, state, owners, NOW, 99, 10)
     assert plans == ["SEARCH enrollments USING INDEX enrollments_by_state (state=? AND rowid<?)"]
 
 

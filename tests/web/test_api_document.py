@@ -14,11 +14,10 @@ from pydantic import BaseModel
 from yarl import URL
 
 from pkiserver.core import Core
-from pkiserver.ra.registration.roles import PERMISSIONS, Actor, Assignment, Role
+from pkiserver.ra.registration.roles import PERMISSIONS
 from pkiserver.web.api.openapi import openapi
 from pkiserver.web.api.problems import Problem
 from pkiserver.web.api.table import OPERATIONS, PUBLIC
-from tests.ra.plant_setting import Setting
 from tests.web.api_harness import Client, Desk, desk, path_of
 from tests.web.registration_world import World
 
@@ -171,6 +170,8 @@ async def test_no_request_gets_an_answer_that_is_not_in_the_document(office: Des
     """No 5xx, no undocumented status, no body that is not of its schema; over real mutual TLS."""
     world = await World(office).make()
     certificate = path_of(office.core, await office.issue("dorj")).split("/")
+    batch, card = await world.pulled("actor:r-plant")
+    await world.verified(delivery="plant")  # waits for a batch
     application = await world.verified()
     await office.organization()
     there = {
@@ -185,8 +186,10 @@ async def test_no_request_gets_an_answer_that_is_not_in_the_document(office: Des
         "officer": "1",
         "person": str(application.person),
         "application": str(application.id),
+        "batch": str(batch),
+        "card": card,
     }
-    roles = ("auditor", "registrar", "senior_registrar", "administrator", "specialist", "service")
+    roles = ("auditor", "registrar", "senior_registrar", "administrator", "specialist", "service", "plant")
     clients = [await office.actor(f"r-{role.replace('_', '-')}", role) for role in roles]
     document = openapi(OPERATIONS)
     made = sorted_requests()
@@ -195,17 +198,6 @@ async def test_no_request_gets_an_answer_that_is_not_in_the_document(office: Des
         for request in made:
             seen.add(await _asked(client, document, there, request))
     assert {status for _, status in seen} >= {200, 403, 422}
-
-
-async def waiting_batch(office: Desk) -> int:
-    """Return a batch with a card in it; another application waits."""
-    setting = await Setting.of(office.core)
-    await setting.waiting()
-    plants = office.core.registration.plant
-    actor = Actor("actor:plant-1", (Assignment(Role.PLANT),))
-    batch = await plants.pull(actor, actor.name, 5, "pull-0001")
-    await setting.waiting()
-    return batch.id
 
 
 def sorted_requests() -> list[Any]:

@@ -46,11 +46,26 @@ async def registrar(world: World) -> Client:
     return await world.registrar()
 
 
+async def test_regulation_2_8_the_plant_makes_the_card(registrar: Client, office: Desk) -> None:
+    draft = await registrar.post("/applications", DRAFT | {"delivery": "plant"})
+    assert draft.body["delivery"] == "plant"
+    await moved(registrar, draft, "verify", PROOF)
+    listed = (await registrar.get("/applications")).body["items"]
+    assert [(one["state"], one["delivery"]) for one in listed] == [("verified", "plant")]
+    plant = await office.actor("plant-1", "plant", "registration-client")
+    assert (await plant.post("/plant/batches", {"size": 1})).body["cards"] == 1
+    token = DRAFT | {"delivery": "plant", "carrier": "token"}
+    assert "makes identity cards alone" in (await registrar.post("/applications", token)).refused(
+        400, "bad_request"
+    )
+
+
 async def test_regulation_2_1_to_2_7_one_whole_application(
     world: World, registrar: Client, office: Desk
 ) -> None:
     draft = await registrar.post("/applications", DRAFT)
     assert (draft.body["state"], draft.body["office"], draft.etag) == ("draft", "ub-1", '"1"')
+    assert draft.body["delivery"] == "office"
     verified = await moved(registrar, draft, "verify", PROOF)
     assert (verified.body["state"], verified.body["proof"]) == ("verified", "fingerprint")
     credential = await moved(registrar, verified, "issue", {})

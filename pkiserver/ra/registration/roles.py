@@ -377,7 +377,9 @@ def _within(scope: Scope, assignment: Assignment, actor: Actor, target: Target) 
     if scope is Scope.ANYWHERE:
         return True
     if scope is Scope.OWN_OFFICE:
-        return assignment.everywhere or (target.office is not None and assignment.office == target.office)
+        if target.office is None:  # the batch of a plant is not of those who serve all offices either
+            return assignment.everywhere and target.plant is None
+        return assignment.everywhere or assignment.office == target.office
     if scope is Scope.ORGANIZATIONS:
         return target.organization is not None
     if scope is Scope.OWN_ORGANIZATION:

@@ -8,7 +8,7 @@ from pydantic import ConfigDict, Field
 from pkiserver.errors import NotFoundError
 from pkiserver.ra.approval import MAX_REASON_CHARACTERS, standing
 from pkiserver.ra.registration.roles import Action
-from pkiserver.web.api.certificates import target_of, visible
+from pkiserver.web.api.certificates import owners, target_of
 from pkiserver.web.api.conditions import require_seen
 from pkiserver.web.api.operations import (
     DEFAULT_LIMIT,
@@ -83,7 +83,7 @@ class EnrollmentList(Message):
 async def list_enrollments(services: APIServices, call: Call[Any, EnrollmentSearch, None]) -> Answer:
     """Search the enrolments that the caller may see."""
     query, now = call.query, services.clock.now()
-    seen = visible(services, call.caller, Action.READ_ENROLLMENT)
+    seen = owners(services, call.caller, Action.READ_ENROLLMENT)
     before = _END if query.after is None else int(query.after)
     found = await services.storage.read(
         lambda tx: enrollments.page(tx, query.state, seen, now, before, query.limit + 1)
@@ -126,7 +126,7 @@ async def _enrollment(
     found = await services.storage.read(lambda tx: enrollments.get(tx, number))
     if found is None:
         raise NotFoundError(f"there is no enrolment {number}")
-    call.caller.require(action, target_of(services, found.authority))
+    call.caller.require(action, target_of(services, found.authority, found.profile))
     return found
 
 

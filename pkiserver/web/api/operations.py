@@ -108,9 +108,6 @@ class Operation:
     since what is looked for is personal. Every operation that changes something may carry an Idempotency-Key:
     answers to it are kept for a while, encrypted. `public`: it takes no client certificate,
     each address has a share, and what is sent twice is done once.
-    answer has an ETag, as that of every versioned one has. Every operation that is no GET may
-    carry an Idempotency-Key: answers to it are kept for a while, so they hold no personal data but a name
-    that is in a certificate.
     `repeatable`: it knows a repeated request by itself, for good and after a crash, too; no answer is kept.
     """
 
@@ -128,14 +125,13 @@ class Operation:
     shows_version: bool = False
     reads: bool = False
     public: bool = False
+    repeatable: bool = False
     media_types: tuple[str, ...] = (JSON,)  # of the body; of others the octets are handed on as they came
 
     @property
     def takes_body(self) -> bool:
         """Whether a request has a body."""
         return self.body is not None or self.media_types != (JSON,)
-
-    repeatable: bool = False
 
     @property
     def changes(self) -> bool:

@@ -4,7 +4,7 @@ import secrets
 from datetime import date, datetime
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from pkiserver.ra.api_access import Caller
 from pkiserver.ra.registration import plant_results
@@ -66,11 +66,15 @@ class CardSearch(Parameters):
 class BatchPull(Message):
     """How many cards the plant has room for. The same Idempotency-Key gives the same batch, for good."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [{"size": 100}]})
+
     size: Annotated[int, Field(ge=1, le=1000)]
 
 
 class CardResult(Message):
     """What became of a card: `issued` with the carrier's serial, or `failed` with failure and reason."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"result": "issued", "carrier": "04A1B2C3"}]})
 
     result: Literal["issued", "failed"]
     carrier: CarrierSerial | None = None
@@ -144,7 +148,7 @@ async def pull(services: APIServices, call: Call[Any, Any, BatchPull]) -> Answer
     """Give the plant the applications that have waited longest for a card."""
     caller = call.caller
     key = call.key or secrets.token_hex(16)
-    found = await services.registration.plant.pull(caller.acting, caller.name, call.body.size, key)
+    found = await services.registration.plant.pull(caller.acting, caller.actor, call.body.size, key)
     return Answer(_batch(services, found))
 
 
@@ -153,7 +157,7 @@ async def list_batches(services: APIServices, call: Call[Any, BatchSearch, None]
     query, caller = call.query, call.caller
     found = await services.registration.plant.batches(
         caller.acting,
-        plant=caller.name if _is_plant(caller) else None,
+        plant=caller.actor if _is_plant(caller) else None,
         state=query.state,
         before=_END if query.after is None else int(query.after),
         limit=query.limit + 1,
