@@ -246,15 +246,13 @@ async def test_regulation_2_7_handed_over_with_four_explanations(world: World, r
 async def test_regulation_2_8_the_plant_writes_the_card(
     world: World, registrar: Client, office: Desk
 ) -> None:
-    given = {"office": "ub-1", "channel": "branch", "carrier": "id_card", "profile": "citizen-signature"}
-    made = await office.command("application.create", fields=FORM, delivery="plant", **given)
-    draft = await registrar.get(f"/applications/{made['id']}")
+    draft = await registrar.post("/applications", DRAFT | {"delivery": "plant"})
     verified = await moved(registrar, draft, "verify", PROOF)
     (await moved(registrar, verified, "issue", {})).refused(409, "conflict")
     plant = await office.actor("plant-1", "plant", "registration-client")
     batch = (await pulled(plant))["batch"]
     [card] = (await plant.get(f"/plant/batches/{batch}/cards")).body["items"]
-    assert card["application"] == made["id"]
+    assert card["application"] == draft.body["application"]
     certificate = certificate_in(await enrolled_by_plant(plant, card["card"], csr_of(new_key())))
     result = {"result": "issued", "carrier": "04A1B2C3"}
     await plant.post(f"/plant/batches/{batch}/cards/{card['card']}/result", result)
