@@ -1,6 +1,6 @@
 """Cases: received, decided and carried out. A decision and what it does to the certificate are one commit."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
@@ -107,7 +107,7 @@ class Cases:
             require_admissible(tx, new, self._subscribers)
             return self.enter(tx, _record(new, evidence, place, acting, granted.role, now))
 
-        return await self._told(await self._storage.write(transaction))
+        return await self._written(transaction)
 
     def enter(self, tx: Transaction, new: NewCaseRecord) -> Entered:
         """Enter a case in the caller's transaction, who asked the permission table, and tells of it after."""
@@ -147,7 +147,7 @@ class Cases:
             decided = Decision(decision.seen_version, decision.granted, ground)
             return self.carry_out(tx, current, decided, actor.name, now)
 
-        return await self._told(await self._storage.write(transaction))
+        return await self._written(transaction)
 
     async def show(self, actor: Actor, case: int) -> CaseRecord:
         """Return a case; whoever may ask for or decide cases there may see it, and auditors."""
@@ -219,10 +219,20 @@ class Cases:
         """Tell of an event of a case once it is on disk."""
         await self._on_event(sequence)
 
-    async def _told(self, entered: Entered) -> CaseRecord:
-        if entered.sequence is not None:
-            await self.tell(entered.sequence)
-        return entered.case
+    async def _written(self, work: Callable[[Transaction], Entered]) -> CaseRecord:
+        """Return the case as a transaction leaves it, which the answer over the API is made of, and tell."""
+        sequences: list[int | None] = []
+
+        def transaction(tx: Transaction) -> CaseRecord:
+            entered = work(tx)
+            sequences[:] = [entered.sequence]
+            return entered.case
+
+        case = await self._storage.write(transaction)
+        for sequence in sequences:
+            if sequence is not None:
+                await self.tell(sequence)
+        return case
 
 
 def _scope(actor: Actor) -> Scope:

@@ -221,7 +221,7 @@ async def _certificate(
     services: APIServices, call: Call[CertificatePath, Any, Any], action: Action
 ) -> CertificateRecord:
     """Return the certificate of the path; `NotAuthorizedError` where the caller may not do this to it."""
-    authority, serial = _issuer(services, call.path.ca), int(call.path.serial, 16)
+    authority, serial = issuer_of(services, call.path.ca), int(call.path.serial, 16)
     call.caller.require(action, target_of(services, authority))
     record = await services.storage.read(lambda tx: certificates.get(tx, authority, serial))
     if record is None:
@@ -287,12 +287,13 @@ def _searched(services: APIServices, call: Call[Any, CertificateSearch, None]) -
     seen = visible(services, call.caller, Action.READ_CERTIFICATE)
     if call.query.ca is None:
         return seen
-    asked = _issuer(services, call.query.ca)
+    asked = issuer_of(services, call.query.ca)
     call.caller.require(Action.READ_CERTIFICATE, target_of(services, asked))
     return [asked]
 
 
-def _issuer(services: APIServices, handle: str) -> int:
+def issuer_of(services: APIServices, handle: str) -> int:
+    """Return the authority of this handle; `NotFoundError` where there is none."""
     for record in services.authorities.records:
         if record.handle == handle:
             return record.id

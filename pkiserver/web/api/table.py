@@ -9,14 +9,17 @@ from pkiserver.web.api import (
     actors,
     application_ends,
     applications,
+    cases,
     certificates,
     enrollments,
     imports,
+    letters,
     offices,
     organizations,
     people,
     plant,
     public_organizations,
+    registry_messages,
     renewals,
 )
 from pkiserver.web.api.openapi import openapi_json
@@ -35,6 +38,9 @@ OPERATIONS: Final[Sequence[Operation]] = (
     *public_organizations.OPERATIONS,
     *applications.OPERATIONS,
     *application_ends.OPERATIONS,
+    *cases.OPERATIONS,
+    *letters.OPERATIONS,
+    *registry_messages.OPERATIONS,
     *plant.OPERATIONS,
     *actors.OPERATIONS,
 )
