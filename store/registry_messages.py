@@ -26,7 +26,9 @@ class RegistryMessageRecord:
 
 
 def _record(row: tuple[Any, ...]) -> RegistryMessageRecord:
-    return RegistryMessageRecord(*row[:3], from_unix(row[3]), *row[4:6], from_unix(row[6]), row[7])
+    values = list(row)
+    values[3], values[6] = from_unix(row[3]), from_unix(row[6])
+    return RegistryMessageRecord(*values)
 
 
 def add(tx: Transaction, message: RegistryMessageRecord) -> None:

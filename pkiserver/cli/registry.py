@@ -3,7 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Iterator
-from itertools import batched
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
@@ -40,8 +40,9 @@ def registry_import(click_context: click.Context, file: Path, as_json: bool) -> 
         pass
     counted: Counter[str] = Counter()
     refused: list[str] = []
-    for batch in batched(_messages(file), BATCH):
-        for result in click_context.obj.command("registry.import", messages=list(batch)):
+    messages = _messages(file)
+    while batch := list(islice(messages, BATCH)):
+        for result in click_context.obj.command("registry.import", messages=batch):
             counted[result["outcome"]] += 1
             refused += [result["id"]] if result["outcome"] == "refused" else []
     show({"messages": counted.total(), **dict(sorted(counted.items()))}, as_json)
