@@ -80,6 +80,11 @@ class Setup:
 
 @pytest.fixture
 async def setup(core: Core, clock: Any) -> Setup:
+    return await setup_of(core, clock)
+
+
+async def setup_of(core: Core, clock: Any) -> Setup:
+    """Issue a certificate to a citizen, applied for at ub-1."""
     office = await core.registration.offices.add(ADMINISTRATOR, "ub-1", OfficeForm("Сүхбаатар дүүрэг"))
     registrar = Actor("registrar-1", (Assignment(Role.REGISTRAR, office=office.id),))
     story = Story(core, registrar, clock)
