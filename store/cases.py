@@ -145,10 +145,21 @@ def of_person(tx: Transaction, person: int, limit: int) -> list[CaseRecord]:
     return [_record(row) for row in rows]
 
 
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Which cases a list has: everything, or what is of one of these; `office` narrows either."""
+
+    everything: bool = True
+    offices: frozenset[int] = frozenset()
+    organizations: frozenset[int] = frozenset()
+    person: int | None = None
+    office: int | None = None
+
+
 def open_by_due(
     tx: Transaction,
+    scope: Scope,
     *,
-    office: int | None = None,
     until: datetime | None = None,
     after: tuple[datetime, int] | None = None,
     limit: int,
@@ -158,16 +169,37 @@ def open_by_due(
     filters: list[tuple[str, tuple[Value, ...]]] = [
         (text, values)
         for text, values in (
-            ("office = ?", (office,)),
+            ("office = ?", (scope.office,)),
             ("due_at <= ?", (to_unix(until) if until else None,)),
             ("(due_at, id) > (?, ?)", seen),
         )
         if values[0] is not None
     ]
+    if not scope.everything:
+        filters.append(_reached(scope))
     where = "".join(f" AND {text}" for text, _ in filters)
     rows = tx.all(
         f"SELECT {_COLUMNS} FROM cases WHERE state = 'received'{where} ORDER BY due_at, id LIMIT ?",
         (*(value for _, values in filters for value in values), limit),
+    )
+    return [_record(row) for row in rows]
+
+
+def _reached(scope: Scope) -> tuple[str, tuple[Value, ...]]:
+    offices, organizations = sorted(scope.offices), sorted(scope.organizations)
+    text = (
+        f"(office IN ({', '.join('?' * len(offices))})"
+        f" OR organization IN ({', '.join('?' * len(organizations))}) OR person = ?)"
+    )
+    return text, (*offices, *organizations, scope.person)
+
+
+def open_of_channel(tx: Transaction, authority: int, serial: int, channel: str) -> list[CaseRecord]:
+    """Return the open cases of a certificate that came by a channel."""
+    rows = tx.all(
+        f"SELECT {_COLUMNS} FROM cases WHERE authority = ? AND serial = ? AND channel = ?"
+        " AND state = 'received' ORDER BY id",
+        (authority, serial_to_blob(serial), channel),
     )
     return [_record(row) for row in rows]
 

@@ -33,6 +33,7 @@ from pkiserver.cli.office import office_group
 from pkiserver.cli.organization import organization_group
 from pkiserver.cli.person import person_group
 from pkiserver.cli.plant import plant_group
+from pkiserver.cli.registry import registry_group
 from pkiserver.cli.responses import responses_group
 from pkiserver.cli.serve import serve_command
 from pkiserver.cli.signer import signer_group
@@ -79,6 +80,7 @@ for _command in (
     application_group,
     case_group,
     letter_group,
+    registry_group,
     plant_group,
     certificate_group,
     ca_group,

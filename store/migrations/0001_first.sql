@@ -614,6 +614,25 @@ CREATE TRIGGER cases_are_decided_once BEFORE UPDATE ON cases WHEN OLD.state != '
 CREATE TRIGGER cases_are_kept BEFORE DELETE ON cases
     BEGIN SELECT RAISE(ABORT, 'cases are kept'); END;
 
+-- What the civil registry told, each once by its own number; no personal data.
+
+CREATE TABLE registry_messages (
+    id           TEXT PRIMARY KEY CHECK (id != ''), -- the registry's
+    sequence     INTEGER NOT NULL,      -- the registry's; orders what took effect at one moment
+    kind         TEXT NOT NULL,
+    effective_at INTEGER NOT NULL,
+    person       INTEGER REFERENCES people (id), -- NULL: nobody on record
+    outcome      TEXT NOT NULL CHECK (outcome IN ('done', 'nothing', 'outdated', 'unknown')),
+    received_at  INTEGER NOT NULL,
+    received_by  TEXT NOT NULL CHECK (received_by != '')
+) WITHOUT ROWID;
+CREATE INDEX registry_messages_of_person ON registry_messages (person, kind, effective_at, sequence)
+    WHERE person IS NOT NULL;
+CREATE TRIGGER registry_messages_stay BEFORE UPDATE ON registry_messages
+    BEGIN SELECT RAISE(ABORT, 'what the registry told stays as it is'); END;
+CREATE TRIGGER registry_messages_are_kept BEFORE DELETE ON registry_messages
+    BEGIN SELECT RAISE(ABORT, 'what the registry told is kept'); END;
+
 -- The outbox: what is to be told, written with what it tells of. Whom and what is personal data of the row.
 
 CREATE TABLE letters (

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from pkiserver.core import Core
-from pkiserver.errors import ConflictError, NotAuthorizedError, NotFoundError, RefusedError
+from pkiserver.errors import ChangedError, ConflictError, NotAuthorizedError, NotFoundError, RefusedError
 from pkiserver.ra.cases.entry import NewCase
 from pkiserver.ra.cases.rules import GROUNDS, RULES, Channel, Kind, rule_for
 from pkiserver.ra.cases.service import Cases, Decision
@@ -81,6 +81,11 @@ class Setup:
 
 @pytest.fixture
 async def setup(core: Core, clock: Any) -> Setup:
+    return await setup_of(core, clock)
+
+
+async def setup_of(core: Core, clock: Any) -> Setup:
+    """Issue a certificate to a citizen, applied for at ub-1."""
     office = await core.registration.offices.add(ADMINISTRATOR, "ub-1", OfficeForm("Сүхбаатар дүүрэг"))
     registrar = Actor("registrar-1", (Assignment(Role.REGISTRAR, office=office.id),))
     story = Story(core, registrar, clock)
@@ -134,7 +139,7 @@ async def test_regulation_3_3_an_authoritys_decision_needs_a_second_person(setup
     for refused in (LEGAL, setup.registrar, ADMINISTRATOR, setup.kiosk):
         with pytest.raises(NotAuthorizedError):
             await setup.cases.decide(refused, case.id, yes)
-    with pytest.raises(NotAuthorizedError):
+    with pytest.raises(ChangedError):
         await setup.cases.decide(OTHER_LEGAL, case.id, Decision(case.version + 1, True, "another version"))
     assert await setup.state() == "active"
     await setup.cases.decide(OTHER_LEGAL, case.id, yes)
@@ -266,6 +271,21 @@ async def test_a_service_acts_for_the_holder_whom_it_identified_alone(setup: Set
     assert await setup.state() == "active"
 
 
+async def test_a_channel_is_open_to_its_roles_alone(setup: Setup) -> None:
+    """A registrar has no request carry itself out, and a service signs no letter of an organisation."""
+    for actor, channel in (
+        (setup.registrar, Channel.SELF_SERVICE),
+        (setup.registrar, Channel.CIVIL_REGISTRY),
+        (setup.kiosk, Channel.WRITTEN),
+        (setup.kiosk, Channel.ORGANIZATION),
+        (LEGAL, Channel.WRITTEN),
+    ):
+        ground = "carrier_missing" if channel is Channel.CIVIL_REGISTRY else "holder_request"
+        with pytest.raises(NotAuthorizedError):
+            await setup.cases.receive(actor, setup.new(Kind.SUSPEND, channel, ground, office="ub-1"))
+    assert await setup.cases.urgent(setup.registrar) == []
+
+
 async def test_the_same_asked_again_is_one_case(setup: Setup) -> None:
     first, again = await setup.written(Kind.SUSPEND), await setup.written(Kind.SUSPEND)
     assert again == first
@@ -298,8 +318,12 @@ async def test_the_most_urgent_comes_first(setup: Setup) -> None:
     assert [one.id for one in after] == [revoke.id, suspend.id]
     soon = await setup.cases.urgent(setup.registrar, office="ub-1", until=restore.due_at)
     assert [one.id for one in soon] == [restore.id]
+    assert await setup.cases.urgent(setup.registrar) == urgent  # of the own office
+    for of_another in (Actor("r", (Assignment(Role.REGISTRAR, office=99),)), setup.kiosk):
+        shown = await setup.cases.urgent(of_another)
+        assert shown == (urgent if of_another is setup.kiosk else [])
     with pytest.raises(NotAuthorizedError):
-        await setup.cases.urgent(setup.registrar)  # of all offices
+        await setup.cases.urgent(ADMINISTRATOR)
     with pytest.raises(NotFoundError):
         await setup.cases.urgent(setup.registrar, office="nowhere")
 

@@ -11,6 +11,10 @@ from pkiserver.core import Core
 from pkiserver.ra.registration.roles import PERMISSIONS, Role, Scope, place_of
 from pkiserver.web.api.operations import Operation
 from pkiserver.web.api.table import OPERATIONS
+from store import cases, organizations
+from store.applications import ApplicationRecord
+from store.cases import NewCaseRecord
+from store.database import Transaction
 from tests.web.api_harness import BASE, Client, Desk, Reply, desk, path_of
 from tests.web.registration_world import (
     ALL_EXPLAINED,
@@ -28,6 +32,7 @@ ALWAYS = frozenset(Scope)
 OF_APPLICATION = frozenset({Scope.OWN_OFFICE, Scope.OWN_HOLDER})
 OF_ORGANIZATION = frozenset({Scope.OWN_ORGANIZATION})
 OF_BATCH = frozenset({Scope.OWN_BATCH})
+OF_CASE = frozenset({Scope.OWN_OFFICE, Scope.OWN_HOLDER, Scope.OWN_ORGANIZATION})
 OF_CERTIFICATE = (frozenset({Scope.SUBSCRIBERS}), frozenset({Scope.INFRASTRUCTURE}))
 
 
@@ -53,6 +58,13 @@ LIST = (
     "parent_name,given_name,register_number,civil_id,work_mail,phone,position\n"
     "Бат,Болд,УК90061224,123456789019,bold@audit.gov.mn,99112233,Дарга"
 ).encode()
+MESSAGE = {
+    "id": "m-1",
+    "sequence": 1,
+    "kind": "death",
+    "civil_id": "999999999999",
+    "effective_at": "2026-01-01T00:00:00Z",
+}
 # A `{word}` of a body is replaced as that of a path is.
 CELLS: Mapping[str, Cell] = {
     "listCertificates": Cell(),
@@ -107,6 +119,31 @@ CELLS: Mapping[str, Cell] = {
     "showPlantBatch": of(OF_BATCH),
     "listPlantCards": of(OF_BATCH),
     "reportPlantCard": of(OF_BATCH, TORN),
+    "listCases": Cell(),
+    "showCase": of(OF_CASE),
+    "listCertificateCases": Cell(),
+    "listPersonCases": Cell(),
+    "requestCase": of(
+        frozenset({Scope.OWN_OFFICE}),
+        {"kind": "suspend", "ground": "holder_request", "office": "{office}"},
+    ),
+    "proposeRevocation": of(
+        frozenset({Scope.OWN_OFFICE}), {"ground": "forged_documents", "office": "{office}"}
+    ),
+    "enterDecision": Cell(
+        {
+            "kind": "suspend",
+            "ground": "authority_decision",
+            "body": "court",
+            "number": "1",
+            "date": "2026-07-08",
+            "document": "scan-1",
+        }
+    ),
+    "decideCase": of(frozenset({Scope.OWN_OFFICE}), {"granted": True, "ground": "seen"}),
+    "confirmDecision": Cell({"granted": True, "ground": "seen"}),
+    "listLetters": Cell(),
+    "feedRegistry": Cell({"messages": [MESSAGE]}),
     "listActors": Cell(),
     "showActor": Cell(),
     "registerActor": Cell({"name": "somebody", "certificate": "none"}),
@@ -160,8 +197,39 @@ async def names_of(world: World) -> dict[str, dict[str, str]]:
             "proposal": "1",
             "batch": str(batch),
             "card": card,
+            "case": str(await case_of(world, application, organization, "written")),
+            "decision": str(await case_of(world, application, organization, "authority")),
         }
     return named
+
+
+async def case_of(world: World, application: ApplicationRecord, organization: str, channel: str) -> int:
+    """Have a case wait, in the office of an application, about a certificate of an organisation's."""
+    now = world.core.clock.now()
+
+    def add(tx: Transaction) -> int:
+        of = organizations.with_number(tx, organization)
+        assert of is not None
+        new = NewCaseRecord(
+            kind="suspend",
+            channel=channel,
+            ground="authority_decision" if channel == "authority" else "holder_request",
+            authority=1,
+            serial=application.id,
+            office=application.office,
+            person=application.person,
+            organization=of.id,
+            lifts=None,
+            evidence="{}",
+            received_at=now,
+            due_at=now,
+            entered_by="somebody else",
+            entered_role="legal" if channel == "authority" else "registrar",
+            entered_person=None,
+        )
+        return cases.add(tx, new).id
+
+    return await world.core.storage.write(add)
 
 
 async def client_of(world: World, role: Role) -> Client:
@@ -182,6 +250,8 @@ def body_of(cell: Cell, named: Mapping[str, str], place: str) -> Any:
 
 async def asked(client: Client, role: Role, one: Operation, named: Mapping[str, str], place: str) -> Reply:
     headers = {"If-Match": '"another"'} if one.versioned else {}
+    if one.operation_id == "confirmDecision":
+        named = {**named, "case": named["decision"]}
     if role is Role.SERVICE:
         headers |= on_behalf_of(FORM["civil_id"])
     if isinstance(octets := CELLS[one.operation_id].body, bytes):

@@ -25,6 +25,7 @@ EVIDENCE: Final = ("body", "number", "date", "document", "letter", "message")
 MAX_EVIDENCE_CHARACTERS: Final = 200
 # An authority's decision is named in full (regulation 3.3): who decided, its number and date, the document.
 _DECISION: Final = frozenset({"body", "number", "date", "document"})
+_NAMES_HOLD: Final = (Channel.AUTHORITY, Channel.ORGANIZATION, Channel.CIVIL_REGISTRY)
 _ALWAYS_OPEN: Final = Calendar(0, 1440, 0, 0, "1234567")
 
 
@@ -50,26 +51,19 @@ class Place:
     calendar: Calendar
 
 
-def place_of(tx: Transaction, new: NewCase, now: datetime, subscribers: Collection[str]) -> Place:
-    """Return where a case about a certificate of these profiles belongs.
+def place_of(tx: Transaction, new: NewCase, now: datetime) -> Place:
+    """Return where a case belongs: its office, and the holder and organisation of the certificate.
 
-    Raises `NotFoundError`, or `RefusedError` for another profile, or for the hold of another certificate.
+    What the civil registry tells is of the office where the certificate was applied for. `NotFoundError`
+    where there is no such certificate or office.
     """
-    certificate = certificates.get(tx, new.authority, new.serial)
-    if certificate is None:
-        raise NotFoundError(f"no certificate with serial {serial_text(new.serial)}")
-    if certificate.profile not in subscribers:
-        raise RefusedError("a certificate of the infrastructure is no case; see `pkiserver certificate`")
-    if new.lifts is not None:
-        _require_holding(tx, new)
+    application = _application_of(tx, _certificate(tx, new))
     office = office_of(tx, new.office)
-    application = _application_of(tx, certificate)
-    organization = application.organization if application else None
-    if new.channel is Channel.ORGANIZATION and organization is None:
-        raise RefusedError("the certificate is not an officer's: an organisation asks for its officers alone")
+    if new.channel is Channel.CIVIL_REGISTRY and application is not None and application.office is not None:
+        office = offices.get(tx, application.office)
     target = Target(
         office=office.id if office else None,
-        organization=organization,
+        organization=application.organization if application else None,
         holder=application.person if application else None,
     )
     return Place(target, calendar_of(tx, office, now, MAX_DAYS) if office else _ALWAYS_OPEN)
@@ -81,18 +75,34 @@ def _application_of(tx: Transaction, certificate: CertificateRecord) -> Applicat
     return found or renewals.of_subject(tx, certificate.subject)
 
 
+def require_admissible(tx: Transaction, new: NewCase, subscribers: Collection[str]) -> None:
+    """`RefusedError` for a certificate of another profile, and for a hold that is not this channel's."""
+    if _certificate(tx, new).profile not in subscribers:
+        raise RefusedError("a certificate of the infrastructure is no case; see `pkiserver certificate`")
+    if new.lifts is not None:
+        _require_holding(tx, new)
+
+
+def _certificate(tx: Transaction, new: NewCase) -> CertificateRecord:
+    certificate = certificates.get(tx, new.authority, new.serial)
+    if certificate is None:
+        raise NotFoundError(f"no certificate with serial {serial_text(new.serial)}")
+    return certificate
+
+
 def _require_holding(tx: Transaction, new: NewCase) -> None:
-    """`RefusedError` unless the case whose hold is to end placed an authority's on this very certificate."""
+    """`RefusedError` unless the case whose hold is to end placed an authority's on this very certificate.
+
+    An authority's decision lifts whichever; an organisation and the civil registry only what is theirs.
+    """
     held = rows.get(tx, new.lifts or 0)
     same = held is not None and (held.authority, held.serial) == (new.authority, new.serial)
     if held is None or not same or (held.kind, held.state) != (Kind.SUSPEND.value, "granted"):
         raise RefusedError(f"case {new.lifts} did not suspend this certificate")
-    placed_by = Channel(held.channel)
-    if RULES[Kind.SUSPEND, placed_by].owner is not HoldOwner.AUTHORITY:
+    if RULES[Kind.SUSPEND, Channel(held.channel)].owner is not HoldOwner.AUTHORITY:
         raise RefusedError(f"case {new.lifts} did not suspend this certificate for an authority")
-    # Of an organisation's letter one person decides: it takes back what an organisation asked for alone.
-    if new.channel is Channel.ORGANIZATION and placed_by is not Channel.ORGANIZATION:
-        raise RefusedError(f"case {new.lifts} did not suspend this certificate for an organisation")
+    if new.channel is not Channel.AUTHORITY and held.channel != new.channel.value:
+        raise RefusedError(f"case {new.lifts} suspended this certificate for somebody else")
 
 
 def office_of(tx: Transaction, code: str | None) -> OfficeRecord | None:
@@ -114,9 +124,7 @@ def evidence_text(new: NewCase) -> str:
         raise RefusedError("an authority's decision is named by body, number, date and document (3.3)")
     if new.channel is Channel.WRITTEN and new.office is None:
         raise RefusedError("a written request names the office that received it")
-    if (new.kind is Kind.RESTORE and new.channel in (Channel.AUTHORITY, Channel.ORGANIZATION)) != (
-        new.lifts is not None
-    ):
+    if (new.kind is Kind.RESTORE and new.channel in _NAMES_HOLD) != (new.lifts is not None):
         raise RefusedError("to lift an authority's hold, and only then, the case that placed it is named")
     checked = {name: parse_line(text, MAX_EVIDENCE_CHARACTERS) for name, text in new.evidence.items()}
     return json.dumps(checked, ensure_ascii=False, sort_keys=True)

@@ -5,14 +5,14 @@ said so.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import Enum
 from typing import Final
 
 from pkiserver.errors import RefusedError
 from pkiserver.ra.lifecycle import HoldOwner
-from pkiserver.ra.registration.roles import Role
+from pkiserver.ra.registration.roles import Actor, Role
 from pkiserver.ra.registration.working_hours import Calendar, due_at
 from protocols.asn1.ocsp import CRLReason
 
@@ -34,17 +34,6 @@ class Channel(Enum):
     AUTHORITY = "authority"  # a competent authority's decision (law, 17.1.3 and 17.1.4)
     CIVIL_REGISTRY = "civil_registry"
     ORGANIZATION = "organization"  # an officer's certificate, by official letter
-
-
-# Who enters what came by each channel, in which role: only a service identified the holder, so nobody else's
-# word carries itself out, and an organisation asks by its own letter, which an office may have received.
-ENTERED_BY: Final[Mapping[Channel, frozenset[Role]]] = {
-    Channel.WRITTEN: frozenset({Role.REGISTRAR, Role.SENIOR_REGISTRAR}),
-    Channel.SELF_SERVICE: frozenset({Role.SERVICE}),
-    Channel.AUTHORITY: frozenset({Role.LEGAL}),
-    Channel.CIVIL_REGISTRY: frozenset({Role.CIVIL_REGISTRY}),
-    Channel.ORGANIZATION: frozenset({Role.ORG_OFFICER, Role.REGISTRAR, Role.SENIOR_REGISTRAR}),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +73,7 @@ RULES: Final[Mapping[tuple[Kind, Channel], CaseRule]] = {
     (Kind.RESTORE, Channel.WRITTEN): CaseRule(ONE_WORKING_HOUR),  # 3.4
     (Kind.RESTORE, Channel.SELF_SERVICE): CaseRule(AT_ONCE),  # 3.4
     (Kind.RESTORE, Channel.AUTHORITY): CaseRule(EIGHT_WORKING_HOURS, HoldOwner.AUTHORITY),  # 3.5
+    (Kind.RESTORE, Channel.CIVIL_REGISTRY): CaseRule(AT_ONCE, HoldOwner.AUTHORITY),
     (Kind.RESTORE, Channel.ORGANIZATION): CaseRule(EIGHT_WORKING_HOURS, HoldOwner.AUTHORITY),
     (Kind.REVOKE, Channel.WRITTEN): CaseRule(ONE_DAY),  # 3.6; the day is ours
     (Kind.REVOKE, Channel.SELF_SERVICE): CaseRule(AT_ONCE),
@@ -93,6 +83,18 @@ RULES: Final[Mapping[tuple[Kind, Channel], CaseRule]] = {
     (Kind.UNBLOCK, Channel.WRITTEN): CaseRule(EIGHT_WORKING_HOURS),
     (Kind.UNBLOCK, Channel.SELF_SERVICE): CaseRule(AT_ONCE),
     (Kind.UNBLOCK, Channel.ORGANIZATION): CaseRule(EIGHT_WORKING_HOURS),
+}
+# Of what the civil registry tells, this waits for a registrar [ours]: the holder comes for a new certificate.
+BY_REGISTRAR: Final[Mapping[tuple[Kind, Channel, str], CaseRule]] = {
+    (Kind.REVOKE, Channel.CIVIL_REGISTRY, "name_changed"): CaseRule(EIGHT_WORKING_HOURS, HoldOwner.AUTHORITY),
+}
+# A channel is open to these roles alone: no registrar has a request carry itself out.
+ROLES: Final[Mapping[Channel, frozenset[Role]]] = {
+    Channel.WRITTEN: frozenset({Role.REGISTRAR, Role.SENIOR_REGISTRAR}),
+    Channel.SELF_SERVICE: frozenset({Role.SERVICE}),
+    Channel.AUTHORITY: frozenset({Role.LEGAL}),
+    Channel.CIVIL_REGISTRY: frozenset({Role.CIVIL_REGISTRY}),
+    Channel.ORGANIZATION: frozenset({Role.ORG_OFFICER}),
 }
 
 
@@ -142,11 +144,17 @@ def rule_for(kind: Kind, channel: Channel, ground: str) -> CaseRule:
         raise RefusedError(f"a ground is one of {', '.join(sorted(GROUNDS))}")
     if kind not in GROUNDS[ground].kinds:
         raise RefusedError(f"{ground} is no ground to {kind.value}")
-    if rule.deadline.at_once and needs_second(kind, channel, ground):
+    chosen = BY_REGISTRAR.get((kind, channel, ground), rule)
+    if chosen.deadline.at_once and needs_second(kind, channel, ground):
         raise RefusedError(f"of {ground} two decide: by the channel {channel.value} nobody does")
-    return rule
+    return chosen
 
 
 def needs_second(kind: Kind, channel: Channel, ground: str) -> bool:
     """Return whether a second person decides: an authority's decisions, and what the holder does not want."""
     return channel is Channel.AUTHORITY or (kind is Kind.REVOKE and GROUNDS[ground].against_will)
+
+
+def asking(actor: Actor, channel: Channel) -> Actor:
+    """Return an actor in the roles alone to which a channel is open."""
+    return replace(actor, assignments=tuple(one for one in actor.assignments if one.role in ROLES[channel]))

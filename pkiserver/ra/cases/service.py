@@ -1,6 +1,6 @@
 """Cases: received, decided and carried out. A decision and what it does to the certificate are one commit."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
@@ -9,7 +9,7 @@ from pkiserver import audit
 from pkiserver.bounds import MAX_LIST
 from pkiserver.ca.issuance import OnEvent
 from pkiserver.clock import Clock
-from pkiserver.errors import ConflictError, NotFoundError
+from pkiserver.errors import ChangedError, ConflictError, NotAuthorizedError, NotFoundError
 from pkiserver.ra.cases.entry import (
     MAX_EVIDENCE_CHARACTERS,
     NewCase,
@@ -17,8 +17,9 @@ from pkiserver.ra.cases.entry import (
     evidence_text,
     office_of,
     place_of,
+    require_admissible,
 )
-from pkiserver.ra.cases.rules import ENTERED_BY, GROUNDS, Channel, Kind, needs_second, rule_for
+from pkiserver.ra.cases.rules import GROUNDS, Channel, Kind, asking, needs_second, rule_for
 from pkiserver.ra.letters.notices import Notices
 from pkiserver.ra.lifecycle import Action as StatusAction
 from pkiserver.ra.lifecycle import Command
@@ -29,17 +30,19 @@ from pkiserver.ra.registration.roles import (
     Actor,
     Approval,
     Assignment,
-    Granted,
     Permission,
     Role,
     Target,
+    may_anywhere,
+    reach,
 )
+from pkiserver.ra.registration.roles import decide as permitted
 from pkiserver.ra.status_changes import change_status
 from pkiserver.storage import Storage
 from protocols.x509.certificate import serial_text
 from store import audit as audit_chain
 from store import cases as rows
-from store.cases import CaseRecord, NewCaseRecord
+from store.cases import CaseRecord, NewCaseRecord, Scope
 from store.database import Transaction
 
 _STATUS_ACTIONS: Final = {
@@ -56,6 +59,14 @@ class Decision:
     seen_version: int
     granted: bool
     ground: str
+
+
+@dataclass(frozen=True, slots=True)
+class Entered:
+    """A case as a transaction leaves it, and the number of the event that it led to."""
+
+    case: CaseRecord
+    sequence: int | None = None
 
 
 class Cases:
@@ -85,43 +96,58 @@ class Cases:
         the tables do not know, `NotFoundError`, `NotAuthorizedError`, and `ConflictError` where the
         certificate's state does not allow what carries itself out.
         """
-        rule = rule_for(new.kind, new.channel, new.ground)
+        rule_for(new.kind, new.channel, new.ground)
         evidence = evidence_text(new)
         now = self._clock.now()
-        place = await self._storage.read(lambda tx: place_of(tx, new, now, self._subscribers))
-        granted = await self._gate.granted(Permission(_entering(actor, new), _to_enter(new), place.target))
+        acting = asking(actor, new.channel)
+        place = await self._storage.read(lambda tx: place_of(tx, new, now))
+        granted = await self._gate.granted(Permission(acting, _to_enter(new), place.target))
 
-        def transaction(tx: Transaction) -> tuple[CaseRecord, int | None]:
-            same = rows.open_like(tx, new.authority, new.serial, new.kind.value, new.channel.value, new.lifts)
-            if same is not None:
-                return same, None
-            added = rows.add(tx, _record(new, evidence, place, actor, granted, now))
-            _audit(tx, "case.receive", added, actor.name, now, due_at=added.due_at.isoformat())
-            if not rule.deadline.at_once:
-                return added, None
-            return self._carry_out(
-                tx, added, Decision(added.version, True, "carries itself out"), actor.name, now
-            )
+        def transaction(tx: Transaction) -> Entered:
+            require_admissible(tx, new, self._subscribers)
+            return self.enter(tx, _record(new, evidence, place, acting, granted.role, now))
 
-        return await self._told(*await self._storage.write(transaction))
+        return await self._written(transaction)
+
+    def enter(self, tx: Transaction, new: NewCaseRecord) -> Entered:
+        """Enter a case in the caller's transaction, who asked the permission table, and tells of it after."""
+        same = rows.open_like(tx, new.authority, new.serial, new.kind, new.channel, new.lifts)
+        if same is not None:
+            return Entered(same)
+        added = rows.add(tx, new)
+        _audit(tx, "case.receive", added, new.entered_by, new.received_at, due_at=added.due_at.isoformat())
+        if not rule_for(Kind(new.kind), Channel(new.channel), new.ground).deadline.at_once:
+            return Entered(added)
+        by_itself = Decision(added.version, True, "carries itself out")
+        return self.carry_out(tx, added, by_itself, new.entered_by, new.received_at)
+
+    def told_by_registry(
+        self, tx: Transaction, new: NewCase, actor: Actor, role: Role, now: datetime
+    ) -> Entered:
+        """Enter what the civil registry tells of a certificate, as `enter` does."""
+        require_admissible(tx, new, self._subscribers)
+        return self.enter(tx, _record(new, evidence_text(new), place_of(tx, new, now), actor, role, now))
 
     async def decide(self, actor: Actor, case: int, decision: Decision) -> CaseRecord:
         """Grant or refuse a case; what is granted is done in the same commit.
 
-        `ConflictError` where it is decided already, was changed since it was seen, or the certificate's state
-        does not allow it; `NotAuthorizedError` also where a second person is needed and this is the first.
+        `ChangedError` where it was changed since it was seen, `ConflictError` where it is decided already, or
+        the certificate's state does not allow it; `NotAuthorizedError` also where a second person is needed
+        and this is the first.
         """
         ground = parse_line(decision.ground, MAX_EVIDENCE_CHARACTERS)
         found = await self._storage.read(lambda tx: _found(tx, case))
-        await self._gate.require(_to_decide(actor, found, decision.seen_version))
+        await self._gate.require(_to_decide(actor, found))
         now = self._clock.now()
 
-        def transaction(tx: Transaction) -> tuple[CaseRecord, int | None]:
+        def transaction(tx: Transaction) -> Entered:
             current = _found(tx, case)
+            if current.version != decision.seen_version:
+                raise ChangedError(f"the case is at version {current.version}: look at it again")
             decided = Decision(decision.seen_version, decision.granted, ground)
-            return self._carry_out(tx, current, decided, actor.name, now)
+            return self.carry_out(tx, current, decided, actor.name, now)
 
-        return await self._told(*await self._storage.write(transaction))
+        return await self._written(transaction)
 
     async def show(self, actor: Actor, case: int) -> CaseRecord:
         """Return a case; whoever may ask for or decide cases there may see it, and auditors."""
@@ -138,19 +164,38 @@ class Cases:
         after: tuple[datetime, int] | None = None,
         limit: int = 100,
     ) -> list[CaseRecord]:
-        """Return open cases, the most urgent first; `after` is (due_at, id) of the last one seen."""
+        """Return open cases, the most urgent first; `after` is (due_at, id) of the last one seen.
+
+        Without an office those that the actor may see: of own offices or organisations, or of the holder.
+        """
         place = await self._storage.read(lambda tx: office_of(tx, office))
-        where = place.id if place else None
-        await self._gate.require(Permission(actor, Action.READ_CASE, Target(office=where)))
+        scope = _scope(actor)
+        if place is not None:
+            target = Target(office=place.id, holder=scope.person)
+            await self._gate.require(Permission(actor, Action.READ_CASE, target))
+            scope = replace(scope, office=place.id)
+        may_anywhere(actor, Action.READ_CASE)
         bound = max(1, min(limit, MAX_LIST))
         return await self._storage.read(
-            lambda tx: rows.open_by_due(tx, office=where, until=until, after=after, limit=bound)
+            lambda tx: rows.open_by_due(tx, scope, until=until, after=after, limit=bound)
         )
 
-    def _carry_out(
+    async def of_certificate(self, actor: Actor, authority: int, serial: int) -> list[CaseRecord]:
+        """Return the cases of a certificate that the actor may see, the oldest first."""
+        may_anywhere(actor, Action.READ_CASE)
+        found = await self._storage.read(lambda tx: rows.of_certificate(tx, authority, serial, MAX_LIST))
+        return [one for one in found if _may_see(actor, one)]
+
+    async def of_person(self, actor: Actor, person: int) -> list[CaseRecord]:
+        """Return the cases of a holder that the actor may see, the oldest first."""
+        may_anywhere(actor, Action.READ_CASE)
+        found = await self._storage.read(lambda tx: rows.of_person(tx, person, MAX_LIST))
+        return [one for one in found if _may_see(actor, one)]
+
+    def carry_out(
         self, tx: Transaction, case: CaseRecord, decision: Decision, actor: str, now: datetime
-    ) -> tuple[CaseRecord, int | None]:
-        """Decide a case in this transaction; return it, and the number of the event that it led to."""
+    ) -> Entered:
+        """Decide a case in the caller's transaction, who asked the table, and tells of it after."""
         if not rows.decide(
             tx,
             case.id,
@@ -165,15 +210,49 @@ class Cases:
         _audit(tx, f"case.{decided.state}", decided, actor, now, why=decision.ground)
         command = _command(decided)
         if not decision.granted or command is None:
-            return decided, None
+            return Entered(decided)
         changed = change_status(tx, case.authority, case.serial, command, actor, now, case=case.id)
         self._notices.of_change(tx, changed, case.person, case.ground, now)
-        return decided, changed.sequence
+        return Entered(decided, changed.sequence)
 
-    async def _told(self, case: CaseRecord, sequence: int | None) -> CaseRecord:
-        if sequence is not None:
-            await self._on_event(sequence)
+    async def tell(self, sequence: int) -> None:
+        """Tell of an event of a case once it is on disk."""
+        await self._on_event(sequence)
+
+    async def _written(self, work: Callable[[Transaction], Entered]) -> CaseRecord:
+        """Return the case as a transaction leaves it, which the answer over the API is made of, and tell."""
+        sequences: list[int | None] = []
+
+        def transaction(tx: Transaction) -> CaseRecord:
+            entered = work(tx)
+            sequences[:] = [entered.sequence]
+            return entered.case
+
+        case = await self._storage.write(transaction)
+        for sequence in sequences:
+            if sequence is not None:
+                await self.tell(sequence)
         return case
+
+
+def _scope(actor: Actor) -> Scope:
+    reached = reach(actor, Action.READ_CASE)
+    if reached.everything:
+        return Scope()
+    return Scope(
+        everything=False,
+        offices=reached.offices,
+        organizations=reached.organizations,
+        person=reached.holder,
+    )
+
+
+def _may_see(actor: Actor, case: CaseRecord) -> bool:
+    try:
+        permitted(Permission(actor, Action.READ_CASE, _target(case)))
+    except NotAuthorizedError:
+        return False
+    return True
 
 
 def _command(case: CaseRecord) -> Command | None:
@@ -191,13 +270,6 @@ def _command(case: CaseRecord) -> Command | None:
     )
 
 
-def _entering(actor: Actor, new: NewCase) -> Actor:
-    """Return the actor with those roles alone in which one enters what came by this channel."""
-    return replace(
-        actor, assignments=tuple(one for one in actor.assignments if one.role in ENTERED_BY[new.channel])
-    )
-
-
 def _to_enter(new: NewCase) -> Action:
     if new.channel is Channel.AUTHORITY:
         return Action.ENTER_AUTHORITY_DECISION
@@ -206,7 +278,7 @@ def _to_enter(new: NewCase) -> Action:
     return Action.FEED_REGISTRY if new.channel is Channel.CIVIL_REGISTRY else Action.REQUEST_CASE
 
 
-def _to_decide(actor: Actor, case: CaseRecord, seen_version: int) -> Permission:
+def _to_decide(actor: Actor, case: CaseRecord) -> Permission:
     """Return what the permission table is asked: with the first person's role where a second one decides."""
     kind, channel = Kind(case.kind), Channel(case.channel)
     if not needs_second(kind, channel, case.ground):
@@ -217,7 +289,7 @@ def _to_decide(actor: Actor, case: CaseRecord, seen_version: int) -> Permission:
         person=case.entered_person,
     )
     action = Action.ENTER_AUTHORITY_DECISION if channel is Channel.AUTHORITY else Action.REVOKE_AGAINST_WILL
-    return Permission(first, action, _target(case), Approval(actor, seen_version))
+    return Permission(first, action, _target(case), Approval(actor, case.version))
 
 
 def _target(case: CaseRecord) -> Target:
@@ -234,7 +306,7 @@ def _found(tx: Transaction, case: int) -> CaseRecord:
 
 
 def _record(
-    new: NewCase, evidence: str, place: Place, actor: Actor, granted: Granted, now: datetime
+    new: NewCase, evidence: str, place: Place, actor: Actor, role: Role, now: datetime
 ) -> NewCaseRecord:
     deadline = rule_for(new.kind, new.channel, new.ground).deadline
     return NewCaseRecord(
@@ -251,7 +323,7 @@ def _record(
         received_at=now,
         due_at=deadline.after(now, place.calendar),
         entered_by=actor.name,
-        entered_role=granted.role.value,
+        entered_role=role.value,
         entered_person=actor.person,
     )
 

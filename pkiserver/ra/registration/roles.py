@@ -48,6 +48,7 @@ class Action(Enum):
     DECIDE_CASE = "decide_case"
     REQUEST_CASE = "request_case"
     FEED_REGISTRY = "feed_registry"
+    READ_LETTER = "read_letter"  # to whom and what, but never the words
     REVOKE_AGAINST_WILL = "revoke_against_will"
     ENTER_AUTHORITY_DECISION = "enter_authority_decision"
     PULL_BATCH = "pull_batch"
@@ -147,6 +148,8 @@ PERMISSIONS: Final[Mapping[tuple[Role, Action], Rule]] = {
     (Role.LEGAL, Action.READ_CASE): _ANYWHERE,
     (Role.CIVIL_REGISTRY, Action.FEED_REGISTRY): _ANYWHERE,
     (Role.CA_OPERATOR, Action.OPERATE_CA): _with(Scope.ANYWHERE, Role.CA_OPERATOR),
+    (Role.ADMINISTRATOR, Action.READ_LETTER): _ANYWHERE,
+    (Role.AUDITOR, Action.READ_LETTER): _ANYWHERE,
     (Role.AUDITOR, Action.READ_AUDIT): _ANYWHERE,
     (Role.AUDITOR, Action.READ_CASE): _ANYWHERE,
     (Role.AUDITOR, Action.READ_PERSON): _ANYWHERE,

@@ -8,6 +8,7 @@ from config.schema import Settings
 from pkiserver.ca.issuance import OnEvent
 from pkiserver.clock import Clock
 from pkiserver.home import Home
+from pkiserver.ra.cases.registry_feed import RegistryFeed
 from pkiserver.ra.cases.service import Cases
 from pkiserver.ra.credentials import Credentials
 from pkiserver.ra.letters.notices import Notices
@@ -47,6 +48,7 @@ class Registration:
     renewal_rules: RenewalRules
     registry: FileRegistry | HTTPRegistry
     cases: Cases
+    registry_feed: RegistryFeed
     outbox: Outbox
     plant: Plant
     plant_results: PlantResults
@@ -85,6 +87,14 @@ def open_registration(
         people=people,
         registry=registry,
     )
+    cases = Cases(
+        storage=storage,
+        clock=clock,
+        gate=gate,
+        notices=Notices(outbox, data),
+        subscribers=subscriber_profiles(profiles),
+        on_event=on_event,
+    )
     return Registration(
         offices=Offices(storage, clock, gate),
         people=people,
@@ -112,14 +122,8 @@ def open_registration(
         ),
         renewal_rules=RenewalRules(storage=storage, clock=clock, data=data, registry=registry),
         registry=registry,
-        cases=Cases(
-            storage=storage,
-            clock=clock,
-            gate=gate,
-            notices=Notices(outbox, data),
-            subscribers=subscriber_profiles(profiles),
-            on_event=on_event,
-        ),
+        cases=cases,
+        registry_feed=RegistryFeed(storage=storage, clock=clock, gate=gate, people=people, cases=cases),
         outbox=outbox,
         plant=Plant(
             storage=storage,

@@ -224,7 +224,7 @@ async def _certificate(
     services: APIServices, call: Call[CertificatePath, Any, Any], action: Action
 ) -> CertificateRecord:
     """Return the certificate of the path; `NotAuthorizedError` where the caller may not do this to it."""
-    authority, serial = _issuer(services, call.path.ca), int(call.path.serial, 16)
+    authority, serial = issuer_of(services, call.path.ca), int(call.path.serial, 16)
     record = await services.storage.read(lambda tx: certificates.get(tx, authority, serial))
     call.caller.require(action, target_of(services, authority, record.profile if record else None))
     if record is None:
@@ -310,14 +310,15 @@ def _subscribers_authorities(services: APIServices) -> frozenset[int]:
 def _searched(services: APIServices, call: Call[Any, CertificateSearch, None]) -> list[int]:
     if call.query.ca is None:
         return [one.id for one in services.authorities.records]
-    asked = _issuer(services, call.query.ca)
+    asked = issuer_of(services, call.query.ca)
     # Who may read what is the infrastructure's finds some at every authority: its OCSP responder.
     if not call.caller.may(Action.READ_CERTIFICATE, Target(infrastructure=True)):
         call.caller.require(Action.READ_CERTIFICATE, target_of(services, asked, None))
     return [asked]
 
 
-def _issuer(services: APIServices, handle: str) -> int:
+def issuer_of(services: APIServices, handle: str) -> int:
+    """Return the authority of this handle; `NotFoundError` where there is none."""
     for record in services.authorities.records:
         if record.handle == handle:
             return record.id

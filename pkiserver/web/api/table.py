@@ -9,15 +9,18 @@ from pkiserver.web.api import (
     actors,
     application_ends,
     applications,
+    cases,
     certificates,
     enrollments,
     erasures,
     imports,
+    letters,
     offices,
     organizations,
     people,
     plant,
     public_organizations,
+    registry_messages,
     renewals,
 )
 from pkiserver.web.api.openapi import openapi_json
@@ -37,6 +40,9 @@ OPERATIONS: Final[Sequence[Operation]] = (
     *public_organizations.OPERATIONS,
     *applications.OPERATIONS,
     *application_ends.OPERATIONS,
+    *cases.OPERATIONS,
+    *letters.OPERATIONS,
+    *registry_messages.OPERATIONS,
     *plant.OPERATIONS,
     *actors.OPERATIONS,
 )
