@@ -7,7 +7,7 @@ from typing import Final
 
 import click
 
-from benchmarks import cmp, crl, crl_serving, est, latency, ocsp, presigning, signer
+from benchmarks import applications, cmp, crl, crl_serving, est, latency, ocsp, presigning, search, signer
 from benchmarks.figures import Figure, show
 
 BENCHES: Final[dict[str, Callable[[Path, int, int], list[Figure]]]] = {
@@ -18,6 +18,8 @@ BENCHES: Final[dict[str, Callable[[Path, int, int], list[Figure]]]] = {
     "crl-serving": crl_serving.run,
     "est": est.run,
     "cmp": cmp.run,
+    "search": search.run,
+    "applications": applications.run,
     "signer": signer.run,
 }
 

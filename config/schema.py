@@ -18,6 +18,7 @@ from config.schema_cmp import CMP
 from config.schema_est import API, EST, HTTPS, Approval
 from config.schema_keys import KeyPolicy, Keys
 from config.schema_letters import Letters
+from config.schema_plant import Plant
 from config.schema_registration import CivilRegistry, Registration
 from config.status_policy import StatusPolicy
 from config.units import (
@@ -181,6 +182,7 @@ class Settings(Section):
     registration: Registration = option({}, description="People and organisations.")
     civil_registry: CivilRegistry = option({}, description="The civil registry.")
     letters: Letters = option({}, description="Letters to holders.")
+    plant: Plant = option({}, description="Batches of the printing plant.")
     audit: Audit = option({}, description="The audit log.")
     storage: Storage = option({}, description="The disk.")
     clock: ClockSection = option({}, description="The clock.")

@@ -33,6 +33,7 @@ from pkiserver.ra.credentials import Credentials
 from pkiserver.ra.key_maker import KeyMaker
 from pkiserver.ra.reenrollment import Reenrollment
 from pkiserver.ra.refusals import Refusals
+from pkiserver.ra.registration.plant_enrollment import PlantEnrollment
 from pkiserver.ra.registration_clients import RegistrationClients
 from pkiserver.ra.status_changes import StatusChanges
 from pkiserver.storage import Storage
@@ -51,6 +52,7 @@ class CMPParts:
     credentials: Credentials
     client_certificates: ClientCertificates
     registration_clients: RegistrationClients
+    plant: PlantEnrollment
     reenrollment: Reenrollment
     approvals: Approvals
     status_changes: StatusChanges
@@ -68,6 +70,7 @@ def cmp_service(parts: CMPParts, general: Handler) -> CMPService:
     entitlements = Entitlements(
         parts.profiles,
         parts.registration_clients,
+        parts.plant,
         parts.reenrollment,
         OldCertificates(parts.storage, named_certificates),
     )
@@ -76,6 +79,7 @@ def cmp_service(parts: CMPParts, general: Handler) -> CMPService:
         authorities=parts.authorities,
         entitlements=entitlements,
         approvals=parts.approvals,
+        plant=parts.plant,
         settings=parts.settings,
         subject_keys=SubjectKeys(parts.storage, parts.message_signer, parts.key_maker),
         challenges=Challenges(parts.storage, entitlements, parts.message_signer),

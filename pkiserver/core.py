@@ -53,6 +53,8 @@ from pkiserver.ra.key_protection import KeyProtections
 from pkiserver.ra.key_revocation import KeyRevocation
 from pkiserver.ra.reenrollment import Reenrollment
 from pkiserver.ra.refusals import Refusals
+from pkiserver.ra.registration.gate import Gate
+from pkiserver.ra.registration.plant_enrollment import PlantEnrollment
 from pkiserver.ra.registration.renewals import Renewals
 from pkiserver.ra.registration.services import Registration, open_registration
 from pkiserver.ra.registration_clients import RegistrationClients
@@ -264,6 +266,7 @@ async def _compose(
         issuance=issuance,
         settings=settings.approval,
     )
+    status_changes = StatusChanges(storage, clock, on_event)
     registration = open_registration(
         storage=storage,
         clock=clock,
@@ -272,6 +275,7 @@ async def _compose(
         profiles=profiles,
         settings=settings,
         on_event=on_event,
+        status_changes=status_changes,
     )
     await registration.issuing.catch_up()
     issue_listeners.append(registration.issuing.on_event)
@@ -317,9 +321,17 @@ async def _compose(
     )
     registration_clients = RegistrationClients(storage, profiles, actors, approvals)
     reenrollment = Reenrollment(storage, profiles, approvals, registration.renewal_rules)
-    message_signer = MessageSigner(services, MESSAGES)
-    status_changes = StatusChanges(storage, clock, on_event)
     key_revocation = KeyRevocation(storage, clock, authorities, status_changes)
+    plant_enrollment = PlantEnrollment(
+        storage=storage,
+        clock=clock,
+        gate=Gate(storage, clock),
+        actors=actors,
+        profiles=profiles,
+        issuance=issuance,
+        approvals=approvals,
+    )
+    message_signer = MessageSigner(services, MESSAGES)
     key_maker = KeyMaker()
     server_keys = ServerKeys(
         storage=storage,
@@ -378,6 +390,7 @@ async def _compose(
         credentials=credentials,
         client_certificates=client_certificates,
         registration_clients=registration_clients,
+        plant=plant_enrollment,
         reenrollment=reenrollment,
         approvals=approvals,
         server_keys=server_keys,
@@ -400,6 +413,7 @@ async def _compose(
             credentials=credentials,
             client_certificates=client_certificates,
             registration_clients=registration_clients,
+            plant=plant_enrollment,
             reenrollment=reenrollment,
             approvals=approvals,
             status_changes=status_changes,

@@ -30,7 +30,6 @@ from pkiserver.web.https import Listener
 from pkiserver.web.limits import Limits
 from pkiserver.web.middleware import web_application
 from pkiserver.web.proxies import TrustedProxies
-from pkiserver.web.renewals import renewal_routes
 from pkiserver.web.tls import TLSSettings, tls_context
 
 _log = structlog.get_logger("pkiserver.https")
@@ -75,7 +74,6 @@ class HTTPSSide:
             *cmc_routes(self._core.full_pki_requests, enrollment, proxies),
             *(cmp_routes(self._core.cmp) if settings.cmp.enabled else ()),
             *self._public_routes,
-            *renewal_routes(self._core.renewals, self._core.clock),
             *api_routes(self._api(proxies)),
         ]
         app = web_application(routes, limits, settings.est.realm, proxies, {PREFIX: write_problem})
@@ -107,6 +105,7 @@ class HTTPSSide:
             core.registration,
             core.actors,
             core.role_grants,
+            core.renewals,
         )
         access = APIAccess(
             core.storage,

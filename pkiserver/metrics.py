@@ -141,6 +141,9 @@ class Reading(Enum):
         ("outcome",),
         counter=True,
     )
+    PLANT_QUEUE = _Family("pkiserver_plant_queue", "Applications that wait for a card of the printing plant")
+    PLANT_BATCHES_OPEN = _Family("pkiserver_plant_batches_open", "Batches with cards that have no result yet")
+    PLANT_BATCHES_OVERDUE = _Family("pkiserver_plant_batches_overdue", "Those of them whose time is over")
     ENROLLMENTS_WAITING = _Family("pkiserver_enrollments_waiting", "Enrolments that wait for a decision")
     ENROLLMENTS_OLDEST = _Family(
         "pkiserver_enrollments_oldest_waiting_seconds", "Since when the first of them waits; 0: none does"

@@ -15,7 +15,7 @@ from pkiserver.signer_readings import register_signer
 from pkiserver.status.presigner import Presigner
 from pkiserver.status.presigner_health import PresignerHealth
 from store import audit as audit_chain
-from store import certificates, cmp_transactions, enrollments
+from store import certificates, cmp_transactions, enrollments, plant
 
 COUNT_EVERY: Final = timedelta(minutes=1)  # counting takes a third of a second a million certificates
 _Counts = dict[str, dict[str, int]]  # by authority, then by state
@@ -34,6 +34,7 @@ class Readings:
         self._waiting = enrollments.Waiting(0, None)
         self._unconfirmed = 0
         self._registration = RegistrationReadings(core.storage, core.clock)
+        self._plant = plant.Load(0, 0, 0)
 
     async def refresh(self) -> None:
         """Read what a scrape is to show; certificates are counted at most once in `COUNT_EVERY`."""
@@ -43,6 +44,7 @@ class Readings:
         self._waiting = await self._core.storage.read(lambda tx: enrollments.waiting(tx, now))
         self._unconfirmed = await self._core.storage.read(cmp_transactions.count_unconfirmed)
         await self._registration.refresh()
+        self._plant = await self._core.storage.read(lambda tx: plant.load(tx, now))
         if self._counted_at is None or abs(now - self._counted_at) >= COUNT_EVERY:
             await self._count(now)
 
@@ -62,6 +64,9 @@ class Readings:
             (Reading.AUTHORITY_STATE, self._authority_states),
             (Reading.AUTHORITY_ROLLOVER, self._rollover_times),
             (Reading.CREDENTIAL_FAILURES, self._credential_failures),
+            (Reading.PLANT_QUEUE, lambda: [Sample(self._plant.queued)]),
+            (Reading.PLANT_BATCHES_OPEN, lambda: [Sample(self._plant.open_batches)]),
+            (Reading.PLANT_BATCHES_OVERDUE, lambda: [Sample(self._plant.overdue_batches)]),
             (Reading.ENROLLMENTS_WAITING, lambda: [Sample(self._waiting.count)]),
             (Reading.ENROLLMENTS_OLDEST, self._oldest_waiting),
             (Reading.ENROLLMENTS_DECIDED, self._decided),

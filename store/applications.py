@@ -1,7 +1,8 @@
 """Applications for certificates and their events, which are only ever added."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import chain
 from typing import Any, Final
 
 from store.database import Transaction, Value
@@ -9,7 +10,7 @@ from store.records import from_unix, serial_to_blob, to_unix
 
 _COLUMNS: Final = (
     "id, office, person, channel, carrier, profile, state, version, proof, credential, authority, serial,"
-    " created_at, created_by, updated_at, organization, officer"
+    " created_at, created_by, updated_at, organization, officer, delivery"
 )
 _OF_A: Final = ", ".join("a." + name.strip() for name in _COLUMNS.split(","))  # where others are joined
 _EVENT: Final = "application, version, event, from_state, to_state, actor, ground, at, detail"
@@ -21,6 +22,7 @@ class ApplicationRecord:
     """An application; `person` None: not verified yet. `credential` is the reference of what enrols it.
 
     It is of an office, of an organisation for one of its officers, or of neither: signed by the holder.
+    `delivery` says who makes the carrier: the office, or the printing plant.
     """
 
     id: int
@@ -40,6 +42,7 @@ class ApplicationRecord:
     updated_at: datetime
     organization: int | None = None
     officer: int | None = None
+    delivery: str = "office"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,14 +78,16 @@ def add(
     by: str,
     organization: int | None = None,
     officer: int | None = None,
+    delivery: str = "office",
 ) -> ApplicationRecord:
     """Add a draft at version 0; its first event makes it version 1."""
     row = tx.one(
-        "INSERT INTO applications (office, organization, officer, channel, carrier, profile, name_key, state,"
-        " version, created_at, created_by, updated_at) VALUES (?, ?, ?, ?, ?, ?, ?, 'draft', 0, ?, ?, ?)"
+        "INSERT INTO applications (office, organization, officer, channel, carrier, profile, name_key,"
+        " delivery, state, version, created_at, created_by, updated_at)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'draft', 0, ?, ?, ?)"
         f" RETURNING {_COLUMNS}",
         (
-            *(office, organization, officer, channel, carrier, profile, name_key),
+            *(office, organization, officer, channel, carrier, profile, name_key, delivery),
             *(to_unix(now), by, to_unix(now)),
         ),
     )
@@ -165,7 +170,10 @@ def of_certificate(tx: Transaction, authority: int, serial: int) -> ApplicationR
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """What to look for; all of it has to hold. `offices` None: of whichever; `created_until` is excluded."""
+    """What to look for; all of it has to hold. `offices` None: of whichever; `created_until` is excluded.
+
+    `organizations` None: of offices and holders, too; `every_organization`: of whichever organisation.
+    """
 
     state: str | None = None
     offices: frozenset[int] | None = None
@@ -173,6 +181,8 @@ class Search:
     created_from: datetime | None = None
     created_until: datetime | None = None
     before: int | None = None
+    organizations: frozenset[int] | None = None
+    every_organization: bool = False
 
 
 # Numbers are given in the order of time: where a span of time begins in them is one look-up.
@@ -181,6 +191,9 @@ _FIRST_SINCE: Final = "(SELECT id FROM applications WHERE created_at >= ? ORDER 
 
 def newest(tx: Transaction, wanted: Search, limit: int) -> list[ApplicationRecord]:
     """Return applications, the newest first; from `before` on backwards, which is one that is seen."""
+    if wanted.offices is not None and len(wanted.offices) > 1:  # each office is in order for itself
+        each = [newest(tx, replace(wanted, offices=frozenset({one})), limit) for one in wanted.offices]
+        return sorted(chain.from_iterable(each), key=lambda one: one.id, reverse=True)[:limit]
     filters: list[tuple[str, Value]] = [
         (text, value)
         for text, value in (
@@ -192,14 +205,23 @@ def newest(tx: Transaction, wanted: Search, limit: int) -> list[ApplicationRecor
         )
         if value is not None
     ]
-    offices = sorted(wanted.offices) if wanted.offices is not None else []
+    places: list[int | None] = []
     texts = [text for text, _ in filters]
     if wanted.offices is not None:
-        texts.append("office = ?" if len(offices) == 1 else f"office IN ({', '.join('?' * len(offices))})")
+        texts.append("office = ?")
+        places.append(next(iter(wanted.offices), None))  # of none there is nothing
+    if wanted.every_organization:
+        texts.append("organization IS NOT NULL")
+    elif wanted.organizations is not None:
+        one = len(wanted.organizations) == 1
+        texts.append(
+            f"organization {'= ?' if one else 'IN (' + ', '.join('?' * len(wanted.organizations)) + ')'}"
+        )
+        places += sorted(wanted.organizations)
     where = f" WHERE {' AND '.join(texts)}" if texts else ""
     rows = tx.all(
         f"SELECT {_COLUMNS} FROM applications{where} ORDER BY id DESC LIMIT ?",
-        (*(value for _, value in filters), *offices, limit),
+        (*(value for _, value in filters), *places, limit),
     )
     return [_record(row) for row in rows]
 
@@ -241,12 +263,32 @@ def holder_of(tx: Transaction, authority: int, serial: int) -> int | None:
     return row[0] if row else None
 
 
+def holder_of_credential(tx: Transaction, reference: str) -> int | None:
+    """Return whose application a credential is of; None: of nobody's who is on record."""
+    row = tx.one("SELECT person FROM applications WHERE credential = ?", (reference,))
+    return row[0] if row else None
+
+
+_IS_REVOKED: Final = (
+    "EXISTS (SELECT 1 FROM certificates r WHERE r.authority = {of}.authority AND r.serial = {of}.serial"
+    " AND r.state = 'revoked')"
+)
+# Whose first certificate was refused by its client, and is revoked: the credential made another one.
+_ISSUED_ANEW: Final = (
+    f"a.state = 'issued' AND {_IS_REVOKED.format(of='a')} AND NOT {_IS_REVOKED.format(of='i')}"
+)
+
+
 def awaiting(tx: Transaction, authority: int, serial: int) -> ApplicationRecord | None:
-    """Return the application that waits for this certificate: what enrolled it is bound to it; or None."""
+    """Return the application that waits for this certificate: what enrolled it is bound to it; or None.
+
+    One that has a certificate already waits for another where that one is revoked.
+    """
     row = tx.one(
         f"SELECT {_OF_A} FROM issuances i"
         " JOIN credentials c ON c.id = i.credential JOIN applications a ON a.credential = c.reference"
-        " WHERE i.authority = ? AND i.serial = ? AND i.state = 'issued' AND a.state = 'issuing'",
+        " WHERE i.authority = ? AND i.serial = ? AND i.state = 'issued'"
+        f" AND (a.state = 'issuing' OR ({_ISSUED_ANEW}))",
         (authority, serial_to_blob(serial)),
     )
     return _record(row) if row else None
@@ -255,9 +297,13 @@ def awaiting(tx: Transaction, authority: int, serial: int) -> ApplicationRecord 
 def all_awaiting(tx: Transaction) -> list[tuple[int, int, int]]:
     """Return application, authority and serial where a certificate was issued that it does not know of."""
     rows = tx.all(
-        "SELECT a.id, i.authority, i.serial FROM applications a"
+        "SELECT a.id, i.authority, i.serial, i.id FROM applications a"
         " JOIN credentials c ON c.reference = a.credential"
         " JOIN issuances i ON i.credential = c.id AND i.state = 'issued' WHERE a.state = 'issuing'"
+        " UNION SELECT a.id, i.authority, i.serial, i.id FROM credentials c"
+        " JOIN applications a ON a.credential = c.reference"
+        " JOIN issuances i ON i.credential = c.id AND i.state = 'issued'"
+        f" WHERE c.given_back > 0 AND {_ISSUED_ANEW} ORDER BY 4"
     )
     return [(row[0], row[1], int.from_bytes(row[2], "big")) for row in rows]
 

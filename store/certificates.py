@@ -1,18 +1,26 @@
 """Issued certificates and their state."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
 from store.database import Transaction, Value
+from store.owners import Owners
 from store.records import CertificateRecord, StatusRecord, from_unix, serial_to_blob, to_unix
 
 _COLUMNS = (
     "authority, serial, profile, subject, spki_sha256, not_before, not_after, state, certificate, crl_shard"
 )
 
-_STORED_STATES: Final = ("active", "suspended", "revoked")  # expired follows from the time
+# As what the states that are told of are stored: expired follows from the time.
+_STORED_AS: Final[Mapping[str | None, tuple[str, ...]]] = {
+    None: ("active", "suspended", "revoked"),
+    "active": ("active",),
+    "suspended": ("suspended",),
+    "revoked": ("revoked",),
+    "expired": ("active", "suspended"),
+}
 
 _STATE_AT = "CASE WHEN state != 'revoked' AND not_after < ? THEN 'expired' ELSE state END"
 
@@ -175,39 +183,9 @@ def count_in_range(tx: Transaction, authority: int, low: int, high: int, not_aft
     return int(row[0]) if row else 0
 
 
-def newest(
-    tx: Transaction,
-    *,
-    authorities: Sequence[int] | None,
-    state: str | None,
-    now: datetime,
-    limit: int,
-    after: "Place | None" = None,
-) -> list[CertificateRecord]:
-    """Return certificates, the newest first; of these authorities, or in one state at `now`, where given.
-
-    From behind `after` on, where that is given.
-    """
-    # The expressions keep the engine on the index that is in order; a filter by another would have to sort.
-    conditions = _behind(after)
-    if authorities is not None:
-        marks = ", ".join("?" * len(authorities))
-        conditions.append((f"authority + 0 IN ({marks})", tuple(authorities)))
-    if state is not None:
-        conditions.append((f"{_STATE_AT} = ?", (to_unix(now), state)))
-    where = " AND ".join(sql for sql, _ in conditions)
-    keys = tx.all(
-        f"SELECT authority, serial FROM certificates {'WHERE ' + where if where else ''}"
-        " ORDER BY not_before DESC, serial, authority LIMIT ?",
-        (*(value for _, values in conditions for value in values), limit),
-    )
-    found = (get(tx, key[0], int.from_bytes(key[1], "big")) for key in keys)
-    return [record for record in found if record is not None]
-
-
 @dataclass(frozen=True, slots=True)
 class Search:
-    """What certificates are looked for; None: whichever.
+    """What certificates are looked for; None: whichever, or whosoever's.
 
     Issued at `issued_from` or later, and before `issued_until`; valid until `expires_until` at the longest.
     """
@@ -219,6 +197,7 @@ class Search:
     issued_from: datetime | None = None
     issued_until: datetime | None = None
     expires_until: datetime | None = None
+    owners: Owners | None = None
 
 
 class Place(NamedTuple):
@@ -232,48 +211,118 @@ class Place(NamedTuple):
 def search(
     tx: Transaction, wanted: Search, now: datetime, after: Place | None, limit: int
 ) -> list[CertificateRecord]:
-    """Return what is looked for as it stands at `now`, the newest first, from behind `after` on."""
+    """Return what is looked for as it stands at `now`, the newest first, from behind `after` on.
+
+    Each profile of each authority is in order in each state: what is listed comes of the heads of those.
+    """
     if wanted.serial is not None:
         named = sorted(with_serial(tx, wanted.serial), key=_place)
         return [one for one in named if _fits(one, wanted, now) and _is_behind(one, after)][:limit]
-    conditions = [*_search_conditions(wanted, now), *_behind(after)]
-    keys = tx.all(
-        f"SELECT authority, serial FROM certificates INDEXED BY {_search_index(wanted)}"
-        f" WHERE {' AND '.join(sql for sql, _ in conditions)}"
-        " ORDER BY not_before DESC, serial, authority LIMIT ?",
-        (*(value for _, values in conditions for value in values), limit),
-    )
-    found = (get(tx, key[0], int.from_bytes(key[1], "big")) for key in keys)
-    return [record for record in found if record is not None]
+    found: list[tuple[int, bytes, int]] = []
+    for authority in dict.fromkeys(wanted.authorities):
+        for profile in _profiles(tx, authority, wanted.profile):
+            if wanted.owners is not None and not wanted.owners.have(authority, profile):
+                continue
+            found += _heads(tx, authority, profile, wanted, now, after, limit)
+    found.sort()
+    records = (get(tx, authority, int.from_bytes(serial, "big")) for _, serial, authority in found[:limit])
+    return [record for record in records if record is not None]
+
+
+def newest(
+    tx: Transaction,
+    *,
+    authorities: Sequence[int] | None,
+    state: str | None,
+    now: datetime,
+    limit: int,
+    after: Place | None = None,
+) -> list[CertificateRecord]:
+    """Return certificates, the newest first; of these authorities, or in one state at `now`, where given."""
+    if authorities is None:
+        authorities = [row[0] for row in tx.all("SELECT id FROM authorities")]
+    return search(tx, Search(authorities, state=state), now, after, limit)
 
 
 _Condition = tuple[str, tuple[Value, ...]]
 
 
-def _search_index(wanted: Search) -> str:
-    """Return the index that is in order and leaves out the most; certificates that expired are in all."""
-    if wanted.profile is not None:
-        return "certificates_of_profile"
-    return "certificates_in_state" if wanted.state in _STORED_STATES else "certificates_newest"
+def _profiles(tx: Transaction, authority: int, profile: str | None) -> Iterator[str]:
+    """Yield the profiles of an authority's certificates: one look-up each, however many certificates."""
+    if profile is not None:
+        yield profile
+        return
+    row: tuple[Any, ...] | None = ("",)
+    while row is not None:
+        row = tx.one(
+            "SELECT profile FROM certificates INDEXED BY certificates_listed WHERE authority = ?"
+            " AND profile > ? ORDER BY profile LIMIT 1",
+            (authority, row[0]),
+        )
+        if row is not None:
+            yield row[0]
 
 
-def _search_conditions(wanted: Search, now: datetime) -> list[_Condition]:
-    marks = ", ".join("?" * len(wanted.authorities))
-    conditions: list[_Condition] = [(f"authority + 0 IN ({marks})", tuple(wanted.authorities))]
-    if wanted.state in _STORED_STATES:
-        conditions.append(("state = ?", (wanted.state,)))
-        if wanted.state != "revoked":
-            conditions.append(("not_after >= ?", (to_unix(now),)))
-    elif wanted.state is not None:
-        conditions.append((f"{_STATE_AT} = ?", (to_unix(now), wanted.state)))
-    if wanted.profile is not None:
-        conditions.append(("profile = ?", (wanted.profile,)))
-    bounds = (
-        ("not_before >= ?", wanted.issued_from),
-        ("not_before < ?", wanted.issued_until),
-        ("not_after <= ?", wanted.expires_until),
-    )
-    return [*conditions, *((sql, (to_unix(at),)) for sql, at in bounds if at is not None)]
+def _heads(
+    tx: Transaction,
+    authority: int,
+    profile: str,
+    wanted: Search,
+    now: datetime,
+    after: Place | None,
+    limit: int,
+) -> Iterator[tuple[int, bytes, int]]:
+    """Yield the first of what is looked for of a profile, as places that sort."""
+    lifetimes = _lifetimes(tx, authority, profile)
+    if lifetimes is None:
+        return
+    conditions = [*_search_conditions(wanted, now, lifetimes), *_behind(after)]
+    texts = " AND ".join(["authority = ?", "profile = ?", "state = ?", *(sql for sql, _ in conditions)])
+    values = [value for _, given in conditions for value in given]
+    for state in _STORED_AS[wanted.state]:
+        rows = tx.all(
+            "SELECT not_before, serial FROM certificates INDEXED BY certificates_listed"
+            f" WHERE {texts} ORDER BY not_before DESC, serial LIMIT ?",
+            (authority, profile, state, *values, limit),
+        )
+        yield from ((-row[0], row[1], authority) for row in rows)
+
+
+def _lifetimes(tx: Transaction, authority: int, profile: str) -> tuple[int, int] | None:
+    """Return the shortest and the longest life of certificates, in seconds; None where there are none."""
+    ends = [
+        tx.one(
+            "SELECT not_after - not_before FROM certificates INDEXED BY certificates_by_lifetime"
+            f" WHERE authority = ? AND profile = ? ORDER BY not_after - not_before {order} LIMIT 1",
+            (authority, profile),
+        )
+        for order in ("ASC", "DESC")
+    ]
+    return None if ends[0] is None or ends[1] is None else (ends[0][0], ends[1][0])
+
+
+def _search_conditions(wanted: Search, now: datetime, lifetimes: tuple[int, int]) -> list[_Condition]:
+    """Return what must hold; bounds on the end come with those on the beginning that follow from them."""
+    shortest, longest = lifetimes
+    conditions: list[_Condition] = []
+
+    def ends_from(moment: int) -> None:
+        conditions.append(("not_after >= ? AND not_before >= ?", (moment, moment - longest)))
+
+    def ends_until(moment: int) -> None:
+        conditions.append(("not_after <= ? AND not_before <= ?", (moment, moment - shortest)))
+
+    if wanted.state in ("active", "suspended"):
+        ends_from(to_unix(now))
+    elif wanted.state == "expired":
+        ends_until(to_unix(now) - 1)
+    if wanted.expires_until is not None:
+        ends_until(to_unix(wanted.expires_until))
+    if wanted.issued_from is not None:
+        conditions.append(("not_before >= ?", (to_unix(wanted.issued_from),)))
+    if wanted.issued_until is not None:
+        conditions.append(("not_before < ?", (to_unix(wanted.issued_until),)))
+    return conditions
 
 
 def _behind(after: Place | None) -> list[_Condition]:
@@ -305,6 +354,7 @@ def _fits(record: CertificateRecord, wanted: Search, now: datetime) -> bool:
         record.authority in wanted.authorities
         and wanted.state in (None, state)
         and wanted.profile in (None, record.profile)
+        and (wanted.owners is None or wanted.owners.have(record.authority, record.profile))
         and (wanted.issued_from is None or record.not_before >= wanted.issued_from)
         and (wanted.issued_until is None or record.not_before < wanted.issued_until)
         and (wanted.expires_until is None or record.not_after <= wanted.expires_until)
@@ -350,7 +400,8 @@ def set_state(tx: Transaction, authority: int, serial: int, state: str) -> None:
 def count_by_state(tx: Transaction, authority: int, now: datetime) -> dict[str, int]:
     """Return how many of an authority's certificates are active, suspended, revoked and expired."""
     rows = tx.all(
-        f"SELECT {_STATE_AT} AS state_at, count(*) FROM certificates WHERE authority = ? GROUP BY state_at",
+        f"SELECT {_STATE_AT} AS state_at, count(*) FROM certificates INDEXED BY certificates_by_state"
+        " WHERE authority = ? GROUP BY state_at",
         (to_unix(now), authority),
     )
     return {"active": 0, "suspended": 0, "revoked": 0, "expired": 0} | dict(rows)

@@ -180,6 +180,15 @@ def link(tx: Transaction, number: int, cert_req_id: int, issuance: int) -> None:
     )
 
 
+def let_go(tx: Transaction, issuance: int) -> None:
+    """Have no unconfirmed transaction wait for the confirmation of an issuance: another one does."""
+    tx.execute(
+        "DELETE FROM cmp_requests WHERE issuance = ? AND cmp_transaction IN"
+        " (SELECT id FROM cmp_transactions WHERE state = 'unconfirmed')",
+        (issuance,),
+    )
+
+
 def requested(tx: Transaction, number: int) -> list[Requested]:
     """Return what the requests of a transaction led to, in the order of their certReqId."""
     rows = tx.all(

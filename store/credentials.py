@@ -50,7 +50,7 @@ def add(
     expires_at: datetime,
     audit_sequence: int,
 ) -> None:
-    """Add a credential, by the hash of its secret or the secret sealed; `audit_sequence` records it."""
+    """Add a credential: by the hash of its secret, sealed, or without one; `audit_sequence` records it."""
     tx.execute(
         "INSERT INTO credentials (reference, secret_hash, sealed_secret, profile, subject, san, limit_mnt,"
         " uses_left, attempts_left, created_at, expires_at, audit)"

@@ -4,12 +4,12 @@ None is ever deleted: one is open while it waits or is approved and has not run 
 """
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Literal
 
 from store.database import Transaction, Value
+from store.owners import Owners
 from store.records import EnrollmentRecord, from_unix, serial_to_blob, to_unix
 
 Decision = Literal["approved", "refused"]
@@ -128,17 +128,17 @@ def with_state(
 
 
 def page(
-    tx: Transaction, state: str | None, authorities: Sequence[int], now: datetime, before: int, limit: int
+    tx: Transaction, state: str | None, owners: Owners, now: datetime, before: int, limit: int
 ) -> list[EnrollmentRecord]:
-    """Return enrolments of these authorities with numbers below `before`, the newest first.
+    """Return enrolments of these owners with numbers below `before`, the newest first.
 
     Of those that are so now (of `STATES`); None: all.
     """
     which = "1" if state is None else _FILTERS[state]
+    whose, values = owners.condition()
     rows = tx.all(
-        f"SELECT {_COLUMNS} FROM enrollments WHERE {which} AND id < ?"
-        f" AND authority IN ({', '.join('?' * len(authorities))}) ORDER BY id DESC LIMIT ?",
-        (*[to_unix(now)] * which.count("?"), before, *authorities, limit),
+        f"SELECT {_COLUMNS} FROM enrollments WHERE {which} AND id < ? AND {whose} ORDER BY id DESC LIMIT ?",
+        (*[to_unix(now)] * which.count("?"), before, *values, limit),
     )
     return [_record(row) for row in rows]
 

@@ -147,6 +147,16 @@ def undelivered_of_enrollment(tx: Transaction, enrollment: int) -> IssuanceRecor
     return _record(row) if row else None
 
 
+def of_credential(tx: Transaction, credential: int) -> IssuanceRecord | None:
+    """Return the newest issuance with a credential that was not voided, or None."""
+    row = tx.one(
+        f"SELECT {_COLUMNS} FROM issuances WHERE credential = ? AND state != 'voided'"
+        " ORDER BY id DESC LIMIT 1",
+        (credential,),
+    )
+    return _record(row) if row else None
+
+
 def subjects_of_key(tx: Transaction, spki_sha256: bytes) -> set[str]:
     """Return the subjects for which this key was certified, or is about to be."""
     rows = tx.all(

@@ -111,6 +111,12 @@ def of_person(tx: Transaction, person: int, limit: int) -> list[LetterRecord]:
     return [_record(row) for row in rows]
 
 
+def waiting_for(tx: Transaction, person: int) -> list[int]:
+    """Return the letters that wait to be sent to a person."""
+    rows = tx.all("SELECT id FROM letters WHERE person = ? AND state = 'waiting' ORDER BY id", (person,))
+    return [row[0] for row in rows]
+
+
 def in_state(tx: Transaction, state: str, before: int | None, limit: int) -> list[LetterRecord]:
     """Return letters in a state, the newest first, from `before` on backwards, which was seen."""
     seen = before if before is not None else 1 << 62

@@ -168,6 +168,17 @@ def domains(tx: Transaction, organization: int) -> list[str]:
     return [row[0] for row in rows]
 
 
+def is_of_nearer_domain(tx: Transaction, organization: int, mail: str) -> bool:
+    """Return whether a mail is of a domain of another organisation, and of none of this one as near to it."""
+    parts = mail.rpartition("@")[2].split(".")
+    above = tuple(".".join(parts[number:]) for number in range(len(parts)))
+    places = ", ".join("?" * len(above))
+    rows = tx.all(f"SELECT organization, domain FROM organization_domains WHERE domain IN ({places})", above)
+    longest = max((len(domain) for _, domain in rows), default=0)
+    owners = {owner for owner, domain in rows if len(domain) == longest}
+    return bool(owners) and organization not in owners
+
+
 def set_domains(tx: Transaction, organization: int, allowed: tuple[str, ...]) -> None:
     """Replace the mail domains of an organisation."""
     tx.execute("DELETE FROM organization_domains WHERE organization = ?", (organization,))
@@ -254,9 +265,16 @@ def officer_with_mail(tx: Transaction, organization: int, mail: str) -> int | No
     return row[0] if row else None
 
 
-def set_officer_person(tx: Transaction, officer: int, person: int) -> None:
-    """Note who an officer is."""
-    tx.execute("UPDATE officers SET person = ? WHERE id = ?", (person, officer))
+def set_officer_person(tx: Transaction, officer: int, person: int) -> bool:
+    """Note who an officer is; False where that is another person, who is not erased."""
+    return (
+        tx.execute(
+            "UPDATE officers SET person = ? WHERE id = ? AND (person IS NULL OR person = ?"
+            " OR EXISTS (SELECT 1 FROM people p WHERE p.id = person AND p.erased_at IS NOT NULL))",
+            (person, officer, person),
+        )
+        == 1
+    )
 
 
 def count_officers(tx: Transaction, organization: int) -> int:

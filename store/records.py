@@ -58,7 +58,8 @@ def authority_handle(name: str, generation: int) -> str:
 class CredentialRecord:
     """An enrolment credential: who knows its secret may enrol this identity, `uses_left` times.
 
-    Its secret is kept as a hash, or where it keys the MACs of CMP as `sealed_secret`, encrypted.
+    Its secret is kept as a hash, or where it keys the MACs of CMP as `sealed_secret`, encrypted. One that has
+    neither nobody can prove to know: the printing plant names its reference, and shows its own certificate.
     """
 
     id: int

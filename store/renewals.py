@@ -18,6 +18,16 @@ def is_answered(tx: Transaction, challenge: bytes) -> bool:
     return tx.one("SELECT 1 FROM renewals WHERE challenge = ?", (challenge,)) is not None
 
 
+def signed_with(tx: Transaction, credential: int) -> tuple[int, int] | None:
+    """Return authority and serial of the certificate that signed the application of a credential, or None."""
+    row = tx.one(
+        "SELECT r.authority, r.serial FROM credentials c JOIN applications a ON a.credential = c.reference"
+        " JOIN renewals r ON r.application = a.id WHERE c.id = ?",
+        (credential,),
+    )
+    return (row[0], int.from_bytes(row[1], "big")) if row else None
+
+
 def of_person(tx: Transaction, person: int, limit: int) -> list[ApplicationRecord]:
     """Return the applications that a person signed, the newest first."""
     return of_columns(

@@ -181,6 +181,10 @@ class Authorities:
         """Return the authority with this number."""
         return self._by_id[authority]
 
+    def certified(self, authority: int) -> Authority | None:
+        """Return the authority with this number, None while it has no certificate: one is just being made."""
+        return self._by_id.get(authority)
+
     def responder(self, authority: int) -> Responder | None:
         """Return the newest OCSP signer of an authority, or None."""
         found = [responder for responder in self._responders if responder.authority == authority]

@@ -25,7 +25,15 @@ from pkiserver.errors import (
 )
 from protocols.asn1.ocsp import CRLReason
 from store import authorities as authority_rows
-from store import certificates, cmp_transactions, credentials, crl_entries, enrollments, issuances
+from store import (
+    certificates,
+    cmp_transactions,
+    credentials,
+    crl_entries,
+    enrollments,
+    issuances,
+    renewals,
+)
 from store.database import Transaction
 from store.records import AuthorityRecord, AuthorityState, CertificateRecord
 
@@ -64,8 +72,10 @@ def require_permitted(
         require_entitled(tx, held, now)
     if request.bounded:
         _refuse_more_renewals(tx, request.profile.name, subject, now)
-    if request.credential is not None and not credentials.take_use(tx, request.credential, now):
-        raise ConflictError("the credential has no use left")
+    if request.credential is not None:
+        _require_good_signature(tx, request.credential)
+        if not credentials.take_use(tx, request.credential, now):
+            raise ConflictError("the credential has no use left")
     if request.enrollment is not None:
         _require_approved(tx, request.enrollment, now)
 
@@ -129,17 +139,33 @@ def require_entitled(tx: Transaction, held: CertificateRecord, now: datetime) ->
     issued must be confirmed (RFC 9810 §5.3.18): renewed before, it would live on when it is withdrawn and
     the use of its credential given back, as often as its holder likes.
     """
-    current = certificates.get(tx, held.authority, held.serial)
-    if current is None or current.certificate != held.certificate:
+    entitled(tx, held.authority, held.serial, held.certificate, now)
+
+
+def entitled(
+    tx: Transaction, authority: int, serial: int, certificate: bytes, now: datetime
+) -> CertificateRecord:
+    """Return the record of a DER certificate that speaks for its holder at `now`; as `require_entitled`."""
+    current = certificates.get(tx, authority, serial)
+    if current is None or current.certificate != certificate:
         raise NotAuthorizedError("the client certificate is not on record")
     if current.state != "active":
         raise NotAuthorizedError(f"the client certificate is {current.state}")
     if now > current.not_after:
         raise NotAuthorizedError("the client certificate is expired")
-    if cmp_transactions.is_unconfirmed(tx, held.authority, held.serial):
+    if cmp_transactions.is_unconfirmed(tx, authority, serial):
         raise NotAuthorizedError("the client certificate is not confirmed yet")
-    if _is_compromised(tx, certificates.with_key(tx, held.spki_sha256)):
+    if _is_compromised(tx, certificates.with_key(tx, current.spki_sha256)):
         raise NotAuthorizedError("the key of the client certificate was revoked as compromised")
+    return current
+
+
+def _require_good_signature(tx: Transaction, credential: int) -> None:
+    """Hold a credential that was got by a signature to that certificate, which may have expired since."""
+    signed_with = renewals.signed_with(tx, credential)
+    state = certificates.state_of(tx, *signed_with) if signed_with is not None else None
+    if state in ("suspended", "revoked"):
+        raise NotAuthorizedError(f"the certificate by which the application was signed is {state}")
 
 
 def _is_compromised(tx: Transaction, with_key: Sequence[CertificateRecord]) -> bool:

@@ -31,6 +31,7 @@ from pkiserver.cli.ocsp import ocsp_group
 from pkiserver.cli.office import office_group
 from pkiserver.cli.organization import organization_group
 from pkiserver.cli.person import person_group
+from pkiserver.cli.plant import plant_group
 from pkiserver.cli.responses import responses_group
 from pkiserver.cli.serve import serve_command
 from pkiserver.cli.signer import signer_group
@@ -77,6 +78,7 @@ for _command in (
     application_group,
     case_group,
     letter_group,
+    plant_group,
     certificate_group,
     ca_group,
     crl_group,

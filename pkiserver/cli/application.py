@@ -28,10 +28,24 @@ def application_group() -> None:
 )
 @click.option("--carrier", default="id_card", show_default=True, help="id_card, token, mobile.")
 @click.option("--profile", default="citizen-signature", show_default=True, help="The certificate's profile.")
+@click.option(
+    "--delivery",
+    type=click.Choice(["office", "plant"]),
+    default="office",
+    show_default=True,
+    help="Who makes the carrier: the office, or the printing plant.",
+)
 @JSON_OPTION
 @click.pass_obj
 def application_create(
-    context: Context, form: Path, office: str, channel: str, carrier: str, profile: str, as_json: bool
+    context: Context,
+    form: Path,
+    office: str,
+    channel: str,
+    carrier: str,
+    profile: str,
+    delivery: str,
+    as_json: bool,
 ) -> None:
     """Make an application from a form: a JSON file with the fields of IUB-41.
 
@@ -45,6 +59,7 @@ def application_create(
         channel=channel,
         carrier=carrier,
         profile=profile,
+        delivery=delivery,
     )
     show(result, as_json)
 

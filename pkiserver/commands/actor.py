@@ -14,7 +14,6 @@ from pkiserver.errors import RefusedError
 from pkiserver.ra.actors import NewActor, ShownActor, grant_of
 from pkiserver.ra.role_grants import at_machine
 from protocols.x509.certificate import serial_text
-from store import actor_profiles
 from store.actor_proposals import Change, ProposalRecord
 from store.records import ActorRecord, RoleRecord
 
@@ -119,11 +118,10 @@ async def refuse(services: CommandServices, caller: Caller, /, *, proposal: int)
 async def _actor(services: CommandServices, shown: ShownActor) -> dict[str, Any]:
     record = shown.record
     current = [one for one in shown.certificates if one.removed_at is None]
-    limit = await services.storage.read(lambda tx: actor_profiles.of(tx, record.name))
     return {
         "name": record.name,
         "roles": [await _role(services, one) for one in record.roles],
-        "profiles": ", ".join(sorted(limit)) or None,
+        "profiles": ", ".join(sorted(shown.profiles)) or None,
         "person": record.person,
         "version": record.version,
         "serials": [serial_text(one.serial) for one in current],

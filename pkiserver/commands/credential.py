@@ -9,6 +9,7 @@ from pkiserver.commands.services import Caller, CommandEntry, CommandServices
 from pkiserver.errors import RefusedError
 from pkiserver.ra import credentials as credential_rules
 from store import credentials as credential_rows
+from store.records import CredentialRecord
 
 MAX_CREDENTIAL_LIFETIME_S: Final = 10 * 366 * 86_400  # beyond it is a slip of the keyboard
 
@@ -54,13 +55,19 @@ async def list_credentials(services: CommandServices, _caller: Caller, /) -> lis
             "reference": record.reference,
             "profile": record.profile,
             "subject": record.subject,
-            "use": "cmp" if record.sealed_secret is not None else "est",
+            "use": _use(record),
             "state": credential_rules.state(record, now),
             "uses_left": record.uses_left,
             "expires_at": record.expires_at.isoformat(),
         }
         for record in found
     ]
+
+
+def _use(record: CredentialRecord) -> str:
+    if record.sealed_secret is not None:
+        return "cmp"
+    return "est" if record.secret_hash is not None else "plant"
 
 
 async def cancel_credential(

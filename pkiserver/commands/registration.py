@@ -236,8 +236,9 @@ async def create_application(
     channel: str,
     carrier: str,
     profile: str,
+    delivery: str = "office",
 ) -> dict[str, Any]:
-    new = NewApplication(office, fields, channel, carrier, profile)
+    new = NewApplication(office, fields, channel, carrier, profile, delivery)
     return _application(await services.registration.applications.draft(office_worker(caller), new))
 
 

@@ -26,7 +26,7 @@ from pkiserver.ra.registration.roles import Action, Actor, Permission, Role, req
 from pkiserver.ra.role_grants import REGISTRATION_CLIENT, ROLE_NAMES, at_machine, found_actor, propose_in
 from pkiserver.storage import Storage
 from protocols import oid
-from store import actor_proposals, certificates, offices, organizations, people
+from store import actor_profiles, actor_proposals, certificates, offices, organizations, people
 from store import actors as rows
 from store import audit as audit_chain
 from store.actor_proposals import Change, ProposalRecord
@@ -77,10 +77,11 @@ class Registered:
 
 @dataclass(frozen=True, slots=True)
 class ShownActor:
-    """An actor with its certificates, removed ones too."""
+    """An actor with its certificates, removed ones too, and the profiles that it is limited to, if it is."""
 
     record: ActorRecord
     certificates: list[ActorCertificateRecord]
+    profiles: frozenset[str]
 
 
 class Actors:
@@ -167,19 +168,13 @@ class Actors:
         """Return an actor by its name, or raise `NotFoundError`."""
 
         def look(tx: Transaction) -> ShownActor:
-            record = found_actor(tx, name)
-            return ShownActor(record, rows.certificates(tx, record.id, MAX_LIST))
+            return _shown(tx, found_actor(tx, name))
 
         return await self._storage.read(look)
 
     async def newest(self, before: int, limit: int) -> list[ShownActor]:
         """Return actors with numbers below `before`, the newest first."""
-        return await self._storage.read(
-            lambda tx: [
-                ShownActor(one, rows.certificates(tx, one.id, MAX_LIST))
-                for one in rows.page(tx, before, limit)
-            ]
-        )
+        return await self._storage.read(lambda tx: [_shown(tx, one) for one in rows.page(tx, before, limit)])
 
     async def proposals(
         self, state: str | None, before: int, limit: int
@@ -206,7 +201,17 @@ class Actors:
 
     async def holder(self, record: CertificateRecord) -> ActorRecord | None:
         """Return the actor for whom a certificate speaks now, or None; its status the caller looks up."""
-        return await self._storage.read(lambda tx: rows.with_certificate(tx, record.authority, record.serial))
+        return await self._storage.read(lambda tx: self.holding(tx, record), brief=True)
+
+    @staticmethod
+    def holding(tx: Transaction, record: CertificateRecord) -> ActorRecord | None:
+        """Return what `holder` does, in the caller's transaction."""
+        return rows.with_certificate(tx, record.authority, record.serial)
+
+
+def _shown(tx: Transaction, record: ActorRecord) -> ShownActor:
+    certificates = rows.certificates(tx, record.id, MAX_LIST)
+    return ShownActor(record, certificates, actor_profiles.of(tx, record.name))
 
 
 def _named(tx: Transaction, by: Actor, new: NewActor, now: datetime) -> ActorRecord:

@@ -28,7 +28,7 @@ from pkiserver.storage import Storage
 from protocols import oid
 from store import audit as audit_chain
 from store.database import Transaction
-from store.records import CertificateRecord
+from store.records import ActorRecord, CertificateRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +85,16 @@ class APIAccess:
         if client_certificate is None:
             raise NotAuthorizedError("the API is for registered actors: connect with a client certificate")
         shown = self._client_certificates.read(client_certificate)
-        holder = await self._client_certificates.identify(shown)
-        found = await self._actors.holder(holder.record) if isinstance(holder, Holder) else None
-        if not isinstance(holder, Holder) or found is None:
+        if shown.issuer is None:
+            await self._client_certificates.identify(shown)  # says what is wrong with it, where something is
+            raise NotAuthorizedError("this client certificate is registered for no actor")
+
+        def look(tx: Transaction) -> tuple[Holder, ActorRecord | None]:
+            holder = self._client_certificates.holder(tx, shown)
+            return holder, self._actors.holding(tx, holder.record)
+
+        holder, found = await self._storage.read(look, brief=True)
+        if found is None:
             raise NotAuthorizedError("this client certificate is registered for no actor")
         if not has_usage(holder.certificate, oid.KP_CLIENT_AUTH):
             raise NotAuthorizedError("this client certificate is not for clientAuth")

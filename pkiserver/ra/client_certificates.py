@@ -4,6 +4,7 @@ TLS has verified what came over TLS, and nobody what a proxy says: everything is
 """
 
 import hashlib
+from collections import OrderedDict
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
@@ -15,7 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID, NameOID
 
 from pkiserver.ca.authorities import Authorities, Authority
-from pkiserver.ca.issuance_rules import require_entitled
+from pkiserver.ca.issuance_rules import entitled
 from pkiserver.clock import Clock
 from pkiserver.errors import NotAuthorizedError, RefusedError
 from pkiserver.ra.issuer_crls import require_unrevoked
@@ -23,7 +24,7 @@ from pkiserver.ra.trusted_issuers import TrustedIssuers
 from pkiserver.storage import Storage
 from protocols.errors import ProtocolError
 from protocols.x509.certificate import TBSCertificate, read_with_parts, serial_text
-from store import certificates
+from store.database import Transaction
 from store.records import CertificateRecord
 
 _READ: Final = frozenset(
@@ -78,6 +79,9 @@ class Device:
         return x509.Name(found)
 
 
+MAX_KNOWN: Final = 1_024  # certificates of ours that were read, at some 10 KiB; the first read is forgotten
+
+
 class ClientCertificates:
     """Identifies who shows a client certificate."""
 
@@ -88,28 +92,43 @@ class ClientCertificates:
         self._clock = clock
         self._authorities = authorities
         self._trusted_issuers = trusted_issuers
+        self._known: OrderedDict[bytes, tuple[x509.Certificate, TBSCertificate, int]] = OrderedDict()
 
     def read(self, client_certificate: bytes) -> ShownCertificate:
-        """Return a DER certificate as it was read; `NotAuthorizedError` where it is none."""
-        certificate, parts = _load(client_certificate)
+        """Return a DER certificate as it was read; `NotAuthorizedError` where it is none.
+
+        That one of our keys signed these octets stays true: it is verified once. The status is looked up by
+        `identify`, each time.
+        """
         digest = hashlib.sha256(client_certificate).digest()
-        return ShownCertificate(certificate, parts, self._authorities.issuer_of(certificate), digest)
+        known = self._known.get(digest)
+        if known is not None:
+            certificate, parts, issuer_id = known
+            return ShownCertificate(certificate, parts, self._authorities.with_id(issuer_id), digest)
+        certificate, parts = _load(client_certificate)
+        issuer = self._authorities.issuer_of(certificate)
+        if issuer is not None:
+            self._known[digest] = certificate, parts, issuer.id
+            if len(self._known) > MAX_KNOWN:
+                self._known.popitem(last=False)
+        return ShownCertificate(certificate, parts, issuer, digest)
 
     async def identify(self, shown: ShownCertificate) -> Holder | Device:
         """Return whom a certificate speaks for; `NotAuthorizedError` says why for nobody."""
         if shown.issuer is None:
             return self._device(shown.certificate)
-        return await self._holder(shown.certificate, shown.issuer)
+        return await self._storage.read(lambda tx: self.holder(tx, shown), brief=True)
 
-    async def _holder(self, certificate: x509.Certificate, issuer: Authority) -> Holder:
-        """Return the holder of a certificate of ours, whose status is read from the store at each call."""
-        record = await self._storage.read(
-            lambda tx: certificates.get(tx, issuer.id, certificate.serial_number), brief=True
-        )
-        if record is None or record.certificate != certificate.public_bytes(Encoding.DER):
-            raise NotAuthorizedError("the client certificate is not on record")
-        now = self._clock.now()
-        await self._storage.read(lambda tx: require_entitled(tx, record, now), brief=True)
+    def holder(self, tx: Transaction, shown: ShownCertificate) -> Holder:
+        """Return the holder of a certificate of ours, whose status is read from the store at each call.
+
+        `NotAuthorizedError` where it speaks for nobody, and for one that we did not issue.
+        """
+        if shown.issuer is None:
+            raise NotAuthorizedError("the client certificate is not of this CA")
+        certificate = shown.certificate
+        der = certificate.public_bytes(Encoding.DER)
+        record = entitled(tx, shown.issuer.id, certificate.serial_number, der, self._clock.now())
         return Holder(certificate, record)
 
     def _device(self, certificate: x509.Certificate) -> Device:

@@ -4,7 +4,7 @@ import hashlib
 import hmac
 import secrets
 import string
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, Literal, NamedTuple
@@ -28,6 +28,7 @@ REFERENCE_CHARACTERS: Final = 13  # 77 random bits; not secret, but not to be gu
 SECRET_CHARACTERS: Final = 25  # 148 random bits: a plain hash keeps them (no dictionary to try)
 MAX_USES: Final = 10_000
 Use = Literal["est", "cmp"]  # a secret is for one of them: shown as it is, or the key of MACs
+Bind = Callable[[Transaction, str], None]  # does in its transaction what a new reference is for
 _NOBODY: Final = hashlib.sha256(b"").digest()  # compared with where the reference is unknown
 
 
@@ -86,8 +87,12 @@ class Credentials:
         lifetime: timedelta | None,
         actor: str,
         use: Use = "est",
+        bind: Bind | None = None,
     ) -> NewCredential:
-        """Make a credential; the identity is held to the profile now, not first when it is used."""
+        """Make a credential; the identity is held to the profile now, not first when it is used.
+
+        `bind` runs in the same transaction: there is no credential where it raises.
+        """
         if not 1 <= uses <= MAX_USES:
             raise RefusedError(f"a credential has 1 to {MAX_USES} uses")
         chosen = enrollable(self._profiles, profile)
@@ -125,8 +130,10 @@ class Credentials:
                 expires_at=expires_at,
                 audit_sequence=audit_chain.append(tx, entry).sequence,
             )
+            if bind is not None:
+                bind(tx, new.reference)
 
-        await self._storage.write(transaction)
+        await self._storage.write(transaction, brief=True)
         return new
 
     async def authenticate(self, reference: str, secret: str) -> CredentialRecord:

@@ -29,6 +29,7 @@ from pkiserver.ra.entitlement import (
 from pkiserver.ra.linking import require_linking
 from pkiserver.ra.reenrollment import Reenrollment
 from pkiserver.ra.refusals import Refusals
+from pkiserver.ra.registration.plant_enrollment import PlantEnrollment
 from pkiserver.ra.registration_clients import RegistrationClients
 from pkiserver.ra.requester import Password, Requester
 from pkiserver.ra.server_keys import HandOver, ServerKeys
@@ -57,6 +58,7 @@ class Enrollment:
         credentials: Credentials,
         client_certificates: ClientCertificates,
         registration_clients: RegistrationClients,
+        plant: PlantEnrollment,
         reenrollment: Reenrollment,
         approvals: Approvals,
         server_keys: ServerKeys,
@@ -69,6 +71,7 @@ class Enrollment:
         self._credentials = credentials
         self._client_certificates = client_certificates
         self._registration_clients = registration_clients
+        self._plant = plant
         self._approvals = approvals
         self._server_keys = server_keys
         self._reenrollment = reenrollment
@@ -252,6 +255,9 @@ class Enrollment:
     ) -> bytes:
         client = await self._client_certificates.identify(shown)
         if isinstance(client, Holder):
+            card = await self._plant.card(client, label)
+            if card is not None:
+                return await self._plant.enroll(card, csr_der)
             actor = await self._registration_clients.actor(client, label)
             if actor is not None:
                 return await self._registration_clients.enroll(csr_der, client, actor, label)

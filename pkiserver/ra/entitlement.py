@@ -6,10 +6,6 @@ By an enrolment credential, by the certificate of a trusted third party, or by b
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any, Final
-
-from cryptography import x509
 
 from config.profile import Profile
 from pkiserver.ca.identity import Identity, approve_identity
@@ -20,8 +16,6 @@ from pkiserver.ra.credentials import enrollable
 from protocols.x509.csr import UnprovenCSR
 from protocols.x509.names import parse_san, parse_subject
 from store.records import CertificateRecord, CredentialRecord
-
-MAX_REMEMBERED: Final = 256  # identities: those of credentials in use at the moment
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,44 +29,22 @@ class Entitlement:
 
     def hold(self, csr: UnprovenCSR, requested_by: str) -> Approved:
         """Hold what was approved to the profile and the request; `RefusedError` names what does not fit."""
+        identity = approve_identity(
+            self.profile,
+            approved_subject=self.approved.subject,
+            approved_san=self.approved.san,
+            requested_subject=csr.subject,
+            requested_san=csr.san,
+            limit_mnt=self.approved.limit_mnt,
+        )
         return Approved(
             self.profile,
-            _identity(self.profile, self.approved, csr.subject, csr.san),
+            identity,
             requested_by,
             credential=self.credential.id if self.credential else None,
             entitled_by=self.entitled_by,
             bounded=self.credential is None,
         )
-
-
-_identities: dict[tuple[Any, ...], tuple[Profile, Identity]] = {}
-
-
-def _identity(
-    profile: Profile, approved: Identity, subject: x509.Name, san: tuple[x509.GeneralName, ...]
-) -> Identity:
-    """Return the identity of a certificate; a credential of many uses is mostly used alike."""
-    key = (profile.name, approved.subject, approved.san, approved.limit_mnt, subject, san)
-    known = _identities.get(key)
-    if known is not None and known[0] is profile:
-        return known[1]
-    identity = approve_identity(
-        profile,
-        approved_subject=approved.subject,
-        approved_san=approved.san,
-        requested_subject=subject,
-        requested_san=san,
-        limit_mnt=approved.limit_mnt,
-    )
-    if len(_identities) >= MAX_REMEMBERED:
-        _identities.clear()
-    _identities[key] = profile, identity
-    return identity
-
-
-@lru_cache(maxsize=MAX_REMEMBERED)
-def _approved(subject: str, san: tuple[str, ...], limit_mnt: int | None) -> Identity:
-    return Identity(parse_subject(subject), tuple(map(parse_san, san)), limit_mnt)
 
 
 def by_credential(
@@ -86,7 +58,11 @@ def by_credential(
         enrollable(profiles, label)
         raise NotAuthorizedError(f"this credential is for profile {credential.profile}, not {label}")
     profile = enrollable(profiles, credential.profile)
-    approved = _approved(credential.subject, credential.san, credential.limit_mnt)
+    approved = Identity(
+        parse_subject(credential.subject),
+        tuple(parse_san(text) for text in credential.san),
+        credential.limit_mnt,
+    )
     if "credential" in profile.est_authentication:
         return Entitlement(profile, approved, credential)
     if "credential+certificate" not in profile.est_authentication:

@@ -47,8 +47,12 @@ class StatusChanges:
         changed = await self._storage.write(
             lambda tx: change_status(tx, authority, serial, command, actor, now, seen=seen)
         )
-        await self._on_event(changed.sequence)
+        await self.announce(changed)
         return changed
+
+    async def announce(self, changed: Changed) -> None:
+        """Tell of a change that is on disk; one that nobody was told of is followed all the same, later."""
+        await self._on_event(changed.sequence)
 
 
 def change_status(

@@ -40,6 +40,7 @@ BATCH: Final = 1024  # responses signed and committed in one go; an event waits 
 PATIENCE_S: Final = 1.0  # what an acknowledgement waits at most for its status to be served
 POLL_S: Final = 1.0  # looks for due work at least this often
 GATHER_S: Final = 0.05  # between two rounds while many enrol: each round costs as much as twenty responses
+FEW: Final = 4  # new certificates in a round; after fewer the next is not held up
 CATCH_UP_S: Final = 5.0  # what a start waits at most for every event to be shown
 SETTLE_S: Final = 0.5  # and then for what is due to be signed
 # Stores packed entries, and has those with these keys gone.
@@ -180,7 +181,7 @@ class Presigner:
                     await asyncio.sleep(POLL_S)
                     continue
                 with suppress(TimeoutError):
-                    if self.position > before + 1:  # who enrols alone does not wait
+                    if self.position >= before + FEW:
                         await asyncio.wait_for(self._hurry.wait(), GATHER_S)
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self._wake.wait(), POLL_S)

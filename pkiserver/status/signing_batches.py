@@ -67,7 +67,9 @@ class SigningBatches:
 
     def voice(self, authority: int, now: datetime) -> Voice | None:
         """Return who speaks for an authority now, None while nobody can; tells the table of a new one."""
-        known = self._authorities.with_id(authority)
+        known = self._authorities.certified(authority)
+        if known is None:  # a root's own certificate is recorded before it is the root's
+            return None
         if tells_nothing(known.state, self._policies[known.name]):
             self._withdraw(known)
             return None

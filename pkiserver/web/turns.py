@@ -10,20 +10,22 @@ from contextlib import asynccontextmanager
 from typing import Final
 
 GATHER_S: Final = 0.03  # an enrolment waits for commits and its signature longer than that
+FEW: Final = 4  # to be among them gains less than the wait costs
 
 
 class Turns:
-    """Lets in at once who comes while nobody is in, and who comes later with all others that do."""
+    """Lets in at once who comes while fewer than `few` are in; who comes beside more, with others that do."""
 
-    def __init__(self, gather_s: float = GATHER_S) -> None:
+    def __init__(self, gather_s: float = GATHER_S, few: int = FEW) -> None:
         self._gather_s = gather_s
+        self._few = few
         self._inside = 0
         self._next: asyncio.Future[None] | None = None
 
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[None]:
         """Wait for one's turn, at most `gather_s`, and hold it."""
-        if self._inside:
+        if self._inside >= self._few:
             await asyncio.shield(self._coming())  # who stops waiting ends nobody else's wait
         self._inside += 1
         try:

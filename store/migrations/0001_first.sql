@@ -37,8 +37,9 @@ CREATE TABLE credentials (
     expires_at    INTEGER NOT NULL,
     cancelled_at  INTEGER,
     audit         INTEGER NOT NULL, -- the record beside which its subject stands, too
-    CHECK ((secret_hash IS NULL) != (sealed_secret IS NULL))
+    CHECK (secret_hash IS NULL OR sealed_secret IS NULL) -- both: nobody knows one, a plant names the reference
 );
+CREATE INDEX credentials_given_back ON credentials (reference) WHERE given_back > 0;
 
 CREATE TABLE enrollments (              -- requests that somebody has to approve, and what became of them
     id           INTEGER PRIMARY KEY,
@@ -215,12 +216,10 @@ CREATE INDEX certificates_by_key ON certificates (spki_sha256);
 CREATE INDEX certificates_by_subject ON certificates (subject);
 -- Both hold all that counting and listing look at, so that neither reads the certificates themselves.
 CREATE INDEX certificates_by_state ON certificates (authority, state, not_after);
-CREATE INDEX certificates_newest ON certificates (not_before DESC, serial, authority, state, not_after);
--- The same order for searches that few certificates of many answer to.
-CREATE INDEX certificates_of_profile
-    ON certificates (profile, not_before DESC, serial, authority, state, not_after);
-CREATE INDEX certificates_in_state
-    ON certificates (state, not_before DESC, serial, authority, not_after);
+CREATE INDEX certificates_listed
+    ON certificates (authority, profile, state, not_before DESC, serial, not_after);
+-- The shortest and the longest life: when a certificate ends tells about when it began, where lists are in order.
+CREATE INDEX certificates_by_lifetime ON certificates (authority, profile, not_after - not_before);
 
 CREATE TABLE status_events (
     sequence     INTEGER PRIMARY KEY,   -- given in commit order, without gaps
@@ -475,6 +474,8 @@ CREATE TABLE organization_domains (     -- of which the work mail of its officer
     PRIMARY KEY (organization, domain)
 ) WITHOUT ROWID;
 
+CREATE INDEX organization_domains_by_name ON organization_domains (domain);
+
 CREATE TABLE officers (
     id           INTEGER PRIMARY KEY,
     organization INTEGER NOT NULL REFERENCES organizations (id),
@@ -507,6 +508,7 @@ CREATE TABLE applications (             -- the form itself is personal data of i
     person         INTEGER REFERENCES people (id), -- NULL until the civil registry agreed
     channel        TEXT NOT NULL,
     carrier        TEXT NOT NULL,
+    delivery       TEXT NOT NULL DEFAULT 'office' CHECK (delivery IN ('office', 'plant')), -- who makes the carrier
     profile        TEXT NOT NULL,
     name_key       TEXT,                -- NULL: erased
     state          TEXT NOT NULL CHECK (state IN ('draft', 'verified', 'returned', 'issuing', 'issued',
@@ -529,6 +531,9 @@ CREATE INDEX applications_of_organization ON applications (organization, id) WHE
 CREATE INDEX applications_by_time ON applications (created_at, id);
 CREATE INDEX applications_of_person ON applications (person, id) WHERE person IS NOT NULL;
 CREATE INDEX applications_by_name ON applications (name_key, id) WHERE name_key IS NOT NULL;
+-- The queue of the printing plant: what waits for a card.
+CREATE INDEX applications_for_plant ON applications (id)
+    WHERE delivery = 'plant' AND state IN ('verified', 'failed');
 -- A certificate is of one application.
 CREATE UNIQUE INDEX applications_certificates ON applications (authority, serial) WHERE serial IS NOT NULL;
 
@@ -631,6 +636,77 @@ CREATE INDEX letters_due ON letters (next_at, id) WHERE state = 'waiting';
 CREATE INDEX letters_of_person ON letters (person, id) WHERE person IS NOT NULL;
 CREATE INDEX letters_in_state ON letters (state, id);
 
+CREATE TABLE carriers (                 -- cards and tokens, by the serial that is on them
+    id      INTEGER PRIMARY KEY,
+    kind    TEXT NOT NULL CHECK (kind IN ('id_card', 'token', 'mobile')),
+    serial  TEXT NOT NULL,
+    state   TEXT NOT NULL CHECK (state IN ('blank', 'issued', 'blocked', 'lost', 'damaged', 'retired')),
+    version INTEGER NOT NULL,
+    person  INTEGER REFERENCES people (id), -- NULL: nobody's yet
+    UNIQUE (kind, serial)
+);
+CREATE INDEX carriers_of_person ON carriers (person, id) WHERE person IS NOT NULL;
+
+CREATE TABLE carrier_events (
+    carrier    INTEGER NOT NULL REFERENCES carriers (id),
+    version    INTEGER NOT NULL,
+    event      TEXT NOT NULL,
+    from_state TEXT NOT NULL,           -- blank: it came in
+    to_state   TEXT NOT NULL,
+    actor      TEXT NOT NULL CHECK (actor != ''),
+    ground     TEXT NOT NULL CHECK (ground != ''),
+    at         INTEGER NOT NULL,
+    PRIMARY KEY (carrier, version)
+) WITHOUT ROWID;
+
+CREATE TABLE carrier_certificates (     -- which carrier a certificate is on
+    authority INTEGER NOT NULL,
+    serial    BLOB NOT NULL,
+    carrier   INTEGER NOT NULL REFERENCES carriers (id),
+    PRIMARY KEY (authority, serial)
+) WITHOUT ROWID;
+CREATE INDEX carrier_certificates_on ON carrier_certificates (carrier);
+
+CREATE TABLE plant_batches (            -- applications that a printing plant makes cards for
+    id        INTEGER PRIMARY KEY,
+    plant     TEXT NOT NULL,            -- the actor who pulled it
+    pull_key  TEXT NOT NULL,            -- a pull repeated with it gives this batch
+    asked     INTEGER NOT NULL,         -- how many cards it asked for
+    cards     INTEGER NOT NULL,
+    pulled_at INTEGER NOT NULL,
+    due_at    INTEGER NOT NULL,
+    closed_at INTEGER,                  -- when the last card had its result
+    UNIQUE (plant, pull_key)
+);
+CREATE INDEX plant_batches_open ON plant_batches (plant, due_at) WHERE closed_at IS NULL;
+CREATE INDEX plant_batches_of ON plant_batches (plant, id);
+
+CREATE TABLE plant_cards (              -- one attempt at the card of an application
+    reference   TEXT PRIMARY KEY REFERENCES credentials (reference), -- what the plant enrols it by
+    batch       INTEGER NOT NULL REFERENCES plant_batches (id),
+    application INTEGER NOT NULL REFERENCES applications (id),
+    attempt     INTEGER NOT NULL,
+    result      TEXT CHECK (result IN ('issued', 'failed')),
+    failure     TEXT,
+    reason      TEXT,                   -- without personal data
+    carrier     TEXT,                   -- its serial, as reported
+    authority   INTEGER,                -- with serial: the certificate that it had when its result came
+    serial      BLOB,
+    reported_at INTEGER,
+    reported_by TEXT,
+    CHECK ((result IS NULL) = (reported_at IS NULL)),
+    CHECK ((result IS 'failed') = (failure IS NOT NULL)),
+    CHECK ((authority IS NULL) = (serial IS NULL))
+) WITHOUT ROWID;
+CREATE INDEX plant_cards_of_batch ON plant_cards (batch, application);
+CREATE INDEX plant_cards_of_application ON plant_cards (application);
+-- An application is in one open batch at most, whatever the program does.
+CREATE UNIQUE INDEX plant_cards_open ON plant_cards (application) WHERE result IS NULL;
+
+CREATE TRIGGER carrier_events_stay BEFORE UPDATE ON carrier_events
+    BEGIN SELECT RAISE(ABORT, 'carrier_events is append-only'); END;
+CREATE TRIGGER carrier_events_are_kept BEFORE DELETE ON carrier_events
+    BEGIN SELECT RAISE(ABORT, 'carrier_events is append-only'); END;
 CREATE TRIGGER application_events_stay BEFORE UPDATE ON application_events
     BEGIN SELECT RAISE(ABORT, 'application_events is append-only'); END;
 CREATE TRIGGER application_events_are_kept BEFORE DELETE ON application_events

@@ -23,7 +23,10 @@ from pkiserver.ra.cmp.answers import Answers
 from pkiserver.ra.cmp.confirmation import Confirmation
 from pkiserver.ra.enrollment import Enrollment
 from pkiserver.ra.registration.imports import Imports
+from pkiserver.ra.registration.plant import Plant
+from pkiserver.ra.registration.plant_results import PlantResults
 from pkiserver.ra.server_keys import ServerKeys
+from pkiserver.ra.status_changes import StatusChanges
 from store import undelivered_keys
 
 STEPS = {
@@ -42,6 +45,9 @@ STEPS = {
     "_batch": Imports,
     "_made": Imports,
     "_all_or_none": Imports,
+    "pull": Plant,
+    "report": PlantResults,
+    "announce": StatusChanges,
 }
 
 

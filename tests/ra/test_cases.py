@@ -1,6 +1,6 @@
 """Cases on a real store, signer and clock: clauses 3.1 to 3.6 of the regulation."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from itertools import product
 from typing import Any
@@ -20,6 +20,7 @@ from store import audit as audit_chain
 from store import certificates, crl_entries, status_events
 from store import letters as letter_rows
 from store.cases import CaseRecord
+from tests.ra.officer_setting import Organization
 from tests.ra.test_registration_services import ADMINISTRATOR, CITIZEN, Story
 
 LEGAL = Actor("legal-1", (Assignment(Role.LEGAL),))
@@ -214,6 +215,39 @@ async def test_against_the_holders_will_two_decide(setup: Setup, ground: str) ->
     assert await setup.state() == "revoked"
 
 
+@pytest.mark.parametrize("channel", [Channel.SELF_SERVICE, Channel.CIVIL_REGISTRY])
+async def test_no_channel_that_carries_itself_out_spares_the_second_person(
+    setup: Setup, channel: Channel
+) -> None:
+    for ground in sorted(name for name, one in GROUNDS.items() if one.against_will):
+        with pytest.raises(RefusedError, match="two"):
+            await setup.cases.receive(setup.registrar, setup.new(Kind.REVOKE, channel, ground, office="ub-1"))
+    assert await setup.state() == "active"
+
+
+async def test_self_service_is_of_services_alone(setup: Setup) -> None:
+    """What carries itself out has nobody who decides: at an office it is a written request."""
+    new = setup.new(Kind.REVOKE, Channel.SELF_SERVICE, "holder_request", office="ub-1")
+    with pytest.raises(NotAuthorizedError):
+        await setup.cases.receive(setup.registrar, new)
+    assert await setup.state() == "active"
+
+
+async def test_an_organisation_s_letter_does_not_lift_an_authoritys_hold(setup: Setup) -> None:
+    held = await setup.decided_by_authority(Kind.SUSPEND)
+    letter = setup.new(
+        Kind.RESTORE,
+        Channel.ORGANIZATION,
+        "cause_gone",
+        office="ub-1",
+        lifts=held.id,
+        evidence={"letter": "7"},
+    )
+    with pytest.raises(RefusedError, match="did not suspend"):
+        await setup.cases.receive(setup.registrar, letter)
+    assert await setup.state() == "suspended"
+
+
 async def test_nobody_decides_of_the_own_certificate(setup: Setup) -> None:
     case = await setup.written(Kind.SUSPEND)
     own = Actor("registrar-2", setup.registrar.assignments, person=setup.person)
@@ -292,6 +326,101 @@ async def test_regulation_3_3_and_3_5_the_holder_is_told_by_mail(setup: Setup) -
         "түдгэлзүүлэх үндэслэл арилсан",
         "тээгч алга болсон",
     ]
+
+
+class TestOfficers:
+    """An organisation asks for its own officers, by its letter; an office decides."""
+
+    @pytest.fixture
+    async def own(self, setup: Setup) -> Organization:
+        return await Organization.of(setup.core)
+
+    @pytest.fixture
+    async def officers(self, setup: Setup, own: Organization) -> Setup:
+        issued = await own.issued()
+        assert issued.authority is not None
+        assert issued.serial is not None
+        assert issued.person is not None
+        return replace(setup, authority=issued.authority, serial=issued.serial, person=issued.person)
+
+    def asked(self, officers: Setup, kind: Kind, ground: str, **more: Any) -> NewCase:
+        return officers.new(kind, Channel.ORGANIZATION, ground, **more)
+
+    async def test_the_own_organisation_asks_and_the_office_decides(
+        self, officers: Setup, own: Organization
+    ) -> None:
+        new = self.asked(officers, Kind.REVOKE, "officer_left", office="ub-1")
+        case = await officers.cases.receive(own.officer, new)
+        assert (case.organization, case.person, case.state) == (own.id, officers.person, "received")
+        assert await officers.cases.show(own.officer, case.id) == case
+        yes = Decision(case.version, True, "letter 14 was seen")
+        with pytest.raises(NotAuthorizedError):
+            await officers.cases.decide(own.officer, case.id, yes)
+        await officers.cases.decide(officers.registrar, case.id, yes)
+        assert await officers.state() == "revoked"
+
+    async def test_another_organisation_neither_asks_nor_sees(
+        self, officers: Setup, own: Organization
+    ) -> None:
+        stranger = Actor("org-2", (Assignment(Role.ORG_OFFICER, organization=own.id + 1),))
+        new = self.asked(officers, Kind.REVOKE, "officer_left")
+        with pytest.raises(NotAuthorizedError):
+            await officers.cases.receive(stranger, new)
+        case = await officers.cases.receive(own.officer, new)
+        with pytest.raises(NotAuthorizedError):
+            await officers.cases.show(stranger, case.id)
+
+    async def test_nobody_asks_for_the_own_certificate(self, officers: Setup, own: Organization) -> None:
+        oneself = replace(own.officer, person=officers.person)
+        with pytest.raises(NotAuthorizedError, match="own certificate"):
+            await officers.cases.receive(oneself, self.asked(officers, Kind.REVOKE, "officer_left"))
+
+    async def test_an_organisation_is_not_the_holder(self, officers: Setup, own: Organization) -> None:
+        """What a holder asks by self-service carries itself out; an organisation's letter never does."""
+        for channel in (Channel.SELF_SERVICE, Channel.WRITTEN, Channel.AUTHORITY, Channel.CIVIL_REGISTRY):
+            new = officers.new(Kind.REVOKE, channel, "holder_request", evidence=DECISION)
+            with pytest.raises(NotAuthorizedError):
+                await officers.cases.receive(own.officer, new)
+        assert await officers.state() == "active"
+
+    async def test_an_organisation_asks_nothing_of_a_citizen(self, setup: Setup, own: Organization) -> None:
+        for actor in (own.officer, setup.registrar):
+            new = setup.new(Kind.SUSPEND, Channel.ORGANIZATION, "carrier_missing", office="ub-1")
+            with pytest.raises(RefusedError, match="not an officer's"):
+                await setup.cases.receive(actor, new)
+
+    async def test_regulation_3_5_an_organisation_restores_what_it_suspended_alone(
+        self, officers: Setup, own: Organization
+    ) -> None:
+        held = await officers.decided_by_authority(Kind.SUSPEND)
+        restore = self.asked(officers, Kind.RESTORE, "cause_gone", lifts=held.id, office="ub-1")
+        for actor in (own.officer, officers.registrar):
+            with pytest.raises(RefusedError, match="for an organisation"):
+                await officers.cases.receive(actor, restore)
+        await officers.decided_by_authority(Kind.RESTORE, lifts=held.id)
+        new = self.asked(officers, Kind.SUSPEND, "carrier_missing", office="ub-1")
+        asked = await officers.cases.receive(own.officer, new)
+        await officers.cases.decide(officers.registrar, asked.id, Decision(asked.version, True, "letter 15"))
+        assert await officers.holds() == [("authority", asked.id)]
+        back = await officers.cases.receive(own.officer, replace(restore, lifts=asked.id))
+        await officers.cases.decide(officers.registrar, back.id, Decision(back.version, True, "letter 16"))
+        assert (await officers.state(), await officers.holds()) == ("active", [])
+
+
+@pytest.mark.parametrize("ground", ["forged_documents", "duties_breached", "holder_request"])
+@pytest.mark.parametrize("channel", [Channel.SELF_SERVICE, Channel.CIVIL_REGISTRY])
+async def test_what_carries_itself_out_is_not_entered_by_an_office(
+    setup: Setup, channel: Channel, ground: str
+) -> None:
+    """Else one person alone would revoke against the holder's will, by naming another channel."""
+    new = setup.new(Kind.REVOKE, channel, ground, office="ub-1")
+    several = Actor("registrar-3", (*setup.registrar.assignments, *setup.senior.assignments))
+    for actor in (setup.registrar, setup.senior, several, setup.kiosk):
+        if actor is setup.kiosk and (channel, ground) == (Channel.SELF_SERVICE, "holder_request"):
+            continue
+        with pytest.raises(NotAuthorizedError if ground == "holder_request" else RefusedError):
+            await setup.cases.receive(actor, new)
+    assert await setup.state() == "active"
 
 
 async def test_every_act_and_refusal_is_on_record(setup: Setup) -> None:

@@ -7,6 +7,11 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import dsa, ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import NameOID
 
 from pkiserver.core import Core
 from protocols import oid
@@ -145,6 +150,18 @@ async def test_the_signer_comes_first(core: Core) -> None:
     one, other = await holder(core), await holder(core, "CN=sensor-8")
     moved = replace(one, extra_certs=(other.certificate, one.certificate))
     assert (await Client(core, moved).kur(new_key())).failure is Failure.BAD_MESSAGE_CHECK
+
+
+@pytest.mark.parametrize(
+    "make", [lambda: ec.generate_private_key(ec.SECP256K1()), lambda: dsa.generate_private_key(2048)]
+)
+async def test_a_signer_whose_key_is_of_another_kind(core: Core, make: Callable[[], Any]) -> None:
+    key = make()
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "sensor-7")])
+    builder = x509.CertificateBuilder(name, name, key.public_key(), 5, core.clock.now(), core.clock.now())
+    certificate = builder.sign(key, SHA256()).public_bytes(Encoding.DER)
+    signer = replace(await holder(core), certificate=certificate)
+    assert (await Client(core, signer).kur(new_key())).failure is Failure.BAD_MESSAGE_CHECK
 
 
 @pytest.mark.parametrize("position", [-40, -1])

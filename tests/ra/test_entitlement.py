@@ -1,4 +1,4 @@
-"""What a credential entitles to is read once, and held to each request and to the profile of the moment."""
+"""What was approved is held to each request anew, and to the profile of the moment."""
 
 from pathlib import Path
 
@@ -38,7 +38,7 @@ def test_each_request_is_held_to_what_was_approved(device: Profile) -> None:
         )
 
 
-def test_another_profile_of_the_same_name_is_asked_anew(device: Profile) -> None:
+def test_another_profile_of_the_same_name_counts_at_once(device: Profile) -> None:
     approved, csr = Identity(parse_subject("CN=pump-3")), asking_for("CN=pump-3")
     assert Entitlement(device, approved).hold(csr, "test").identity.subject == approved.subject
     (rule,) = (one for one in device.subject if one.attribute == "commonName")

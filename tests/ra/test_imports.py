@@ -11,11 +11,12 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from pkiserver.core import Core
-from pkiserver.errors import ConflictError, NotAuthorizedError, NotFoundError
+from pkiserver.errors import ConflictError, NotAuthorizedError, NotFoundError, RefusedError
 from pkiserver.ra.registration import imports as module
 from pkiserver.ra.registration.contracts import Event
 from pkiserver.ra.registration.imports import ImportOptions, ImportReport
 from pkiserver.ra.registration.officer_list import ListError
+from pkiserver.ra.registration.organizations import NewOfficer
 from pkiserver.ra.registration.registry import IdentityProof
 from pkiserver.ra.registration.roles import Actor, Assignment, Role
 from pkiserver.ra.requester import Channel, Password, Requester
@@ -114,6 +115,23 @@ async def test_a_list_becomes_applications(desk: Desk, recorded: Any) -> None:
         "application.apply",
         "organization.import",
     ]
+
+
+async def test_each_lists_what_is_of_the_own_organisation(desk: Desk) -> None:
+    report = await desk.load(listed(DORJ, SARAA))
+    made = [one.application for one in reversed(report.rows)]
+    stranger = Actor("org-2", (Assignment(Role.ORG_OFFICER, organization=desk.organization + 1),))
+    registrar = Actor("registrar-1", (Assignment(Role.REGISTRAR, office=1),))
+    everybody = Actor("auditor-1", (Assignment(Role.AUDITOR),))
+    newest = desk.core.registration.applications.newest
+    for actor, seen in (
+        (desk.officer, made),
+        (SPECIALIST, made),
+        (everybody, made),
+        (stranger, []),
+        (registrar, []),
+    ):
+        assert [one.id for one in await newest(actor)] == seen
 
 
 async def test_an_officers_way_to_the_certificate(desk: Desk) -> None:
@@ -270,6 +288,62 @@ async def test_a_mail_that_is_another_officers(desk: Desk) -> None:
     await desk.load(listed(DORJ))
     report = await desk.load(listed(SARAA.replace("saraa@", "dorj@")))
     assert report.rows[0].faults == (("work_mail", "another officer of the organisation has it"),)
+
+
+async def test_a_mail_of_another_organisation_s_domain(desk: Desk) -> None:
+    """Whoever has gov.mn has not what another one has below it; the nearest domain says whose a mail is."""
+    services = desk.core.registration.organizations
+    await services.register("public", "7654321", "Аудитын газар", "info@audit.gov.mn")
+    await services.set_domains(SPECIALIST, "7654321", ("audit.gov.mn", "gov.mn"))
+    theirs = DORJ.replace("@tax.gov.mn", "@it.audit.gov.mn")
+    report = await desk.load(listed(theirs, SARAA), PARTIAL)
+    assert outcomes(report) == [(2, "refused"), (3, "made")]
+    assert report.rows[0].faults == (("work_mail", "it is of another organisation's domain"),)
+    new = NewOfficer("Бат", "Дорж", "dorj@audit.gov.mn", "Дарга")
+    with pytest.raises(RefusedError, match="another organisation's domain"):
+        await services.add_officer(SPECIALIST, NUMBER, new, "order 1")
+
+
+async def test_a_namesake_does_not_become_the_officer(desk: Desk) -> None:
+    """Two persons of one name: the certificate of the one is not on record for the other."""
+    services = desk.core.registration
+    (row,) = (await desk.load(listed(DORJ))).rows
+    first = await desk.record(row.application)
+    proof = IdentityProof.of("register_numbers", "paper 4")
+    verified = await services.applications.verify(SPECIALIST, first.id, first.version, proof)
+    namesake = CITIZENS[0] | {
+        "register_number": "УК90061224",
+        "civil_id": "123456789013",
+        "birth_date": "1990-06-12",
+    }
+    desk.core.home.civil_registry.write_text("".join(json.dumps(one) + "\n" for one in (*CITIZENS, namesake)))
+    (row,) = (
+        await desk.load(listed(DORJ.replace("УБ05231418,123456789012", "УК90061224,123456789013")))
+    ).rows
+    second = await desk.record(row.application)
+    with pytest.raises(ConflictError, match="somebody else"):
+        await services.applications.verify(SPECIALIST, second.id, second.version, proof)
+    officer = await desk.core.storage.read(lambda tx: organizations.officer(tx, first.officer or 0))
+    assert officer is not None
+    assert officer.person == verified.person
+
+
+@pytest.mark.parametrize("change", ["left", "position"])
+async def test_who_left_or_has_another_position_gets_nothing(desk: Desk, change: str) -> None:
+    (row,) = (await desk.load(listed(DORJ))).rows
+    made = await desk.record(row.application)
+    services = desk.core.registration
+    proof = IdentityProof.of("register_numbers", "appointment paper 4")
+    verified = await services.applications.verify(SPECIALIST, made.id, made.version, proof)
+    if change == "left":
+        await services.organizations.remove_officer(SPECIALIST, NUMBER, made.officer or 0)
+    else:
+        await services.organizations.change_position(
+            SPECIALIST, NUMBER, made.officer or 0, "Нярав", None, "order 2"
+        )
+    with pytest.raises(ConflictError, match=change):
+        await services.issuing.begin(SPECIALIST, made.id, verified.version)
+    assert (await desk.record(made.id)).state == "verified"
 
 
 async def test_nobody_applies_for_oneself(desk: Desk) -> None:

@@ -15,6 +15,7 @@ from aiosmtpd.smtp import SMTP, Envelope, Session
 
 from pkiserver.core import Core
 from pkiserver.errors import UnavailableError
+from pkiserver.progress import silent
 from pkiserver.ra.cases.rules import GROUNDS
 from pkiserver.ra.letters.media import FileSink, Message, Outcome
 from pkiserver.ra.letters.notices import GROUNDS_MN
@@ -24,6 +25,7 @@ from pkiserver.ra.letters.sms_gateway import SMSGateway, SMSWay
 from pkiserver.ra.letters.smtp import SMTPServer, SMTPWay
 from pkiserver.ra.letters.templates import LANGUAGES, SHIPPED, Templates
 from pkiserver.ra.registration.personal_data import PersonalData
+from pkiserver.ra.registration.roles import Actor, Assignment, Role
 from store import letters as rows
 from store import personal_data
 from store.letters import LetterRecord
@@ -205,6 +207,24 @@ async def test_at_least_once(setup: Setup) -> None:
     await setup.postman().deliver_due()
     first, second = setup.mailbox.letters
     assert first["Message-ID"] == second["Message-ID"]
+
+
+async def test_a_letter_that_waits_is_encrypted_anew_with_the_key(setup: Setup) -> None:
+    registration = setup.core.registration
+    setup.outbox = registration.outbox
+    written = await setup.write()
+    before, old = await setup.kept(written), setup.core.home.personal_data_key.read_text()
+    administrator = Actor("administrator", (Assignment(Role.ADMINISTRATOR),))
+    replaced = await registration.data_key.rotate(administrator, silent)
+    after, new = await setup.kept(written), setup.core.home.personal_data_key.read_text()
+    assert (replaced, after.keys()) == (2, before.keys())
+    assert not set(before.values()) & set(after.values())
+    assert old != new
+    setup.outbox = Outbox(PersonalData(setup.core.home.personal_data_key))  # as after a restart
+    await setup.postman().deliver_due()
+    (mail,) = setup.mailbox.letters
+    assert mail["To"] == "dorj@example.mn"
+    assert "0A" in mail.get_content()
 
 
 async def test_many_letters_go_in_batches(setup: Setup) -> None:

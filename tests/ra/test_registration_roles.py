@@ -24,17 +24,17 @@ from pkiserver.ra.registration.roles import (
 # H identified holder, C of any organisation, S of subscribers, I of the infrastructure; small where a
 # second person is needed; - no. DOMAIN, "Roles", read anew.
 EXPECTED = {
-    Role.ADMINISTRATOR: "AAa---- ------- -aA ------ - - - IIIIAA",
-    Role.SPECIALIST: "---AAAA CCCCCC- --- ------ - - - -----A",
-    Role.REGISTRAR: "------- OOOOOOA --- OOO-o- - - - SSSS-A",
-    Role.SENIOR_REGISTRAR: "------- -----OA Aa- OO--o- - - - SSSS-A",
-    Role.ORG_OFFICER: "-----GG G---GG- --- G-G--- - - - -----A",
-    Role.PLANT: "------- --B---- --- ------ B - - -----A",
-    Role.LEGAL: "------- ------- --- A----a - - - -----A",
-    Role.CA_OPERATOR: "------- ------- --- ------ - a - -----A",
-    Role.AUDITOR: "------A -----AA --- A----- - - A A-A-AA",
-    Role.CIVIL_REGISTRY: "------- ------- --- ---A-- - - - -----A",
-    Role.SERVICE: "------- H---HH- --- H-H--- - - - -----A",
+    Role.ADMINISTRATOR: "AAa---- ------- -aA ------ -- - - IIIIAA",
+    Role.SPECIALIST: "---AAAA CCCCCC- --- ------ -- - - -----A",
+    Role.REGISTRAR: "------- OOOOOOA --- OOO-o- -- - - SSSS-A",
+    Role.SENIOR_REGISTRAR: "------- -----OA Aa- OO--o- -- - - SSSS-A",
+    Role.ORG_OFFICER: "-----GG G---GG- --- G-G--- -- - - -----A",
+    Role.PLANT: "------- --B---- --- ------ BB - - -----A",
+    Role.LEGAL: "------- ------- --- A----a -- - - -----A",
+    Role.CA_OPERATOR: "------- ------- --- ------ -- a - -----A",
+    Role.AUDITOR: "------A -----AA --- A----- -A - A A-A-AA",
+    Role.CIVIL_REGISTRY: "------- ------- --- ---A-- -- - - -----A",
+    Role.SERVICE: "------- H---HH- --- H-H--- -- - - -----A",
 }
 LETTERS = {
     Scope.ANYWHERE: "A",
@@ -145,6 +145,11 @@ def test_granting_needs_a_second_person_once_there_are_two(administrators: int, 
 def test_who_serves_all_offices() -> None:
     actor = Actor("one", (Assignment(Role.REGISTRAR, everywhere=True),))
     assert decide(Permission(actor, Action.VERIFY_APPLICATION, ELSEWHERE)).role is Role.REGISTRAR
+
+
+def test_the_operators_of_this_machine_may_report_for_every_plant() -> None:
+    actor = Actor("user:root", (Assignment(Role.PLANT, everywhere=True),))
+    assert decide(Permission(actor, Action.PULL_BATCH, ELSEWHERE)).role is Role.PLANT
 
 
 def test_another_role_of_the_same_actor_counts_too() -> None:

@@ -24,6 +24,7 @@ from pkiserver.errors import (
     UnavailableError,
 )
 from pkiserver.ra.credentials import NewCredential, Use
+from pkiserver.ra.letters.outbox import LETTERS, Letter, Medium
 from pkiserver.ra.lifecycle import Action as CertificateAction
 from pkiserver.ra.lifecycle import Command
 from pkiserver.ra.registration.applications import Explanation, NewApplication
@@ -39,8 +40,9 @@ from pkiserver.ra.status_changes import StatusChanges
 from protocols.x509.names import parse_subject, subject_text
 from store import applications as rows
 from store import audit as audit_chain
-from store import certificates
+from store import certificates, letters
 from store.applications import ApplicationRecord
+from store.database import Transaction
 from store.errors import StorageError
 
 FIELDS: dict[str, Any] = {
@@ -511,6 +513,33 @@ async def test_a_renewed_certificate_keeps_the_person_on_record(story: Story) ->
         await story.services.erasures.ask(SENIOR, made.person, "retention is over")
     story.clock.moment += timedelta(seconds=1)
     await story.services.erasures.ask(SENIOR, made.person, "retention is over")
+
+
+async def test_what_waits_in_the_outbox_is_erased_too(story: Story) -> None:
+    """A postman who is away, or was never there, keeps nothing of somebody who is erased."""
+    made = await finished(story)
+    outbox, storage = story.services.outbox, story.core.storage
+    assert made.person is not None
+    story.clock.moment = await end_of(story, made)
+
+    def write(tx: Transaction) -> list[int | None]:
+        mail = Letter("event/1", "certificate-revoked", Medium.MAIL, "dorj@example.mn", person=made.person)
+        sms = replace(mail, medium=Medium.SMS, to="+97699112233", lives=timedelta(hours=1))
+        others = replace(mail, about="event/2", to="bold@example.mn", person=None)
+        return [outbox.write(tx, one, story.clock.moment) for one in (mail, sms, others)]
+
+    mail, sms, others = await storage.write(write)
+    await story.services.erasures.ask(SENIOR, made.person, "retention is over")
+    await story.services.erasures.confirm(ADMINISTRATOR, made.person)
+    due = await storage.read(lambda tx: outbox.due(tx, story.clock.moment, 10))
+    assert [(one.record.id, one.to) for one in due] == [(others, "bold@example.mn")]
+    left = await storage.read(lambda tx: tx.all("SELECT DISTINCT subject, row FROM personal_data"))
+    assert left == [(LETTERS, others)]
+    given_up = await storage.read(lambda tx: letters.in_state(tx, "given_up", None, 10))
+    assert [(one.id, one.failure) for one in given_up] == [
+        (sms, "the person is erased"),
+        (mail, "the person is erased"),
+    ]
 
 
 async def test_two_persons_erase(story: Story, recorded: Any) -> None:

@@ -18,12 +18,17 @@ from config.units import Lifetime
 from pkiserver.ca.identity import certificate_identity
 from pkiserver.core import Core
 from pkiserver.errors import ConflictError, NotAuthorizedError, PKIServerError, RefusedError, UnavailableError
+from pkiserver.ra.cases.entry import NewCase
+from pkiserver.ra.cases.rules import Channel as CaseChannel
+from pkiserver.ra.cases.rules import Kind
 from pkiserver.ra.lifecycle import Action as CertificateAction
 from pkiserver.ra.lifecycle import Command
 from pkiserver.ra.registration import renewals as module
 from pkiserver.ra.registration.applications import NewApplication
 from pkiserver.ra.registration.challenges import LIFETIME
+from pkiserver.ra.registration.contracts import Event
 from pkiserver.ra.registration.form import FormError
+from pkiserver.ra.registration.imports import ImportOptions
 from pkiserver.ra.registration.offices import OfficeForm
 from pkiserver.ra.registration.registry import IdentityProof
 from pkiserver.ra.registration.renewals import CREDENTIAL_LIFETIME, Renewal
@@ -34,6 +39,7 @@ from pkiserver.ra.status_changes import StatusChanges
 from protocols import oid
 from protocols.asn1 import der
 from protocols.asn1.pkix import AlgorithmIdentifier, Attribute
+from protocols.cmp.status import PKIFailureInfo
 from protocols.cms.content_info import IssuerAndSerialNumber
 from protocols.cms.signed_data import SignedData, SignerInfo
 from protocols.cms.signing import signed_attributes
@@ -42,6 +48,7 @@ from protocols.x509.certificate import TBSCertificate
 from protocols.x509.names import parse_subject, subject_text
 from store import applications, certificates
 from store.applications import ApplicationRecord
+from tests.cmp_messages import BySignature, Client, new_key
 
 FIELDS: dict[str, Any] = {
     "aimag": "Улаанбаатар",
@@ -151,7 +158,7 @@ class Desk:
     def sheet(self, held: Held, **changes: Any) -> Sheet:
         values = {
             "type": "renewal",
-            "challenge": self.core.renewals.challenge().text,
+            "challenge": self.core.renewals.challenge(PEER).text,
             "profile": "citizen-signature",
             "carrier": "id_card",
             "use": "est",
@@ -330,6 +337,20 @@ async def test_a_revocation_meanwhile_counts(desk: Desk, monkeypatch: pytest.Mon
     assert usable == []
 
 
+@pytest.mark.parametrize("action", [CertificateAction.SUSPEND, CertificateAction.REVOKE])
+async def test_a_certificate_that_ends_before_the_new_one_is_enrolled_takes_it_along(
+    desk: Desk, action: CertificateAction
+) -> None:
+    """Whoever stole a card signs and waits; its holder reports the loss; the credential is worth nothing."""
+    held = await desk.issued()
+    desk.into_window(held)
+    new = await desk.apply(desk.sheet(held).signed())
+    await desk.change(held, action)
+    with pytest.raises(NotAuthorizedError, match="signed"):
+        await desk.enrolled(new.reference, new.secret)
+    assert (await desk.record(new.application)).state == "issuing"
+
+
 @pytest.mark.parametrize(
     ("citizen", "error"),
     [
@@ -402,6 +423,21 @@ async def test_who_is_erased_renews_nothing(desk: Desk) -> None:
         await desk.apply(desk.sheet(held).signed())
     with pytest.raises(NotAuthorizedError, match="on record no more"):
         await desk.simple_reenroll(other)
+
+
+async def test_a_holder_suspends_a_certificate_that_was_renewed_over_est(desk: Desk) -> None:
+    """It came of no application of its own; the case is still the holder's, who is told of it."""
+    other = await desk.issued("citizen-authentication")
+    desk.into_window(other)
+    first = x509.load_der_x509_certificate(await desk.simple_reenroll(other))
+    holder = await desk.core.storage.read(
+        lambda tx: applications.of_certificate(tx, 2, other.certificate.serial_number)
+    )
+    assert holder is not None
+    kiosk = Actor("kiosk-1", (Assignment(Role.SERVICE),), on_behalf_of=holder.person)
+    asked = NewCase(2, first.serial_number, Kind.SUSPEND, CaseChannel.SELF_SERVICE, "holder_request")
+    case = await desk.core.registration.cases.receive(kiosk, asked)
+    assert (case.person, case.state) == (holder.person, "granted")
 
 
 async def test_a_certificate_renewed_over_est_is_still_of_its_holder(desk: Desk) -> None:
@@ -670,6 +706,94 @@ async def test_by_cmp(desk: Desk) -> None:
         )
     )
     assert found == (1,)
+
+
+@pytest.mark.parametrize(
+    ("into_window", "citizen", "renews"),
+    [(False, CITIZEN, False), (True, CITIZEN | {"entitled": False}, False), (True, CITIZEN, True)],
+    ids=["too early", "dead", "good"],
+)
+async def test_a_key_update_over_cmp_keeps_to_the_same(
+    desk: Desk, into_window: bool, citizen: dict[str, Any], renews: bool
+) -> None:
+    held = await desk.issued("citizen-authentication")
+    if into_window:
+        desk.into_window(held)
+    desk.registry_has(citizen)
+    answer = await Client(desk.core, BySignature(held.key, held.der)).kur(new_key())
+    assert (answer.failure is None) is renews, answer
+    if not renews:
+        assert answer.failure == PKIFailureInfo.NOT_AUTHORIZED
+
+
+class TestOfficers:
+    """A government token is renewed by who is in office still, in the same position."""
+
+    NUMBER = "1234567"
+    LIST = (
+        "parent_name,given_name,register_number,civil_id,work_mail,phone,position,unit\n"
+        "Бат,Дорж,УБ05231418,123456789012,dorj@tax.gov.mn,99112233,Мэргэжилтэн,Аудит"
+    )
+    SPECIALIST = Actor("specialist-1", (Assignment(Role.SPECIALIST),))
+
+    async def held(self, desk: Desk) -> tuple[Held, ApplicationRecord]:
+        services = desk.core.registration
+        record = await services.organizations.register("public", self.NUMBER, "Татвар", "info@tax.gov.mn")
+        for event in (Event.SEND_CONTRACT, Event.SIGN_CONTRACT):
+            record = await services.organizations.move(
+                self.SPECIALIST, self.NUMBER, event, record.version, "letter 12"
+            )
+        await services.organizations.set_domains(self.SPECIALIST, self.NUMBER, ("gov.mn",))
+        report = await services.imports.run(self.SPECIALIST, self.NUMBER, self.LIST.encode(), ImportOptions())
+        made = await desk.record(report.rows[0].application or 0)
+        verified = await services.applications.verify(self.SPECIALIST, made.id, made.version, NUMBERS)
+        new = await services.issuing.begin(self.SPECIALIST, made.id, verified.version)
+        held = await desk.enrolled(new.reference, new.secret)
+        desk.into_window(held)
+        return held, await desk.record(made.id)
+
+    async def renew(self, desk: Desk, held: Held) -> bytes:
+        builder = x509.CertificateSigningRequestBuilder().subject_name(held.certificate.subject)
+        san = held.certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        request = builder.add_extension(san, critical=False).sign(
+            ec.generate_private_key(ec.SECP256R1()), hashes.SHA256()
+        )
+        who = Requester(PEER, Channel("TLS 1.3"), None, held.der)
+        return await desk.core.enrollment.reenroll(request.public_bytes(Encoding.DER), who, None)
+
+    async def test_in_office(self, desk: Desk) -> None:
+        held, _ = await self.held(desk)
+        assert await self.renew(desk, held)
+
+    async def test_another_position(self, desk: Desk) -> None:
+        held, record = await self.held(desk)
+        await desk.core.registration.organizations.change_position(
+            self.SPECIALIST, self.NUMBER, record.officer or 0, "Дарга", "Аудит", "order 2"
+        )
+        with pytest.raises(NotAuthorizedError, match="another position"):
+            await self.renew(desk, held)
+
+    async def test_left(self, desk: Desk) -> None:
+        held, record = await self.held(desk)
+        await desk.core.registration.organizations.remove_officer(
+            self.SPECIALIST, self.NUMBER, record.officer or 0
+        )
+        with pytest.raises(NotAuthorizedError, match="has left"):
+            await self.renew(desk, held)
+
+    async def test_without_a_contract(self, desk: Desk) -> None:
+        held, _ = await self.held(desk)
+        await desk.core.registration.organizations.move(
+            self.SPECIALIST, self.NUMBER, Event.END, 3, "letter 13"
+        )
+        with pytest.raises(NotAuthorizedError, match="no contract"):
+            await self.renew(desk, held)
+
+    async def test_a_token_signs_no_citizens_application(self, desk: Desk) -> None:
+        await desk.issued()
+        held, _ = await self.held(desk)
+        with pytest.raises(NotAuthorizedError, match="not a citizen's"):
+            await desk.apply(desk.sheet(held).signed())
 
 
 @given(st.binary(max_size=200))

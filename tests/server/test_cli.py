@@ -39,6 +39,8 @@ READING = [
     ("credential", "list"),
     ("enrollment", "list"),
     ("actor", "list"),
+    ("actor", "show", "administrator"),
+    ("actor", "proposals", "--state", "all"),
     ("office", "list"),
     ("organization", "list"),
     ("application", "list"),

@@ -1,6 +1,7 @@
 """What OCSP says of an authority whose key is compromised, and of one that was dropped."""
 
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from protocols.asn1.ocsp import OCSPResponseStatus
 from protocols.ocsp.response import error_response
 
 if TYPE_CHECKING:
-    from tests.conftest import Issue
+    from tests.conftest import FakeClock, Issue
 
 CA = "infrastructure"
 UNAUTHORIZED = error_response(OCSPResponseStatus.UNAUTHORIZED)
@@ -67,3 +68,15 @@ async def test_ocsp_of_a_key_that_was_dropped(core: Core, tmp_path: Path) -> Non
         assert plane.answer(request) == UNAUTHORIZED
         assert await plane.fresh().respond(request) == UNAUTHORIZED
         assert plane.status(coming.certificate.serial_number, "root") == "revoked (cessationOfOperation)"
+
+
+async def test_a_root_that_is_just_certifying_itself(core: Core, clock: "FakeClock", tmp_path: Path) -> None:
+    """Its certificate is recorded, and an event, before it is the authority's: nobody speaks for it yet."""
+    clock.advance(timedelta(days=366))
+    await core.hierarchy.maintain()
+    async with status_plane(core, tmp_path) as plane:
+        await plane.presigner.attempt()
+        present = dict(core.authorities._by_id)
+        await core.rollover.prepare("root", "test")
+        core.authorities._by_id = present  # as it was in the middle of that
+        assert await plane.presigner.attempt()

@@ -637,6 +637,7 @@ class TestFailures:
         self, plane: StatusPlane, issue: "Issue", monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(module, "GATHER_S", 3600.0)
+        monkeypatch.setattr(module, "FEW", 2)
         monkeypatch.setattr(module, "PATIENCE_S", 3600.0)
         plane.core.listeners.append(plane.presigner.wait_for)
         first, second = await issue(plane.core), await issue(plane.core)

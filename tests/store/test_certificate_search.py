@@ -7,6 +7,7 @@ import pytest
 
 from store import certificates
 from store.certificates import Search
+from store.owners import Owners
 from store.records import CertificateRecord
 
 if TYPE_CHECKING:
@@ -50,6 +51,13 @@ CASES = [
     Search([2], serial=1),
     Search([1, 2], serial=1, state="expired"),
     Search([1, 2], serial=1, profile="device", issued_from=NOW),
+    *(
+        Search(
+            [1, 2], owners=Owners(frozenset({1}), frozenset({"device", "tls-server"}), sought), serial=serial
+        )
+        for sought in map(frozenset, ({True}, {False}, {True, False}))
+        for serial in (None, 1)
+    ),
 ]
 
 
@@ -62,6 +70,10 @@ def plainly(wanted: Search) -> list[CertificateRecord]:
         and wanted.state in (None, "expired" if one.state != "revoked" and one.not_after < NOW else one.state)
         and wanted.profile in (None, one.profile)
         and wanted.serial in (None, one.serial)
+        and (
+            wanted.owners is None
+            or (one.authority == 1 and one.profile != "citizen-signature") in wanted.owners.sought
+        )
         and (wanted.issued_from is None or one.not_before >= wanted.issued_from)
         and (wanted.issued_until is None or one.not_before < wanted.issued_until)
         and (wanted.expires_until is None or one.not_after <= wanted.expires_until)

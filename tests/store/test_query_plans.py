@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,17 +16,22 @@ from store import (
     crl_entries,
     crls,
     enrollments,
+    imports,
     issuances,
     ocsp_archive,
     organizations,
     people,
     personal_data,
+    plant,
     register,
+    renewals,
     status_events,
 )
 from store import status_history as history
 from store.certificates import Place, Search
 from store.database import Transaction, Value
+from store.owners import Owners
+from store.records import CertificateRecord
 
 if TYPE_CHECKING:
     from tests.store.conftest import Store
@@ -37,6 +43,8 @@ KEY = bytes(32)
 LARGE = (
     *("certificates", "issuances", "status_events", "holds", "crl_entries", "crls", "ocsp_archive"),
     *("people", "person_changes", "personal_data", "applications", "application_events", "a", "i"),
+    *("imports", "import_rows", "renewals", "r"),
+    *("plant_batches", "plant_cards", "b"),
     *("organizations", "organization_events", "officers", "o"),
     *("cmp_transactions", "cmp_requests"),
 )
@@ -49,6 +57,7 @@ class Explaining:
         self._tx = tx
         self.memo: dict[str, Any] = {}
         self.plans: list[str] = []
+        self.memo: dict[str, Any] = {}
 
     def execute(self, sql: str, parameters: Sequence[Value] = ()) -> int:
         return self._tx.execute(sql, parameters)
@@ -143,6 +152,20 @@ def walks_through(plan: str) -> bool:
         (applications.awaiting, (1, 5)),
         (applications.all_awaiting, ()),
         (applications.is_being_issued, (1,)),
+        (imports.find, (1, KEY)),
+        (imports.done, (1, [2, 3])),
+        (renewals.is_answered, (KEY,)),
+        (renewals.of_person, (1, 10)),
+        (renewals.of_subject, (SUBJECT,)),
+        (issuances.of_credential, (1,)),
+        (plant.queued, (0, 10)),
+        (plant.batch, (1,)),
+        (plant.pulled_with, ("actor:plant-1", "pull-0001")),
+        (plant.count_open, ("actor:plant-1",)),
+        (plant.card, ("card-0000000000000000",)),
+        (plant.cards, (1, 0, 10)),
+        (plant.is_on_the_way, (1,)),
+        (plant.of_application, (1,)),
         (organizations.with_number, ("1234567",)),
         (organizations.with_name_prefix, ("яам", 10)),
         (organizations.events, (1,)),
@@ -166,15 +189,29 @@ async def test_no_query_walks_through_a_table(
     assert [plan for plan in plans if walks_through(plan)] == []
 
 
+@pytest.fixture
+async def listed(store: "Store") -> "Store":
+    """A store with certificates of two authorities and profiles, so that there is something to list."""
+    for authority, profile in product((1, 2), ("device", "citizen-signature")):
+        await store.write(
+            certificates.add,
+            CertificateRecord(
+                *(authority, authority * 10 + len(profile), profile, SUBJECT, KEY, NOW),
+                *(NOW + timedelta(days=1), "active", b"DER"),
+            ),
+        )
+    return store
+
+
 @pytest.mark.parametrize("authorities", [None, [1], [1, 2]])
 @pytest.mark.parametrize("state", [None, "active", "expired", "suspended"])
 async def test_lists_do_not_read_or_sort_all_certificates(
-    store: "Store", authorities: list[int] | None, state: str | None
+    listed: "Store", authorities: list[int] | None, state: str | None
 ) -> None:
-    listed, *_ = await plans_of(
-        store, certificates.newest, authorities=authorities, state=state, now=NOW, limit=10
+    plans = await plans_of(
+        listed, certificates.newest, authorities=authorities, state=state, now=NOW, limit=10
     )
-    assert listed == "SCAN certificates USING COVERING INDEX certificates_newest"
+    assert [plan for plan in plans if walks_through(plan) or "SORT" in plan or "B-TREE" in plan] == []
 
 
 async def test_counts_do_not_read_all_certificates(store: "Store") -> None:
@@ -190,6 +227,18 @@ async def test_urgent_cases_are_found_in_their_order(
 ) -> None:
     plans = await plans_of(store, cases.open_by_due, office=office, until=until, after=after, limit=10)
     assert [plan for plan in plans if ("SCAN" in plan and "INDEX" not in plan) or "TEMP B-TREE" in plan] == []
+
+
+@pytest.mark.parametrize("state", [None, "draft"])
+async def test_a_span_of_time_is_a_span_of_numbers(store: "Store", state: str | None) -> None:
+    wanted = applications.Search(state=state, created_from=NOW, created_until=NOW + timedelta(days=1))
+    plans = await plans_of(store, applications.newest, wanted, 10)
+    walk, *others = plans
+    assert walk.startswith("SEARCH applications USING")
+    assert "id>? AND" in walk
+    assert "id<?)" in walk
+    looked_up = "SEARCH applications USING COVERING INDEX applications_by_time (created_at>?)"
+    assert [one for one in others if one.startswith("S") and not one.startswith("SCALAR")] == [looked_up] * 2
 
 
 @pytest.mark.parametrize("before", [None, 7])
@@ -220,25 +269,30 @@ AFTER = Place(NOW, 5, 1)
 
 @pytest.mark.parametrize("after", [None, AFTER], ids=["first page", "next page"])
 @pytest.mark.parametrize(
-    ("wanted", "index"),
+    ("wanted", "entered"),
     [
-        (Search([1, 2]), "certificates_newest"),
-        (Search([1], state="expired"), "certificates_newest"),
-        (Search([1, 2], issued_from=NOW, issued_until=NOW + timedelta(days=1)), "certificates_newest"),
-        (Search([1, 2], state="revoked"), "certificates_in_state (state=?"),
-        (Search([1, 2], state="active", issued_from=NOW), "certificates_in_state (state=?"),
-        (Search([1, 2], profile="device"), "certificates_of_profile (profile=?"),
-        (Search([1], state="revoked", profile="device"), "certificates_of_profile (profile=?"),
+        (Search([1, 2]), ""),
+        (Search([1], state="expired"), " AND not_before<?"),
+        (Search([1, 2], state="active"), " AND not_before>?"),
+        (Search([1], expires_until=NOW), " AND not_before<?"),
+        (Search([1, 2], state="active", expires_until=NOW), " AND not_before>? AND not_before<?"),
+        (Search([1, 2], issued_from=NOW, issued_until=NOW), " AND not_before>? AND not_before<?"),
+        (Search([1, 2], state="revoked"), ""),
+        (Search([1, 2], profile="device"), ""),
+        (Search([1], state="revoked", profile="device"), ""),
     ],
     ids=str,
 )
-async def test_searches_follow_an_index_and_sort_nothing(
-    store: "Store", wanted: Search, index: str, after: Place | None
+async def test_searches_enter_an_index_and_sort_nothing(
+    listed: "Store", wanted: Search, entered: str, after: Place | None
 ) -> None:
-    searched, *_ = await plans_of(store, certificates.search, wanted, NOW, after, 10)
-    assert f"USING COVERING INDEX {index}" in searched
-    begins_somewhere = after is not None or wanted.issued_from is not None or "(" in index
-    assert searched.startswith("SEARCH" if begins_somewhere else "SCAN")
+    plans = await plans_of(listed, certificates.search, wanted, NOW, after, 10)
+    if after is not None and "<?" not in entered:
+        entered += " AND not_before<?"
+    heads = {plan for plan in plans if "certificates_listed (authority=? AND profile=? AND state=?" in plan}
+    searched = "SEARCH certificates USING COVERING INDEX certificates_listed"
+    assert heads == {f"{searched} (authority=? AND profile=? AND state=?{entered})"}
+    assert [plan for plan in plans if walks_through(plan) or "B-TREE" in plan] == []
 
 
 async def test_a_search_for_a_serial_looks_at_its_certificates(store: "Store") -> None:
@@ -248,7 +302,8 @@ async def test_a_search_for_a_serial_looks_at_its_certificates(store: "Store") -
 
 @pytest.mark.parametrize("state", ["waiting", "approved", "refused", "issued"])
 async def test_enrolments_of_a_state_are_found_by_it(store: "Store", state: str) -> None:
-    plans = await plans_of(store, enrollments.page, state, [1, 2], NOW, 99, 10)
+    owners = Owners(frozenset({1, 2}), frozenset({"device"}), frozenset({True}))
+    plans = await plans_of(store, enrollments.page, state, owners, NOW, 99, 10)
     assert plans == ["SEARCH enrollments USING INDEX enrollments_by_state (state=? AND rowid<?)"]
 
 
@@ -268,3 +323,31 @@ async def test_the_renewals_of_one_are_counted_among_its_own(store: "Store") -> 
     """Not among all of the profile that day: each certificate would make the next one dearer."""
     plans = await plans_of(store, certificates.count_since, "device", SUBJECT, NOW)
     assert plans == ["SEARCH certificates USING INDEX certificates_by_subject (subject=?)"]
+
+
+async def test_an_intent_is_stored_without_a_look_at_what_others_left(store: "Store") -> None:
+    """What refers to issuances is looked through for the new one: by an index."""
+
+    def work(tx: Transaction) -> list[str]:
+        explaining = Explaining(tx)
+        issuances.reserve(
+            explaining,
+            authority=1,
+            serial=1,
+            profile="device",
+            subject=SUBJECT,
+            spki_sha256=KEY,
+            tbs=b"tbs",
+            tbs_sha256=KEY,
+            requested_by="tests",
+            credential=None,
+            enrollment=None,
+            crl_shard=0,
+            state="prepared",
+            now=NOW,
+        )
+        return explaining.plans
+
+    plans = await store.write(work)
+    assert plans
+    assert [plan for plan in plans if plan.startswith("SCAN")] == []

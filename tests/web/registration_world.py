@@ -88,10 +88,23 @@ class World:
     async def registrar(self, name: str = "bat", office: str = "ub-1", role: str = "registrar") -> Client:
         return await self.desk.actor(name, role, office=office)
 
-    async def draft(self, office: str = "ub-1", form: dict[str, Any] = FORM) -> ApplicationRecord:
-        return await self.core.registration.applications.draft(LOCAL, NewApplication(office, form))
+    async def draft(
+        self, office: str = "ub-1", form: dict[str, Any] = FORM, delivery: str = "office"
+    ) -> ApplicationRecord:
+        new = NewApplication(office, form, delivery=delivery)
+        return await self.core.registration.applications.draft(LOCAL, new)
 
-    async def verified(self, office: str = "ub-1", form: dict[str, Any] = FORM) -> ApplicationRecord:
-        made = await self.draft(office, form)
+    async def verified(
+        self, office: str = "ub-1", form: dict[str, Any] = FORM, delivery: str = "office"
+    ) -> ApplicationRecord:
+        made = await self.draft(office, form, delivery)
         proof = IdentityProof.of("register_numbers", "the reader is broken")
         return await self.core.registration.applications.verify(LOCAL, made.id, made.version, proof)
+
+    async def pulled(self, plant: str, office: str = "ub-1", form: dict[str, Any] = FORM) -> tuple[int, str]:
+        """Have a plant pull a card; return the batch and the card's reference."""
+        await self.verified(office, form, "plant")
+        actor, plants = Actor(plant, (Assignment(Role.PLANT),)), self.core.registration.plant
+        batch = await plants.pull(actor, plant, 1, "pull-of-the-world")
+        [card] = await plants.cards(actor, batch.id, limit=10)
+        return batch.id, card.record.reference

@@ -12,6 +12,7 @@ from pkiserver.core import Core
 from pkiserver.errors import ChangedError, ConflictError, NotAuthorizedError, PKIServerError, RefusedError
 from pkiserver.progress import silent
 from pkiserver.ra.role_grants import PROPOSAL_LIFETIME
+from store import actor_profiles
 from tests.web.api_harness import Client, Desk, Reply, desk
 from tests.web.registration_world import World
 
@@ -271,3 +272,13 @@ class TestAtTheMachine:
         given = {"name": "dorj", "pem": other.files[0].read_text()}
         with pytest.raises(PKIServerError, match="no person 99"):
             await run(office, "actor.add", person=99, **given)
+
+
+async def test_the_limit_of_a_registration_client_is_shown(office: Desk) -> None:
+    ann = await office.actor("ann", "administrator")
+    holder = await office.holder("station", "registration-client")
+    await office.register(holder, "ra")
+    await office.core.storage.write(lambda tx: actor_profiles.replace(tx, "station", ["tls-server"]))
+    assert (await ann.get("/actors/station")).body["profiles"] == ["tls-server"]
+    limits = {one["name"]: one["profiles"] for one in (await ann.get("/actors")).body["items"]}
+    assert (limits["station"], limits["ann"]) == (["tls-server"], [])

@@ -27,6 +27,7 @@ NO_SCOPE: frozenset[Scope] = frozenset()
 ALWAYS = frozenset(Scope)
 OF_APPLICATION = frozenset({Scope.OWN_OFFICE, Scope.OWN_HOLDER})
 OF_ORGANIZATION = frozenset({Scope.OWN_ORGANIZATION})
+OF_BATCH = frozenset({Scope.OWN_BATCH})
 OF_CERTIFICATE = (frozenset({Scope.SUBSCRIBERS}), frozenset({Scope.INFRASTRUCTURE}))
 
 
@@ -46,7 +47,12 @@ def of(scopes: frozenset[Scope], body: Any = None) -> Cell:
 HOURS = {"name": "Дархан"}
 POSITION = {"title": "Дарга", "ground": "order 1"}
 GROUND = {"ground": "test"}
+TORN = {"result": "failed", "failure": "damaged", "reason": "torn"}
 ROLE = {"role": "auditor"}
+LIST = (
+    "parent_name,given_name,register_number,civil_id,work_mail,phone,position\n"
+    "Бат,Болд,УК90061224,123456789019,bold@audit.gov.mn,99112233,Дарга"
+).encode()
 # A `{word}` of a body is replaced as that of a path is.
 CELLS: Mapping[str, Cell] = {
     "listCertificates": Cell(),
@@ -67,10 +73,13 @@ CELLS: Mapping[str, Cell] = {
     "showPerson": Cell(),
     "showPersonHistory": Cell(),
     "correctPerson": Cell({"ground": "moved", "address": "2-р хороо"}),
+    "requestErasure": Cell(GROUND),
+    "confirmErasure": Cell(),
     "listOrganizations": of(NO_SCOPE),
     "showOrganization": of(OF_ORGANIZATION),
     "registerOrganization": Cell({"number": "{new_organization}", "name": "Яам", "mail": "it@yam.gov.mn"}),
     "moveContract": of(OF_ORGANIZATION, {"event": "end", "ground": "test"}),
+    "declineOrganizations": Cell({"numbers": ["1000009"], "ground": "spam"}),
     "setDomains": of(OF_ORGANIZATION, {"domains": ["audit.gov.mn"]}),
     "listOfficers": of(OF_ORGANIZATION),
     "addOfficer": of(
@@ -79,6 +88,7 @@ CELLS: Mapping[str, Cell] = {
     ),
     "changePosition": of(OF_ORGANIZATION, POSITION),
     "removeOfficer": of(OF_ORGANIZATION),
+    "importOfficers": of(OF_ORGANIZATION, LIST),
     "listApplications": Cell(),
     "searchApplications": Cell({"name": "дорж"}),
     "showApplication": of(OF_APPLICATION),
@@ -92,6 +102,11 @@ CELLS: Mapping[str, Cell] = {
     "signOffApplication": of(OF_APPLICATION, GROUND),
     "deliverApplication": of(OF_APPLICATION, ALL_EXPLAINED),
     "closeApplication": of(OF_APPLICATION, {"archive_unit": "7"}),
+    "listPlantBatches": Cell(),
+    "pullPlantBatch": Cell({"size": 1}),
+    "showPlantBatch": of(OF_BATCH),
+    "listPlantCards": of(OF_BATCH),
+    "reportPlantCard": of(OF_BATCH, TORN),
     "listActors": Cell(),
     "showActor": Cell(),
     "registerActor": Cell({"name": "somebody", "certificate": "none"}),
@@ -113,10 +128,11 @@ async def names_of(world: World) -> dict[str, dict[str, str]]:
     """Make what is acted upon, here and elsewhere; return how paths name it."""
     office = world.desk
     named: dict[str, dict[str, str]] = {}
-    for place, code, form, organization, profile in (
-        (HERE, "ub-1", FORM, "1234567", "citizen-signature"),
-        (ELSEWHERE, "ub-2", OTHER_FORM, "7654321", "device"),
+    for place, code, form, organization, profile, plant in (
+        (HERE, "ub-1", FORM, "1234567", "citizen-signature", "actor:somebody"),
+        (ELSEWHERE, "ub-2", OTHER_FORM, "7654321", "device", "actor:plant-2"),
     ):
+        batch, card = await world.pulled(plant, code, form)
         application = await world.verified(code, form)
         officer = await office.command(
             "organization.officer-add",
@@ -142,6 +158,8 @@ async def names_of(world: World) -> dict[str, dict[str, str]]:
             "enrollment": str(await office.enrollment("e", profile)),
             "actor": "administrator",
             "proposal": "1",
+            "batch": str(batch),
+            "card": card,
         }
     return named
 
@@ -166,6 +184,9 @@ async def asked(client: Client, role: Role, one: Operation, named: Mapping[str, 
     headers = {"If-Match": '"another"'} if one.versioned else {}
     if role is Role.SERVICE:
         headers |= on_behalf_of(FORM["civil_id"])
+    if isinstance(octets := CELLS[one.operation_id].body, bytes):
+        headers |= {"Content-Type": one.media_types[0]}
+        return await client.ask(one.method, BASE + one.path.format(**named), None, headers, octets)
     body = body_of(CELLS[one.operation_id], named, place)
     return await client.ask(one.method, BASE + one.path.format(**named), body, headers)
 

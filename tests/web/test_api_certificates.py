@@ -9,6 +9,7 @@ import pytest
 from cryptography.x509 import load_pem_x509_certificate
 
 from pkiserver.core import Core
+from store.certificates import Search, search
 from store.records import CertificateRecord, serial_to_blob
 from tests.web.api_harness import Client, Desk, Reply, desk, path_of
 
@@ -213,6 +214,41 @@ async def test_a_list_leaves_out_what_the_role_may_not_read(office: Desk, regist
     auditor = await office.actor("saikhan", "auditor")
     for record in (gate, citizen):
         assert serials(await auditor.get(f"/certificates?serial={record.serial:x}")) == [record.serial]
+
+
+async def responder_of_citizen(office: Desk) -> CertificateRecord:
+    """Return the certificate of the OCSP responder of `citizen`, which that authority issued itself."""
+    [citizen] = [one.id for one in office.core.authorities.records if one.name == "citizen"]
+    profiles = {name for name, one in office.core.profiles.items() if one.kind == "ocsp-responder"}
+    wanted = [Search([citizen], profile=name) for name in profiles]
+    now = office.core.clock.now()
+    found = await office.core.storage.read(
+        lambda tx: [record for one in wanted for record in search(tx, one, now, None, 10)]
+    )
+    return found[0]
+
+
+async def test_an_ocsp_responder_of_subscribers_is_no_subscriber(office: Desk, registrar: Client) -> None:
+    """A registrar who could suspend it would silence the status of every citizen's certificate."""
+    record = await responder_of_citizen(office)
+    path = path_of(office.core, record)
+    administrator, auditor = (
+        await office.actor("ann", "administrator"),
+        await office.actor("saikhan", "auditor"),
+    )
+    etag = (await auditor.get(path)).etag
+    reason = (await registrar.get(path)).refused(403, "not_authorized")
+    assert "may not read certificate here" in reason
+    steps = (("suspend", AT_REQUEST), ("restore", AT_REQUEST), ("revoke", {"reason": "superseded"}))
+    for step, body in steps:
+        refused = (await change(registrar, office, record, step, body, etag)).refused(403, "not_authorized")
+        assert "may not change certificate here" in refused
+        refused = (await change(administrator, office, record, step, body)).refused(403, "not_authorized")
+        assert "certificates of the authority itself are not changed here" in refused
+    for query in (f"serial={record.serial:x}", f"profile={record.profile}", "ca=citizen"):
+        assert serials(await registrar.get(f"/certificates?{query}")) == []
+        assert record.serial in serials(await administrator.get(f"/certificates?{query}"))
+    assert (await auditor.get(path)).body["state"] == "active"
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pkiserver.core import Core
+from protocols.x509.certificate import serial_text
 from tests.web.api_harness import Client, Desk, desk
+from tests.web.registration_world import LOCAL, World
 
 if TYPE_CHECKING:
     from tests.conftest import FakeClock
@@ -46,6 +48,28 @@ async def test_nobody_approves_the_own_enrolment(office: Desk, registrar: Client
     etag = (await registrar.get(f"/enrollments/{number}")).etag
     reply = await registrar.post(f"/enrollments/{number}/approve", If_Match=etag)
     assert "is your own" in reply.refused(403, "not_authorized")
+
+
+async def test_nor_the_one_asked_for_with_the_own_certificate_or_application(
+    office: Desk, registrar: Client
+) -> None:
+    """Over EST nobody is an actor: whose a request is, its certificate or its application says."""
+    assert registrar.certificate is not None
+    world = await World(office).make()
+    application = await world.verified()
+    new = await office.core.registration.issuing.begin(LOCAL, application.id, application.version)
+    assert application.person is not None
+    await office.core.storage.write(
+        lambda tx: tx.execute("UPDATE actors SET person = ? WHERE name = 'bat'", (application.person,))
+    )
+    for name, by in (
+        ("dorj", f"certificate:{serial_text(registrar.certificate.serial)}"),
+        ("bold", f"credential:{new.reference}"),
+    ):
+        number = await office.enrollment(name, by=by)
+        etag = (await registrar.get(f"/enrollments/{number}")).etag
+        reply = await registrar.post(f"/enrollments/{number}/approve", If_Match=etag)
+        assert "your own" in reply.refused(403, "not_authorized")
 
 
 async def test_refused_with_a_reason(office: Desk, registrar: Client) -> None:

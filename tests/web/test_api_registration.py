@@ -14,6 +14,8 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
 
 from pkiserver.core import Core
+from pkiserver.errors import NotAuthorizedError, UnavailableError
+from pkiserver.ra.registration.roles import Actor, Assignment, Role
 from protocols.x509.names import parse_subject
 from store import api_requests
 from tests.web.api_harness import Client, Desk, Reply, desk
@@ -70,11 +72,26 @@ async def enrolled(client: Client, credential: dict[str, Any]) -> x509.Certifica
     return pkcs7.load_der_pkcs7_certificates(base64.b64decode(reply.octets))[0]
 
 
+async def test_regulation_2_8_the_plant_makes_the_card(registrar: Client, office: Desk) -> None:
+    draft = await registrar.post("/applications", DRAFT | {"delivery": "plant"})
+    assert draft.body["delivery"] == "plant"
+    await moved(registrar, draft, "verify", PROOF)
+    listed = (await registrar.get("/applications")).body["items"]
+    assert [(one["state"], one["delivery"]) for one in listed] == [("verified", "plant")]
+    plant = await office.actor("plant-1", "plant", "registration-client")
+    assert (await plant.post("/plant/batches", {"size": 1})).body["cards"] == 1
+    token = DRAFT | {"delivery": "plant", "carrier": "token"}
+    assert "makes identity cards alone" in (await registrar.post("/applications", token)).refused(
+        400, "bad_request"
+    )
+
+
 async def test_regulation_2_1_to_2_7_one_whole_application(
     world: World, registrar: Client, office: Desk
 ) -> None:
     draft = await registrar.post("/applications", DRAFT)
     assert (draft.body["state"], draft.body["office"], draft.etag) == ("draft", "ub-1", '"1"')
+    assert draft.body["delivery"] == "office"
     verified = await moved(registrar, draft, "verify", PROOF)
     assert (verified.body["state"], verified.body["proof"]) == ("verified", "fingerprint")
     credential = await moved(registrar, verified, "issue", {})
@@ -302,6 +319,31 @@ class TestServices:
         assert (await kiosk.ask("GET", path, headers=on_behalf_of("1" * 12))).body["items"] == []
         assert (await kiosk.ask("GET", path)).body["items"] == []
 
+    async def test_a_kept_answer_is_of_one_holder_alone(self, world: World, office: Desk) -> None:
+        """A key that comes again for another holder gets them nothing of the first one's."""
+        kiosk = await office.actor("kiosk", "service")
+        made = await world.verified()
+        path, body = f"/api/v1/applications/{made.id}/withdraw", {"ground": "x"}
+        more = {"If-Match": f'"{made.version}"', "Idempotency-Key": KEY}
+        first = await kiosk.ask("POST", path, body, on_behalf_of(FORM["civil_id"]) | more)
+        assert first.status == 200
+        theirs = await kiosk.ask("POST", path, body, on_behalf_of(OTHER_FORM["civil_id"]) | more)
+        theirs.refused(422, "unprocessable")
+        (await kiosk.ask("POST", path, body, more)).refused(422, "unprocessable")
+        again = on_behalf_of(FORM["civil_id"], "fingerprint", "check-2")  # identified once more
+        assert (await kiosk.ask("POST", path, body, again | more)).octets == first.octets
+
+    async def test_both_roles_together_reach_no_further(self, world: World) -> None:
+        """A holder whom a service identified opens no other office to a registrar."""
+        theirs, _ = await world.verified("ub-2"), await world.verified("ub-2", OTHER_FORM)
+        ours = await world.draft("ub-1")
+        roles = (Assignment(Role.REGISTRAR, office=ours.office), Assignment(Role.SERVICE))
+        both = Actor("both", roles, on_behalf_of=theirs.person)
+        applications = world.core.registration.applications
+        with pytest.raises(NotAuthorizedError):
+            await applications.newest(both, office="ub-2")
+        assert [one.id for one in await applications.newest(both, office="ub-1")] == [ours.id]
+
     async def test_nobody_else_asks_on_behalf(self, registrar: Client) -> None:
         reply = await registrar.ask("GET", "/api/v1/offices", headers=on_behalf_of(FORM["civil_id"]))
         assert "only a service" in reply.refused(403, "not_authorized")
@@ -441,6 +483,24 @@ class TestOnce:
         monkeypatch.setattr(api_requests, "answer", full)
         (await registrar.post("/applications", DRAFT, Idempotency_Key=KEY)).refused(500, "internal")
         assert (await registrar.get("/applications")).body["items"] == []
+
+    async def test_what_failed_after_the_deed_is_not_done_again(
+        self, world: World, registrar: Client, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Where the answer is not of the same transaction, the repeat finds the deed done."""
+        known = await world.verified()
+        path, seen = f"/applications/{known.id}/withdraw", f'"{known.version}"'
+        offices = type(world.core.registration.offices)
+
+        async def silent(*_given: object) -> None:
+            raise UnavailableError("the store cannot be read now")
+
+        monkeypatch.setattr(offices, "codes", silent)
+        asked = {"If_Match": seen, "Idempotency_Key": KEY}
+        (await registrar.post(path, {"ground": "x"}, **asked)).refused(503, "unavailable")
+        monkeypatch.undo()
+        again = await registrar.post(path, {"ground": "x"}, **asked)
+        assert "was carried out" in again.refused(409, "conflict")
 
     async def test_a_lost_secret_is_given_again_and_kept_encrypted(
         self, world: World, registrar: Client, office: Desk

@@ -122,6 +122,9 @@ READINGS = [
     (Reading.AUDIT_HEAD_SENT, ("file",), 'pkiserver_audit_head_sent_timestamp_seconds{way="file"}'),
     (Reading.AUDIT_SEQUENCE, (), "pkiserver_audit_sequence"),
     (Reading.CREDENTIAL_FAILURES, ("wrong",), 'pkiserver_credential_failures_total{outcome="wrong"}'),
+    (Reading.PLANT_QUEUE, (), "pkiserver_plant_queue"),
+    (Reading.PLANT_BATCHES_OPEN, (), "pkiserver_plant_batches_open"),
+    (Reading.PLANT_BATCHES_OVERDUE, (), "pkiserver_plant_batches_overdue"),
     (Reading.ENROLLMENTS_WAITING, (), "pkiserver_enrollments_waiting"),
     (Reading.ENROLLMENTS_OLDEST, (), "pkiserver_enrollments_oldest_waiting_seconds"),
     (

@@ -1,4 +1,4 @@
-"""Requests that take turns: who comes alone goes on at once, who comes beside others goes on with them."""
+"""Requests that take turns: a few go on at once, who comes beside more goes on with others that do."""
 
 import asyncio
 
@@ -9,16 +9,16 @@ from pkiserver.web.turns import Turns
 NEVER_S = 3600.0
 
 
-async def test_who_comes_alone_does_not_wait() -> None:
-    turns = Turns(NEVER_S)
+async def test_a_few_do_not_wait() -> None:
+    turns = Turns(NEVER_S, few=3)
     async with asyncio.timeout(30):
         for _ in range(3):
-            async with turns.turn():
+            async with turns.turn(), turns.turn(), turns.turn():
                 pass
 
 
 async def test_those_who_come_meanwhile_go_on_together() -> None:
-    turns, inside = Turns(0.01), 0
+    turns, inside = Turns(0.01, few=1), 0
     seen: list[int] = []
 
     async def come() -> None:
@@ -38,7 +38,7 @@ async def test_those_who_come_meanwhile_go_on_together() -> None:
 
 
 async def test_who_stops_waiting_ends_nobody_elses_wait() -> None:
-    turns = Turns(0.01)
+    turns = Turns(0.01, few=1)
 
     async def come() -> bool:
         async with turns.turn():
@@ -53,7 +53,7 @@ async def test_who_stops_waiting_ends_nobody_elses_wait() -> None:
 
 
 async def test_what_fails_leaves_its_turn() -> None:
-    turns = Turns(NEVER_S)
+    turns = Turns(NEVER_S, few=1)
     for _ in range(2):
         with pytest.raises(ZeroDivisionError):
             async with asyncio.timeout(30), turns.turn():

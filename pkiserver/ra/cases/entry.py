@@ -14,10 +14,12 @@ from pkiserver.ra.registration.offices import calendar_of
 from pkiserver.ra.registration.roles import Target
 from pkiserver.ra.registration.working_hours import MAX_DAYS, Calendar
 from protocols.x509.certificate import serial_text
-from store import applications, certificates, offices
+from store import applications, certificates, offices, renewals
 from store import cases as rows
+from store.applications import ApplicationRecord
 from store.database import Transaction
 from store.offices import OfficeRecord
+from store.records import CertificateRecord
 
 EVIDENCE: Final = ("body", "number", "date", "document", "letter", "message")
 MAX_EVIDENCE_CHARACTERS: Final = 200
@@ -61,9 +63,22 @@ def place_of(tx: Transaction, new: NewCase, now: datetime, subscribers: Collecti
     if new.lifts is not None:
         _require_holding(tx, new)
     office = office_of(tx, new.office)
-    application = applications.of_certificate(tx, new.authority, new.serial)
-    target = Target(office=office.id if office else None, holder=application.person if application else None)
+    application = _application_of(tx, certificate)
+    organization = application.organization if application else None
+    if new.channel is Channel.ORGANIZATION and organization is None:
+        raise RefusedError("the certificate is not an officer's: an organisation asks for its officers alone")
+    target = Target(
+        office=office.id if office else None,
+        organization=organization,
+        holder=application.person if application else None,
+    )
     return Place(target, calendar_of(tx, office, now, MAX_DAYS) if office else _ALWAYS_OPEN)
+
+
+def _application_of(tx: Transaction, certificate: CertificateRecord) -> ApplicationRecord | None:
+    """Return the application that a certificate came of; for a renewed one, that of its subject."""
+    found = applications.of_certificate(tx, certificate.authority, certificate.serial)
+    return found or renewals.of_subject(tx, certificate.subject)
 
 
 def _require_holding(tx: Transaction, new: NewCase) -> None:
@@ -72,8 +87,12 @@ def _require_holding(tx: Transaction, new: NewCase) -> None:
     same = held is not None and (held.authority, held.serial) == (new.authority, new.serial)
     if held is None or not same or (held.kind, held.state) != (Kind.SUSPEND.value, "granted"):
         raise RefusedError(f"case {new.lifts} did not suspend this certificate")
-    if RULES[Kind.SUSPEND, Channel(held.channel)].owner is not HoldOwner.AUTHORITY:
+    placed_by = Channel(held.channel)
+    if RULES[Kind.SUSPEND, placed_by].owner is not HoldOwner.AUTHORITY:
         raise RefusedError(f"case {new.lifts} did not suspend this certificate for an authority")
+    # Of an organisation's letter one person decides: it takes back what an organisation asked for alone.
+    if new.channel is Channel.ORGANIZATION and placed_by is not Channel.ORGANIZATION:
+        raise RefusedError(f"case {new.lifts} did not suspend this certificate for an organisation")
 
 
 def office_of(tx: Transaction, code: str | None) -> OfficeRecord | None:

@@ -12,6 +12,7 @@ from typing import Final
 
 from pkiserver.errors import RefusedError
 from pkiserver.ra.lifecycle import HoldOwner
+from pkiserver.ra.registration.roles import Role
 from pkiserver.ra.registration.working_hours import Calendar, due_at
 from protocols.asn1.ocsp import CRLReason
 
@@ -33,6 +34,17 @@ class Channel(Enum):
     AUTHORITY = "authority"  # a competent authority's decision (law, 17.1.3 and 17.1.4)
     CIVIL_REGISTRY = "civil_registry"
     ORGANIZATION = "organization"  # an officer's certificate, by official letter
+
+
+# Who enters what came by each channel, in which role: only a service identified the holder, so nobody else's
+# word carries itself out, and an organisation asks by its own letter, which an office may have received.
+ENTERED_BY: Final[Mapping[Channel, frozenset[Role]]] = {
+    Channel.WRITTEN: frozenset({Role.REGISTRAR, Role.SENIOR_REGISTRAR}),
+    Channel.SELF_SERVICE: frozenset({Role.SERVICE}),
+    Channel.AUTHORITY: frozenset({Role.LEGAL}),
+    Channel.CIVIL_REGISTRY: frozenset({Role.CIVIL_REGISTRY}),
+    Channel.ORGANIZATION: frozenset({Role.ORG_OFFICER, Role.REGISTRAR, Role.SENIOR_REGISTRAR}),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +142,8 @@ def rule_for(kind: Kind, channel: Channel, ground: str) -> CaseRule:
         raise RefusedError(f"a ground is one of {', '.join(sorted(GROUNDS))}")
     if kind not in GROUNDS[ground].kinds:
         raise RefusedError(f"{ground} is no ground to {kind.value}")
+    if rule.deadline.at_once and needs_second(kind, channel, ground):
+        raise RefusedError(f"of {ground} two decide: by the channel {channel.value} nobody does")
     return rule
 
 

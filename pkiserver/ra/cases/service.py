@@ -1,7 +1,7 @@
 """Cases: received, decided and carried out. A decision and what it does to the certificate are one commit."""
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 
@@ -18,7 +18,7 @@ from pkiserver.ra.cases.entry import (
     office_of,
     place_of,
 )
-from pkiserver.ra.cases.rules import GROUNDS, Channel, Kind, needs_second, rule_for
+from pkiserver.ra.cases.rules import ENTERED_BY, GROUNDS, Channel, Kind, needs_second, rule_for
 from pkiserver.ra.letters.notices import Notices
 from pkiserver.ra.lifecycle import Action as StatusAction
 from pkiserver.ra.lifecycle import Command
@@ -89,7 +89,7 @@ class Cases:
         evidence = evidence_text(new)
         now = self._clock.now()
         place = await self._storage.read(lambda tx: place_of(tx, new, now, self._subscribers))
-        granted = await self._gate.granted(Permission(actor, _to_enter(new), place.target))
+        granted = await self._gate.granted(Permission(_entering(actor, new), _to_enter(new), place.target))
 
         def transaction(tx: Transaction) -> tuple[CaseRecord, int | None]:
             same = rows.open_like(tx, new.authority, new.serial, new.kind.value, new.channel.value, new.lifts)
@@ -188,6 +188,13 @@ def _command(case: CaseRecord) -> Command | None:
         rule.owner,
         GROUNDS[case.ground].reason,
         decision=decision if rule.owner.value == "authority" else None,
+    )
+
+
+def _entering(actor: Actor, new: NewCase) -> Actor:
+    """Return the actor with those roles alone in which one enters what came by this channel."""
+    return replace(
+        actor, assignments=tuple(one for one in actor.assignments if one.role in ENTERED_BY[new.channel])
     )
 
 

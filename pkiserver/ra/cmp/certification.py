@@ -29,6 +29,7 @@ from pkiserver.ra.cmp.senders import MACSender
 from pkiserver.ra.cmp.stages import CheckedMessage, Refusal, RefusedAs, Reply, Request
 from pkiserver.ra.cmp.subject_keys import SubjectKeys, is_to_be_made
 from pkiserver.ra.cmp.wanted import Wanted, read_wanted
+from pkiserver.ra.registration.plant_enrollment import Made, PlantEnrollment
 from pkiserver.storage import Storage
 from protocols.cmp.bodies import BodyType, PKIBody
 from protocols.cmp.certificates import CertifiedKeyPair, CertRepMessage, CertResponse
@@ -59,7 +60,10 @@ WHOLE_RESPONSE: Final = -1  # certReqId of a pollReq that means all (RFC 9810 §
 
 @dataclass(frozen=True, slots=True)
 class Approved:
-    """One request that may be issued, or was before (`certificate`); `modified`: not as it was asked for."""
+    """One request that may be issued, or was before (`certificate`); `modified`: not as it was asked for.
+
+    `made`: it was, in answer to another message.
+    """
 
     wanted: Wanted
     request: AuthorizedRequest
@@ -67,6 +71,7 @@ class Approved:
     modified: bool
     delivery: Delivery
     certificate: bytes | None = field(default=None, repr=False)
+    made: Made | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +95,7 @@ class Certification:
         authorities: Authorities,
         entitlements: Entitlements,
         approvals: Approvals,
+        plant: PlantEnrollment,
         settings: CMP,
         subject_keys: SubjectKeys,
         challenges: Challenges,
@@ -101,6 +107,7 @@ class Certification:
         self._authorities = authorities
         self._entitlements = entitlements
         self._approvals = approvals
+        self._plant = plant
         self._settings = settings
         self._refused_as = refused_as
 
@@ -198,6 +205,9 @@ class Certification:
                 is_ra=entitled.for_others,
                 challenged=answered or (before is not None and before.certificate is not None),
             )
+            made = None
+            if before is None and entitled.card is not None:
+                made = await self._plant.made(entitled.card, public_key)
         except UnavailableError:
             raise
         except (PKIServerError, ProtocolError) as error:
@@ -210,7 +220,7 @@ class Certification:
         authorized = entitled.approved.request(public_key)
         if isinstance(delivery, WithKey):  # each costs a key besides, however it was approved
             authorized = replace(authorized, bounded=True)
-        return Approved(wanted, authorized, entitled, modified, delivery, certificate)
+        return Approved(wanted, authorized, entitled, modified, delivery, certificate, made)
 
     def _opening(self, request: Request, *, implicitly: bool) -> Opening:
         if implicitly:
@@ -224,7 +234,10 @@ class Certification:
     async def _issue(self, approved: Approved, opening: Opening) -> Outcome:
         cert_req_id = approved.wanted.cert_req_id
         certificate = approved.certificate
-        if certificate is None:
+        if approved.made is not None:
+            await self._take_over(cert_req_id, approved.made, opening)
+            certificate = approved.made.certificate
+        elif certificate is None:
             request = replace(approved.request, reserved=opening.reserved(cert_req_id))
             entitled = approved.entitled
             try:
@@ -237,6 +250,9 @@ class Certification:
                 return Outcome(cert_req_id, refusal=error)
         pair = await approved.delivery.pair(certificate)
         return Outcome(cert_req_id, pair, approved.request.authority, approved.modified)
+
+    async def _take_over(self, cert_req_id: int, made: Made, opening: Opening) -> None:
+        await self._storage.write(lambda tx: opening.take_over(tx, cert_req_id, made.issuance))
 
     async def _keep(self, request: Request) -> None:
         """Open the transaction of a request that waits, unless this is the same message again."""

@@ -5,6 +5,7 @@
 | MAC of a credential | what the credential is for | refused |
 | a trusted third party's certificate | what the profiles that trust it give | refused |
 | a registration client's certificate | for others, once approved | the same, of what oldCertID names |
+| a printing plant's certificate | the card that it names | its own, as any other certificate of ours |
 | another certificate of ours | its holder's, as by re-enrolment | the same |
 """
 
@@ -31,6 +32,7 @@ from pkiserver.ra.cmp.wanted import (
 )
 from pkiserver.ra.entitlement import by_certificate, by_credential
 from pkiserver.ra.reenrollment import Reenrollment
+from pkiserver.ra.registration.plant_enrollment import Card, PlantEnrollment
 from pkiserver.ra.registration_clients import RegistrationClient, RegistrationClients
 from protocols.cmp.bodies import BodyType
 
@@ -39,11 +41,15 @@ _SIGNED_KUR: Final = "kur is signed with the certificate that is updated (RFC 94
 
 @dataclass(frozen=True, slots=True)
 class Entitled:
-    """What may be issued, until when a request for it may wait, and whether it is for others."""
+    """What may be issued, until when a request for it may wait, and whether it is for others.
+
+    `card` is the plant's, of which there is one certificate whatever is repeated.
+    """
 
     approved: Approved
     until: datetime | None
     for_others: bool = False
+    card: Card | None = None
 
 
 class Entitlements:
@@ -53,11 +59,13 @@ class Entitlements:
         self,
         profiles: Mapping[str, Profile],
         registration_clients: RegistrationClients,
+        plant: PlantEnrollment,
         reenrollment: Reenrollment,
         old_certificates: OldCertificates,
     ) -> None:
         self._profiles = profiles
         self._registration_clients = registration_clients
+        self._plant = plant
         self._reenrollment = reenrollment
         self._old_certificates = old_certificates
 
@@ -115,6 +123,9 @@ class Entitlements:
             if actor is not None and not _is_own(wanted, holder):
                 return await self._update_for_others(request, holder, actor, wanted)
         require_old_certificate(wanted, holder.certificate)
+        card = None if is_update else await self._plant.card(holder, request.profile)
+        if card is not None:
+            return Entitled(card.hold(wanted.csr), card.credential.expires_at, for_others=True, card=card)
         actor = None if is_update else await self._registration_clients.actor(holder, request.profile)
         if actor is not None:
             approved = self._registration_clients.approve(wanted.csr, holder, actor, request.profile)

@@ -4,7 +4,7 @@ So a certificate is never without the transaction that has to be confirmed, when
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
@@ -38,6 +38,17 @@ class Opening:
             issuances.mark_delivered(tx, intent.authority, intent.serial, self.request.now)
 
         return note
+
+    def take_over(self, tx: Transaction, cert_req_id: int, issuance: IssuanceRecord) -> None:
+        """Have this transaction end what another one began: the same certificate, asked for in a new one.
+
+        That one is not waited for any more; where it was confirmed, this one needs no certConf.
+        """
+        waits = rows.is_unconfirmed(tx, issuance.authority, issuance.serial)
+        ends = waits or self.state == "ended"
+        opening = self if ends else replace(self, state="confirmed", deadline=None)
+        rows.let_go(tx, issuance.id)
+        rows.link(tx, opening._number(tx), cert_req_id, issuance.id)
 
     def _number(self, tx: Transaction) -> int:
         request = self.request

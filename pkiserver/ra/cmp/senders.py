@@ -32,9 +32,9 @@ from protocols.cmp.protection import (
     verify_mac_of,
     verify_signature,
 )
-from protocols.errors import BadMACError
+from protocols.errors import BadKeyError, BadMACError, MalformedError
 from protocols.x509.names import names_equal, read_name
-from protocols.x509.spki import read_public_key
+from protocols.x509.spki import PublicKey, read_public_key
 from store import certificates, cmp_transactions
 from store.records import CredentialRecord
 
@@ -160,7 +160,7 @@ class Senders:
         shown = self._client_certificates.read(message.extra_certs[0])
         signer = _signer(shown.certificate)
         _require_named(message.header, shown, signer)
-        verify_signature(message, read_public_key(shown.parts.spki_der))
+        verify_signature(message, _public_key(shown))
         if not signer.may_sign:
             raise BadMessageCheckError("the certificate of the signer is not for digitalSignature")
         return SignatureSender(shown, await self._client(shown))
@@ -215,6 +215,13 @@ def _signer(certificate: x509.Certificate) -> _Signer:
         identifier.digest if isinstance(identifier, x509.SubjectKeyIdentifier) else None,
         not isinstance(usage, x509.KeyUsage) or usage.digital_signature,
     )
+
+
+def _public_key(shown: ShownCertificate) -> PublicKey:
+    try:
+        return read_public_key(shown.parts.spki_der)
+    except (BadKeyError, MalformedError) as error:
+        raise BadMessageCheckError("the key of the signer's certificate cannot be used") from error
 
 
 def _require_named(header: PKIHeader, shown: ShownCertificate, signer: _Signer) -> None:

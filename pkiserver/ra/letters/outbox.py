@@ -86,6 +86,14 @@ class Outbox:
         rows.finish(tx, letter, "sent" if sent else "given_up", at, failure)
         self._data.erase(tx, LETTERS, letter)
 
+    def drop(self, tx: Transaction, person: int, at: datetime) -> int:
+        """Give up what waits for a person who is erased; return how many values were removed."""
+        removed = 0
+        for letter in rows.waiting_for(tx, person):
+            rows.finish(tx, letter, "given_up", at, "the person is erased")
+            removed += self._data.erase(tx, LETTERS, letter)
+        return removed
+
     def _addressed(self, tx: Transaction, record: LetterRecord) -> Addressed:
         kept = self._data.read(tx, LETTERS, record.id)
         return Addressed(record, kept.get("to", ""), json.loads(kept.get("values", "{}")))

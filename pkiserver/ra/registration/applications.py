@@ -15,12 +15,13 @@ from pkiserver import audit
 from pkiserver.bounds import MAX_LIST
 from pkiserver.clock import Clock
 from pkiserver.errors import ConflictError, NotFoundError, RefusedError
+from pkiserver.ra.registration.carriers import KINDS
 from pkiserver.ra.registration.contacts import name_key, parse_line
 from pkiserver.ra.registration.form import Form, validate_form
 from pkiserver.ra.registration.gate import Gate
 from pkiserver.ra.registration.numbers import today
 from pkiserver.ra.registration.officer_form import AnyForm, OfficerForm, confirmed
-from pkiserver.ra.registration.people import APPLICATIONS, People
+from pkiserver.ra.registration.people import APPLICATIONS, MAX_FOUND, People
 from pkiserver.ra.registration.personal_data import PersonalData
 from pkiserver.ra.registration.registry import CivilRegistry, IdentityProof, differing_fields, look_up
 from pkiserver.ra.registration.roles import Action, Actor, Permission, Target, reach
@@ -28,13 +29,15 @@ from pkiserver.ra.registration.states import Change, Command, Event, Standing, S
 from pkiserver.storage import Storage
 from store import applications as rows
 from store import audit as audit_chain
-from store import credentials, offices, organizations
+from store import credentials, offices, organizations, plant
 from store.applications import ApplicationEventRecord, ApplicationRecord, Search
 from store.database import Transaction
 from store.records import AuditEntry
 
 CHANNELS: Final = ("branch", "service_centre", "kiosk", "mission")  # regulation 2.1: never remote at first
-CARRIERS: Final = ("id_card", "token", "mobile")  # regulation 2.11
+CARRIERS: Final = KINDS
+PLANT: Final = "plant"
+DELIVERIES: Final = ("office", PLANT)  # who makes the carrier; regulation 2.8 has the plant make cards
 PROFILES: Final = ("citizen-signature", "citizen-authentication")
 MAX_NAME_CHARACTERS: Final = 130
 
@@ -57,6 +60,7 @@ class NewApplication:
     channel: str = "branch"
     carrier: str = "id_card"
     profile: str = "citizen-signature"
+    delivery: str = "office"
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -94,7 +98,8 @@ class Applications:
         form = validate_form(new.fields, today(now))
         _require_known(new)
         office, holder = await self._storage.read(
-            lambda tx: (offices.with_code(tx, new.office), self._people.of_civil_id(tx, form.civil_id))
+            lambda tx: (offices.with_code(tx, new.office), self._people.of_civil_id(tx, form.civil_id)),
+            brief=True,
         )
         if office is None:
             raise NotFoundError(f"no office {new.office[:40]}; see `pkiserver office list`")
@@ -111,10 +116,11 @@ class Applications:
                 name_key=name_key(f"{form.given_name} {form.parent_name}"),
                 now=now,
                 by=actor.name,
+                delivery=new.delivery,
             )
             return self.begin(tx, added, form, actor, now)
 
-        return await self._storage.write(transaction)
+        return await self._storage.write(transaction, brief=True)
 
     def begin(
         self, tx: Transaction, added: ApplicationRecord, form: AnyForm, actor: Actor, now: datetime
@@ -135,7 +141,8 @@ class Applications:
 
         `UnavailableError` where the registry is silent: the application stays as it is.
         """
-        record, form = await self._permitted(actor, Action.VERIFY_APPLICATION, application)
+        record = await self._permitted(actor, Action.VERIFY_APPLICATION, application)
+        form = await self.form_of(application)
         command = Command(Event.VERIFY, seen_version, actor.name, f"identity proved by {proof.kind.value}")
         decide(standing_of(record), command, self._clock.now())  # before anybody is asked
         entry = await look_up(self._registry, proof, form)
@@ -155,12 +162,12 @@ class Applications:
             if person == actor.person:
                 raise ConflictError("nobody verifies the own application")
             rows.set_person(tx, application, person, proof.kind.value)
-            if found.officer is not None:
-                organizations.set_officer_person(tx, found.officer, person)
+            if found.officer is not None and not organizations.set_officer_person(tx, found.officer, person):
+                raise ConflictError("the officer is somebody else on record: of the same name and mail")
             self._data.put(tx, APPLICATIONS, application, {"proof": proof.text})
             return record_event(tx, found, changed, {"proof": proof.kind.value})
 
-        return await self._storage.write(transaction)
+        return await self._storage.write(transaction, brief=True)
 
     async def send_back(
         self, actor: Actor, application: int, seen_version: int, ground: str, fields: tuple[str, ...] = ()
@@ -216,7 +223,7 @@ class Applications:
 
     async def show(self, actor: Actor, application: int) -> ShownApplication:
         """Return an application with its form; the reading is recorded in the same transaction."""
-        record = await self._storage.read(lambda tx: found_application(tx, application))
+        record = await self._storage.read(lambda tx: found_application(tx, application), brief=True)
         if record.person is None and actor.identified is not None:  # whose it is only the form says
             await self._permitted(actor, Action.READ_APPLICATION, application)
         else:
@@ -232,7 +239,7 @@ class Applications:
                 rows.events(tx, application),
             )
 
-        return await self._storage.write(transaction)
+        return await self._storage.write(transaction, brief=True)
 
     def _reading(self, actor: Actor, now: datetime, application: int) -> AuditEntry:
         return audit.entry(
@@ -253,24 +260,29 @@ class Applications:
     ) -> list[ApplicationRecord]:
         """Return applications without personal data, the newest first; `before` is the last one seen.
 
-        Without an office those that the actor may see: of the own offices, or of the holder identified.
+        Without an office those that the actor may see: of the own offices or organisations, or of the holder
+        identified.
         """
         found = await self._storage.read(lambda tx: offices.with_code(tx, office)) if office else None
         if office and found is None:
             raise NotFoundError(f"no office {office[:40]}; see `pkiserver office list`")
         reached = reach(actor, Action.READ_APPLICATION)
-        if found is not None:
-            target = Target(office=found.id, holder=reached.holder)
+        narrow = not reached.everything and not reached.offices
+        of_organizations = narrow and (reached.every_organization or bool(reached.organizations))
+        of_holder = narrow and not of_organizations
+        if found is not None:  # the holder opens an office only where no more than theirs is listed
+            target = Target(office=found.id, holder=reached.holder if of_holder else None)
             await self._gate.require(Permission(actor, Action.READ_APPLICATION, target))
-        of_holder = not reached.everything and not reached.offices
         if of_holder and person not in (None, reached.holder):
             await self._gate.require(Permission(actor, Action.READ_APPLICATION, Target(holder=person)))
         if of_holder and not reached.holder:
             return []  # nobody was identified, or somebody who is not on record: there is nothing of theirs
-        mine = None if reached.everything or of_holder else reached.offices
+        mine = None if reached.everything or narrow else reached.offices
         wanted = Search(
             state=state.value if state else None,
             offices=mine if found is None else frozenset({found.id}),
+            organizations=reached.organizations if of_organizations else None,
+            every_organization=of_organizations and reached.every_organization,
             person=reached.holder if of_holder else person,
             created_from=created_from,
             created_until=created_until,
@@ -286,32 +298,36 @@ class Applications:
 
         def transaction(tx: Transaction) -> list[ApplicationRecord]:
             audit_chain.append(tx, audit.entry(now, actor.name, "application.find", by="name"))
-            return rows.with_name_prefix(tx, prefix, MAX_LIST)
+            return rows.with_name_prefix(tx, prefix, MAX_FOUND)
 
         return await self._storage.write(transaction)
 
     async def form_of(self, application: int) -> AnyForm:
         """Return the form of an application, for the server's own use; `ConflictError` once erased."""
-        data = await self._storage.read(lambda tx: self._data.read(tx, APPLICATIONS, application))
-        if "form" not in data:
+        return await self._storage.read(lambda tx: self._form(tx, application), brief=True)
+
+    def _form(self, tx: Transaction, application: int) -> AnyForm:
+        form = self._data.read(tx, APPLICATIONS, application, ["form"]).get("form")
+        if form is None:
             raise ConflictError(f"the form of application {application} is erased")
-        values = json.loads(data["form"])
+        values = json.loads(form)
         values["birth_date"] = date.fromisoformat(values["birth_date"])
         return OfficerForm(**values) if "work_mail" in values else Form(**values)
 
-    async def _permitted(
-        self, actor: Actor, action: Action, application: int
-    ) -> tuple[ApplicationRecord, AnyForm]:
-        """Return an application and its form, where the actor may act on it."""
-        record = await self._storage.read(lambda tx: found_application(tx, application))
-        form = await self.form_of(application)
-        holder = record.person
-        if holder is None:  # not verified yet: whose it says that it is
-            known = await self._storage.read(lambda tx: self._people.of_civil_id(tx, form.civil_id))
-            holder = actor.holder_of(form.civil_id, known)
+    async def _permitted(self, actor: Actor, action: Action, application: int) -> ApplicationRecord:
+        """Return an application where the actor may act on it."""
+
+        def look(tx: Transaction) -> tuple[ApplicationRecord, int | None]:
+            record = found_application(tx, application)
+            if record.person is not None:
+                return record, record.person
+            civil_id = self._form(tx, application).civil_id  # not verified yet: whose it says that it is
+            return record, actor.holder_of(civil_id, self._people.of_civil_id(tx, civil_id))
+
+        record, holder = await self._storage.read(look, brief=True)
         target = Target(office=record.office, organization=record.organization, holder=holder)
         await self._gate.require(Permission(actor, action, target))
-        return record, form
+        return record
 
     async def _move(
         self,
@@ -329,9 +345,11 @@ class Applications:
             changed = decide(standing_of(found), Command(event, seen_version, actor.name, ground), now)
             if changed.to_state is State.WITHDRAWN:
                 end_credential(tx, found, now)
+            if changed.to_state is State.SIGNED_OFF and plant.is_on_the_way(tx, application):
+                raise ConflictError("the printing plant has not said yet whether the card was made")
             return record_event(tx, found, changed, detail or {})
 
-        return await self._storage.write(transaction)
+        return await self._storage.write(transaction, brief=True)
 
 
 def found_application(tx: Transaction, application: int) -> ApplicationRecord:
@@ -418,9 +436,12 @@ def _require_known(new: NewApplication) -> None:
         (new.channel, CHANNELS, "channel"),
         (new.carrier, CARRIERS, "carrier"),
         (new.profile, PROFILES, "profile"),
+        (new.delivery, DELIVERIES, "delivery"),
     ):
         if value not in known:
             raise RefusedError(f"a citizen's {what} is one of {', '.join(known)}")
+    if new.delivery == PLANT and new.carrier != "id_card":
+        raise RefusedError("the printing plant makes identity cards alone (regulation 2.8)")
 
 
 def _sealed(form: AnyForm) -> dict[str, str]:

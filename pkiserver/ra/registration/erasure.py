@@ -13,6 +13,7 @@ from typing import Final
 from pkiserver import audit
 from pkiserver.clock import Clock
 from pkiserver.errors import ConflictError, NotFoundError
+from pkiserver.ra.letters.outbox import Outbox
 from pkiserver.ra.registration.contacts import parse_line
 from pkiserver.ra.registration.gate import Gate
 from pkiserver.ra.registration.people import APPLICATIONS, CHANGES, SUBJECT, found_person
@@ -40,7 +41,7 @@ WAITS: Final = timedelta(days=1)  # for the second person: longer, and the first
 
 @dataclass(frozen=True, slots=True)
 class Erased:
-    """What was erased: encrypted values, and the applications that they were of."""
+    """What was erased: encrypted values, those of letters that waited too, and the applications."""
 
     person: int
     values: int
@@ -51,12 +52,20 @@ class Erasures:
     """Asks for erasures and carries them out."""
 
     def __init__(
-        self, *, storage: Storage, clock: Clock, gate: Gate, data: PersonalData, retention: timedelta
+        self,
+        *,
+        storage: Storage,
+        clock: Clock,
+        gate: Gate,
+        data: PersonalData,
+        outbox: Outbox,
+        retention: timedelta,
     ) -> None:
         self._storage = storage
         self._clock = clock
         self._gate = gate
         self._data = data
+        self._outbox = outbox
         self._retention = retention
 
     async def ask(self, actor: Actor, person: int, ground: str) -> ErasureRecord:
@@ -140,6 +149,7 @@ class Erasures:
             raise ConflictError("the person is erased already")
         erased = self._data.erase(tx, SUBJECT, person)
         erased += sum(self._data.erase(tx, CHANGES, row) for row in rows.all_change_ids(tx, person))
+        erased += self._outbox.drop(tx, person, now)
         for application in of_person:
             applications.erase_name(tx, application.id)
             erased += self._data.erase(tx, APPLICATIONS, application.id)

@@ -38,5 +38,5 @@ class Gate:
                 organization=permission.target.organization,
                 holder=permission.target.holder,
             )
-            await self._storage.write(lambda tx: audit_chain.append(tx, entry))
+            await self._storage.write(lambda tx: audit_chain.append(tx, entry), brief=True)
             raise DeniedError(str(error)) from error

@@ -257,6 +257,8 @@ class Imports:
         organization = work.organization.id
         if not any(is_of_domain(form.work_mail, one) for one in organizations.domains(tx, organization)):
             return "work_mail", "it is of none of the organisation's domains"
+        if organizations.is_of_nearer_domain(tx, organization, form.work_mail):
+            return "work_mail", "it is of another organisation's domain"
         person = self._people.of_civil_id(tx, form.civil_id)
         if person is not None and person == work.actor.person:
             return "civil_id", "nobody applies for the own certificate"

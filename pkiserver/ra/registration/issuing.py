@@ -14,8 +14,9 @@ from cryptography import x509
 from config.profile import Profile
 from pkiserver.clock import Clock
 from pkiserver.errors import ConflictError, NotFoundError
-from pkiserver.ra.credentials import Credentials, NewCredential, Use
+from pkiserver.ra.credentials import Bind, Credentials, NewCredential, Use
 from pkiserver.ra.registration.applications import (
+    PLANT,
     Applications,
     end_credential,
     found_application,
@@ -29,6 +30,7 @@ from pkiserver.ra.registration.gate import Gate
 from pkiserver.ra.registration.officer_form import AnyForm, OfficerForm
 from pkiserver.ra.registration.roles import Action, Actor, Permission
 from pkiserver.ra.registration.states import Command, Event, decide
+from pkiserver.ra.registration.states import State as ApplicationState
 from pkiserver.storage import Storage
 from protocols import oid
 from protocols.x509.certificate import serial_text
@@ -93,6 +95,7 @@ class Issuing:
 
         def transaction(tx: Transaction) -> ApplicationRecord:
             found = found_application(tx, application)
+            _require_made_at_the_office(found)
             command = Command(Event.FAIL, seen_version, actor.name, ground)
             changed = decide(standing_of(found), command, now)
             end_credential(tx, found, now)
@@ -126,34 +129,30 @@ class Issuing:
 
         def transaction(tx: Transaction) -> None:
             found = rows.awaiting(tx, authority, serial)
-            if found is None or found.id != application:
-                return  # followed already
-            command = Command(Event.CERTIFICATE_ISSUED, found.version, FOLLOWER, "the certificate was issued")
-            changed = decide(standing_of(found), command, now)
-            rows.set_certificate(tx, application, authority, serial)
-            record_event(tx, found, changed, {"authority": authority, "serial": serial_text(serial)})
+            if found is not None and found.id == application:  # else it was followed already
+                note_issued(tx, found, authority, serial, now)
 
-        await self._storage.write(transaction)
+        await self._storage.write(transaction, brief=True)
 
     async def _with_credential(
         self, actor: Actor, application: int, command: Command, use: Use
     ) -> NewCredential:
-        record = await self._storage.read(lambda tx: found_application(tx, application))
+        record = await self._storage.read(lambda tx: found_application(tx, application), brief=True)
         await self._gate.require(Permission(actor, Action.ISSUE_APPLICATION, target_of(record)))
-        decide(standing_of(record), command, self._clock.now())  # before a credential is made
-        new = await self._create(actor, record, await self._applications.form_of(application), use)
-        try:
-            await self._storage.write(
-                lambda tx: self._bind(tx, application, command, new.reference, self._clock.now())
-            )
-        except BaseException:  # nobody is to enrol with what is bound to nothing
-            await self._credentials.cancel(new.reference, actor.name)
-            raise
-        return new
+        _require_made_at_the_office(record)
+        now = self._clock.now()
+        decide(standing_of(record), command, now)  # before a credential is made
+        form = await self._applications.form_of(application)
+
+        def bind(tx: Transaction, reference: str) -> None:
+            self._bind(tx, application, command, reference, now)
+
+        return await self._create(actor, record, form, use, bind)
 
     def _bind(
         self, tx: Transaction, application: int, command: Command, reference: str, now: datetime
     ) -> None:
+        """Bind a credential as it is made: nobody is to enrol with what is bound to nothing."""
         found = found_application(tx, application)
         changed = decide(standing_of(found), command, now)
         if command.event is Event.CARRIER_REFUSED:
@@ -162,7 +161,7 @@ class Issuing:
         record_event(tx, found, changed, {"credential": reference})
 
     async def _create(
-        self, actor: Actor, record: ApplicationRecord, form: AnyForm, use: Use
+        self, actor: Actor, record: ApplicationRecord, form: AnyForm, use: Use, bind: Bind
     ) -> NewCredential:
         profile = self._profiles.get(record.profile)
         if profile is None:
@@ -180,13 +179,19 @@ class Issuing:
             lifetime=None,
             actor=actor.name,
             use=use,
+            bind=bind,
         )
 
     async def _officer(self, record: ApplicationRecord, form: OfficerForm) -> Certified:
         number = record.organization or 0
-        organization = await self._storage.read(lambda tx: organizations.get(tx, number))
+        organization = await self._storage.read(lambda tx: organizations.get(tx, number), brief=True)
         if organization is None or organization.state != State.CONTRACTED.value:
             raise ConflictError("the organisation has no contract any more")
+        officer = await self._storage.read(lambda tx: organizations.officer(tx, record.officer or 0))
+        if officer is None or officer.left_at is not None:
+            raise ConflictError("the officer has left the organisation: withdraw the application")
+        if (officer.title, officer.unit) != (form.position, form.unit):
+            raise ConflictError("the officer has another position meanwhile: apply for that")
         return Certified(officer_subject(form, organization), (f"email:{form.work_mail}",))
 
 
@@ -223,6 +228,29 @@ def _subject(attributes: Sequence[tuple[str, str]]) -> str:
     return subject_text(
         x509.Name([x509.NameAttribute(x509.ObjectIdentifier(name), value) for name, value in attributes])
     )
+
+
+def note_issued(
+    tx: Transaction, record: ApplicationRecord, authority: int, serial: int, now: datetime
+) -> ApplicationRecord:
+    """Move an application that awaits this certificate on, in the caller's transaction.
+
+    Where it had another one, which its client refused (RFC 9810 §5.3.18), that is an event of its own.
+    """
+    if record.state == ApplicationState.ISSUED.value:
+        refused = Command(
+            Event.CARRIER_REFUSED, record.version, FOLLOWER, "its client refused the certificate"
+        )
+        record = record_event(tx, record, decide(standing_of(record), refused, now), {})
+    issued = Command(Event.CERTIFICATE_ISSUED, record.version, FOLLOWER, "the certificate was issued")
+    changed = decide(standing_of(record), issued, now)
+    rows.set_certificate(tx, record.id, authority, serial)
+    return record_event(tx, record, changed, {"authority": authority, "serial": serial_text(serial)})
+
+
+def _require_made_at_the_office(record: ApplicationRecord) -> None:
+    if record.delivery == PLANT:
+        raise ConflictError(f"the card of application {record.id} is made by the printing plant")
 
 
 def certified_citizen(profile: Profile, form: Form) -> Certified:

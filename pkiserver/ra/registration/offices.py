@@ -108,7 +108,7 @@ class Offices:
             found = [rows.get(tx, one) for one in set(offices)]
             return {one.id: one.code for one in found if one is not None}
 
-        return await self._storage.read(look)
+        return await self._storage.read(look, brief=True)
 
     async def in_order(self) -> list[OfficeRecord]:
         """Return the offices by their codes; they are no secret."""

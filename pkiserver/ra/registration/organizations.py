@@ -94,7 +94,7 @@ class Organizations:
     async def register_publicly(self, address: str, number: str, name: str, mail: str) -> OrganizationRecord:
         """Register an organisation for whoever asks from an address; asked twice, it is done once.
 
-        Raises `RefusedError`; `NotAuthorizedError` where it is not offered; `TooManyRequestsError`;
+        Raises `RefusedError`, `TooManyRequestsError`; `NotAuthorizedError` where it is not offered;
         `ConflictError` where the number is registered otherwise; `UnavailableError` where too many wait.
         """
         if not self._settings.public_organizations:
@@ -196,6 +196,8 @@ class Organizations:
             _require_contracted(_found(tx, number))
             if not any(is_of_domain(mail, domain) for domain in rows.domains(tx, found.id)):
                 raise RefusedError("the work mail is of none of the organisation's domains")
+            if rows.is_of_nearer_domain(tx, found.id, mail):
+                raise RefusedError("the work mail is of another organisation's domain")
             if rows.officer_with_mail(tx, found.id, mail) is not None:
                 raise ConflictError("an officer of the organisation has this work mail")
             if rows.count_officers(tx, found.id) >= MAX_OFFICERS:

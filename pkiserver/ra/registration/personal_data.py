@@ -8,7 +8,7 @@ is encrypted anew the file has both, the new one first.
 
 import hmac
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -82,13 +82,22 @@ class PersonalData:
             },
         )
 
-    def read(self, tx: Transaction, subject: str, row: int) -> dict[str, str]:
-        """Return the values of a row; empty where they were erased. `UnavailableError` without the key."""
+    def read(
+        self, tx: Transaction, subject: str, row: int, fields: Collection[str] | None = None
+    ) -> dict[str, str]:
+        """Return the values of a row, or those of `fields` alone; empty where they were erased.
+
+        `UnavailableError` without the key.
+        """
         sealed = rows.of_row(tx, subject, row)
         if not sealed:
             return {}
         ring = self._opened()
-        return {field: _unseal(ring, _place(subject, row, field), value) for field, value in sealed.items()}
+        return {
+            field: _unseal(ring, _place(subject, row, field), value)
+            for field, value in sealed.items()
+            if fields is None or field in fields
+        }
 
     def find(self, tx: Transaction, subject: str, field: str, value: str) -> list[int]:
         """Return the rows that have this very value in a searchable field, the newest first."""

@@ -114,34 +114,42 @@ class FileRegistry:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._stamp: tuple[int, int] | None = None
+        self._reading = asyncio.Lock()
         self._by_numbers: Mapping[tuple[str, str], RegistryEntry] = {}
         self._by_fingerprint: Mapping[str, RegistryEntry] = {}
 
     async def by_fingerprint(self, reference: str) -> RegistryEntry | None:
         """See `CivilRegistry`."""
-        await asyncio.to_thread(self._refresh)
+        await self._refresh()
         return self._by_fingerprint.get(reference)
 
     async def by_numbers(self, register_number: str, civil_id: str) -> RegistryEntry | None:
         """See `CivilRegistry`."""
-        await asyncio.to_thread(self._refresh)
+        await self._refresh()
         return self._by_numbers.get((register_number, civil_id))
 
     async def close(self) -> None:
         """See `CivilRegistry`; nothing stays open."""
 
-    def _refresh(self) -> None:
+    async def _refresh(self) -> None:
+        """Read the file again where it is not the one that was read; to ask that takes no thread."""
         try:
-            found = self._path.stat()
-            stamp = (found.st_mtime_ns, found.st_size)
-            if stamp == self._stamp:
-                return
-            if found.st_size > MAX_FILE_BYTES:
-                raise UnavailableError(f"the civil registry's file {self._path.name} is too large")
-            lines = self._path.read_text("utf-8").splitlines()
+            stamp = self._found()
+            if stamp != self._stamp:
+                async with self._reading:  # once, whoever waits
+                    if stamp != self._stamp:
+                        await asyncio.to_thread(self._read, stamp)
         except (OSError, UnicodeDecodeError) as error:
             raise UnavailableError(f"the civil registry is silent: no {self._path.name} to read") from error
-        self._take(lines)
+
+    def _found(self) -> tuple[int, int]:
+        found = self._path.stat()
+        return found.st_mtime_ns, found.st_size
+
+    def _read(self, stamp: tuple[int, int]) -> None:
+        if stamp[1] > MAX_FILE_BYTES:
+            raise UnavailableError(f"the civil registry's file {self._path.name} is too large")
+        self._take(self._path.read_text("utf-8").splitlines())
         self._stamp = stamp
 
     def _take(self, lines: list[str]) -> None:

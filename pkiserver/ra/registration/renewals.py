@@ -13,9 +13,9 @@ from typing import Final
 from config.profile import Profile
 from pkiserver.ca.issuance_rules import require_entitled
 from pkiserver.clock import Clock
-from pkiserver.errors import ConflictError, NotAuthorizedError, NotFoundError, PKIServerError
+from pkiserver.errors import ConflictError, NotAuthorizedError, PKIServerError
 from pkiserver.ra.client_certificates import ClientCertificates, Holder
-from pkiserver.ra.credentials import Credentials, NewCredential
+from pkiserver.ra.credentials import Credentials, NewCredential, Use
 from pkiserver.ra.refusals import Refusals
 from pkiserver.ra.registration.applications import (
     PROFILES,
@@ -30,6 +30,7 @@ from pkiserver.ra.registration.form import Fault, Form, FormError, validate_form
 from pkiserver.ra.registration.issuing import certified_citizen
 from pkiserver.ra.registration.numbers import today
 from pkiserver.ra.registration.people import People
+from pkiserver.ra.registration.public_share import PublicShare
 from pkiserver.ra.registration.registry import differing_fields
 from pkiserver.ra.registration.renewal_rules import RenewalRules
 from pkiserver.ra.registration.roles import Actor
@@ -49,6 +50,7 @@ from store.records import CertificateRecord
 CHANNEL: Final = "online"
 PROOF: Final = "own_signature"
 CREDENTIAL_LIFETIME: Final = timedelta(days=1)  # the software that signed the form enrols now
+MAX_A_MINUTE: Final = 60  # of one address, challenges counted: an office with many citizens behind one
 MAX_A_DAY: Final = 10  # of one person: each is a durable write, and so is its credential
 _BEFORE_ISSUED: Final = frozenset({State.VERIFIED, State.ISSUING, State.FAILED})
 _OPERATION: Final = "renewal.apply"
@@ -62,7 +64,7 @@ class Renewal:
 
     application: int
     profile: str
-    use: str
+    use: Use
     reference: str
     secret: str = field(repr=False)
     expires_at: datetime
@@ -111,9 +113,14 @@ class Renewals:
         self._refusals = refusals
         self._profiles = profiles
         self._challenges = Challenges()
+        self._share = PublicShare(MAX_A_MINUTE, timedelta(minutes=1), "requests of a minute")
 
-    def challenge(self) -> Challenge:
-        """Return a challenge that the next application signs along; nothing is kept of it."""
+    def challenge(self, peer: str) -> Challenge:
+        """Return a challenge that the next application signs along; nothing is kept of it.
+
+        `TooManyRequestsError` where the address had its share, as of `apply`.
+        """
+        self._share.take(peer, self._clock.now())
         return self._challenges.make(self._clock.now())
 
     async def apply(self, message: bytes, peer: str) -> Renewal:
@@ -124,6 +131,7 @@ class Renewals:
         twice, `UnavailableError`. Refusals are audited. An earlier renewal of the same profile that led to
         no certificate is withdrawn: one is open at a time.
         """
+        self._share.take(peer, self._clock.now())
         self._refusals.require_share(peer, self._clock.now())
         try:
             return await self._apply(message)
@@ -200,7 +208,7 @@ class Renewals:
         """
         profile = self._profiles.get(signed.profile)
         if profile is None:
-            raise NotFoundError(f"profile {signed.profile} is not configured any more")
+            raise ConflictError(f"profile {signed.profile} is not configured any more")
         record = holder.record
         found = await self._storage.read(
             lambda tx: certificates.newest_of_subject(tx, record.authority, profile.name, record.subject)

@@ -51,6 +51,7 @@ class Action(Enum):
     REVOKE_AGAINST_WILL = "revoke_against_will"
     ENTER_AUTHORITY_DECISION = "enter_authority_decision"
     PULL_BATCH = "pull_batch"
+    READ_BATCH = "read_batch"
     OPERATE_CA = "operate_ca"
     READ_AUDIT = "read_audit"
     READ_CERTIFICATE = "read_certificate"
@@ -140,6 +141,7 @@ PERMISSIONS: Final[Mapping[tuple[Role, Action], Rule]] = {
     (Role.ORG_OFFICER, Action.REQUEST_CASE): _ORGANIZATION,
     (Role.ORG_OFFICER, Action.READ_CASE): _ORGANIZATION,
     (Role.PLANT, Action.PULL_BATCH): _BATCH,
+    (Role.PLANT, Action.READ_BATCH): _BATCH,
     (Role.PLANT, Action.ISSUE_APPLICATION): _BATCH,
     (Role.LEGAL, Action.ENTER_AUTHORITY_DECISION): _with(Scope.ANYWHERE, Role.LEGAL, _SENIOR),
     (Role.LEGAL, Action.READ_CASE): _ANYWHERE,
@@ -150,6 +152,7 @@ PERMISSIONS: Final[Mapping[tuple[Role, Action], Rule]] = {
     (Role.AUDITOR, Action.READ_PERSON): _ANYWHERE,
     (Role.AUDITOR, Action.READ_APPLICATION): _ANYWHERE,
     (Role.AUDITOR, Action.READ_ORGANIZATION): _ANYWHERE,
+    (Role.AUDITOR, Action.READ_BATCH): _ANYWHERE,
     (Role.SERVICE, Action.APPLY): _HOLDER,
     (Role.SERVICE, Action.READ_APPLICATION): _HOLDER,
     (Role.SERVICE, Action.WITHDRAW_APPLICATION): _HOLDER,
@@ -313,16 +316,19 @@ def may_anywhere(actor: Actor, action: Action) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """Of what an actor may see lists: all of it, or what is of these offices or this holder."""
+    """Of what an actor may see lists: all of it, or of these offices or organisations, or this holder."""
 
     everything: bool = False
     offices: frozenset[int] = frozenset()
     holder: int | None = None
+    organizations: frozenset[int] = frozenset()
+    every_organization: bool = False
 
 
 def reach(actor: Actor, action: Action) -> Reach:
     """Return how far an action of an actor reaches, over all of its roles; nowhere for what is no row."""
     everything, offices, holder = False, set[int](), None
+    organizations, every_organization = set[int](), False
     for one in actor.assignments:
         rule = PERMISSIONS.get((one.role, action))
         scope = rule.scope if rule is not None else None
@@ -331,7 +337,10 @@ def reach(actor: Actor, action: Action) -> Reach:
             offices.add(one.office)
         if scope is Scope.OWN_HOLDER:
             holder = actor.on_behalf_of
-    return Reach(everything, frozenset(offices), holder)
+        if scope is Scope.OWN_ORGANIZATION and one.organization is not None:
+            organizations.add(one.organization)
+        every_organization |= scope is Scope.ORGANIZATIONS
+    return Reach(everything, frozenset(offices), holder, frozenset(organizations), every_organization)
 
 
 def require(permission: Permission) -> Granted:
@@ -368,7 +377,9 @@ def _within(scope: Scope, assignment: Assignment, actor: Actor, target: Target) 
     if scope is Scope.ANYWHERE:
         return True
     if scope is Scope.OWN_OFFICE:
-        return assignment.everywhere or (target.office is not None and assignment.office == target.office)
+        if target.office is None:  # the batch of a plant is not of those who serve all offices either
+            return assignment.everywhere and target.plant is None
+        return assignment.everywhere or assignment.office == target.office
     if scope is Scope.ORGANIZATIONS:
         return target.organization is not None
     if scope is Scope.OWN_ORGANIZATION:
@@ -376,5 +387,5 @@ def _within(scope: Scope, assignment: Assignment, actor: Actor, target: Target) 
     if scope in (Scope.SUBSCRIBERS, Scope.INFRASTRUCTURE):
         return target.infrastructure is (scope is Scope.INFRASTRUCTURE)
     if scope is Scope.OWN_BATCH:
-        return target.plant is not None and target.plant == actor.name
+        return assignment.everywhere or (target.plant is not None and target.plant == actor.name)
     return target.holder is not None and actor.on_behalf_of == target.holder

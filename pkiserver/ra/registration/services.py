@@ -23,8 +23,11 @@ from pkiserver.ra.registration.offices import Offices
 from pkiserver.ra.registration.organizations import Organizations
 from pkiserver.ra.registration.people import People
 from pkiserver.ra.registration.personal_data import PersonalData
+from pkiserver.ra.registration.plant import Plant
+from pkiserver.ra.registration.plant_results import PlantResults
 from pkiserver.ra.registration.registry import FileRegistry
 from pkiserver.ra.registration.renewal_rules import RenewalRules
+from pkiserver.ra.status_changes import StatusChanges
 from pkiserver.ra.subscribers import subscriber_profiles
 from pkiserver.storage import Storage
 
@@ -45,6 +48,8 @@ class Registration:
     registry: FileRegistry | HTTPRegistry
     cases: Cases
     outbox: Outbox
+    plant: Plant
+    plant_results: PlantResults
 
     @property
     def http_registry(self) -> HTTPRegistry | None:
@@ -61,6 +66,7 @@ def open_registration(
     profiles: Mapping[str, Profile],
     settings: Settings,
     on_event: OnEvent,
+    status_changes: StatusChanges,
 ) -> Registration:
     """Return the services on a home; where no civil registry is configured, the one in the home's file."""
     gate, data = Gate(storage, clock), PersonalData(home.personal_data_key)
@@ -87,6 +93,7 @@ def open_registration(
             clock=clock,
             gate=gate,
             data=data,
+            outbox=outbox,
             retention=settings.registration.retention,
         ),
         data_key=DataKey(home=home, storage=storage, clock=clock, gate=gate, data=data),
@@ -114,4 +121,14 @@ def open_registration(
             on_event=on_event,
         ),
         outbox=outbox,
+        plant=Plant(
+            storage=storage,
+            clock=clock,
+            gate=gate,
+            data=data,
+            applications=applications,
+            profiles=profiles,
+            settings=settings.plant,
+        ),
+        plant_results=PlantResults(storage, clock, gate, status_changes),
     )

@@ -111,12 +111,16 @@ class ActorRole(Message):
 
 
 class Actor(Message):
-    """An actor; `version` counts what changed of who it is, and is what a second administrator has seen."""
+    """An actor; `version` counts what changed of who it is, and is what a second administrator has seen.
+
+    `profiles` are those that a registration client is limited to; empty: it is not limited.
+    """
 
     name: str
     person: int | None
     version: int
     roles: tuple[ActorRole, ...]
+    profiles: tuple[str, ...]
     certificates: tuple[ActorCertificate, ...]
     added_at: datetime
     added_by: str
@@ -283,6 +287,7 @@ async def _actor(services: APIServices, shown: ShownActor) -> Actor:
             )
             for one, (office, organization) in zip(record.roles, places, strict=True)
         ),
+        profiles=tuple(sorted(shown.profiles)),
         certificates=tuple(
             ActorCertificate(
                 ca=authorities.record_with_id(one.authority).handle,

@@ -112,7 +112,7 @@ class FormIUB41(Message):
 
 
 class ApplicationDraft(Message):
-    """What is entered at an office."""
+    """What is entered at an office; the printing plant makes nothing but identity cards."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -124,6 +124,10 @@ class ApplicationDraft(Message):
     channel: Literal["branch", "service_centre", "kiosk", "mission"] = "branch"
     carrier: Literal["id_card", "token", "mobile"] = "id_card"
     profile: Literal["citizen-signature", "citizen-authentication"] = "citizen-signature"
+    delivery: Annotated[
+        Literal["office", "plant"],
+        Field(description="Who makes the carrier: the office, or the printing plant."),
+    ] = "office"
     form: FormIUB41
 
 
@@ -172,6 +176,7 @@ class ApplicationSummary(Message):
     channel: str
     carrier: str
     profile: str
+    delivery: str
     state: StateName
     version: int
     proof: str | None
@@ -285,7 +290,9 @@ async def show_application(services: APIServices, call: Call[ApplicationPath, An
 async def create_application(services: APIServices, call: Call[Any, Any, ApplicationDraft]) -> Answer:
     """Make a draft of the form."""
     body = call.body
-    new = NewApplication(body.office, body.form.model_dump(), body.channel, body.carrier, body.profile)
+    new = NewApplication(
+        body.office, body.form.model_dump(), body.channel, body.carrier, body.profile, body.delivery
+    )
     return await answered(
         ApplicationRecord,
         services.registration.applications.draft(call.caller.acting, new),
@@ -365,6 +372,7 @@ def _summary(services: APIServices, record: ApplicationRecord, office: str | Non
         channel=record.channel,
         carrier=record.carrier,
         profile=record.profile,
+        delivery=record.delivery,
         state=State(record.state).value,
         version=record.version,
         proof=record.proof,

@@ -22,6 +22,7 @@ from pkiserver.ra.lifecycle import (
 )
 from pkiserver.ra.lifecycle import Action as Step
 from pkiserver.ra.registration.roles import Action, Target
+from pkiserver.ra.subscribers import subscriber_profiles
 from pkiserver.web.api.conditions import require_seen
 from pkiserver.web.api.operations import (
     DEFAULT_LIMIT,
@@ -39,6 +40,7 @@ from protocols.x509.certificate import serial_text
 from store import applications, certificates, crl_entries, status_events
 from store.certificates import Place, Search
 from store.database import Transaction
+from store.owners import Owners
 from store.records import CertificateRecord, StatusEventRecord, from_unix, to_unix
 
 _CURSOR: Final = r"^[0-9]{1,11}-[0-9a-f]{1,32}-[0-9]{1,9}$"
@@ -148,6 +150,7 @@ async def list_certificates(services: APIServices, call: Call[Any, CertificateSe
         issued_from=query.issued_from,
         issued_until=query.issued_until,
         expires_until=query.expires_until,
+        owners=owners(services, call.caller, Action.READ_CERTIFICATE),
     )
     after = None if query.after is None else _place(query.after)
     found = await services.storage.read(
@@ -206,7 +209,7 @@ async def _require_other(
     holder = await services.storage.read(
         lambda tx: applications.holder_of(tx, record.authority, record.serial)
     )
-    target = replace(target_of(services, record.authority), holder=holder)
+    target = replace(target_of(services, record.authority, record.profile), holder=holder)
     call.caller.require(Action.CHANGE_CERTIFICATE, target)
     own = call.caller.certificate
     if (own.authority, own.serial) == (record.authority, record.serial):
@@ -222,8 +225,8 @@ async def _certificate(
 ) -> CertificateRecord:
     """Return the certificate of the path; `NotAuthorizedError` where the caller may not do this to it."""
     authority, serial = _issuer(services, call.path.ca), int(call.path.serial, 16)
-    call.caller.require(action, target_of(services, authority))
     record = await services.storage.read(lambda tx: certificates.get(tx, authority, serial))
+    call.caller.require(action, target_of(services, authority, record.profile if record else None))
     if record is None:
         raise NotFoundError(f"authority {call.path.ca} has no certificate with this serial number")
     return record
@@ -271,24 +274,46 @@ def _version(services: APIServices, record: CertificateRecord, events: list[Stat
     return f"{events[-1].sequence if events else 0}-{_state(services, record).value}"
 
 
-def target_of(services: APIServices, authority: int) -> Target:
-    """Return whose certificates an authority issues; those of the root are the infrastructure's, too."""
-    record = services.authorities.record_with_id(authority)
-    return Target(infrastructure=record.name == INFRASTRUCTURE or record.parent is None)
+def target_of(services: APIServices, authority: int, profile: str | None) -> Target:
+    """Return whose a certificate or enrolment of this profile is; None: whose the authority's mostly are.
+
+    A subscriber's is of a profile of subscribers, and neither of `infrastructure` nor of the root: the OCSP
+    responder of `citizen` is the infrastructure's, and so is a profile that is configured no more.
+    """
+    ours = authority not in _subscribers_authorities(services)
+    return Target(
+        infrastructure=ours or (profile is not None and profile not in subscriber_profiles(services.profiles))
+    )
 
 
-def visible(services: APIServices, caller: Caller, action: Action) -> list[int]:
-    """Return the authorities to whose certificates a caller may do this."""
-    records = services.authorities.records
-    return [one.id for one in records if caller.may(action, target_of(services, one.id))]
+def owners(services: APIServices, caller: Caller, action: Action) -> Owners:
+    """Return to whose certificates or enrolments a caller may do this."""
+    return Owners(
+        _subscribers_authorities(services),
+        subscriber_profiles(services.profiles),
+        frozenset(
+            of_subscriber
+            for of_subscriber in (True, False)
+            if caller.may(action, Target(infrastructure=not of_subscriber))
+        ),
+    )
+
+
+def _subscribers_authorities(services: APIServices) -> frozenset[int]:
+    return frozenset(
+        one.id
+        for one in services.authorities.records
+        if one.name != INFRASTRUCTURE and one.parent is not None
+    )
 
 
 def _searched(services: APIServices, call: Call[Any, CertificateSearch, None]) -> list[int]:
-    seen = visible(services, call.caller, Action.READ_CERTIFICATE)
     if call.query.ca is None:
-        return seen
+        return [one.id for one in services.authorities.records]
     asked = _issuer(services, call.query.ca)
-    call.caller.require(Action.READ_CERTIFICATE, target_of(services, asked))
+    # Who may read what is the infrastructure's finds some at every authority: its OCSP responder.
+    if not call.caller.may(Action.READ_CERTIFICATE, Target(infrastructure=True)):
+        call.caller.require(Action.READ_CERTIFICATE, target_of(services, asked, None))
     return [asked]
 
 

@@ -5,10 +5,10 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import ConfigDict, Field
 
-from pkiserver.errors import NotFoundError
+from pkiserver.errors import NotAuthorizedError, NotFoundError
 from pkiserver.ra.approval import MAX_REASON_CHARACTERS, standing
 from pkiserver.ra.registration.roles import Action
-from pkiserver.web.api.certificates import target_of, visible
+from pkiserver.web.api.certificates import owners, target_of
 from pkiserver.web.api.conditions import require_seen
 from pkiserver.web.api.operations import (
     DEFAULT_LIMIT,
@@ -23,7 +23,7 @@ from pkiserver.web.api.operations import (
     Parameters,
 )
 from protocols.x509.certificate import serial_text
-from store import enrollments
+from store import applications, enrollments
 from store.enrollments import Decision
 from store.records import EnrollmentRecord
 
@@ -83,7 +83,7 @@ class EnrollmentList(Message):
 async def list_enrollments(services: APIServices, call: Call[Any, EnrollmentSearch, None]) -> Answer:
     """Search the enrolments that the caller may see."""
     query, now = call.query, services.clock.now()
-    seen = visible(services, call.caller, Action.READ_ENROLLMENT)
+    seen = owners(services, call.caller, Action.READ_ENROLLMENT)
     before = _END if query.after is None else int(query.after)
     found = await services.storage.read(
         lambda tx: enrollments.page(tx, query.state, seen, now, before, query.limit + 1)
@@ -112,10 +112,28 @@ async def _decide(
     services: APIServices, call: Call[EnrollmentPath, Any, Any], decision: Decision, reason: str | None
 ) -> Answer:
     found = await _enrollment(services, call, Action.DECIDE_ENROLLMENT)
+    await _require_other(services, call, found)
     stands = standing(found, services.clock.now())
     require_seen(call.seen, _version(found.id, stands))
     decided = await services.approvals.decide(found.id, decision, call.caller.actor, reason, seen=stands)
     return _answer(services, decided)
+
+
+async def _require_other(
+    services: APIServices, call: Call[EnrollmentPath, Any, Any], found: EnrollmentRecord
+) -> None:
+    """Refuse to decide on what the caller asked for with the own certificate, or applied for as a person.
+
+    Over EST and CMP nobody is an actor: who asked is named by what they showed.
+    """
+    kind, _, shown = found.asked_by.partition(":")
+    caller = call.caller
+    own = kind == "certificate" and shown == serial_text(caller.certificate.serial)
+    if kind == "credential" and caller.acting.person is not None:
+        person = await services.storage.read(lambda tx: applications.holder_of_credential(tx, shown))
+        own = person == caller.acting.person
+    if own:
+        raise NotAuthorizedError(f"enrolment {found.id} is your own: somebody else decides on it")
 
 
 async def _enrollment(
@@ -126,7 +144,7 @@ async def _enrollment(
     found = await services.storage.read(lambda tx: enrollments.get(tx, number))
     if found is None:
         raise NotFoundError(f"there is no enrolment {number}")
-    call.caller.require(action, target_of(services, found.authority))
+    call.caller.require(action, target_of(services, found.authority, found.profile))
     return found
 
 

@@ -29,6 +29,8 @@ _KEY: Final = re.compile(
     r'"?([A-Za-z0-9_-]{8,64})"?', re.ASCII
 )  # a UUID has 36; the draft's quotes may stand
 
+_UNKNOWN: Final = (ErrorKind.INTERNAL, ErrorKind.UNAVAILABLE)  # it may have failed after the deed
+
 
 def parse_key(header: str) -> str:
     """Return the key of an Idempotency-Key header; `MalformedError` for none."""
@@ -38,9 +40,9 @@ def parse_key(header: str) -> str:
     return found[1]
 
 
-def request_hash(method: str, path: str, body: bytes) -> bytes:
-    """Return what two requests have in common that ask the same."""
-    parts = (method.encode(), path.encode(), body)
+def request_hash(method: str, path: str, body: bytes, about: str = "") -> bytes:
+    """Return what two requests have in common that ask the same, on behalf of the same holder."""
+    parts = (method.encode(), path.encode(), body, about.encode())
     return hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).digest()
 
 
@@ -136,7 +138,7 @@ class IdempotentRequests:
             with noting(deed.note):
                 answer = await work()
         except (PKIServerError, ProtocolError) as error:
-            if error.kind is not ErrorKind.INTERNAL:  # a refusal did nothing
+            if error.kind not in _UNKNOWN:  # a refusal did nothing
                 await self._storage.write(lambda tx: api_requests.forget(tx, actor, key))
             raise
         finally:

@@ -89,6 +89,6 @@ OPERATIONS: Final = (
         ImportedList,
         parameters=OrganizationPath,
         query=ImportQuery,
-        media_type=CSV,
+        media_types=(CSV,),
     ),
 )

@@ -103,7 +103,7 @@ def _operation(one: Operation) -> dict[str, Any]:
             *_parameters("query", one.query),
             *([_IF_MATCH] if one.versioned else []),
             *([_KEY] if one.changes and not one.public else []),
-            *([_ON_BEHALF_OF] if (Role.SERVICE, one.action) in PERMISSIONS else []),
+            *([_ON_BEHALF_OF] if (Role.SERVICE, one.action) in PERMISSIONS and not one.public else []),
         ],
         "responses": _responses(one),
     }
@@ -111,7 +111,10 @@ def _operation(one: Operation) -> dict[str, Any]:
         described["security"] = []
     if one.takes_body:
         named = {"$ref": _REFERENCE.format(model=one.body.__name__)} if one.body else {"type": "string"}
-        described["requestBody"] = {"required": True, "content": {one.media_type: {"schema": named}}}
+        described["requestBody"] = {
+            "required": True,
+            "content": {media_type: {"schema": named} for media_type in one.media_types},
+        }
     return described
 
 

@@ -12,6 +12,7 @@ from pkiserver.clock import Clock
 from pkiserver.ra.actors import Actors
 from pkiserver.ra.api_access import Caller
 from pkiserver.ra.approval import Approvals
+from pkiserver.ra.registration.renewals import Renewals
 from pkiserver.ra.registration.roles import Action
 from pkiserver.ra.registration.services import Registration
 from pkiserver.ra.role_grants import RoleGrants
@@ -56,6 +57,7 @@ class APIServices:
     registration: Registration
     actors: Actors
     role_grants: RoleGrants
+    renewals: Renewals
 
 
 Path = TypeVar("Path")
@@ -65,13 +67,17 @@ Body = TypeVar("Body")
 
 @dataclass(frozen=True, slots=True)
 class Call(Generic[Path, Query, Body]):
-    """One request to an operation, its values checked; `seen` is the ETag of If-Match, "" where none is."""
+    """One request to an operation, its values checked; `seen` is the ETag of If-Match, "" where none is.
+
+    `key` is the Idempotency-Key, where the operation is `repeatable`.
+    """
 
     caller: Caller
     path: Path
     query: Query
     body: Body
     seen: str
+    key: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +108,7 @@ class Operation:
     since what is looked for is personal. Every operation that changes something may carry an Idempotency-Key:
     answers to it are kept for a while, encrypted. `public`: it takes no client certificate,
     each address has a share, and what is sent twice is done once.
+    `repeatable`: it knows a repeated request by itself, for good and after a crash, too; no answer is kept.
     """
 
     operation_id: str
@@ -118,12 +125,13 @@ class Operation:
     shows_version: bool = False
     reads: bool = False
     public: bool = False
-    media_type: str = JSON  # of the body; of another one the octets are handed on as they came
+    repeatable: bool = False
+    media_types: tuple[str, ...] = (JSON,)  # of the body; of others the octets are handed on as they came
 
     @property
     def takes_body(self) -> bool:
         """Whether a request has a body."""
-        return self.body is not None or self.media_type != JSON
+        return self.body is not None or self.media_types != (JSON,)
 
     @property
     def changes(self) -> bool:

@@ -80,7 +80,7 @@ def _bodies(one: dict[str, Any]) -> str:
 
 def _body(content: dict[str, Any]) -> str:
     """Return a link to the schema of a body, or its media type where it has none."""
-    ((media_type, described),) = content.items()
+    media_type, described = next(iter(content.items()))
     if "$ref" not in described["schema"]:
         return escape(media_type)
     name = escape(str(described["schema"]["$ref"]).rpartition("/")[2])

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from functools import partial
 from typing import Any, Final, TypeVar
 
@@ -71,7 +72,10 @@ class API:
     async def _answer_stranger(self, operation: Operation, request: web.Request) -> web.Response:
         """Answer whoever asks. Refusals are logged and not audited: strangers would fill the disk."""
         body = await _body(operation, request)
-        answer = given(await operation.handle(self._services, Stranger(request[CLIENT], body)))
+        try:
+            answer = given(await operation.handle(self._services, Stranger(request[CLIENT], body)))
+        except FormError as error:
+            raise InvalidRequestError.of_form(error) from error
         return web.Response(status=answer.status, body=answer.body, headers=_HEADERS)
 
     async def _answer(self, operation: Operation, request: web.Request) -> web.Response:
@@ -100,17 +104,20 @@ class API:
         self, operation: Operation, request: web.Request, call: Call[Any, Any, Any]
     ) -> KeptAnswer:
         key = _header(request, "Idempotency-Key") if operation.changes else None
+        given = None if key is None else parse_key(key)
+        if given is None or operation.repeatable:
+            return await self._work(operation, request, replace(call, key=given))
+        identified = call.caller.acting.identified  # whoever else it is about, it is another request
+        about = "" if identified is None else identified.civil_id
+        asked = request_hash(request.method, request.raw_path, await request.read(), about)
         work = partial(self._work, operation, request, call)
-        if key is None:
-            return await work()
-        asked = request_hash(request.method, request.raw_path, await request.read())
-        return await self._idempotent.once(call.caller.name, parse_key(key), asked, work)
+        return await self._idempotent.once(call.caller.name, given, asked, work)
 
     async def _work(
         self, operation: Operation, request: web.Request, call: Call[Any, Any, Any]
     ) -> KeptAnswer:
         if operation.versioned:
-            call = _with_version(call, seen_version(_header(request, "If-Match")))
+            call = replace(call, seen=seen_version(_header(request, "If-Match")))
         try:
             return given(await operation.handle(self._services, call))
         except FormError as error:
@@ -129,10 +136,6 @@ class API:
             if (operation.changes or isinstance(error, NotAuthorizedError)) and error.kind not in _QUIET:
                 await self._access.refused(operation.operation_id, request[CLIENT], str(error), caller)
             raise
-
-
-def _with_version(call: Call[Any, Any, Any], seen: str) -> Call[Any, Any, Any]:
-    return Call(call.caller, call.path, call.query, call.body, seen)
 
 
 async def _call(operation: Operation, request: web.Request, caller: Caller) -> Call[Any, Any, Any]:
@@ -162,8 +165,8 @@ async def _body(operation: Operation, request: web.Request) -> BaseModel | bytes
         if body:
             raise MalformedError("this operation takes no body")
         return None
-    if request.content_type != operation.media_type:
-        raise UnsupportedMediaTypeError(f"send {operation.media_type}")
+    if request.content_type not in operation.media_types:
+        raise UnsupportedMediaTypeError(f"send {operation.media_types[0]}")
     if operation.body is None:
         return body
     try:

@@ -11,11 +11,14 @@ from pkiserver.web.api import (
     applications,
     certificates,
     enrollments,
+    erasures,
     imports,
     offices,
     organizations,
     people,
+    plant,
     public_organizations,
+    renewals,
 )
 from pkiserver.web.api.openapi import openapi_json
 from pkiserver.web.api.operations import Operation
@@ -28,19 +31,22 @@ OPERATIONS: Final[Sequence[Operation]] = (
     *enrollments.OPERATIONS,
     *offices.OPERATIONS,
     *people.OPERATIONS,
+    *erasures.OPERATIONS,
     *organizations.OPERATIONS,
     *imports.OPERATIONS,
     *public_organizations.OPERATIONS,
     *applications.OPERATIONS,
     *application_ends.OPERATIONS,
+    *plant.OPERATIONS,
     *actors.OPERATIONS,
 )
+PUBLIC: Final[Sequence[Operation]] = (*public_organizations.PUBLIC, *renewals.PUBLIC)  # for everybody
 _NOSNIFF: Final = {"X-Content-Type-Options": "nosniff"}
 
 
 def api_routes(api: API) -> list[web.RouteDef]:
     """Return the routes of the operations, for registered actors, and of their description, for everybody."""
-    every = (*OPERATIONS, *public_organizations.PUBLIC)
+    every = (*OPERATIONS, *PUBLIC)
     document = openapi_json(every)
     page = render_page(every)
 
