@@ -127,7 +127,7 @@ class Server:
         # None of this stops the start: a full disk or a wrong clock must not keep status from answering.
         await self._recover()
         await self._maintain()
-        await core.audit_heads.maintain()
+        await core.audit_heads.sign_due()
         self._tasks.start("presigner", self.presigner.run())
         core.presigning.lend(self.presigner)
         await self.presigner.settle()

@@ -60,6 +60,7 @@ class AuditHeads:
         self._settings = settings
         self._ways = ways
         self._troubles = Troubles()
+        self._working = asyncio.Lock()  # nothing is signed or sent twice at a stop
         self._making = asyncio.Lock()
         self._newest: AuditHeadRecord | None = None
         self._sent: dict[str, AuditHeadRecord] = {}  # the last one that went each way
@@ -86,13 +87,19 @@ class AuditHeads:
 
     async def maintain(self) -> None:
         """Sign a head where one is due, and send what waits; what fails is told by `cause`."""
-        await self._sign(at_stop=False)
-        await self._send()
+        async with self._working:
+            await self._sign(at_stop=False)
+            await self._send()
+
+    async def sign_due(self) -> None:
+        """Sign a head where one is due, and send nothing yet; a failure is told by `cause`."""
+        async with self._working:
+            await self._sign(at_stop=False)
 
     async def finish(self) -> None:
         """Before the end: sign what was added since the last head, and try once to send it."""
         try:
-            async with asyncio.timeout(_STOP_DEADLINE_S):
+            async with asyncio.timeout(_STOP_DEADLINE_S), self._working:
                 await self._sign(at_stop=True)
                 await self._send()
         except TimeoutError:

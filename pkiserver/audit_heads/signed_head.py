@@ -10,6 +10,7 @@ import json
 import re
 import textwrap
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Final, Self
@@ -108,8 +109,10 @@ def heads_in(text: str) -> tuple[list[bytes], int]:
 
 
 def _decoded(text: str) -> Iterator[bytes]:
+    """Yield what can be decoded: what was cut off while it was written, or is too long, is counted only."""
     for match in _IN_TEXT.finditer(text):
-        try:
-            yield base64.b64decode("".join((match[1] or match[2]).split()), validate=True)
-        except binascii.Error:
-            continue  # cut off while it was written: it is among those that are counted
+        encoded = "".join((match[1] or match[2]).split())
+        with suppress(binascii.Error):
+            decoded = base64.b64decode(encoded, validate=True)
+            if len(decoded) <= MAX_HEAD_OCTETS:
+                yield decoded

@@ -23,11 +23,15 @@ class FileWay:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._writing: asyncio.Future[None] | None = None
 
     async def send(self, heads: Sequence[Outgoing]) -> None:
-        """See `Way`. In a thread: the file may lie on another machine, which may be slow."""
+        """See `Way`. In a thread, one at a time: the file may lie on another machine, which may hang."""
+        if self._writing is not None and not self._writing.done():
+            raise OSError("the write before this one has not ended")
         text = "".join(f"\n{head_pem(one)}" for one in heads)
-        await asyncio.to_thread(self._append, text.encode("ascii"))
+        self._writing = asyncio.ensure_future(asyncio.to_thread(self._append, text.encode("ascii")))
+        await asyncio.shield(self._writing)
 
     def _append(self, text: bytes) -> None:
         descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o600)

@@ -14,7 +14,7 @@ from pkiserver.errors import RefusedError
 from pkiserver.printing import show, show_rows
 
 _MAX_HEADS_OCTETS: Final = 256 << 20  # ten years of heads, an hour each, take some 200 MiB
-_HEADS_A_COMMAND: Final = 100  # a request to the server is a line of at most 1 MiB
+_COMMAND_CHARACTERS: Final = 600_000  # of heads; a request to the server is a line of at most 1 MiB
 
 
 @click.group("audit", cls=CommandGroup)
@@ -79,10 +79,24 @@ def _read_heads(path: Path) -> tuple[list[bytes], int]:
 
 
 def _check_heads(context: Context, found: list[bytes], unreadable: int) -> dict[str, int]:
-    for start in range(0, len(found), _HEADS_A_COMMAND):
-        some = [base64.b64encode(one).decode("ascii") for one in found[start : start + _HEADS_A_COMMAND]]
-        context.command("audit.check_heads", heads=some, first=start + 1)
-    return {"given_heads": len(found), "unreadable_heads": unreadable}
+    checked = 0
+    while checked < len(found):
+        some = _as_many_as_fit(found[checked:])
+        context.command("audit.check_heads", heads=some, first=checked + 1)
+        checked += len(some)
+    return {"given_heads": checked, "unreadable_heads": unreadable}
+
+
+def _as_many_as_fit(heads: list[bytes]) -> list[str]:
+    """Return the first heads in Base64, those that go into one command; at least one."""
+    some: list[str] = []
+    room = _COMMAND_CHARACTERS
+    for one in heads:
+        some.append(base64.b64encode(one).decode("ascii"))
+        room -= len(some[-1])
+        if room <= 0:
+            break
+    return some
 
 
 @audit_group.command("export")

@@ -4,6 +4,7 @@ import asyncio
 import json
 import re
 import socket
+import threading
 from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -18,6 +19,7 @@ from config.errors import ConfigError
 from config.schema_audit import Audit
 from config.validation import validate
 from pkiserver.audit_heads.signed_head import MAX_HEAD_OCTETS, Outgoing, SignedHead, heads_in
+from pkiserver.audit_heads.ways import FileWay
 from pkiserver.core import Core
 from pkiserver.errors import RefusedError
 from pkiserver.ra.letters.media import FileSink
@@ -76,6 +78,29 @@ class TestFile:
         found, unreadable = heads_in(path.read_text())
         assert (len(found), unreadable) == (1, 1)
         await verify(core, found)
+
+    async def test_on_a_disk_that_hangs_one_write_waits(
+        self, core: Core, clock: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("pkiserver.audit_heads.heads._WAY_DEADLINE_S", 0.05)
+        hangs = threading.Event()
+        begun: list[int] = []
+
+        def wait(_: FileWay, text: bytes) -> None:
+            begun.append(len(text))
+            hangs.wait(30)
+
+        monkeypatch.setattr(FileWay, "_append", wait)
+        heads = heads_of(core)
+        try:
+            await heads.maintain()
+            assert heads.cause().detail == "file: no answer in time"
+            clock.advance(timedelta(seconds=15))
+            await heads.maintain()
+            assert heads.cause().detail == "file: the write before this one has not ended"
+            assert len(begun) == 1
+        finally:
+            hangs.set()
 
     async def test_no_link_is_followed(self, core: Core, tmp_path: Path) -> None:
         (core.home.path / "heads.pem").symlink_to(tmp_path / "elsewhere")

@@ -147,6 +147,7 @@ class TestServer:
             try:
                 assert len(await kept(core)) == 1
                 await add_records(core, 1)
+                await core.audit_heads.maintain()
                 shown = server.metrics.render().decode()
                 assert 'pkiserver_audit_head_sent_timestamp_seconds{way="file"}' in shown
                 assert 'role="audit"' in shown

@@ -53,7 +53,6 @@ READING = [
     ("audit", "list"),
     ("audit", "verify"),
     ("audit", "head"),
-    ("audit", "export"),
     ("doctor",),
 ]
 CREATE = ("credential", "create", "--profile", "tls-server", "--subject", "CN=www.example.mn")
