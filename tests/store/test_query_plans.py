@@ -28,6 +28,7 @@ from store import (
     status_events,
 )
 from store import status_history as history
+from store.cases import Scope
 from store.certificates import Place, Search
 from store.database import Transaction, Value
 from store.owners import Owners
@@ -225,7 +226,7 @@ async def test_counts_do_not_read_all_certificates(store: "Store") -> None:
 async def test_urgent_cases_are_found_in_their_order(
     store: "Store", office: int | None, until: datetime | None, after: tuple[datetime, int] | None
 ) -> None:
-    plans = await plans_of(store, cases.open_by_due, office=office, until=until, after=after, limit=10)
+    plans = await plans_of(store, cases.open_by_due, Scope(office=office), until=until, after=after, limit=10)
     assert [plan for plan in plans if ("SCAN" in plan and "INDEX" not in plan) or "TEMP B-TREE" in plan] == []
 
 
