@@ -10,14 +10,8 @@ from pathlib import Path
 from typing import Any, Final
 
 import click
-from rich.console import Console, RenderableType
-from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, SpinnerColumn, Task, TextColumn
-from rich.progress import Progress as Bars
-from rich.table import Table
-from rich.text import Text
 
 from config.errors import ConfigError
-from config.loader import load_settings
 from pkiserver.home import Home
 from pkiserver.logs import escaped
 from pkiserver.progress import Progress, silent
@@ -88,6 +82,8 @@ def _advice(error: Exception, home: Home | None) -> str:
 
 def _key_options(home: Home, *, secret: bool) -> str:
     """Return the options of the key store that an error of it is about."""
+    from config.loader import load_settings
+
     try:
         keys = load_settings(home.configuration).keys
     except ConfigError:
@@ -131,6 +127,10 @@ def show_rows(rows: Sequence[dict[str, Any]], columns: Sequence[str], as_json: b
     if as_json:
         click.echo(json.dumps(rows, ensure_ascii=False, indent=2))
         return
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
     table = Table(box=None, pad_edge=False, header_style="bold")
     console = Console(width=None if sys.stdout.isatty() else MAX_CELL_CHARACTERS)
     for column in columns:
@@ -160,29 +160,13 @@ def _cell(value: object) -> str:
     return "-" if value is None else escaped(str(value), MAX_CELL_CHARACTERS)
 
 
-class _OfKnownTotal(ProgressColumn):
-    """A column that stays empty while nobody knows how much work there is."""
-
-    def __init__(self, column: ProgressColumn) -> None:
-        super().__init__()
-        self._column = column
-
-    def render(self, task: Task) -> RenderableType:
-        return self._column(task) if task.total is not None else Text("")
-
-
 @contextmanager
 def progress() -> Iterator[Progress]:
     """Give a function that shows how far long work is: a bar on a terminal, nothing elsewhere."""
     if not sys.stderr.isatty():
         yield silent
         return
-    known = (_OfKnownTotal(BarColumn()), _OfKnownTotal(MofNCompleteColumn()))
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), *known)
-    with Bars(*columns, console=Console(stderr=True), transient=True) as bars:
-        task = bars.add_task("", total=None)
+    from pkiserver.progress_bar import progress_bar
 
-        def tell(text: str, done: int = 0, total: int = 0) -> None:
-            bars.update(task, description=escaped(text), completed=done, total=total or None)
-
+    with progress_bar() as tell:
         yield tell

@@ -3,7 +3,6 @@
 import click
 
 from config.errors import RuleError
-from config.units import parse_duration
 from pkiserver.cli.context import CommandGroup, Context
 from pkiserver.cli.options import JSON_OPTION
 from pkiserver.printing import show, show_rows
@@ -62,6 +61,8 @@ def credential_create(
 
 
 def _seconds(duration: str) -> int:
+    from config.units import parse_duration
+
     try:
         return int(parse_duration(duration).total_seconds())
     except RuleError as error:

@@ -6,8 +6,6 @@ import sys
 import click
 
 from config.errors import ConfigError
-from config.reference import reference
-from config.schema import DEFAULT_PUBLIC_URL
 from pkiserver.cli.context import Context, InterruptedCommandError
 from pkiserver.home import Home
 from pkiserver.logs import configure_logs
@@ -37,6 +35,7 @@ def init_command(
     Examples:  pkiserver init --defaults
                pkiserver --home /srv/pki init --public-url http://pki.example.mn
     """
+    from config.reference import reference
     from pkiserver.initialise import checked_url
 
     if show_config:
@@ -74,6 +73,8 @@ def _asked_url() -> str:
     if not is_terminal():
         raise click.UsageError("there is no terminal to ask at: give --public-url URL or --defaults")
     question = "Public URL (it is written into certificates)"
+    from config.schema import DEFAULT_PUBLIC_URL
+
     return str(click.prompt(question, DEFAULT_PUBLIC_URL, value_proc=_url_answer))
 
 

@@ -5,18 +5,16 @@ from typing import TYPE_CHECKING
 
 import click
 import structlog
-import uvloop
 
-from config.schema_status import load_status_settings
 from pkiserver.cli.context import Context
 from pkiserver.clock import Clock
 from pkiserver.home import Home, HomeLock
 from pkiserver.logs import configure_logs
-from pkiserver.serving import Addresses
-from pkiserver.status_server import StatusServer, serve_status
 
 if TYPE_CHECKING:
     from pkiserver.app import Server
+    from pkiserver.serving import Addresses
+    from pkiserver.status_server import StatusServer
 
 _log = structlog.get_logger("pkiserver.cli")
 
@@ -67,10 +65,15 @@ def serve_command(
 
 
 def _serve_status(home: Home, listen: dict[str, list[str]]) -> None:
+    import uvloop
+
+    from config.schema_status import load_status_settings
+    from pkiserver.status_server import serve_status
+
     settings = load_status_settings(home.configuration).with_listen(listen)
     configure_logs(form=settings.log.format, level=settings.log.level)
 
-    async def started(server: StatusServer) -> None:
+    async def started(server: "StatusServer") -> None:
         _log_ready(server.addresses)
 
     with HomeLock(home, "status"):
@@ -78,13 +81,15 @@ def _serve_status(home: Home, listen: dict[str, list[str]]) -> None:
     _log.info("stopped")
 
 
-def _log_ready(addresses: Addresses) -> None:
+def _log_ready(addresses: "Addresses") -> None:
     _log.info("ready", **asdict(addresses))
 
 
 def _serve_issuing(
     context: Context, listen: dict[str, list[str]], show_welcome: bool, *, status: bool
 ) -> None:
+    import uvloop
+
     from pkiserver.app import serve
     from pkiserver.core import load_configuration
     from pkiserver.welcome import welcome
