@@ -5,6 +5,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 HOME_FOLDER ?= var
+# Tests wait for servers a good part of their time: three at a time for two processors.
+WORKERS ?= $(shell echo $$(( ($$(nproc) * 3 + 1) / 2 )))
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: install dev run test test-long lint bench clean
@@ -40,7 +42,7 @@ test: dev
 	@.ci/test-tools
 	@.ci/newer-openssl $(VENV)/newer-openssl
 	@$(MAKE) --no-print-directory lint
-	$(BIN)/pytest -n auto --dist loadgroup -m "not long"
+	$(BIN)/pytest -n $(WORKERS) --dist loadgroup -m "not long"
 
 test-long: test
 	$(BIN)/pytest -m long

@@ -84,6 +84,7 @@ class Server:
         self.operations = OperationsSide(self.metrics, self.causes)
         self._control = ControlServer(core.home, core.commands.run)
         self._tasks = Tasks()
+        self._is_started = False
         self._was_answering = False
 
     def _fresh_responses(self) -> FreshResponses:
@@ -127,7 +128,6 @@ class Server:
         # None of this stops the start: a full disk or a wrong clock must not keep status from answering.
         await self._recover()
         await self._maintain()
-        await core.audit_heads.sign_due()
         self._tasks.start("presigner", self.presigner.run())
         core.presigning.lend(self.presigner)
         await self.presigner.settle()
@@ -155,6 +155,7 @@ class Server:
         self._tasks.start("upkeep", self._keep_up())
         self._tasks.start("postman", self.postman.run())
         self._tasks.start("audit-heads", core.audit_heads.run())
+        self._is_started = True
         self.addresses.tell(core.home.endpoints)
         self.metrics.started.set(datetime.now(UTC).timestamp())
 
@@ -170,7 +171,8 @@ class Server:
             *(listener.drain() for listener in (*self.https.listeners, *self.operations.listeners)),
             self._control.close(),
         )
-        await self.core.audit_heads.finish()  # a certificate for it needs the tasks
+        if self._is_started:
+            await self.core.audit_heads.finish()  # a certificate for it needs the tasks
         await self._tasks.cancel()
         await self.postman.close()
         self.table.close()

@@ -82,19 +82,14 @@ class AuditHeads:
     async def run(self) -> None:
         """Do what is due for ever."""
         while True:
-            await asyncio.sleep(_EVERY_S)
             await self.maintain()
+            await asyncio.sleep(_EVERY_S)
 
     async def maintain(self) -> None:
         """Sign a head where one is due, and send what waits; what fails is told by `cause`."""
         async with self._working:
             await self._sign(at_stop=False)
             await self._send()
-
-    async def sign_due(self) -> None:
-        """Sign a head where one is due, and send nothing yet; a failure is told by `cause`."""
-        async with self._working:
-            await self._sign(at_stop=False)
 
     async def finish(self) -> None:
         """Before the end: sign what was added since the last head, and try once to send it."""

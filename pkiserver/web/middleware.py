@@ -157,6 +157,8 @@ class Edge:
         if request.content.is_eof():  # it came with the header, as most do: nobody is waited for
             await request.read()
             return
+        # Else it would be kept up to the bound of the longest body that anybody sends. No public way does it.
+        request._client_max_size = limit
         try:
             async with asyncio.timeout(self._limits.body_s):
                 body = await request.read()

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import pytest
 from client_messages import new_key
 from cryptography.hazmat.primitives.serialization import Encoding
 from server_harness import Server, done, run_program
@@ -79,6 +80,7 @@ def test_it_says_when_no_server_runs(home: Path) -> None:
     assert not (home / "civil-registry.jsonl").exists()
 
 
+@pytest.mark.long
 def test_it_makes_no_roles_that_take_a_second_administrator(server: Server) -> None:
     second = server.issued(new_key(), "administrator", "CN=second", "email:second@example.mn")
     pem = second.public_bytes(Encoding.PEM).decode()
@@ -89,6 +91,7 @@ def test_it_makes_no_roles_that_take_a_second_administrator(server: Server) -> N
     assert applications(server) == []
 
 
+@pytest.mark.long
 def test_it_leaves_a_connected_registry_alone(server: Server) -> None:
     path = server.home / "pkiserver.toml"
     head, section, text = path.read_text().partition("[civil_registry]")
@@ -102,6 +105,7 @@ def test_it_leaves_a_connected_registry_alone(server: Server) -> None:
     assert server.command("office.list") == []
 
 
+@pytest.mark.long
 def test_the_file_of_the_registry_keeps_whom_it_knew(server: Server) -> None:
     known = '{"civil_id": "123456789012", "register_number": "УБ05231418", "birth_date": "2005-03-14", '
     known += '"parent_name": "Бат", "clan_name": null, "given_name": "Дорж", "entitled": true}'

@@ -20,9 +20,9 @@ HEADER = "parent_name,given_name,register_number,civil_id,work_mail,phone,positi
 # How it is imported, the step at which the server dies, and how many applications it left behind.
 KILLS = [
     (False, "after:_batch", BATCH),
-    (False, "after:_made", 0),
+    pytest.param(False, "after:_made", 0, marks=pytest.mark.long),
     (True, "after:_made", 0),
-    (True, "after:_all_or_none", ROWS),
+    pytest.param(True, "after:_all_or_none", ROWS, marks=pytest.mark.long),
 ]
 
 

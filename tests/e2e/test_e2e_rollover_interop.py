@@ -174,7 +174,7 @@ def test_a_compromise_is_rehearsed(home: Path, tmp_path: Path) -> None:
         told = json.loads(
             done(run_program(home, "ca", "compromise", CA, "--reissue", str(listed), "--yes", "--json"))
         )
-        assert told["to_reissue"] == 3  # the device, the administrator and the server
+        assert told["to_reissue"] == 4  # the device, the administrator, the server, the audit log
         assert listed.stat().st_mode & 0o777 == 0o600
         assert serial_of(device) in listed.read_text()
         server.shows(device, "revoked")

@@ -5,6 +5,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import pytest
 import requests
 import schemathesis
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -40,6 +41,7 @@ PATHS = {
 }
 
 
+@pytest.mark.long
 async def test_every_answer_is_described(core: Core, tmp_path: Path) -> None:
     """As an administrator and as a registrar; half of the time of things that there are."""
     async with desk(core, tmp_path, rate=10_000, burst=100_000) as office:

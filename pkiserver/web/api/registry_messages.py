@@ -9,6 +9,14 @@ from pkiserver.ra.cases.registry_rules import ID_PATTERN, MAX_SEQUENCE, parse_me
 from pkiserver.ra.registration.roles import Action
 from pkiserver.web.api.operations import Answer, APIServices, Call, Message, Moment, Operation
 
+_EXAMPLE: Final[dict[str, Any]] = {
+    "id": "2026-000017",
+    "sequence": 17,
+    "kind": "card_lost",
+    "civil_id": "123456789012",
+    "effective_at": "2026-07-08T09:00:00+08:00",
+}
+
 
 class RegistryMessage(Message):
     """What happened to a citizen or to the identity card, and since when.
@@ -17,19 +25,7 @@ class RegistryMessage(Message):
     moment.
     """
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "id": "2026-000017",
-                    "sequence": 17,
-                    "kind": "card_lost",
-                    "civil_id": "123456789012",
-                    "effective_at": "2026-07-08T09:00:00+08:00",
-                }
-            ]
-        }
-    )
+    model_config = ConfigDict(json_schema_extra={"examples": [_EXAMPLE]})
 
     id: Annotated[str, Field(pattern=ID_PATTERN)]
     sequence: Annotated[int, Field(ge=0, le=MAX_SEQUENCE)]
@@ -40,6 +36,8 @@ class RegistryMessage(Message):
 
 class RegistryBatch(Message):
     """Messages, carried out one after another."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"messages": [_EXAMPLE]}]})
 
     messages: Annotated[
         tuple[RegistryMessage, ...], Field(min_length=1, max_length=MAX_MESSAGES, strict=False)
