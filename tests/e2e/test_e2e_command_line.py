@@ -34,7 +34,7 @@ CREATE = (
     "dns:g.example.mn",
 )
 READINGS = (
-    ("certificate", "list"),
+    ("certificate", "list", "--limit", "1000"),  # a full list says on standard error how to go on
     ("credential", "list"),
     ("ca", "list"),
     ("ca", "show", "infrastructure"),
