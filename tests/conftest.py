@@ -1,6 +1,7 @@
 """A whole issuing side for a test: a home initialised once, copied for each test, and a clock to be moved."""
 
 import asyncio
+import re
 import shutil
 import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -22,6 +23,13 @@ from store.records import AuditRecord, CertificateRecord
 
 Request = Callable[..., AuthorizedRequest]
 Issue = Callable[..., Awaitable[CertificateRecord]]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Refuse a test's name that is another in each process: tests run in several, which compare the names."""
+    for item in items:
+        if re.search(r"\{[^:{}]*, |<.* at 0x", item.name):
+            raise pytest.UsageError(f"{item.nodeid}: give its cases ids that are the same in every process.")
 
 
 class FakeClock(Clock):

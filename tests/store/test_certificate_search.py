@@ -1,5 +1,6 @@
 """Searching certificates, page by page, against the same search done plainly."""
 
+from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -81,7 +82,20 @@ def plainly(wanted: Search) -> list[CertificateRecord]:
     return sorted(found, key=lambda one: (-one.not_before.timestamp(), one.serial, one.authority))
 
 
-@pytest.mark.parametrize("wanted", CASES, ids=str)
+def in_words(value: object) -> str:
+    """Return what is looked for as a test's name, the same in every process: sets in order."""
+    match value:
+        case Search():
+            given = {field.name: getattr(value, field.name) for field in fields(value)}
+            return ", ".join(f"{name} {in_words(one)}" for name, one in given.items() if one is not None)
+        case Owners():
+            return " of ".join(map(in_words, (value.sought, value.authorities, value.profiles)))
+        case frozenset():
+            return "/".join(sorted(map(str, value)))
+    return str(value)
+
+
+@pytest.mark.parametrize("wanted", CASES, ids=in_words)
 async def test_pages_are_the_whole_in_order(store: "Store", wanted: Search) -> None:
     for record in records():
         await store.write(certificates.add, record)
