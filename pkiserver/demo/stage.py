@@ -1,6 +1,6 @@
 """Where a demonstration is played: a running server, actors of its own, people whom the registry knows.
 
-Its actors' certificates are revoked, and they themselves removed, when it ends, however it ends.
+Every certificate that it had issued is revoked, and its actors are removed, when it ends, however it ends.
 """
 
 import asyncio
@@ -9,11 +9,13 @@ import secrets
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from config.loader import load_settings
@@ -22,8 +24,10 @@ from pkiserver.control import call
 from pkiserver.demo.client import Client, Doors, client_files, doors, new_key
 from pkiserver.demo.errors import DemoError
 from pkiserver.demo.people import registry_lines
+from pkiserver.errors import PKIServerError
 from pkiserver.home import PRIVATE_FILE_MODE, Home, write_file
 from pkiserver.progress import silent
+from protocols.x509.certificate import serial_text
 
 MARK: Final = "demo-"  # how the codes and names of all that a demonstration makes begin
 OFFICE: Final = f"{MARK}1"
@@ -53,7 +57,8 @@ class Stage:
     folder: Path
     tell: Tell
     suffix: str = field(default_factory=lambda: secrets.token_hex(3))
-    actors: dict[str, x509.Certificate] = field(default_factory=dict)
+    actors: list[str] = field(default_factory=list)
+    certificates: list[x509.Certificate] = field(default_factory=list)  # that are to be revoked in the end
 
     def command(self, name: str, /, **given: Any) -> Any:
         """Have the server do what only an operator may, over its control socket."""
@@ -77,8 +82,8 @@ class Stage:
             lifetime_s=_CREDENTIAL_LIFETIME_S,
         )
         key = new_key()
-        certificate = self.nobody().enroll(credential, key)
-        self.actors[name] = certificate
+        certificate = self.enroll(credential, key)
+        self.actors.append(name)
         pem = certificate.public_bytes(Encoding.PEM).decode()
         added = self.command("actor.add", name=name, pem=pem, role=role, **place)
         if added["waiting"]:
@@ -87,14 +92,40 @@ class Stage:
             raise DemoError("a second administrator would have to confirm its actors: use a home of its own")
         return Client(self.home, self.where, client_files(self.folder, name, certificate, key))
 
-    def dismiss(self) -> None:
-        """Remove the actors, and revoke what they were known by."""
-        registered = {one["name"] for one in self.command("actor.list")}
-        for name, certificate in self.actors.items():
-            if name in registered:
-                self.command("actor.remove", name=name)
-            serial = f"{certificate.serial_number:032x}"
-            self.command("certificate.revoke", serial=serial, ca=None, reason="cessationOfOperation")
+    def enroll(self, credential: Mapping[str, str], key: ec.EllipticCurvePrivateKey) -> x509.Certificate:
+        """Have a key certified over EST, by somebody without a certificate; it is revoked in the end."""
+        certificate = self.nobody().enroll(credential, key)
+        self.certificates.append(certificate)
+        return certificate
+
+    def dismiss(self) -> bool:
+        """Remove the actors and revoke what is not revoked yet; tell of each that could not be done.
+
+        None that fails keeps the others from being done. False where one did.
+        """
+        removed = [self._done(f"remove actor {name}", partial(self._remove, name)) for name in self.actors]
+        revoked = [
+            self._done(f"revoke certificate {serial_text(one.serial_number)}", partial(self._revoke, one))
+            for one in self.certificates
+        ]
+        return all(removed + revoked)
+
+    def _done(self, what: str, clean_up: Callable[[], None]) -> bool:
+        try:
+            clean_up()
+        except (PKIServerError, OSError) as error:  # the server went away, or refuses
+            self.tell(Step("after", "operator", f"could not {what}: {error}"))
+            return False
+        return True
+
+    def _remove(self, name: str) -> None:
+        if name in {one["name"] for one in self.command("actor.list")}:
+            self.command("actor.remove", name=name)
+
+    def _revoke(self, certificate: x509.Certificate) -> None:
+        named = {"serial": serial_text(certificate.serial_number), "ca": None}
+        if self.command("certificate.show", **named)["status"] in ("active", "suspended"):
+            self.command("certificate.revoke", **named, reason="cessationOfOperation")
 
 
 def command(home: Home, name: str, /, **given: Any) -> Any:
@@ -122,8 +153,11 @@ def staged(home: Home, tell: Tell, *, among_real_people: bool) -> Iterator[Stage
         _introduce(stage)
         try:
             yield stage
-        finally:
+        except BaseException:
             stage.dismiss()
+            raise
+        if not stage.dismiss():
+            raise DemoError("not all that the demonstration made could be taken back")
 
 
 def _require_own_registry(home: Home) -> None:

@@ -96,7 +96,7 @@ def _enrolled(story: _Story, verified: Answer) -> tuple[Answer, x509.Certificate
     """Start issuing, fetch the certificate over EST, and look what the application says of it."""
     credential = story.step(verified, "issue", {}).body
     story.tell("system", f"gave an enrolment credential, good for one certificate: {credential['reference']}")
-    certificate = story.stage.nobody().enroll(credential, new_key())
+    certificate = story.stage.enroll(credential, new_key())
     story.tell(
         "carrier", f"made its key and had it certified over EST: {certificate.subject.rfc4514_string()}"
     )

@@ -1,12 +1,20 @@
 """`pkiserver demo` on a running server: both stories to their end, and where it does not begin."""
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from client_messages import new_key
+from cryptography import x509
+from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 from server_harness import Server, done, run_program
+
+from pkiserver.demo.client import Doors
+from pkiserver.demo.stage import Stage, Step
+from pkiserver.errors import UnavailableError
+from pkiserver.home import Home
 
 CITIZEN = {
     "aimag": "Улаанбаатар",
@@ -114,3 +122,55 @@ def test_the_file_of_the_registry_keeps_whom_it_knew(server: Server) -> None:
     first, *others = (server.home / "civil-registry.jsonl").read_text().splitlines()
     assert first == known
     assert [json.loads(one)["parent_name"] for one in others] == ["Демо", "Демо"]
+
+
+def certificate_of(serial: int) -> x509.Certificate:
+    key, name = new_key(), x509.Name([])
+    now = datetime.now(UTC)
+    builder = x509.CertificateBuilder(name, name, key.public_key(), serial, now, now)
+    return builder.sign(key, SHA256())
+
+
+class Refusing:
+    """A stage whose server takes nothing back of what is called so."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *refused: str) -> None:
+        self.told: list[Step] = []
+        self.done: list[str] = []
+        self.stage = Stage(Home(tmp_path), Doors(("", 0), ("", 0)), tmp_path, self.told.append)
+        self.stage.actors += ["demo-a", "demo-b"]
+        self.refused = refused
+        monkeypatch.setattr("pkiserver.demo.stage.command", self.command)
+
+    def command(self, _home: Home, name: str, /, **given: str) -> object:
+        if name == "actor.list":
+            return [{"name": one} for one in self.stage.actors]
+        asked = given.get("name") or given["serial"].lstrip("0")
+        if asked in self.refused:
+            raise UnavailableError("the disk is full")
+        if name == "certificate.show":
+            return {"status": "revoked" if asked == "3" else "active"}
+        self.done.append(f"{name} {asked}")
+        return None
+
+
+@pytest.mark.parametrize(
+    ("refused", "told"),
+    [
+        ((), []),
+        (("demo-a",), ["could not remove actor demo-a: the disk is full"]),
+        (("1", "demo-b"), ["could not remove actor demo-b", "could not revoke certificate"]),
+    ],
+)
+def test_a_clean_up_that_fails_keeps_none_from_being_done(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, refused: tuple[str, ...], told: list[str]
+) -> None:
+    house = Refusing(monkeypatch, tmp_path, *refused)
+    house.stage.certificates += [certificate_of(serial) for serial in (1, 2, 3)]
+    assert house.stage.dismiss() is not bool(refused)
+    removed = ("demo-a", "demo-b")
+    wanted = [f"actor.remove {one}" for one in removed if one not in refused]
+    wanted += [f"certificate.revoke {one}" for one in ("1", "2") if one not in refused]
+    assert house.done == wanted
+    for step, words in zip(house.told, told, strict=True):
+        assert step.what.startswith(words)
