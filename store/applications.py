@@ -172,7 +172,8 @@ def of_certificate(tx: Transaction, authority: int, serial: int) -> ApplicationR
 class Search:
     """What to look for; all of it has to hold. `offices` None: of whichever; `created_until` is excluded.
 
-    `organizations` None: of offices and holders, too; `every_organization`: of whichever organisation.
+    `organizations` None: of offices and holders, too; `every_organization`: of whichever organisation;
+    `outside_organizations`: of none.
     """
 
     state: str | None = None
@@ -183,6 +184,7 @@ class Search:
     before: int | None = None
     organizations: frozenset[int] | None = None
     every_organization: bool = False
+    outside_organizations: bool = False
 
 
 # Numbers are given in the order of time: where a span of time begins in them is one look-up.
@@ -210,6 +212,8 @@ def newest(tx: Transaction, wanted: Search, limit: int) -> list[ApplicationRecor
     if wanted.offices is not None:
         texts.append("office = ?")
         places.append(next(iter(wanted.offices), None))  # of none there is nothing
+    if wanted.outside_organizations:
+        texts.append("organization IS NULL")
     if wanted.every_organization:
         texts.append("organization IS NOT NULL")
     elif wanted.organizations is not None:

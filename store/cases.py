@@ -147,10 +147,15 @@ def of_person(tx: Transaction, person: int, limit: int) -> list[CaseRecord]:
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """Which cases a list has: everything, or what is of one of these; `office` narrows either."""
+    """Which cases a list has: everything, or what is of one of these; `office` narrows either.
+
+    `every_office` is all but what is of an organisation alone.
+    """
 
     everything: bool = True
+    every_office: bool = False
     offices: frozenset[int] = frozenset()
+    every_organization: bool = False
     organizations: frozenset[int] = frozenset()
     person: int | None = None
     office: int | None = None
@@ -187,11 +192,16 @@ def open_by_due(
 
 def _reached(scope: Scope) -> tuple[str, tuple[Value, ...]]:
     offices, organizations = sorted(scope.offices), sorted(scope.organizations)
-    text = (
-        f"(office IN ({', '.join('?' * len(offices))})"
-        f" OR organization IN ({', '.join('?' * len(organizations))}) OR person = ?)"
-    )
-    return text, (*offices, *organizations, scope.person)
+    texts = [
+        f"office IN ({', '.join('?' * len(offices))})",
+        f"organization IN ({', '.join('?' * len(organizations))})",
+        "person = ?",
+    ]
+    if scope.every_office:
+        texts.append("office IS NOT NULL OR organization IS NULL")
+    if scope.every_organization:
+        texts.append("organization IS NOT NULL")
+    return f"({' OR '.join(texts)})", (*offices, *organizations, scope.person)
 
 
 def open_of_channel(tx: Transaction, authority: int, serial: int, channel: str) -> list[CaseRecord]:

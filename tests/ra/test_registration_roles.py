@@ -17,6 +17,7 @@ from pkiserver.ra.registration.roles import (
     Scope,
     Target,
     decide,
+    reach,
     require,
 )
 
@@ -25,7 +26,7 @@ from pkiserver.ra.registration.roles import (
 # second person is needed; - no. DOMAIN, "Roles", read anew.
 EXPECTED = {
     Role.ADMINISTRATOR: "AAa---- ------- -aA ----A-- -- - - IIIIAA",
-    Role.SPECIALIST: "---AAAA CCCCCC- --- ------- -- - - -----A",
+    Role.SPECIALIST: "---AAAA CCCCCC- --- CC----- -- - - -----A",
     Role.REGISTRAR: "------- OOOOOOA --- OOO--o- -- - - SSSS-A",
     Role.SENIOR_REGISTRAR: "------- -----OA Aa- OO---o- -- - - SSSS-A",
     Role.ORG_OFFICER: "-----GG G---GG- --- G-G---- -- - - -----A",
@@ -145,6 +146,24 @@ def test_granting_needs_a_second_person_once_there_are_two(administrators: int, 
 def test_who_serves_all_offices() -> None:
     actor = Actor("one", (Assignment(Role.REGISTRAR, everywhere=True),))
     assert decide(Permission(actor, Action.VERIFY_APPLICATION, ELSEWHERE)).role is Role.REGISTRAR
+
+
+OF_OFFICES = [
+    action
+    for (role, action), rule in PERMISSIONS.items()
+    if (role, rule.scope) == (Role.REGISTRAR, Scope.OWN_OFFICE)
+]
+
+
+@pytest.mark.parametrize("action", OF_OFFICES)
+def test_who_serves_all_offices_does_not_serve_organisations_and_plants(action: Action) -> None:
+    actor = Actor("one", (Assignment(Role.REGISTRAR, everywhere=True),))
+    assert decide(Permission(actor, action))  # of no office and nobody else's: a renewal that a holder signed
+    for target in (Target(organization=1), Target(plant="one")):
+        with pytest.raises(NotAuthorizedError, match="here"):
+            decide(Permission(actor, action, target))
+    reached = reach(actor, action)
+    assert (reached.everything, reached.every_office, reached.every_organization) == (False, True, False)
 
 
 def test_the_operators_of_this_machine_may_report_for_every_plant() -> None:

@@ -241,7 +241,9 @@ def _scope(actor: Actor) -> Scope:
         return Scope()
     return Scope(
         everything=False,
+        every_office=reached.every_office,
         offices=reached.offices,
+        every_organization=reached.every_organization,
         organizations=reached.organizations,
         person=reached.holder,
     )

@@ -267,7 +267,7 @@ class Applications:
         if office and found is None:
             raise NotFoundError(f"no office {office[:40]}; see `pkiserver office list`")
         reached = reach(actor, Action.READ_APPLICATION)
-        narrow = not reached.everything and not reached.offices
+        narrow = not (reached.everything or reached.every_office or reached.offices)
         of_organizations = narrow and (reached.every_organization or bool(reached.organizations))
         of_holder = narrow and not of_organizations
         if found is not None:  # the holder opens an office only where no more than theirs is listed
@@ -277,10 +277,12 @@ class Applications:
             await self._gate.require(Permission(actor, Action.READ_APPLICATION, Target(holder=person)))
         if of_holder and not reached.holder:
             return []  # nobody was identified, or somebody who is not on record: there is nothing of theirs
-        mine = None if reached.everything or narrow else reached.offices
+        whole = reached.everything or reached.every_office
+        mine = None if whole or narrow else reached.offices
         wanted = Search(
             state=state.value if state else None,
             offices=mine if found is None else frozenset({found.id}),
+            outside_organizations=reached.every_office and not reached.everything,
             organizations=reached.organizations if of_organizations else None,
             every_organization=of_organizations and reached.every_organization,
             person=reached.holder if of_holder else person,

@@ -116,6 +116,8 @@ PERMISSIONS: Final[Mapping[tuple[Role, Action], Rule]] = {
     (Role.SPECIALIST, Action.FINISH_APPLICATION): _ORGANIZATIONS,
     (Role.SPECIALIST, Action.WITHDRAW_APPLICATION): _ORGANIZATIONS,
     (Role.SPECIALIST, Action.READ_APPLICATION): _ORGANIZATIONS,
+    (Role.SPECIALIST, Action.READ_CASE): _ORGANIZATIONS,
+    (Role.SPECIALIST, Action.DECIDE_CASE): _ORGANIZATIONS,
     (Role.REGISTRAR, Action.APPLY): _OFFICE,
     (Role.REGISTRAR, Action.VERIFY_APPLICATION): _OFFICE,
     (Role.REGISTRAR, Action.ISSUE_APPLICATION): _OFFICE,
@@ -319,9 +321,13 @@ def may_anywhere(actor: Actor, action: Action) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """Of what an actor may see lists: all of it, or of these offices or organisations, or this holder."""
+    """Of what an actor may see lists: all of it, or of these offices or organisations, or this holder.
+
+    `every_office` is all but what is of an organisation alone.
+    """
 
     everything: bool = False
+    every_office: bool = False
     offices: frozenset[int] = frozenset()
     holder: int | None = None
     organizations: frozenset[int] = frozenset()
@@ -330,12 +336,13 @@ class Reach:
 
 def reach(actor: Actor, action: Action) -> Reach:
     """Return how far an action of an actor reaches, over all of its roles; nowhere for what is no row."""
-    everything, offices, holder = False, set[int](), None
-    organizations, every_organization = set[int](), False
+    everything, every_office, every_organization = False, False, False
+    offices, organizations, holder = set[int](), set[int](), None
     for one in actor.assignments:
         rule = PERMISSIONS.get((one.role, action))
         scope = rule.scope if rule is not None else None
-        everything |= scope is Scope.ANYWHERE or (scope is Scope.OWN_OFFICE and one.everywhere)
+        everything |= scope is Scope.ANYWHERE
+        every_office |= scope is Scope.OWN_OFFICE and one.everywhere
         if scope is Scope.OWN_OFFICE and one.office is not None:
             offices.add(one.office)
         if scope is Scope.OWN_HOLDER:
@@ -343,7 +350,10 @@ def reach(actor: Actor, action: Action) -> Reach:
         if scope is Scope.OWN_ORGANIZATION and one.organization is not None:
             organizations.add(one.organization)
         every_organization |= scope is Scope.ORGANIZATIONS
-    return Reach(everything, frozenset(offices), holder, frozenset(organizations), every_organization)
+    everything |= every_office and every_organization
+    return Reach(
+        everything, every_office, frozenset(offices), holder, frozenset(organizations), every_organization
+    )
 
 
 def require(permission: Permission) -> Granted:
@@ -380,8 +390,8 @@ def _within(scope: Scope, assignment: Assignment, actor: Actor, target: Target) 
     if scope is Scope.ANYWHERE:
         return True
     if scope is Scope.OWN_OFFICE:
-        if target.office is None:  # the batch of a plant is not of those who serve all offices either
-            return assignment.everywhere and target.plant is None
+        if target.office is None:  # of a plant or an organisation: not of those who serve all offices either
+            return assignment.everywhere and target.plant is None and target.organization is None
         return assignment.everywhere or assignment.office == target.office
     if scope is Scope.ORGANIZATIONS:
         return target.organization is not None
