@@ -152,6 +152,7 @@ class Server:
         await self._control.start()
         self._tasks.start("crl-publisher", core.crl_publisher.run())
         self._tasks.start("register", self.register_files.run())
+        self._tasks.start("expiries", core.registration.register.expiries.run())
         self._tasks.start("upkeep", self._keep_up())
         self._tasks.start("postman", self.postman.run())
         self._tasks.start("audit-heads", core.audit_heads.run())

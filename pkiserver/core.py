@@ -270,6 +270,7 @@ async def _compose(
     registration = open_registration(
         storage=storage,
         clock=clock,
+        authorities=authorities,
         home=home,
         credentials=credentials,
         profiles=profiles,

@@ -33,6 +33,7 @@ from pkiserver.cli.office import office_group
 from pkiserver.cli.organization import organization_group
 from pkiserver.cli.person import person_group
 from pkiserver.cli.plant import plant_group
+from pkiserver.cli.register import register_group
 from pkiserver.cli.registry import registry_group
 from pkiserver.cli.responses import responses_group
 from pkiserver.cli.serve import serve_command
@@ -80,6 +81,7 @@ for _command in (
     application_group,
     case_group,
     letter_group,
+    register_group,
     registry_group,
     plant_group,
     certificate_group,

@@ -236,6 +236,21 @@ CREATE TABLE status_events (
 CREATE INDEX status_events_by_certificate ON status_events (authority, serial);
 CREATE INDEX status_events_by_time ON status_events (effective_at);
 
+CREATE TABLE expiries (                 -- certificates that ended by time alone, in the order of being noted
+    id        INTEGER PRIMARY KEY,
+    follows   INTEGER NOT NULL,         -- the last status event then: its place in the register's order
+    authority INTEGER NOT NULL,
+    serial    BLOB NOT NULL CHECK (length(serial) = 16),
+    state     TEXT NOT NULL CHECK (state IN ('active', 'suspended')), -- that it had in the end
+    not_after INTEGER NOT NULL,
+    UNIQUE (authority, serial)
+);
+CREATE INDEX expiries_by_time ON expiries (not_after);
+CREATE TRIGGER expiries_stay BEFORE UPDATE ON expiries
+    BEGIN SELECT RAISE(ABORT, 'expiries is append-only'); END;
+CREATE TRIGGER expiries_are_kept BEFORE DELETE ON expiries
+    BEGIN SELECT RAISE(ABORT, 'expiries is append-only'); END;
+
 CREATE TABLE holds (
     id        INTEGER PRIMARY KEY,
     authority INTEGER NOT NULL,

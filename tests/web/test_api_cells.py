@@ -143,6 +143,7 @@ CELLS: Mapping[str, Cell] = {
     "decideCase": of(frozenset({Scope.OWN_OFFICE}), {"granted": True, "ground": "seen"}),
     "confirmDecision": Cell({"granted": True, "ground": "seen"}),
     "listLetters": Cell(),
+    "followRegister": Cell(),
     "feedRegistry": Cell({"messages": [MESSAGE]}),
     "listActors": Cell(),
     "showActor": Cell(),

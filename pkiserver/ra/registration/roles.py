@@ -21,6 +21,7 @@ class Role(Enum):
     CA_OPERATOR = "ca_operator"
     AUDITOR = "auditor"
     SERVICE = "service"
+    NATIONAL_FUND = "national_fund"  # a government system that follows the register
     CIVIL_REGISTRY = "civil_registry"  # the system that tells of deaths, changed names and cards
 
 
@@ -55,6 +56,10 @@ class Action(Enum):
     READ_BATCH = "read_batch"
     OPERATE_CA = "operate_ca"
     READ_AUDIT = "read_audit"
+    FOLLOW_REGISTER = "follow_register"
+    READ_REPORT = "read_report"
+    MANAGE_WEBHOOKS = "manage_webhooks"
+    READ_WEBHOOK = "read_webhook"
     READ_CERTIFICATE = "read_certificate"
     CHANGE_CERTIFICATE = "change_certificate"  # at its holder's request
     READ_ENROLLMENT = "read_enrollment"
@@ -150,6 +155,14 @@ PERMISSIONS: Final[Mapping[tuple[Role, Action], Rule]] = {
     (Role.LEGAL, Action.READ_CASE): _ANYWHERE,
     (Role.CIVIL_REGISTRY, Action.FEED_REGISTRY): _ANYWHERE,
     (Role.CA_OPERATOR, Action.OPERATE_CA): _with(Scope.ANYWHERE, Role.CA_OPERATOR),
+    (Role.NATIONAL_FUND, Action.FOLLOW_REGISTER): _ANYWHERE,
+    (Role.AUDITOR, Action.FOLLOW_REGISTER): _ANYWHERE,
+    (Role.ADMINISTRATOR, Action.READ_REPORT): _ANYWHERE,
+    (Role.AUDITOR, Action.READ_REPORT): _ANYWHERE,
+    (_SENIOR, Action.READ_REPORT): _OFFICE,
+    (Role.ADMINISTRATOR, Action.MANAGE_WEBHOOKS): _ANYWHERE,
+    (Role.ADMINISTRATOR, Action.READ_WEBHOOK): _ANYWHERE,
+    (Role.AUDITOR, Action.READ_WEBHOOK): _ANYWHERE,
     (Role.ADMINISTRATOR, Action.READ_LETTER): _ANYWHERE,
     (Role.AUDITOR, Action.READ_LETTER): _ANYWHERE,
     (Role.AUDITOR, Action.READ_AUDIT): _ANYWHERE,

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from config.profile import Profile
 from config.schema import Settings
+from pkiserver.ca.authorities import Authorities
 from pkiserver.ca.issuance import OnEvent
 from pkiserver.clock import Clock
 from pkiserver.home import Home
@@ -13,6 +14,7 @@ from pkiserver.ra.cases.service import Cases
 from pkiserver.ra.credentials import Credentials
 from pkiserver.ra.letters.notices import Notices
 from pkiserver.ra.letters.outbox import Outbox
+from pkiserver.ra.register.services import RegisterServices, open_register
 from pkiserver.ra.registration.applications import Applications
 from pkiserver.ra.registration.data_key import DataKey
 from pkiserver.ra.registration.erasure import Erasures
@@ -50,6 +52,7 @@ class Registration:
     cases: Cases
     registry_feed: RegistryFeed
     outbox: Outbox
+    register: RegisterServices
     plant: Plant
     plant_results: PlantResults
 
@@ -63,6 +66,7 @@ def open_registration(
     *,
     storage: Storage,
     clock: Clock,
+    authorities: Authorities,
     home: Home,
     credentials: Credentials,
     profiles: Mapping[str, Profile],
@@ -125,6 +129,7 @@ def open_registration(
         cases=cases,
         registry_feed=RegistryFeed(storage=storage, clock=clock, gate=gate, people=people, cases=cases),
         outbox=outbox,
+        register=open_register(storage=storage, clock=clock, authorities=authorities, gate=gate),
         plant=Plant(
             storage=storage,
             clock=clock,

@@ -20,6 +20,7 @@ from pkiserver.web.api import (
     people,
     plant,
     public_organizations,
+    register_events,
     registry_messages,
     renewals,
 )
@@ -42,6 +43,7 @@ OPERATIONS: Final[Sequence[Operation]] = (
     *application_ends.OPERATIONS,
     *cases.OPERATIONS,
     *letters.OPERATIONS,
+    *register_events.OPERATIONS,
     *registry_messages.OPERATIONS,
     *plant.OPERATIONS,
     *actors.OPERATIONS,
