@@ -20,6 +20,7 @@ from pkiserver.ra.cmp.confirmation import Confirmation
 from pkiserver.ra.cmp.cross_certification import PROFILE as CROSS_PROFILE
 from pkiserver.ra.cmp.cross_certification import CrossCertification
 from pkiserver.ra.cmp.entitlements import Entitlements
+from pkiserver.ra.cmp.made_keys import MadeKeys
 from pkiserver.ra.cmp.named_certificates import NamedCertificates
 from pkiserver.ra.cmp.nested import NestedMessages
 from pkiserver.ra.cmp.old_certificates import OldCertificates
@@ -81,7 +82,7 @@ def cmp_service(parts: CMPParts, general: Handler) -> CMPService:
         approvals=parts.approvals,
         plant=parts.plant,
         settings=parts.settings,
-        subject_keys=SubjectKeys(parts.storage, parts.message_signer, parts.key_maker),
+        subject_keys=SubjectKeys(MadeKeys(parts.storage, parts.message_signer, parts.key_maker)),
         challenges=Challenges(parts.storage, entitlements, parts.message_signer),
         refused_as=cmp_failure_of,
     )

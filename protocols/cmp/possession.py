@@ -8,7 +8,7 @@ from protocols.asn1 import der
 from protocols.asn1.der import Reader
 from protocols.asn1.pkix import AlgorithmIdentifier
 from protocols.cmp.general_name import parse_general_name
-from protocols.cmp.tagging import implicit, sequence_under
+from protocols.cmp.tagging import bits_under, implicit, sequence_under
 from protocols.errors import MalformedError
 
 _RA_VERIFIED: Final = der.context(0, constructed=False)
@@ -186,15 +186,11 @@ def _parse_popo_priv_key(reader: Reader) -> POPOPrivKey:
         case tag if tag == _ENCRYPTED_KEY:
             return EnvelopedPrivateKey(sequence_under(reader, tag))
         case tag if tag == _THIS_MESSAGE:
-            return ThisMessage(_bits(reader.read(tag)))
+            return ThisMessage(bits_under(reader, tag))
         case tag if tag == _DH_MAC:
-            return DHMAC(_bits(reader.read(tag)))
+            return DHMAC(bits_under(reader, tag))
         case _:
             raise MalformedError("a POPOPrivKey is none of its kinds")
-
-
-def _bits(content: bytes) -> bytes:
-    return Reader(der.encode(der.BIT_STRING, content)).bit_string()
 
 
 @dataclass(frozen=True, slots=True)

@@ -198,14 +198,12 @@ def enveloped_data(
     id-data the bare octets. `cipher` is one of `CONTENT_KEY_OCTETS`; `content_key` is the one that
     `recipient` was made for.
     """
-    padder = PKCS7(_BLOCK_BITS).padder()
-    encryptor = Cipher(AES(content_key), CBC(initialisation_vector)).encryptor()
-    padded = padder.update(content) + padder.finalize()
-    encrypted = encryptor.update(padded) + encryptor.finalize()
     encrypted_content_info = der.sequence(
         der.oid(content_type),
         AlgorithmIdentifier(cipher, der.octet_string(initialisation_vector)).encode(),
-        der.encode(der.context(0, constructed=False), encrypted),
+        der.encode(
+            der.context(0, constructed=False), cbc_encrypted(content, content_key, initialisation_vector)
+        ),
     )
     fields = der.sequence(
         der.integer(recipient.enveloped_version),
@@ -213,3 +211,10 @@ def enveloped_data(
         encrypted_content_info,
     )
     return ContentInfo(oid.PKCS7_ENVELOPED_DATA, fields).encode()
+
+
+def cbc_encrypted(content: bytes, content_key: bytes, initialisation_vector: bytes) -> bytes:
+    """Return a content padded (§6.3) and encrypted by AES-CBC."""
+    padder = PKCS7(_BLOCK_BITS).padder()
+    encryptor = Cipher(AES(content_key), CBC(initialisation_vector)).encryptor()
+    return encryptor.update(padder.update(content) + padder.finalize()) + encryptor.finalize()

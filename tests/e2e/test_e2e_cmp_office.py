@@ -10,6 +10,8 @@ from typing import Final
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from openssl_cmp import OpenSSL, program
 from server_harness import PATIENCE_S, Server, copied, eventually, running, start
 
@@ -179,22 +181,56 @@ def test_issuer_and_serial_name_what_is_revoked(openssl: OpenSSL, station: tuple
 # ---- Keys that are made here
 
 
-@pytest.mark.parametrize("profile", KEYS_MADE)
-def test_a_key_that_is_made_here(openssl: OpenSSL, profile: str) -> None:
-    """OpenSSL 3.5 opens the envelope and verifies the signature, then wants a PrivateKeyInfo alone.
+def test_a_key_that_is_made_here(openssl: OpenSSL) -> None:
+    """It comes as an EncryptedValue to an RSA certificate, since OpenSSL says pvno 2 (RFC 9810 §5.2.2)."""
+    asked = asked_for_a_key(openssl, "pump")
+    certificate = openssl.enroll("cr", "made", *asked)
+    made = load_pem_private_key((openssl.folder / "made.key").read_bytes(), None)
+    assert isinstance(made, rsa.RSAPrivateKey)
+    assert made.public_key() == certificate.public_key()
+    assert certificate.public_key() != openssl.certificate("own").public_key()
+    openssl.server.shows(certificate, "good")
+    openssl.enroll("kur", "renewed", "-cert", openssl.folder / "made.pem", *newly(openssl))
 
-    RFC 9483 §4.1.6 has an AsymmetricKeyPackage there. Encrypted to a secret it reads no AES key wrap (RFC
-    9481 §4.4) either.
-    """
+
+@pytest.mark.parametrize("by", ["certificate", "secret"])
+def test_a_key_that_could_not_be_read_is_not_made(openssl: OpenSSL, by: str) -> None:
+    """pvno 2 has nothing for keys on curves and for secrets; of pvno 3 OpenSSL 3.5 reads no key anyway."""
+    asked = asked_for_a_key(openssl, "lamp")
+    if by == "secret":
+        known = openssl.secret(openssl.credential("lamp", f"CN={openssl.name}-2"))
+        asked = (*known, *asked[4:], "-subject", f"/CN={openssl.name}-2")
+    told = openssl.fails("-cmd", "cr", *asked)
+    assert "say pvno 3" in told
+    assert not (openssl.folder / "made.key").exists()
+
+
+def asked_for_a_key(openssl: OpenSSL, profile: str) -> tuple[str | Path, ...]:
+    """Return the options of who holds a certificate and asks for another, with a key that is made here."""
     if not openssl.is_newer:
         pytest.skip("openssl 3.0 has no -centralkeygen")
     subject = f"/CN={openssl.name}"
     known = openssl.secret(openssl.credential(profile, f"CN={openssl.name}"))
     own = openssl.key("own", *KINDS[profile])
     openssl.enroll("ir", "own", *known, "-newkey", own, "-subject", subject)
-    asked = ("-centralkeygen", "-newkeyout", openssl.folder / "made.key", "-subject", subject)
-    told = openssl.fails("-cmd", "cr", "-cert", openssl.folder / "own.pem", "-key", own, *asked)
-    assert "error decoding encryptedkey" in told
+    held = ("-cert", openssl.folder / "own.pem", "-key", own)
+    return (*held, "-centralkeygen", "-newkeyout", openssl.folder / "made.key", "-subject", subject)
+
+
+def newly(openssl: OpenSSL) -> tuple[str | Path, ...]:
+    """Return the options of who holds the key that was made, and has another."""
+    return ("-key", openssl.folder / "made.key", "-newkey", openssl.key("another", *KINDS["pump"]))
+
+
+def test_a_certificate_that_comes_encrypted(openssl: OpenSSL) -> None:
+    """RFC 4211 §4.2: whoever reads it, and so can confirm it, holds the key."""
+    key = openssl.key("sealed", *KINDS["pump"])
+    known = openssl.secret(openssl.credential("pump", f"CN={openssl.name}"))
+    asked = ("-newkey", key, "-subject", f"/CN={openssl.name}", "-popo", "2")
+    certificate = openssl.enroll("ir", "sealed", *known, *asked)
+    held = load_pem_private_key(key.read_bytes(), None)
+    assert certificate.public_key() == held.public_key()
+    openssl.server.shows(certificate, "good")
 
 
 def test_no_key_is_made_where_the_profile_says_nothing_of_it(openssl: OpenSSL) -> None:

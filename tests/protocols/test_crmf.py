@@ -1,5 +1,6 @@
 """CRMF (RFC 4211): every structure both ways, against pyasn1, and what must be refused."""
 
+import contextlib
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -52,7 +53,9 @@ from protocols.cmp.crmf import (
     read_controls,
 )
 from protocols.cmp.encrypted_key import EncryptedKey
+from protocols.cmp.encrypted_value import EncryptedValue
 from protocols.cmp.general_name import general_name
+from protocols.cmp.tagging import implicit
 from protocols.errors import MalformedError, ProtocolError, TooLargeError
 
 NAME = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Тест")]).public_bytes()
@@ -365,12 +368,63 @@ def test_unknown_controls_are_told() -> None:
     assert read_controls(unknown).unknown == unknown
 
 
-def test_encrypted_value_is_known_as_deprecated() -> None:
-    deprecated = EncryptedKey(der.sequence(der.bit_string(b"x")))
+# ---- EncryptedKey and EncryptedValue (§6.4)
 
-    assert der.whole(deprecated.der, EncryptedKey.parse) == deprecated
-    assert deprecated.enveloped_data is None
-    assert EncryptedKey.of(ENVELOPED).enveloped_data == ENVELOPED
+AES = AlgorithmIdentifier(oid.AES256_CBC, der.octet_string(bytes(16)))
+RSA = AlgorithmIdentifier(oid.RSA_ENCRYPTION, der.null())
+VALUES = {
+    "value alone": EncryptedValue(b"x"),
+    "empty": EncryptedValue(b""),
+    "as it is sent": EncryptedValue(b"x" * 200, ECDSA, AES, b"k" * 256, RSA),
+    "all": EncryptedValue(b"x", RSA, AES, b"k", RSA, b"hint"),
+    "hint": EncryptedValue(b"x", value_hint=b""),
+}
+
+
+@pytest.mark.parametrize("name", VALUES)
+def test_encrypted_values(name: str) -> None:
+    value = VALUES[name]
+    encoded = value.encode()
+
+    assert der.whole(encoded, EncryptedValue.parse) == value
+    decoded, rest = decode(encoded, asn1Spec=rfc4211.EncryptedValue())
+    assert (encode(decoded), rest) == (encoded, b"")
+    assert decoded["encValue"].asOctets() == value.enc_value
+    chosen = EncryptedKey.of_value(value)
+    assert der.whole(chosen.der, EncryptedKey.parse) == chosen
+    assert (chosen.enveloped_data, chosen.encrypted_value) == (None, value)
+
+
+BAD_VALUES = {
+    "no value": der.sequence(),
+    "no BIT STRING": der.sequence(der.octet_string(b"x")),
+    "unused bits": der.sequence(der.encode(der.BIT_STRING, b"\x01\xfe")),
+    "unused bits of the key": der.sequence(der.encode(0x82, b"\x01\xfe"), der.bit_string(b"x")),
+    "key without bits": der.sequence(der.encode(0x82, b""), der.bit_string(b"x")),
+    "fields in another order": der.sequence(
+        der.encode(0x82, b"\x00k"), implicit(0xA1, AES.encode()), der.bit_string(b"x")
+    ),
+    "no algorithm": der.sequence(der.encode(0xA1, b""), der.bit_string(b"x")),
+    "more": der.sequence(der.bit_string(b"x"), der.null()),
+}
+
+
+@pytest.mark.parametrize("rule", BAD_VALUES)
+def test_bad_encrypted_value_is_refused(rule: str) -> None:
+    with pytest.raises(MalformedError):
+        der.whole(BAD_VALUES[rule], EncryptedValue.parse)
+
+
+@given(st.binary(max_size=80))
+def test_no_octets_are_an_encrypted_value_by_accident(octets: bytes) -> None:
+    with contextlib.suppress(ProtocolError):
+        encoded = der.encode(der.SEQUENCE, octets)
+        assert der.whole(encoded, EncryptedValue.parse).encode() == encoded
+
+
+def test_encrypted_keys_are_one_of_two() -> None:
+    chosen = EncryptedKey.of(ENVELOPED)
+    assert (chosen.enveloped_data, chosen.encrypted_value) == (ENVELOPED, None)
     with pytest.raises(MalformedError):
         der.whole(der.null(), EncryptedKey.parse)
 

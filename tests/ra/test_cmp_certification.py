@@ -575,7 +575,8 @@ class TestSeveral:
         with_profile(of_two, "device", approval=True)
         new = await credential(of_two, uses=2)
         answer = await Client(of_two, ByMAC(new)).send(several(new_key(), ["CN=sensor-7"] * 2, [0, 1]))
-        assert answer.failure is Failure.BAD_REQUEST
+        assert (answer.body, answer.failure) == (BodyType.ERROR, Failure.BAD_REQUEST)
+        assert "send one request in each message" in answer.status.status_string[0]
         now = of_two.clock.now()
         assert not await of_two.storage.read(lambda tx: enrollments.with_state(tx, "waiting", now, 9))
         assert await uses_left(of_two, new) == 2

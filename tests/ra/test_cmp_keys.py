@@ -28,6 +28,9 @@ from cryptography.hazmat.primitives.serialization import (
     load_der_private_key,
     load_der_public_key,
 )
+from pyasn1.codec.der.decoder import decode
+from pyasn1.codec.der.encoder import encode
+from pyasn1_alt_modules import rfc4211
 
 from pkiserver.core import Core, open_core
 from pkiserver.home import Home
@@ -50,13 +53,14 @@ from protocols.cmp.crmf import (
     build_cert_req_messages,
     build_cert_request,
 )
+from protocols.cmp.encrypted_key import EncryptedKey
 from protocols.cmp.header import Version
 from protocols.cmp.polling import build_poll_req
 from protocols.cmp.status import PKIFailureInfo, PKIStatus
 from protocols.cms.signed_data import SignedData
 from protocols.cms.verification import signer_certificate, verify_signer
 from protocols.x509.spki import read_public_key
-from store import certificates
+from store import certificates, enrollments
 from tests.cmp_messages import ByMAC, BySignature, Client, confirm_body, credential
 
 if TYPE_CHECKING:
@@ -77,6 +81,9 @@ PROFILES = {
 key_usage = ["keyEncipherment"]""",
     "ec": """keys = ["ec:P-256"]
 key_usage = ["keyAgreement"]""",
+    "awaited": """keys = ["ec:P-256"]
+key_usage = ["keyAgreement"]
+approval = true""",
     "made-rsa": """keys = ["rsa:2048"]
 key_usage = ["digitalSignature", "keyEncipherment"]
 extended_key_usage = ["clientAuth"]
@@ -209,6 +216,20 @@ def opened(enveloped_data: bytes | None, key: Any) -> bytes:
     return unpadder.update(padded) + unpadder.finalize()
 
 
+def value_of(encrypted: EncryptedKey | None, key: rsa.RSAPrivateKey) -> bytes:
+    """Return what is inside an EncryptedValue, as pyasn1 reads it."""
+    assert encrypted is not None
+    value, rest = decode(encrypted.der, asn1Spec=rfc4211.EncryptedValue())
+    assert (encode(value), rest) == (encrypted.der, b"")
+    assert str(value["symmAlg"]["algorithm"]) == oid.AES256_CBC
+    assert str(value["keyAlg"]["algorithm"]) == oid.RSA_ENCRYPTION
+    content_key = key.decrypt(value["encSymmKey"].asOctets(), padding.PKCS1v15())
+    iv = der.Reader(bytes(value["symmAlg"]["parameters"])).octet_string()
+    decryptor, unpadder = Cipher(AES(content_key), CBC(iv)).decryptor(), PKCS7(128).unpadder()
+    padded = decryptor.update(value["encValue"].asOctets()) + decryptor.finalize()
+    return unpadder.update(padded) + unpadder.finalize()
+
+
 def content_key_of(info: Any, key: Any) -> bytes:
     if isinstance(key, bytes):
         parameters = info["key_derivation_algorithm"]["parameters"]
@@ -260,14 +281,47 @@ async def test_a_certificate_that_could_not_be_read_is_never_confirmed(core: Cor
     assert await state(core, certificate) == "revoked"
 
 
-async def test_envelopes_need_pvno_3(core: Core) -> None:
-    """RFC 9810 §7."""
+async def test_rfc4211_4_2_the_certificate_is_encrypted_in_pvno_2(core: Core) -> None:
+    """As OpenSSL has it with `-popo 2`: an EncryptedValue."""
     client = await mac_client(core, "rsa", "CN=safe")
-    body = await sent(client, BodyType.IR, requests(RSA_KEY, KeyEncipherment(ENCR_CERT)), Version.CMP2000)
+    answer = await client.send(
+        PKIBody(BodyType.IR, requests(RSA_KEY, KeyEncipherment(ENCR_CERT))), pvno=Version.CMP2000
+    )
+    assert answer.message.header.pvno == Version.CMP2000
+    found = pair(answer.message.body)
+    assert (found.certificate, found.encrypted_cert is None) == (None, False)
+    certificate = value_of(found.encrypted_cert, RSA_KEY)
+    assert x509.load_der_x509_certificate(certificate).public_key() == RSA_KEY.public_key()
+    assert (await client.send(confirm_body(certificate))).body is BodyType.PKICONF
+    assert await state(core, certificate) == "active"
+
+
+async def test_envelopes_need_pvno_3(core: Core) -> None:
+    """RFC 9810 §7: a key on a curve is sent its certificate in one, each key its challenge."""
+    client = await mac_client(core, "ec", "CN=safe")
+    body = await sent(client, BodyType.IR, requests(EC_KEY, KeyAgreement(ENCR_CERT)), Version.CMP2000)
     assert failure(body) == {PKIFailureInfo.BAD_REQUEST}
-    begin(client)
+    assert "say pvno 3" in response(body).status.status_string[0]
+    client = await mac_client(core, "rsa", "CN=safe")
     error = await refused(client, BodyType.IR, requests(RSA_KEY, KeyEncipherment(CHALLENGE)), Version.CMP2000)
     assert error is PKIFailureInfo.BAD_REQUEST
+
+
+async def test_a_poll_in_another_version_gets_the_answer_in_that_of_the_request(core: Core) -> None:
+    """Who asked in pvno 3 reads EnvelopedData, and may poll in pvno 2."""
+    client = await mac_client(core, "awaited", "CN=safe")
+    body = await sent(client, BodyType.IR, requests(EC_KEY, KeyAgreement(ENCR_CERT)))
+    assert response(body).status.status is PKIStatus.WAITING
+    (waiting,) = await core.storage.read(
+        lambda tx: enrollments.with_state(tx, "waiting", core.clock.now(), 9)
+    )
+    await core.approvals.decide(waiting.id, "approved", "registrar:1", None)
+    answer = await client.send(PKIBody(BodyType.POLL_REQ, build_poll_req([0])), pvno=Version.CMP2000)
+    assert answer.message.header.pvno == Version.CMP2021
+    encrypted = pair(answer.message.body).encrypted_cert
+    assert encrypted is not None
+    certificate = opened(encrypted.enveloped_data, EC_KEY)
+    assert x509.load_der_x509_certificate(certificate).public_key() == EC_KEY.public_key()
 
 
 async def test_keys_that_sign_prove_themselves_by_a_signature(core: Core) -> None:
@@ -428,12 +482,8 @@ async def test_a_key_of_the_algorithm_that_is_named(core: Core) -> None:
 @pytest.mark.parametrize("profile", ["made-ec", "made-rsa"], ids=["kari", "ktri"])
 async def test_rfc9483_4_1_6_1_and_2_a_key_for_the_holder_of_a_certificate(core: Core, profile: str) -> None:
     """Its certificate is for keyAgreement or keyEncipherment, and protects the request."""
-    first = await mac_client(core, profile, "CN=sensor")
-    found = pair(await sent(first, BodyType.IR, requests(None, None)))
-    assert found.certificate is not None
-    assert await confirm(first, found.certificate) is BodyType.PKICONF
-    key = private_key(found, secret_of(first))
-    holder = Client(core, BySignature(key, found.certificate))
+    key, certificate = await made_key(core, profile)
+    holder = Client(core, BySignature(key, certificate))
     renewed = pair(await sent(holder, BodyType.KUR, requests(None, None)))
     made = private_key(renewed, key)
     assert made.public_key() != key.public_key()
@@ -457,12 +507,49 @@ async def test_keys_are_made_where_the_profile_says_so_and_nowhere_else(core: Co
     assert failure(body) == {PKIFailureInfo.BAD_CERT_TEMPLATE}
 
 
-async def test_rfc9810_7_a_key_is_sent_in_version_3_whichever_asked(core: Core) -> None:
-    """OpenSSL 3.5 says 2 in its request for a key that is made here."""
+async def test_rfc4211_6_4_a_key_in_pvno_2(core: Core, recorded: "Recorded") -> None:
+    """OpenSSL 3.5 says 2 in its request, and decrypts an EncryptedValue by the RSA key that it signs with."""
+    key, certificate = await made_key(core, "made-rsa")
+    holder = Client(core, BySignature(key, certificate))
+    answer = await holder.send(PKIBody(BodyType.KUR, requests(None, None)), pvno=Version.CMP2000)
+    assert answer.message.header.pvno == Version.CMP2000  # RFC 9810 §7: that of the request
+    found = pair(answer.message.body)
+    assert found.private_key is not None
+    value = found.private_key.encrypted_value
+    assert value is not None
+    assert value.intended_alg == AlgorithmIdentifier(oid.RSA_ENCRYPTION, der.null())
+    made: Any = load_der_private_key(value_of(found.private_key, key), None)
+    renewed = x509.load_der_x509_certificate(found.certificate or b"")
+    assert made.public_key() == renewed.public_key() != key.public_key()
+    entry = [one for one in await recorded(core.storage) if one["action"] == "key.make"][-1]
+    assert (entry["encrypted_by"], entry["sent_in"]) == ("certificate", "EncryptedValue")
+
+
+@pytest.mark.parametrize("by", ["secret", "curve"])
+async def test_rfc9810_7_a_key_that_pvno_2_cannot_carry_is_not_made(
+    core: Core, recorded: "Recorded", by: str
+) -> None:
     client = await mac_client(core, "made-ec", "CN=sensor")
-    answer = await client.send(PKIBody(BodyType.IR, requests(None, None)), pvno=Version.CMP2000)
-    assert pair(answer.message.body).private_key is not None
-    assert answer.message.header.pvno == Version.CMP2021
+    if by == "curve":
+        client = Client(core, BySignature(*await made_key(core, "made-ec")))
+    before = [one for one in await recorded(core.storage) if one["action"] == "key.make"]
+    body = await sent(client, BodyType.CR, requests(None, None), Version.CMP2000)
+    assert failure(body) == {PKIFailureInfo.BAD_REQUEST}
+    assert "say pvno 3" in response(body).status.status_string[0]
+    begin(client)
+    body = await sent(client, BodyType.CR, requests(None, None))  # nothing is used up by the refusal
+    assert pair(body).private_key is not None
+    after = [one for one in await recorded(core.storage) if one["action"] == "key.make"]
+    assert len(after) == len(before) + 1
+
+
+async def made_key(core: Core, profile: str) -> tuple[Any, bytes]:
+    """Return a key that was made for who knows a secret, and its certificate."""
+    client = await mac_client(core, profile, "CN=held")
+    found = pair(await sent(client, BodyType.IR, requests(None, None)))
+    assert found.certificate is not None
+    assert await confirm(client, found.certificate) is BodyType.PKICONF
+    return private_key(found, secret_of(client)), found.certificate
 
 
 async def test_keys_that_cannot_be_sent_or_proved(core: Core) -> None:

@@ -43,7 +43,7 @@ class Answers:
         `sender` None: nobody was authenticated. `UnavailableError` where it cannot be signed now.
         """
         header = PKIHeader(
-            pvno=reply.version or (Version(to.pvno) if to.pvno in SUPPORTED else Version.CMP2000),
+            pvno=reply.pvno or (Version(to.pvno) if to.pvno in SUPPORTED else Version.CMP2000),
             recipient=_recipient(to.sender),
             message_time=now,
             transaction_id=_echoed(to.transaction_id) or secrets.token_bytes(NONCE_OCTETS),

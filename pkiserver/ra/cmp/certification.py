@@ -24,17 +24,17 @@ from pkiserver.ra.cmp.challenges import Challenges
 from pkiserver.ra.cmp.deliveries import Delivery, WithKey
 from pkiserver.ra.cmp.entitlements import Entitled, Entitlements
 from pkiserver.ra.cmp.errors import CertRevokedError
+from pkiserver.ra.cmp.made_keys import is_to_be_made
 from pkiserver.ra.cmp.openings import KEPT, Opening, open_transaction
 from pkiserver.ra.cmp.senders import MACSender
 from pkiserver.ra.cmp.stages import CheckedMessage, Refusal, RefusedAs, Reply, Request
-from pkiserver.ra.cmp.subject_keys import SubjectKeys, is_to_be_made
+from pkiserver.ra.cmp.subject_keys import SubjectKeys
 from pkiserver.ra.cmp.wanted import Wanted, read_wanted
 from pkiserver.ra.registration.plant_enrollment import Made, PlantEnrollment
 from pkiserver.storage import Storage
 from protocols.cmp.bodies import BodyType, PKIBody
 from protocols.cmp.certificates import CertifiedKeyPair, CertRepMessage, CertResponse
 from protocols.cmp.general_info import GeneralInfo, read_general_info
-from protocols.cmp.header import Version
 from protocols.cmp.message import parse_pki_message
 from protocols.cmp.polling import PollRep, build_poll_rep, parse_poll_req
 from protocols.cmp.status import PKIStatus, PKIStatusInfo
@@ -174,7 +174,7 @@ class Certification:
         ]
         approved = [one for one in looked_at if isinstance(one, Approved)]
         if len(wanted) > 1 and any(one.request.profile.approval for one in approved):
-            raise RefusedError("requests that wait for approval are sent one by one")
+            raise RefusedError("send one request in each message: these wait for approval (RFC 9483 §4.1.1)")
         implicitly = _confirmed_implicitly(request, approved)
         opening = self._opening(request, implicitly=implicitly)
         outcomes = [
@@ -312,7 +312,7 @@ class Certification:
             info=info,
             certificates=tuple(certificates),
             refusals=refusals,
-            version=_version(issued),
+            pvno=request.pvno,
         )
 
     def _response(self, outcome: Outcome) -> CertResponse:
@@ -320,12 +320,6 @@ class Certification:
             return CertResponse(outcome.cert_req_id, self._refused_as(outcome.refusal))
         status = PKIStatus.GRANTED_WITH_MODS if outcome.modified else PKIStatus.ACCEPTED
         return CertResponse(outcome.cert_req_id, PKIStatusInfo(status), outcome.pair)
-
-
-def _version(issued: Sequence[Outcome]) -> Version | None:
-    """RFC 9810 §7: EnvelopedData is of version 3, also where who asked for a key to be made said 2."""
-    pairs = [one.pair for one in issued if one.pair is not None]
-    return Version.CMP2021 if any(pair.private_key or pair.encrypted_cert for pair in pairs) else None
 
 
 def _has_answered(request: Request) -> bool:

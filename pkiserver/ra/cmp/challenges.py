@@ -17,7 +17,7 @@ from pkiserver.ra.cmp.entitlements import Entitlements
 from pkiserver.ra.cmp.envelopes import sealed, to_key
 from pkiserver.ra.cmp.openings import keep_challenge
 from pkiserver.ra.cmp.stages import Reply, Request
-from pkiserver.ra.cmp.subject_keys import challenged_key, require_enveloped_data
+from pkiserver.ra.cmp.subject_keys import challenged_key
 from pkiserver.ra.cmp.wanted import Wanted
 from pkiserver.storage import Storage
 from protocols import oid
@@ -60,7 +60,8 @@ class Challenges:
         challenged = [one for one in wanted if asks_for_challenge(one)]
         if not challenged:
             return None
-        require_enveloped_data(request)
+        if not request.takes_envelopes:
+            raise RefusedError("say pvno 3: the challenge comes in EnvelopedData (RFC 9810 §5.2.8.3.3, §7)")
         keys = []
         for one in challenged:
             entitled = await self._entitlements.of(request, one)

@@ -4,8 +4,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
-from pkiserver.ra.cmp.envelopes import sealed, to_key
+from pkiserver.ra.cmp.envelopes import sealed, sealed_value, to_key
 from protocols import oid
 from protocols.cmp.certificates import CertifiedKeyPair
 from protocols.cmp.encrypted_key import EncryptedKey
@@ -40,6 +41,18 @@ class ToItsKey:
 
 
 @dataclass(frozen=True, slots=True)
+class ToItsRSAKey:
+    """The same in pvno 2, where it is an EncryptedValue (RFC 4211 §4.2, RFC 9810 §7)."""
+
+    public_key: RSAPublicKey
+    needs_confirmation: bool = True
+
+    async def pair(self, certificate: bytes) -> CertifiedKeyPair:
+        """Return what the response holds."""
+        return CertifiedKeyPair(encrypted_cert=await sealed_value(self.public_key, certificate))
+
+
+@dataclass(frozen=True, slots=True)
 class WithKey:
     """The private key goes with it, and is kept nowhere (RFC 9483 §4.1.6).
 
@@ -54,5 +67,5 @@ class WithKey:
         return CertifiedKeyPair(certificate, private_key=self.private_key)
 
 
-Delivery = InClear | ToItsKey | WithKey
+Delivery = InClear | ToItsKey | ToItsRSAKey | WithKey
 IN_CLEAR: Final = InClear()

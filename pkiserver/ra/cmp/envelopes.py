@@ -1,6 +1,7 @@
 """What CMP sends encrypted (RFC 9810 §5.2.2, RFC 9481 §4): how the one recipient gets the content key.
 
-RSA keys get it by OAEP, keys on curves by ephemeral-static Diffie-Hellman, who shares a secret by PBKDF2.
+In EnvelopedData RSA keys get it by OAEP, keys on curves by ephemeral-static Diffie-Hellman, who shares a
+secret by PBKDF2. In EncryptedValue, for pvno 2, RSA keys get it by RSAES-PKCS1-v1_5, and nobody else does.
 """
 
 import asyncio
@@ -14,7 +15,9 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from pkiserver.errors import NotAuthorizedError
 from protocols import oid
 from protocols.asn1 import der
+from protocols.asn1.pkix import AlgorithmIdentifier
 from protocols.cmp.encrypted_key import EncryptedKey
+from protocols.cmp.encrypted_value import encrypted_value
 from protocols.cms.content_info import CertificateIdentifier, ContentInfo, IssuerAndSerialNumber
 from protocols.cms.enveloped_data import (
     CONTENT_KEY_OCTETS,
@@ -48,7 +51,13 @@ def to_key(public_key: PublicKey, rid: CertificateIdentifier) -> Recipient:
 
 
 def to_certificate(certificate: x509.Certificate) -> Recipient:
-    """Return the recipient that a certificate is of (RFC 9483 §4.1.6.1, §4.1.6.2).
+    """Return the recipient that a certificate is of (RFC 9483 §4.1.6.1, §4.1.6.2); raises as `key_for`."""
+    rid = IssuerAndSerialNumber(certificate.issuer.public_bytes(), certificate.serial_number)
+    return to_key(key_for(certificate), rid)
+
+
+def key_for(certificate: x509.Certificate) -> rsa.RSAPublicKey | ec.EllipticCurvePublicKey:
+    """Return the key that a certificate lets encrypt to.
 
     `NotAuthorizedError` where it is for neither keyEncipherment (RSA) nor keyAgreement (curves).
     """
@@ -57,11 +66,10 @@ def to_certificate(certificate: x509.Certificate) -> Recipient:
         usage = certificate.extensions.get_extension_for_class(x509.KeyUsage).value
     except x509.ExtensionNotFound:
         usage = None
-    rid = IssuerAndSerialNumber(certificate.issuer.public_bytes(), certificate.serial_number)
     if isinstance(key, rsa.RSAPublicKey) and (usage is None or usage.key_encipherment):
-        return to_key(key, rid)
+        return key
     if isinstance(key, ec.EllipticCurvePublicKey) and (usage is None or usage.key_agreement):
-        return to_key(key, rid)
+        return key
     raise NotAuthorizedError(
         "the certificate of the sender is not for keyEncipherment (RSA) or keyAgreement (elliptic curves):"
         " a key made for it could not be encrypted"
@@ -92,3 +100,18 @@ def _sealed(recipient: Recipient, content_type: str, content: bytes) -> Encrypte
         initialisation_vector=secrets.token_bytes(IV_OCTETS),
     )
     return EncryptedKey.of(der.whole(message, ContentInfo.parse).content)
+
+
+async def sealed_value(
+    recipient: rsa.RSAPublicKey, content: bytes, intended_alg: AlgorithmIdentifier | None = None
+) -> EncryptedKey:
+    """Return a content encrypted as pvno 2 has it; `intended_alg` is that of a private key."""
+    value = encrypted_value(
+        content,
+        recipient,
+        cipher=CIPHER,
+        content_key=secrets.token_bytes(CONTENT_KEY_OCTETS[CIPHER]),
+        initialisation_vector=secrets.token_bytes(IV_OCTETS),
+        intended_alg=intended_alg,
+    )
+    return EncryptedKey.of_value(value)

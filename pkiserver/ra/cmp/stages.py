@@ -64,6 +64,16 @@ class Request:
         return self.checked.message.body
 
     @property
+    def takes_envelopes(self) -> bool:
+        """Whether the answer may hold EnvelopedData: in pvno 2 it cannot (RFC 9810 §7)."""
+        return self.pvno >= Version.CMP2021
+
+    @property
+    def pvno(self) -> Version:
+        """The version, which is that of its answer."""
+        return Version(self.checked.message.header.pvno)
+
+    @property
     def key(self) -> tuple[bytes, str]:
         """What its transaction is known by: transactionID and sender."""
         return self.checked.transaction_id, self.sender.id
@@ -87,7 +97,7 @@ class Reply:
 
     `refusals` are those inside the body, to be audited; a reply that is one refusal has the body `error`.
     `message` is a whole message that goes out as it is, since it answers what was nested, not what it was in.
-    `version` is that of the answer, None for that of the request.
+    `pvno` None is that of the message that is answered; a poll in another version gets that of the request.
     """
 
     body: PKIBody
@@ -95,7 +105,7 @@ class Reply:
     certificates: tuple[bytes, ...] = field(default=(), repr=False)
     refusals: tuple[Refusal, ...] = ()
     message: bytes | None = field(default=None, repr=False)
-    version: Version | None = None
+    pvno: Version | None = None
 
 
 Handler = Callable[[Request], Awaitable[Reply]]
