@@ -13,7 +13,7 @@ import structlog
 
 from config.hierarchy import INFRASTRUCTURE
 from pkiserver.clock import Clock
-from pkiserver.control import ControlServer
+from pkiserver.control_server import ControlServer
 from pkiserver.core import Core, open_core, register_first
 from pkiserver.errors import PKIServerError, UnavailableError
 from pkiserver.health import Cause

@@ -1,7 +1,8 @@
 """How the server logs: structured lines to standard error, by structlog, with nothing in them unescaped.
 
 Every value passes `safe_values` before it is rendered, so what a client sent can neither forge a line nor
-reach a terminal as a control sequence. Lines of aiohttp and asyncio take the same way.
+reach a terminal as a control sequence. Lines of aiohttp and asyncio take the same way. A command that only
+prints uses `escaped` and does not load structlog.
 """
 
 import contextlib
@@ -9,9 +10,10 @@ import json
 import logging
 import sys
 from functools import lru_cache
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
-import structlog
+if TYPE_CHECKING:
+    from structlog.typing import EventDict, Processor
 
 MAX_VALUE_CHARACTERS: Final = 1_000  # one value; longer ones are cut, since clients choose some of them
 MAX_TRACEBACK_CHARACTERS: Final = 16_000
@@ -67,7 +69,7 @@ def _safe_traceback(text: str) -> str:
     return "\n".join("  " + escaped(line) for line in text[:MAX_TRACEBACK_CHARACTERS].split("\n"))
 
 
-def safe_values(_logger: Any, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+def safe_values(_logger: Any, _method: str, event: "EventDict") -> "EventDict":
     """Escape and bound every value of an event; drop the value of a field that is named like a secret.
 
     A structlog processor; it stands after the one that turns exceptions into text.
@@ -97,13 +99,15 @@ def configure_logs(*, form: LogFormat = "json", level: LogLevel = "info") -> Non
 
     Call it once in each process, before anything logs. Times are UTC.
     """
-    known: list[structlog.typing.Processor] = [
+    import structlog
+
+    known: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_logger_name,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
-    shown: list[structlog.typing.Processor] = [
+    shown: list[Processor] = [
         structlog.processors.format_exc_info,
         structlog.processors.StackInfoRenderer(),
         safe_values,
@@ -149,14 +153,16 @@ class _Lines:
     debug = info = warning = error = critical = exception = _write
 
 
-def _json_line(_logger: Any, _method: str, event: structlog.typing.EventDict) -> str:
+def _json_line(_logger: Any, _method: str, event: "EventDict") -> str:
     return _JSON.encode(event)
 
 
-def _renderer(form: LogFormat) -> structlog.typing.Processor:
+def _renderer(form: LogFormat) -> "Processor":
     if form == "json":
         # Not ASCII only: names are Cyrillic here, and `safe_values` has escaped what could do harm.
         return _json_line
+    import structlog
+
     return structlog.dev.ConsoleRenderer(
         colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
     )

@@ -6,9 +6,9 @@ from typing import Any
 
 import click
 
+from pkiserver.bounds import MAX_LINE_BYTES
 from pkiserver.cli.context import CommandGroup, Context
 from pkiserver.cli.options import JSON_OPTION
-from pkiserver.control import MAX_LINE_BYTES
 from pkiserver.printing import show, show_rows
 
 _OFFICE = click.option("--office", metavar="CODE", help="Of a registrar: the office.")

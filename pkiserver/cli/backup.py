@@ -1,6 +1,5 @@
 """`pkiserver backup` and `pkiserver restore`: all that a lost machine needs, in one sealed file."""
 
-import asyncio
 import os
 import sys
 from pathlib import Path
@@ -11,7 +10,6 @@ import click
 from pkiserver.cli.context import Context
 from pkiserver.cli.options import JSON_OPTION
 from pkiserver.clock import Clock
-from pkiserver.control import local_actor
 from pkiserver.home import Home
 from pkiserver.printing import progress, show
 from pkiserver.process_limits import prepare_process
@@ -88,7 +86,10 @@ def restore_command(
     Examples:  pkiserver restore /backup/today.backup --home /srv/pki
                pkiserver restore /backup/today.backup --check
     """
+    import asyncio
+
     from pkiserver.backup.restoring import restore_backup, verify_backup
+    from pkiserver.control import local_actor
 
     prepare_process()
     forbid_dumps()  # no core dump or debugger shows a passphrase or PIN

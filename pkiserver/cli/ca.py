@@ -1,7 +1,6 @@
 """`pkiserver ca`: the authorities."""
 
 import os
-import ssl
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,9 +9,9 @@ from typing import BinaryIO
 
 import click
 
+from pkiserver.bounds import MAX_LINE_BYTES
 from pkiserver.cli.context import CommandGroup, Context
 from pkiserver.cli.options import JSON_OPTION
-from pkiserver.control import MAX_LINE_BYTES
 from pkiserver.errors import ConflictError
 from pkiserver.home import PRIVATE_FILE_MODE
 from pkiserver.printing import show, show_rows
@@ -67,6 +66,8 @@ def ca_export(context: Context, name: str, chain: bool, der: bool, as_json: bool
     if as_json:
         show(result, as_json)
     elif der:
+        import ssl
+
         sys.stdout.buffer.write(ssl.PEM_cert_to_DER_cert(certificates[0]))
         sys.stdout.buffer.flush()  # a closed pipe shows here, and not when the interpreter ends
     else:

@@ -7,7 +7,6 @@ import click
 
 from pkiserver.cli.context import Context
 from pkiserver.clock import Clock
-from pkiserver.control import local_actor
 from pkiserver.home import Home
 from pkiserver.process_limits import prepare_process
 from pkiserver.signer.secret import forbid_dumps
@@ -67,6 +66,7 @@ def ceremony_command(
     from pkiserver.ceremony.performing import Approval, accept_witnessed, perform, rehearse
     from pkiserver.ceremony.quorum import check_quorum, read_register
     from pkiserver.ceremony.transcript import as_text
+    from pkiserver.control import local_actor
 
     prepare_process()
     forbid_dumps()  # no core dump or debugger shows a passphrase or PIN

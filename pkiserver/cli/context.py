@@ -1,6 +1,5 @@
 """What all commands share: the home, who carries a command out (a server, or this process), errors."""
 
-import asyncio
 import os
 from dataclasses import dataclass
 from typing import Any, Final
@@ -9,10 +8,8 @@ import click
 
 from config.errors import ConfigError
 from pkiserver.clock import Clock
-from pkiserver.control import call, local_actor
 from pkiserver.errors import ConflictError, NotFoundError, PKIServerError
 from pkiserver.home import Home, HomeLock
-from pkiserver.logs import configure_logs
 from pkiserver.printing import error_text, progress
 from pkiserver.progress import GiveFile, no_files
 from protocols.errors import ProtocolError
@@ -84,15 +81,20 @@ class Context:
 
         `give_file` gets the files that it makes.
         """
+        import asyncio
+
         return asyncio.run(_carry_out(self.issuing_home(), command, arguments, give_file))
 
 
 async def _carry_out(home: Home, command: str, arguments: dict[str, Any], give_file: GiveFile) -> Any:
+    from pkiserver.control import call, local_actor
+
     with progress() as tell:
         answer = await call(home, command, arguments, tell, give_file)
         if answer is not None:
             return answer[0]
         from pkiserver.core import open_core
+        from pkiserver.logs import configure_logs
 
         configure_logs(form="console", level="error")
         with HomeLock(home):

@@ -8,7 +8,6 @@ from pkiserver.cli.context import CommandGroup, Context
 from pkiserver.cli.options import JSON_OPTION
 from pkiserver.clock import Clock
 from pkiserver.printing import progress, show, show_rows
-from pkiserver.status.public_export import export_public
 
 
 @click.group("crl", cls=CommandGroup)
@@ -69,6 +68,8 @@ def crl_export(context: Context, target: Path, force: bool, as_json: bool) -> No
     \b
     Example:  pkiserver crl export --dir /srv/www/pki
     """
+    from pkiserver.status.public_export import export_public
+
     home = context.ready_home()
     with progress() as tell:
         exported = export_public(home, target, Clock().now(), tell, force=force)

@@ -1,6 +1,5 @@
 """`pkiserver doctor`: what is wrong with an installation."""
 
-import asyncio
 import sys
 
 import click
@@ -19,6 +18,8 @@ def doctor_command(context: Context, as_json: bool) -> None:
     \b
     Example:  pkiserver doctor
     """
+    import asyncio
+
     from pkiserver.doctor.examination import examine
 
     findings = asyncio.run(examine(context.home))

@@ -1,6 +1,5 @@
 """`pkiserver init`: a new home, or one that was begun finished."""
 
-import asyncio
 import sys
 
 import click
@@ -52,6 +51,8 @@ def init_command(
 
 
 def _initialise(home: Home, public_url: str | None, offline_root: bool) -> list[str]:
+    import asyncio
+
     from pkiserver.initialise import initialise
 
     configure_logs(form="console", level="error")

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 import click
 
@@ -14,7 +14,9 @@ from pkiserver.cli.options import JSON_OPTION
 from pkiserver.clock import Clock
 from pkiserver.home import PRIVATE_FILE_MODE, replaced_file
 from pkiserver.printing import progress, show
-from pkiserver.status.transfer import Moved, export_responses, import_responses
+
+if TYPE_CHECKING:
+    from pkiserver.status.transfer import Moved
 
 _DASH: Final = Path("-")
 
@@ -38,6 +40,8 @@ def responses_export(context: Context, file: Path, no_public: bool, as_json: boo
     Examples:  pkiserver responses export status.bin
                pkiserver responses export - | ssh status1 pkiserver responses import -
     """
+    from pkiserver.status.transfer import export_responses
+
     home = context.ready_home()
     with progress() as tell, _written(file) as out:
         moved = export_responses(home, out, Clock().now(), tell, public=not no_public)
@@ -70,6 +74,8 @@ def responses_import(context: Context, file: Path, allow_older: bool, as_json: b
     \b
     Example:  pkiserver responses import status.bin
     """
+    from pkiserver.status.transfer import import_responses
+
     home = context.ready_home()
     with progress() as tell, _read(file) as source:
         moved = import_responses(home, source, Clock().now(), tell, allow_older=allow_older)
@@ -85,5 +91,5 @@ def _read(file: Path) -> Iterator[BinaryIO]:
             yield source
 
 
-def _shown_move(moved: Moved) -> dict[str, Any]:
+def _shown_move(moved: "Moved") -> dict[str, Any]:
     return asdict(moved) | {"exported_at": moved.exported_at.isoformat()}

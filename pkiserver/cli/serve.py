@@ -4,7 +4,6 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import click
-import structlog
 
 from pkiserver.cli.context import Context
 from pkiserver.clock import Clock
@@ -15,8 +14,6 @@ if TYPE_CHECKING:
     from pkiserver.app import Server
     from pkiserver.serving import Addresses
     from pkiserver.status_server import StatusServer
-
-_log = structlog.get_logger("pkiserver.cli")
 
 
 @click.command("serve")
@@ -74,15 +71,17 @@ def _serve_status(home: Home, listen: dict[str, list[str]]) -> None:
     configure_logs(form=settings.log.format, level=settings.log.level)
 
     async def started(server: "StatusServer") -> None:
-        _log_ready(server.addresses)
+        _log("ready", server.addresses)
 
     with HomeLock(home, "status"):
         uvloop.run(serve_status(home, settings, Clock(), started))
-    _log.info("stopped")
+    _log("stopped")
 
 
-def _log_ready(addresses: "Addresses") -> None:
-    _log.info("ready", **asdict(addresses))
+def _log(event: str, addresses: "Addresses | None" = None) -> None:
+    import structlog
+
+    structlog.get_logger("pkiserver.cli").info(event, **(asdict(addresses) if addresses else {}))
 
 
 def _serve_issuing(
@@ -100,11 +99,11 @@ def _serve_issuing(
     configure_logs(form=settings.log.format, level="warning" if show_welcome else settings.log.level)
 
     async def started(server: "Server") -> None:
-        _log_ready(server.addresses)
+        _log("ready", server.addresses)
         if show_welcome:
             click.echo(await welcome(server))
 
     home.make()  # a backup holds only what cannot be made anew
     with HomeLock(home):
         uvloop.run(serve(home, Clock(), started, listen=listen, status=status))
-    _log.info("stopped")
+    _log("stopped")

@@ -12,15 +12,10 @@ from typing import Any
 
 import pytest
 
-from pkiserver import control
-from pkiserver.control import (
-    MAX_CLIENTS,
-    MAX_LINE_BYTES,
-    CommandFailedError,
-    ControlServer,
-    call,
-    local_actor,
-)
+from pkiserver import control_server
+from pkiserver.bounds import MAX_LINE_BYTES
+from pkiserver.control import CommandFailedError, call, local_actor
+from pkiserver.control_server import MAX_CLIENTS, ControlServer
 from pkiserver.errors import ConflictError, NotAuthorizedError
 from pkiserver.home import Home
 from pkiserver.progress import silent
@@ -153,7 +148,7 @@ class TestPeer:
             ran.append(command)
 
         async with serving(bare, run):
-            monkeypatch.setattr(control, "_CREDENTIALS", self.Stranger)
+            monkeypatch.setattr(control_server, "_CREDENTIALS", self.Stranger)
             (answer,) = await exchanged(bare, line("say", {}))
         assert answer["error"]["kind"] == "not_authorized"
         assert "only the user that runs the server" in answer["error"]["message"]
@@ -165,13 +160,13 @@ class TestPeer:
                 self.uid = uid
 
             def getsockopt(self, *_: int) -> bytes:
-                return control._CREDENTIALS.pack(1, self.uid, 1)
+                return control_server._CREDENTIALS.pack(1, self.uid, 1)
 
         monkeypatch.setattr(os, "geteuid", lambda: 54321)
-        assert control._peer(Connection(0)) == local_actor(0)  # type: ignore[arg-type]
-        assert control._peer(Connection(54321)) == "user:54321"  # type: ignore[arg-type]
+        assert control_server._peer(Connection(0)) == local_actor(0)  # type: ignore[arg-type]
+        assert control_server._peer(Connection(54321)) == "user:54321"  # type: ignore[arg-type]
         with pytest.raises(NotAuthorizedError):
-            control._peer(Connection(54322))  # type: ignore[arg-type]
+            control_server._peer(Connection(54322))  # type: ignore[arg-type]
 
 
 class TestRequests:
@@ -217,7 +212,7 @@ class TestRequests:
         assert answer[0]["arguments"]["text"] == text
 
     async def test_one_that_never_arrives(self, bare: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(control, "REQUEST_TIMEOUT_S", 0.1)
+        monkeypatch.setattr(control_server, "REQUEST_TIMEOUT_S", 0.1)
         async with serving(bare):
             (answer,) = await exchanged(bare, b'{"command": ')
         assert "error" in answer
@@ -327,14 +322,15 @@ class TestClients:
 
     async def test_a_reset_is_no_failed_command(self, bare: Home, monkeypatch: pytest.MonkeyPatch) -> None:
         logged: list[str] = []
-        monkeypatch.setattr(control._log, "error", lambda event, **_: logged.append(event), raising=False)
+        log = control_server._log
+        monkeypatch.setattr(log, "error", lambda event, **_: logged.append(event), raising=False)
         reset = asyncio.Event()
 
         async def failing(_: asyncio.StreamReader) -> Any:
             reset.set()
             raise ConnectionResetError(104, "Connection reset by peer")
 
-        monkeypatch.setattr(control, "_request", failing)
+        monkeypatch.setattr(control_server, "_request", failing)
         async with serving(bare):
             await exchanged(bare, b"")
             await asyncio.wait_for(reset.wait(), 30)

@@ -6,8 +6,6 @@ from datetime import date, datetime, time, timedelta
 from functools import cache
 from typing import Final
 
-from holidays import country_holidays
-
 from pkiserver.errors import RefusedError
 from pkiserver.ra.registration.numbers import ULAANBAATAR
 
@@ -69,4 +67,6 @@ def _working_times(calendar: Calendar, since: datetime) -> Iterator[tuple[dateti
 
 @cache
 def _public_holidays(year: int) -> frozenset[date]:
+    from holidays import country_holidays  # some fifty modules of calendars
+
     return frozenset(country_holidays("MN", years=year))
