@@ -53,7 +53,7 @@ def _citizen(story: _Story) -> None:
     issued, certificate = _enrolled(story, verified)
     signed_off = story.step(issued, "sign-off", {"ground": "demonstration"})
     story.tell("registrar", "confirmed the printed form (2.6)")
-    explained: dict[str, object] = {"acknowledged": list(_EXPLAINED), "text_version": "demo"}
+    explained: dict[str, object] = {"acknowledged": list(_EXPLAINED), "text_version": "2026-1"}
     delivered = story.step(signed_off, "deliver", explained)
     story.tell("citizen", "acknowledged all four explanations and took the card (2.7)")
     story.step(delivered, "close", {"archive_unit": "demo"})
