@@ -33,7 +33,7 @@ from pkiserver.cli.office import office_group
 from pkiserver.cli.organization import organization_group
 from pkiserver.cli.person import person_group
 from pkiserver.cli.plant import plant_group
-from pkiserver.cli.register import register_group
+from pkiserver.cli.register import register_group, report_command
 from pkiserver.cli.registry import registry_group
 from pkiserver.cli.responses import responses_group
 from pkiserver.cli.serve import serve_command
@@ -82,6 +82,7 @@ for _command in (
     case_group,
     letter_group,
     register_group,
+    report_command,
     registry_group,
     plant_group,
     certificate_group,

@@ -591,6 +591,8 @@ CREATE TABLE application_events (
     PRIMARY KEY (application, version)
 ) WITHOUT ROWID;
 
+CREATE INDEX application_events_returned ON application_events (at) WHERE to_state = 'returned';
+
 -- Cases: what is asked to happen to a certificate, and what was decided.
 
 CREATE TABLE cases (
@@ -618,6 +620,7 @@ CREATE TABLE cases (
     CHECK ((state = 'received') = (decided_at IS NULL))
 );
 CREATE INDEX cases_due ON cases (due_at, id) WHERE state = 'received';
+CREATE INDEX cases_by_due ON cases (due_at);
 CREATE INDEX cases_of_certificate ON cases (authority, serial, id);
 CREATE INDEX cases_of_person ON cases (person, id) WHERE person IS NOT NULL;
 CREATE INDEX cases_of_office ON cases (office, state, due_at, id);

@@ -27,6 +27,7 @@ from store import (
     register,
     register_events,
     renewals,
+    reports,
     status_events,
 )
 from store import status_history as history
@@ -47,7 +48,7 @@ LARGE = (
     *("certificates", "issuances", "status_events", "holds", "crl_entries", "crls", "ocsp_archive"),
     *("people", "person_changes", "personal_data", "applications", "application_events", "a", "i"),
     *("imports", "import_rows", "renewals", "r"),
-    *("expiries", "e", "c", "k"),
+    *("expiries", "e", "c", "k", "v", "cases"),
     *("plant_batches", "plant_cards", "b"),
     *("organizations", "organization_events", "officers", "o"),
     *("cmp_transactions", "cmp_requests"),
@@ -133,6 +134,7 @@ def walks_through(plan: str) -> bool:
         (register.days, (9,)),
         (register.first_time, ()),
         (register_events.after, (register_events.Place(9, 1), 10)),
+        (reports.counts, (NOW, NOW + timedelta(days=1), NOW, ["device"])),
         (expiries.due, (1, "active", NOW, NOW, 10)),
         (expiries.of_certificate, (1, 5)),
         (status_events.head, ()),

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -138,3 +139,31 @@ async def test_the_civil_registrys_feed(house: House) -> None:
     assert await house.state() == "revoked"
     for wrong in ([], [message("m", "birth")], [death] * 101):
         assert (await registry.post("/registry/messages", {"messages": wrong})).status == 422
+
+
+async def test_a_report_as_json_and_as_csv(house: House) -> None:
+    anna = await house.desk.actor("anna", "auditor")
+    now = house.world.core.clock.now() + timedelta(hours=8)
+    days = f"first={now:%Y-%m-%d}&last={now:%Y-%m-%d}"
+    (line,) = (await anna.get(f"/reports/register?{days}&office=ub-1")).body["lines"]
+    assert (line["office"], line["channel"], line["issued"]) == ("ub-1", "branch", 1)
+    reply = await anna.get(f"/reports/register.csv?{days}&office=ub-1")
+    assert reply.headers["Content-Type"] == "text/csv"
+    header, row = reply.octets.decode().splitlines()
+    assert dict(zip(header.split(","), row.split(","), strict=True))["issued"] == "1"
+    (await anna.get("/reports/register?first=2026-07-09&last=2026-07-08")).refused(400, "bad_request")
+
+
+async def test_the_fund_follows_the_register(house: House) -> None:
+    fund = await house.desk.actor("fund", "national_fund", "registration-client")
+    first = (await fund.get("/register/events?limit=200")).body
+    assert {one["event"] for one in first["items"]} == {"issued"}
+    await (await house.desk.actor("kiosk", "service", "registration-client")).post(
+        f"{house.path}/cases",
+        {"kind": "suspend", "ground": "holder_request"},
+        **on_behalf_of(FORM["civil_id"]),
+    )
+    then = (await fund.get(f"/register/events?after={first['next']}")).body["items"]
+    assert [one["event"] for one in then if one["person"] == house.person] == ["suspended"]
+    (await fund.get("/register/events?after=999999-0")).refused(400, "bad_request")
+    (await fund.get("/certificates")).refused(403, "not_authorized")

@@ -144,6 +144,8 @@ CELLS: Mapping[str, Cell] = {
     "confirmDecision": Cell({"granted": True, "ground": "seen"}),
     "listLetters": Cell(),
     "followRegister": Cell(),
+    "showReport": Cell(),
+    "showReportCSV": Cell(),
     "feedRegistry": Cell({"messages": [MESSAGE]}),
     "listActors": Cell(),
     "showActor": Cell(),

@@ -1,11 +1,13 @@
 """What is told of the register, composed."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from pkiserver.ca.authorities import Authorities
 from pkiserver.clock import Clock
 from pkiserver.ra.register.expiries import Expiries
 from pkiserver.ra.register.feed import RegisterFeed
+from pkiserver.ra.register.reports import Reports
 from pkiserver.ra.registration.gate import Gate
 from pkiserver.storage import Storage
 
@@ -16,13 +18,15 @@ class RegisterServices:
 
     expiries: Expiries
     feed: RegisterFeed
+    reports: Reports
 
 
 def open_register(
-    *, storage: Storage, clock: Clock, authorities: Authorities, gate: Gate
+    *, storage: Storage, clock: Clock, authorities: Authorities, gate: Gate, subscribers: Collection[str]
 ) -> RegisterServices:
     """Return the services on a store."""
     return RegisterServices(
         expiries=Expiries(storage, clock, authorities),
         feed=RegisterFeed(storage, authorities, gate),
+        reports=Reports(storage, clock, gate, subscribers),
     )

@@ -129,7 +129,13 @@ def open_registration(
         cases=cases,
         registry_feed=RegistryFeed(storage=storage, clock=clock, gate=gate, people=people, cases=cases),
         outbox=outbox,
-        register=open_register(storage=storage, clock=clock, authorities=authorities, gate=gate),
+        register=open_register(
+            storage=storage,
+            clock=clock,
+            authorities=authorities,
+            gate=gate,
+            subscribers=subscriber_profiles(profiles),
+        ),
         plant=Plant(
             storage=storage,
             clock=clock,

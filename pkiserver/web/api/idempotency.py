@@ -18,7 +18,7 @@ from pkiserver.errors import ConflictError, PKIServerError, UnprocessableError
 from pkiserver.ra.sealed_secrets import SealedSecrets
 from pkiserver.storage import Storage, noting
 from pkiserver.web.api.conditions import etag
-from pkiserver.web.api.operations import Answer
+from pkiserver.web.api.operations import Answer, Octets
 from protocols.errors import ErrorKind, MalformedError, ProtocolError
 from store import api_requests
 from store.api_requests import Answer as KeptAnswer
@@ -49,7 +49,9 @@ def request_hash(method: str, path: str, body: bytes, about: str = "") -> bytes:
 def given(answer: Answer) -> KeptAnswer:
     """Return an answer of an operation as it is sent."""
     tag = None if answer.version is None else etag(answer.version)
-    return KeptAnswer(200, tag, answer.message.model_dump_json().encode())
+    message = answer.message
+    octets = message.octets if isinstance(message, Octets) else message.model_dump_json().encode()
+    return KeptAnswer(200, tag, octets)
 
 
 Result = TypeVar("Result")

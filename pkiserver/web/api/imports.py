@@ -6,11 +6,9 @@ from pydantic import Field
 
 from pkiserver.ra.registration.imports import ImportOptions, ImportReport
 from pkiserver.ra.registration.roles import Action
-from pkiserver.web.api.operations import Answer, APIServices, Call, Message, Operation, Parameters
+from pkiserver.web.api.operations import CSV, Answer, APIServices, Call, Message, Operation, Parameters
 from pkiserver.web.api.organizations import OrganizationPath
 from store.imports import ImportRow
-
-CSV: Final = "text/csv"
 
 
 class ImportQuery(Parameters):

@@ -80,7 +80,7 @@ def openapi(operations: Sequence[Operation]) -> dict[str, Any]:
 
 def _schemas(operations: Sequence[Operation]) -> dict[str, Any]:
     bodies: list[type[BaseModel]] = [one.body for one in operations if one.body is not None]
-    answers: list[type[BaseModel]] = [Problem, *(one.answer for one in operations)]
+    answers: list[type[BaseModel]] = [Problem, *(one.answer for one in operations if one.produces == _JSON)]
     _, definitions = models_json_schema(
         [
             *((model, "validation") for model in dict.fromkeys(bodies)),
@@ -150,7 +150,8 @@ def _responses(one: Operation) -> dict[str, Any]:
         *(_WITH_VERSION if one.versioned else ()),
     ]
     schema = {"$ref": _REFERENCE.format(model=one.answer.__name__)}
-    done: dict[str, Any] = {"description": "Done.", "content": {_JSON: {"schema": schema}}}
+    content = {one.produces: {"schema": schema if one.produces == _JSON else {"type": "string"}}}
+    done: dict[str, Any] = {"description": "Done.", "content": content}
     if _has_versions(one):
         done["headers"] = {"ETag": _ETAG}
     responses = {"200": done}

@@ -21,6 +21,7 @@ from pkiserver.storage import Storage
 
 BASE: Final = "/api/v1"
 JSON: Final = "application/json"
+CSV: Final = "text/csv"
 DEFAULT_LIMIT: Final = 50
 MAX_LIMIT: Final = 200  # of a page: some 100 KiB
 
@@ -38,6 +39,12 @@ class Message(BaseModel):
     model_config = ConfigDict(
         frozen=True, extra="forbid", strict=True, hide_input_in_errors=True, defer_build=True
     )
+
+
+class Octets(Message):
+    """An answer that is no JSON, but what the operation `produces`."""
+
+    octets: bytes
 
 
 class Parameters(BaseModel):
@@ -129,6 +136,8 @@ class Operation:
     public: bool = False
     repeatable: bool = False
     media_types: tuple[str, ...] = (JSON,)  # of the body; of others the octets are handed on as they came
+
+    produces: str = JSON  # the media type of the answer; of another one, `answer` is `Octets`
 
     @property
     def takes_body(self) -> bool:

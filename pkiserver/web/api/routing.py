@@ -98,7 +98,8 @@ class API:
         ):
             return web.Response(status=304, headers={"ETag": answer.etag})
         tagged = {"ETag": answer.etag} if answer.etag else {}
-        return web.Response(status=answer.status, body=answer.body, headers=_HEADERS | tagged)
+        media = {"Content-Type": operation.produces}
+        return web.Response(status=answer.status, body=answer.body, headers=_HEADERS | media | tagged)
 
     async def _carried_out(
         self, operation: Operation, request: web.Request, call: Call[Any, Any, Any]

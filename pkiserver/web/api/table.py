@@ -23,6 +23,7 @@ from pkiserver.web.api import (
     register_events,
     registry_messages,
     renewals,
+    reports,
 )
 from pkiserver.web.api.openapi import openapi_json
 from pkiserver.web.api.operations import Operation
@@ -44,6 +45,7 @@ OPERATIONS: Final[Sequence[Operation]] = (
     *cases.OPERATIONS,
     *letters.OPERATIONS,
     *register_events.OPERATIONS,
+    *reports.OPERATIONS,
     *registry_messages.OPERATIONS,
     *plant.OPERATIONS,
     *actors.OPERATIONS,
