@@ -52,6 +52,7 @@ async def _equip(home: Home, folder: Path, count: int) -> None:
         await core.commands.run("office.add", office, "user:bench", silent)
         pem = await _registrar(core, folder)
         actor = {"name": "registrar", "pem": pem, "role": "registrar", "everywhere": True}
+        actor |= {"civil_id": "900000000001"}
         await core.commands.run("actor.add", actor, "user:bench", silent)
 
 

@@ -281,7 +281,7 @@ async def _compose(
     await registration.issuing.catch_up()
     issue_listeners.append(registration.issuing.on_event)
     refusals = Refusals(storage, clock)
-    actors = Actors(storage, clock, authorities)
+    actors = Actors(storage, clock, authorities, registration.identities)
     role_grants = RoleGrants(storage, clock)
     trusted_issuers = TrustedIssuers(home.path, profiles)
     trusted_issuers.load()

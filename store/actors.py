@@ -30,11 +30,11 @@ def _record(tx: Transaction, row: tuple[Any, ...]) -> ActorRecord:
     )
 
 
-def add(tx: Transaction, *, name: str, person: int | None, now: datetime, by: str) -> ActorRecord:
+def add(tx: Transaction, *, name: str, now: datetime, by: str) -> ActorRecord:
     """Add an actor that has no certificate and no role yet; a name in use breaks a constraint."""
     tx.execute(
-        "INSERT INTO actors (name, person, version, added_at, added_by) VALUES (?, ?, 0, ?, ?)",
-        (name, person, to_unix(now), by),
+        "INSERT INTO actors (name, version, added_at, added_by) VALUES (?, 0, ?, ?)",
+        (name, to_unix(now), by),
     )
     found = with_name(tx, name)
     assert found is not None  # noqa: S101 - it was inserted just now
@@ -69,9 +69,15 @@ def page(tx: Transaction, before: int, limit: int) -> list[ActorRecord]:
     return [_record(tx, row) for row in rows]
 
 
-def set_person(tx: Transaction, actor: int, person: int) -> None:
-    """Note who an actor is; that counts its version."""
+def set_person(tx: Transaction, actor: int, person: int | None) -> None:
+    """Note who an actor is, None where they are not on record; that counts its version."""
     tx.execute("UPDATE actors SET person = ?, version = version + 1 WHERE id = ?", (person, actor))
+
+
+def of_person(tx: Transaction, person: int) -> list[ActorRecord]:
+    """Return the actors that a person is."""
+    rows = tx.all(f"SELECT {_ACTOR} FROM actors a WHERE a.person = ?", (person,))
+    return [_record(tx, row) for row in rows]
 
 
 def add_certificate(

@@ -258,15 +258,6 @@ def of_columns(tx: Transaction, rest: str, values: tuple[Value, ...]) -> list[Ap
     return [_record(row) for row in tx.all(f"SELECT {_OF_A} {rest}", values)]
 
 
-def holder_of(tx: Transaction, authority: int, serial: int) -> int | None:
-    """Return whose application a certificate came of; None: of nobody's who is on record."""
-    row = tx.one(
-        "SELECT person FROM applications WHERE authority = ? AND serial = ?",
-        (authority, serial_to_blob(serial)),
-    )
-    return row[0] if row else None
-
-
 def holder_of_credential(tx: Transaction, reference: str) -> int | None:
     """Return whose application a credential is of; None: of nobody's who is on record."""
     row = tx.one("SELECT person FROM applications WHERE credential = ?", (reference,))

@@ -1,8 +1,8 @@
 """Applications that a holder signed: by which certificate, in answer to which challenge."""
 
-from store.applications import ApplicationRecord, of_columns
+from store.applications import ApplicationRecord, of_certificate, of_columns
 from store.database import Transaction
-from store.records import serial_to_blob
+from store.records import CertificateRecord, serial_to_blob
 
 
 def add(tx: Transaction, *, application: int, challenge: bytes, authority: int, serial: int) -> None:
@@ -47,3 +47,9 @@ def of_subject(tx: Transaction, subject: str) -> ApplicationRecord | None:
         (subject,),
     )
     return found[0] if found else None
+
+
+def behind(tx: Transaction, certificate: CertificateRecord) -> ApplicationRecord | None:
+    """Return the application that a certificate came of; for a renewed one, that of its subject; or None."""
+    found = of_certificate(tx, certificate.authority, certificate.serial)
+    return found or of_subject(tx, certificate.subject)

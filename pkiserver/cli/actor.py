@@ -8,7 +8,7 @@ import click
 
 from pkiserver.bounds import MAX_LINE_BYTES
 from pkiserver.cli.context import CommandGroup, Context
-from pkiserver.cli.options import JSON_OPTION
+from pkiserver.cli.options import JSON_OPTION, read_number
 from pkiserver.printing import show, show_rows
 
 _OFFICE = click.option("--office", metavar="CODE", help="Of a registrar: the office.")
@@ -39,7 +39,13 @@ def actor_group() -> None:
     help="ra: asks for certificates on behalf of others. registrar, auditor, administrator, …: uses the API.",
 )
 @_place
-@click.option("--person", type=click.IntRange(1), help="Who it is: a person on record, by number.")
+@click.option(
+    "--civil-id",
+    "identify",
+    is_flag=True,
+    help="Who it is, which roles of people need: the civil registration number is asked for, or read from"
+    " standard input.",
+)
 @click.option(
     "--profile",
     "profiles",
@@ -54,8 +60,9 @@ def actor_add(
     name: str,
     certificate: Path,
     profiles: tuple[str, ...],
+    identify: bool,
     as_json: bool,
-    **given: str | int | bool | None,
+    **given: str | bool | None,
 ) -> None:
     """Register a certificate for an actor, with a role; after a renewal, the new one beside the old.
 
@@ -63,12 +70,32 @@ def actor_add(
 
     \b
     Example:  pkiserver actor add station-1 --certificate station-1.pem --role ra --profile gate
+              pkiserver actor add bat --certificate bat.pem --role registrar --office ub-1 --civil-id
     """
     if certificate.stat().st_size > MAX_LINE_BYTES // 2:
         raise click.UsageError(f"{certificate} is too large for a certificate")
     pem = certificate.read_text("ascii", "replace")
-    result = context.command("actor.add", name=name, pem=pem, profiles=list(profiles), **given)
+    number = read_number() if identify else None
+    result = context.command(
+        "actor.add", name=name, pem=pem, civil_id=number, profiles=list(profiles), **given
+    )
     show(result, as_json)
+
+
+@actor_group.command("identify")
+@click.argument("name")
+@JSON_OPTION
+@click.pass_obj
+def actor_identify(context: Context, name: str, as_json: bool) -> None:
+    """Say who an actor is, once: on what is that person's own it may not act.
+
+    The civil registration number is asked for, or read from standard input: others of this machine see the
+    arguments of a command. It is kept encrypted, and shown nowhere.
+
+    \b
+    Example:  pkiserver actor identify administrator < number.txt
+    """
+    show(context.command("actor.identify", name=name, civil_id=read_number()), as_json)
 
 
 @actor_group.command("list")

@@ -1,9 +1,13 @@
 """Options and arguments that several commands have."""
 
+import sys
+from typing import Final
+
 import click
 
 from pkiserver.bounds import MAX_LIST
 
+MAX_LINE_CHARACTERS: Final = 200
 JSON_OPTION = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 CA_OPTION = click.option("--ca", metavar="NAME", help="The authority, where a serial alone is not enough.")
 SERIAL_ARGUMENT = click.argument("serial")
@@ -17,3 +21,13 @@ LIMIT_OPTION = click.option(
     show_default=True,
     help="How many at most.",
 )
+
+
+def read_number() -> str:
+    """Return a number of a person, typed by somebody or the first line of standard input."""
+    if sys.stdin.isatty():
+        return str(click.prompt("Number", err=True))
+    line = sys.stdin.readline(MAX_LINE_CHARACTERS)
+    if not line.strip():
+        raise click.UsageError("there is no number on standard input")
+    return line.strip()

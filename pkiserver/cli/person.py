@@ -1,15 +1,10 @@
 """`pkiserver person`: people on record. Every reading is recorded in the audit log."""
 
-import sys
-from typing import Final
-
 import click
 
 from pkiserver.cli.context import CommandGroup, Context
-from pkiserver.cli.options import AFTER_OPTION, JSON_OPTION, LIMIT_OPTION
+from pkiserver.cli.options import AFTER_OPTION, JSON_OPTION, LIMIT_OPTION, read_number
 from pkiserver.printing import show, show_page, show_rows
-
-MAX_LINE_CHARACTERS: Final = 200
 
 
 @click.group("person", cls=CommandGroup)
@@ -44,7 +39,7 @@ def person_find(
     """
     if sum((name is not None, by_civil_id, by_register_number)) != 1:
         raise click.UsageError("find people by one of --name, --civil-id, --register-number")
-    number = None if name is not None else _number()
+    number = None if name is not None else read_number()
     result = context.command(
         "person.find",
         name=name,
@@ -54,16 +49,6 @@ def person_find(
         limit=limit,
     )
     show_page(result, ("id", "parent_name", "given_name", "version", "updated_at"), as_json, limit, "id")
-
-
-def _number() -> str:
-    """Return the number, typed by somebody or the first line of standard input."""
-    if sys.stdin.isatty():
-        return str(click.prompt("Number", err=True))
-    line = sys.stdin.readline(MAX_LINE_CHARACTERS)
-    if not line.strip():
-        raise click.UsageError("there is no number on standard input")
-    return line.strip()
 
 
 @person_group.command("show")

@@ -31,7 +31,7 @@ async def add_actor(
     office: str | None = None,
     organization: str | None = None,
     everywhere: bool = False,
-    person: int | None = None,
+    civil_id: str | None = None,
     profiles: Sequence[str] = (),
 ) -> dict[str, Any]:
     try:
@@ -40,7 +40,7 @@ async def add_actor(
         raise RefusedError("the file holds no certificate in PEM") from error
     services.registration_clients.check_limit(profiles)
     place = await services.actors.place(office, organization, everywhere=everywhere)
-    new = NewActor(name, certificate, role, place, person, tuple(profiles))
+    new = NewActor(name, certificate, role, place, civil_id, tuple(profiles))
     registered = await services.actors.register(at_machine(caller.actor), new)
     return {
         "name": name,
@@ -51,6 +51,13 @@ async def add_actor(
         "profiles": ", ".join(sorted(profiles)) or None,
         "waiting": [one.id for one in registered.waiting],
     }
+
+
+async def identify_actor(
+    services: CommandServices, caller: Caller, /, *, name: str, civil_id: str
+) -> dict[str, Any]:
+    await services.actors.identify(at_machine(caller.actor), name, civil_id)
+    return await _actor(services, await services.actors.show(name))
 
 
 async def list_actors(services: CommandServices, _caller: Caller, /) -> list[dict[str, Any]]:
@@ -122,6 +129,7 @@ async def _actor(services: CommandServices, shown: ShownActor) -> dict[str, Any]
         "name": record.name,
         "roles": [await _role(services, one) for one in record.roles],
         "profiles": ", ".join(sorted(shown.profiles)) or None,
+        "identified": shown.identified,
         "person": record.person,
         "version": record.version,
         "serials": [serial_text(one.serial) for one in current],
@@ -166,6 +174,7 @@ async def _proposal(
 
 COMMANDS: Final[Mapping[str, CommandEntry]] = {
     "actor.add": CommandEntry(add_actor),
+    "actor.identify": CommandEntry(identify_actor),
     "actor.list": CommandEntry(list_actors, reading=True),
     "actor.show": CommandEntry(show_actor, reading=True),
     "actor.role": CommandEntry(change_role),

@@ -7,7 +7,7 @@ What an actor may do are its roles, which `role_grants` grants.
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
@@ -20,13 +20,14 @@ from pkiserver.bounds import MAX_LIST
 from pkiserver.ca.authorities import Authorities
 from pkiserver.ca.issuance_rules import require_entitled
 from pkiserver.clock import Clock
-from pkiserver.errors import ConflictError, NotAuthorizedError, NotFoundError, RefusedError
+from pkiserver.errors import ChangedError, NotAuthorizedError, NotFoundError, RefusedError
 from pkiserver.ra import profile_limits
+from pkiserver.ra.actor_identity import ActorIdentities, is_identified
 from pkiserver.ra.registration.roles import Action, Actor, Permission, Role, require
 from pkiserver.ra.role_grants import REGISTRATION_CLIENT, ROLE_NAMES, at_machine, found_actor, propose_in
 from pkiserver.storage import Storage
 from protocols import oid
-from store import actor_profiles, actor_proposals, certificates, offices, organizations, people
+from store import actor_profiles, actor_proposals, certificates, offices, organizations
 from store import actors as rows
 from store import audit as audit_chain
 from store.actor_proposals import Change, ProposalRecord
@@ -53,7 +54,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class NewActor:
-    """What is registered: a certificate for a name, with a role and who it is, where that is said.
+    """What is registered: a certificate for a name, with a role and who that is (`civil_id`), where said.
 
     `profiles` are those that a registration client is limited to, see `profile_limits`.
     """
@@ -62,7 +63,7 @@ class NewActor:
     certificate: x509.Certificate
     role: str | None = None
     place: Place = Place()
-    person: int | None = None
+    civil_id: str | None = field(default=None, repr=False)
     profiles: tuple[str, ...] = ()
 
 
@@ -82,15 +83,19 @@ class ShownActor:
     record: ActorRecord
     certificates: list[ActorCertificateRecord]
     profiles: frozenset[str]
+    identified: bool
 
 
 class Actors:
     """Registers the certificates of actors and finds whom one speaks for."""
 
-    def __init__(self, storage: Storage, clock: Clock, authorities: Authorities) -> None:
+    def __init__(
+        self, storage: Storage, clock: Clock, authorities: Authorities, identities: ActorIdentities
+    ) -> None:
         self._storage = storage
         self._clock = clock
         self._authorities = authorities
+        self._identities = identities
 
     async def add(
         self, name: str, role: str | None, certificate: x509.Certificate, by: str, limit: Sequence[str] = ()
@@ -122,7 +127,9 @@ class Actors:
             if record is None or record.certificate != new.certificate.public_bytes(Encoding.DER):
                 raise RefusedError("the certificate is not on record")
             require_entitled(tx, record, now)
-            actor = _named(tx, by, new, now)
+            actor = rows.with_name(tx, new.name) or rows.add(tx, name=new.name, now=now, by=by.name)
+            if new.civil_id is not None:
+                actor = self._identify(tx, by, actor, new.civil_id, now)
             _limit(tx, by, new, now)
             made = [propose_in(tx, by, actor, _certificate_change(record), now)]
             if new.role is not None and not _has_role(actor, new):
@@ -131,6 +138,32 @@ class Actors:
             return Registered(found_actor(tx, new.name), record, waiting)
 
         return await self._storage.write(transaction)
+
+    async def identify(
+        self, by: Actor, name: str, civil_id: str, seen_version: int | None = None
+    ) -> ActorRecord:
+        """Say who an actor is; said again, nothing changes.
+
+        Raises `NotFoundError`, what `ActorIdentities.say` does, `NotAuthorizedError`, and `ChangedError`
+        where the actor has changed since it was seen; None: whichever it is.
+        """
+        now = self._clock.now()
+
+        def transaction(tx: Transaction) -> ActorRecord:
+            require(Permission(by, Action.MANAGE_ACTORS))
+            actor = found_actor(tx, name)
+            if seen_version not in (None, actor.version):
+                raise ChangedError("the actor has changed since you saw it")
+            return self._identify(tx, by, actor, civil_id, now)
+
+        return await self._storage.write(transaction)
+
+    def _identify(
+        self, tx: Transaction, by: Actor, actor: ActorRecord, civil_id: str, now: datetime
+    ) -> ActorRecord:
+        if self._identities.say(tx, actor, civil_id):
+            audit_chain.append(tx, audit.entry(now, by.name, "actor.identify", name=actor.name))
+        return found_actor(tx, actor.name)
 
     async def register_first(self, certificate: x509.Certificate) -> None:
         """Make who has this certificate the first administrator, where there is none."""
@@ -211,22 +244,8 @@ class Actors:
 
 def _shown(tx: Transaction, record: ActorRecord) -> ShownActor:
     certificates = rows.certificates(tx, record.id, MAX_LIST)
-    return ShownActor(record, certificates, actor_profiles.of(tx, record.name))
-
-
-def _named(tx: Transaction, by: Actor, new: NewActor, now: datetime) -> ActorRecord:
-    """Return the actor of a name, made where there is none; who it is may be said once."""
-    if new.person is not None and people.get(tx, new.person) is None:
-        raise NotFoundError(f"no person {new.person}; see `pkiserver person find`")
-    actor = rows.with_name(tx, new.name)
-    if actor is None:
-        return rows.add(tx, name=new.name, person=new.person, now=now, by=by.name)
-    if new.person is not None and actor.person is None:
-        rows.set_person(tx, actor.id, new.person)
-        return found_actor(tx, new.name)
-    if new.person not in (None, actor.person):
-        raise ConflictError(f"{new.name} is somebody else on record")
-    return actor
+    limit = actor_profiles.of(tx, record.name)
+    return ShownActor(record, certificates, limit, is_identified(tx, record.id))
 
 
 def _limit(tx: Transaction, by: Actor, new: NewActor, now: datetime) -> None:

@@ -11,6 +11,7 @@ from pkiserver import audit
 from pkiserver.clock import Clock
 from pkiserver.errors import ChangedError, ConflictError, NotAuthorizedError, NotFoundError, RefusedError
 from pkiserver.ra import profile_limits
+from pkiserver.ra.actor_identity import ROLES_OF_PEOPLE, is_identified
 from pkiserver.ra.registration.roles import (
     Action,
     Actor,
@@ -59,6 +60,7 @@ def acting(record: ActorRecord) -> Actor:
             if one.role != REGISTRATION_CLIENT
         ),
         person=record.person,
+        number=record.id,
     )
 
 
@@ -182,6 +184,7 @@ def _check(tx: Transaction, actor: ActorRecord, change: Change) -> None:
         _check_place(tx, change)
         if has is not None:
             raise ConflictError(f"{actor.name} has this role already")
+        _require_identified(tx, actor, change)
     if change.kind == "withdraw" and has is None:
         raise ConflictError(f"{actor.name} does not have this role")
     if change.kind == "certificate":
@@ -190,6 +193,16 @@ def _check(tx: Transaction, actor: ActorRecord, change: Change) -> None:
         raise ConflictError(f"{actor.name} has neither roles nor certificates")
     if change.kind in ("withdraw", "remove") and _ends_administrators(tx, actor, change):
         raise ConflictError(f"{actor.name} is the last administrator: grant the role to somebody else first")
+
+
+def _require_identified(tx: Transaction, actor: ActorRecord, change: Change) -> None:
+    """Know who has a role of people; whom `init` makes the first administrator, nobody can say then."""
+    first = change.role == Role.ADMINISTRATOR.value and not rows.count_with_role(tx, change.role)
+    if change.role in ROLES_OF_PEOPLE and not first and not is_identified(tx, actor.id):
+        raise RefusedError(
+            f"role {change.role} is for people, and nobody said who {actor.name} is:"
+            " see `pkiserver actor identify`"
+        )
 
 
 def _check_certificate(tx: Transaction, change: Change) -> None:

@@ -69,11 +69,12 @@ CREATE INDEX enrollments_open_of ON enrollments (asked_by, expires_at) WHERE sta
 CREATE TABLE actors (                   -- people and programs that act here, each known by certificates
     id       INTEGER PRIMARY KEY,
     name     TEXT NOT NULL UNIQUE,
-    person   INTEGER REFERENCES people (id), -- who it is, where they are on record: nobody acts for oneself
+    person   INTEGER REFERENCES people (id), -- who it is, where they are on record; the number is encrypted
     version  INTEGER NOT NULL,          -- counts what changed of who it is: certificates, and the person
     added_at INTEGER NOT NULL,
     added_by TEXT NOT NULL
 );
+CREATE INDEX actors_of_person ON actors (person) WHERE person IS NOT NULL;
 
 CREATE TABLE actor_certificates (
     id         INTEGER PRIMARY KEY,

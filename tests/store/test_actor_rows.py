@@ -18,7 +18,7 @@ HOUR = timedelta(hours=1)
 
 
 async def add(store: "Store", name: str, *serials: int) -> int:
-    made: ActorRecord = await store.write(actors.add, name=name, person=None, now=NOW, by="user:7")
+    made: ActorRecord = await store.write(actors.add, name=name, now=NOW, by="user:7")
     for serial in serials:
         await store.write(
             actors.add_certificate, actor=made.id, authority=1, serial=serial, now=NOW, by="user:7"

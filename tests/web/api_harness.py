@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import aiohttp
 import pytest
@@ -138,20 +139,39 @@ class Desk:
         tls.load_cert_chain(*files)
         return Client(self.url, tls, name, record, files)
 
-    async def actor(self, name: str, role: str, profile: str = "administrator", **place: object) -> Client:
+    async def actor(
+        self,
+        name: str,
+        role: str,
+        profile: str = "administrator",
+        civil_id: str | None = None,
+        **place: object,
+    ) -> Client:
         """Somebody with a certificate that is registered for an actor in this role."""
         client = await self.holder(name, profile)
-        await self.register(client, role, **place)
+        await self.register(client, role, civil_id=civil_id, **place)
         return client
 
-    async def register(self, client: Client, role: str, name: str | None = None, **place: object) -> None:
-        """Register a certificate; a role that needs a place has all offices, or an organisation."""
+    async def register(
+        self,
+        client: Client,
+        role: str,
+        name: str | None = None,
+        civil_id: str | None = None,
+        **place: object,
+    ) -> None:
+        """Register a certificate; a role that needs a place has all offices, or an organisation.
+
+        Who it is, where that is not said, nobody applies as.
+        """
         assert client.files is not None
         if not place and role in ("registrar", "senior_registrar"):
             place = {"everywhere": True}
         if not place and role == "org_officer":
             place = {"organization": await self.organization()}
-        given = {"name": name or client.name, "role": role, "pem": client.files[0].read_text()} | place
+        called = name or client.name
+        who = civil_id or f"9{crc32(called.encode()):011d}"
+        given = {"name": called, "role": role, "pem": client.files[0].read_text(), "civil_id": who} | place
         added = await self.command("actor.add", **given)
         for proposal in added["waiting"]:
             await self.confirmed(proposal)

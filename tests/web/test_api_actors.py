@@ -2,19 +2,22 @@
 
 import json
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from zlib import crc32
 
 import pytest
 
 from pkiserver.core import Core
 from pkiserver.errors import ChangedError, ConflictError, NotAuthorizedError, PKIServerError, RefusedError
 from pkiserver.progress import silent
+from pkiserver.ra.actor_identity import ROLES_OF_PEOPLE
 from pkiserver.ra.role_grants import PROPOSAL_LIFETIME
 from store import actor_profiles
 from tests.web.api_harness import Client, Desk, Reply, desk
-from tests.web.registration_world import World
+from tests.web.registration_world import FORM, LOCAL, OTHER_FORM, World
 
 if TYPE_CHECKING:
     from tests.conftest import FakeClock
@@ -31,7 +34,12 @@ async def registered(office: Desk, by: Client, name: str) -> Reply:
     """Register a certificate for a name over the API."""
     holder = await office.holder(name)
     assert holder.files is not None
-    return await by.post("/actors", {"name": name, "certificate": holder.files[0].read_text()})
+    given = {"name": name, "certificate": holder.files[0].read_text(), "civil_id": number_of(name)}
+    return await by.post("/actors", given)
+
+
+def number_of(name: str) -> str:
+    return f"8{crc32(name.encode()):011d}"
 
 
 async def granted(by: Client, name: str, role: str, verb: str = "grant", **place: object) -> Reply:
@@ -216,14 +224,15 @@ class TestAtTheMachine:
         holder = await office.holder("bat")
         assert holder.files is not None
         pem = holder.files[0].read_text()
-        added = await run(office, "actor.add", name="bat", role="registrar", office="ub-2", pem=pem)
+        given = {"role": "registrar", "office": "ub-2", "pem": pem, "civil_id": number_of("bat")}
+        added = await run(office, "actor.add", name="bat", **given)
         (proposal,) = added["waiting"]
         assert added["roles"] == []
         with pytest.raises(NotAuthorizedError, match="second person"):
-            await run(office, "actor.confirm", proposal=proposal, version=1)
+            await run(office, "actor.confirm", proposal=proposal, version=2)
         with pytest.raises(ChangedError, match="since you saw it"):
             await run(office, "actor.confirm", "user:second", proposal=proposal, version=0)
-        done = await run(office, "actor.confirm", "user:second", proposal=proposal, version=1)
+        done = await run(office, "actor.confirm", "user:second", proposal=proposal, version=2)
         assert (done["state"], done["decided_by"]) == ("done", "user:second")
         assert await roles(office, "bat") == ["registrar of ub-2"]
         withdrawn = await run(
@@ -265,13 +274,47 @@ class TestAtTheMachine:
 
     async def test_who_an_actor_is_is_said_once(self, office: Desk) -> None:
         known = (await World(office).verified()).person
-        await office.actor("dorj", "auditor", person=known)
-        assert (await office.command("actor.show", name="dorj"))["person"] == known
-        other = await office.holder("other")
-        assert other.files is not None
-        given = {"name": "dorj", "pem": other.files[0].read_text()}
-        with pytest.raises(PKIServerError, match="no person 99"):
-            await run(office, "actor.add", person=99, **given)
+        await office.actor("dorj", "auditor", civil_id=FORM["civil_id"])
+        shown = await office.command("actor.show", name="dorj")
+        assert (shown["person"], shown["identified"]) == (known, True)
+        again = await run(office, "actor.identify", name="dorj", civil_id=FORM["civil_id"])
+        assert again["version"] == shown["version"]
+        assert len(await office.audited("actor.identify")) == 1
+        for name, number, reason in (
+            ("dorj", OTHER_FORM["civil_id"], "dorj is somebody else on record"),
+            ("administrator", FORM["civil_id"], "this person is actor dorj: nobody is two"),
+            ("administrator", "12", "12 digits"),
+        ):
+            with pytest.raises(PKIServerError, match=reason):
+                await run(office, "actor.identify", name=name, civil_id=number)
+        assert not (await office.command("actor.show", name="administrator"))["identified"]
+
+    @pytest.mark.parametrize("role", sorted(ROLES_OF_PEOPLE))
+    async def test_a_role_of_people_needs_to_know_who_it_is(self, office: Desk, role: str) -> None:
+        holder = await office.holder("bat")
+        assert holder.files is not None
+        await run(office, "actor.add", name="bat", pem=holder.files[0].read_text())
+        place = {"office": "ub-1"} if "registrar" in role else {}
+        place |= {"organization": await office.organization()} if role == "org_officer" else {}
+        grant = {"kind": "grant", "name": "bat", "role": role, **place}
+        with pytest.raises(RefusedError, match="nobody said who bat is"):
+            await run(office, "actor.role", **grant)
+        await run(office, "actor.identify", name="bat", civil_id=number_of("bat"))
+        assert (await run(office, "actor.role", **grant))["state"] == "done"
+
+    async def test_who_acts_here_is_not_erased(self, office: Desk, clock: "FakeClock") -> None:
+        made = await World(office).verified()
+        await office.core.registration.applications.withdraw(LOCAL, made.id, made.version, "no")
+        await office.actor("dorj", "auditor", civil_id=FORM["civil_id"])
+        clock.advance(timedelta(days=8 * 366))
+        erasures, second = office.core.registration.erasures, replace(LOCAL, name="user:second")
+        assert made.person is not None
+        with pytest.raises(ConflictError, match="acts here, as dorj"):
+            await erasures.ask(LOCAL, made.person, "the retention is over")
+        await run(office, "actor.remove", name="dorj")
+        await erasures.ask(LOCAL, made.person, "the retention is over")
+        await erasures.confirm(second, made.person)
+        assert not (await office.command("actor.show", name="dorj"))["identified"]
 
 
 async def test_the_limit_of_a_registration_client_is_shown(office: Desk) -> None:

@@ -31,6 +31,7 @@ NO_SCOPE: frozenset[Scope] = frozenset()
 ALWAYS = frozenset(Scope)
 OF_APPLICATION = frozenset({Scope.OWN_OFFICE, Scope.OWN_HOLDER})
 OF_ORGANIZATION = frozenset({Scope.OWN_ORGANIZATION})
+OF_ANY_ORGANIZATION = frozenset({Scope.ORGANIZATIONS})
 OF_BATCH = frozenset({Scope.OWN_BATCH})
 OF_CASE = frozenset({Scope.OWN_OFFICE, Scope.OWN_HOLDER, Scope.OWN_ORGANIZATION})
 OF_CERTIFICATE = (frozenset({Scope.SUBSCRIBERS}), frozenset({Scope.INFRASTRUCTURE}))
@@ -120,7 +121,7 @@ CELLS: Mapping[str, Cell] = {
     "listPlantCards": of(OF_BATCH),
     "reportPlantCard": of(OF_BATCH, TORN),
     "listCases": Cell(),
-    "showCase": of(OF_CASE),
+    "showCase": Cell(None, OF_CASE | OF_ANY_ORGANIZATION, OF_ANY_ORGANIZATION),
     "listCertificateCases": Cell(),
     "listPersonCases": Cell(),
     "requestCase": of(
@@ -140,7 +141,11 @@ CELLS: Mapping[str, Cell] = {
             "document": "scan-1",
         }
     ),
-    "decideCase": of(frozenset({Scope.OWN_OFFICE}), {"granted": True, "ground": "seen"}),
+    "decideCase": Cell(
+        {"granted": True, "ground": "seen"},
+        frozenset({Scope.OWN_OFFICE}) | OF_ANY_ORGANIZATION,
+        OF_ANY_ORGANIZATION,
+    ),
     "confirmDecision": Cell({"granted": True, "ground": "seen"}),
     "listLetters": Cell(),
     "followRegister": Cell(),
@@ -150,6 +155,7 @@ CELLS: Mapping[str, Cell] = {
     "listActors": Cell(),
     "showActor": Cell(),
     "registerActor": Cell({"name": "somebody", "certificate": "none"}),
+    "identifyActor": Cell({"civil_id": "800000000001"}),
     "grantRole": Cell(ROLE),
     "withdrawRole": Cell(ROLE),
     "removeActor": Cell(),

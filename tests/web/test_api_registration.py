@@ -229,16 +229,37 @@ class TestPeople:
 
     async def test_nobody_corrects_themselves(self, world: World, office: Desk) -> None:
         person = (await world.verified()).person
-        senior = await office.actor("oyun", "senior_registrar", office="ub-1", person=person)
+        senior = await office.actor("oyun", "senior_registrar", office="ub-1", civil_id=FORM["civil_id"])
         seen = (await senior.get(f"/people/{person}")).etag
         changes = {"ground": "moved", "address": "2-р хороо 7-1"}
         reply = await senior.post(f"/people/{person}/correct", changes, If_Match=seen)
         assert "own certificate or application" in reply.refused(403, "not_authorized")
 
 
+async def test_who_is_not_on_record_yet_does_not_act_on_the_own_application(
+    world: World, office: Desk
+) -> None:
+    oneself = await office.actor("dorj", "registrar", office="ub-1", civil_id=FORM["civil_id"])
+    own = "own certificate or application"
+    assert own in (await oneself.post("/applications", DRAFT)).refused(403, "not_authorized")
+    registrar = await world.registrar()
+    draft = await registrar.post("/applications", DRAFT)
+    for step, body in (("verify", PROOF), ("return", {"ground": "mine"}), ("withdraw", {"ground": "mine"})):
+        assert own in (await moved(oneself, draft, step, body)).refused(403, "not_authorized")
+    assert len(await office.audited("registration.verify_application")) == 2
+    other = await moved(
+        oneself, await oneself.post("/applications", DRAFT | {"form": OTHER_FORM}), "verify", PROOF
+    )
+    assert other.status == 200
+    # Verified by somebody else, it is a person's on record: the actor is that person from then on.
+    verified = await moved(registrar, draft, "verify", PROOF)
+    assert (await office.command("actor.show", name="dorj"))["person"] == verified.body["person"]
+    assert own in (await moved(oneself, verified, "issue", {})).refused(403, "not_authorized")
+
+
 async def test_nobody_acts_on_the_own_application_or_certificate(world: World, office: Desk) -> None:
     known = await world.verified()
-    oneself = await office.actor("dorj", "registrar", office="ub-1", person=known.person)
+    oneself = await office.actor("dorj", "registrar", office="ub-1", civil_id=FORM["civil_id"])
     for step, body in (("issue", {}), ("withdraw", {"ground": "mine"})):
         reply = await oneself.post(f"/applications/{known.id}/{step}", body, If_Match=f'"{known.version}"')
         assert "own certificate or application" in reply.refused(403, "not_authorized")

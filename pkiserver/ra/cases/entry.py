@@ -14,9 +14,8 @@ from pkiserver.ra.registration.offices import calendar_of
 from pkiserver.ra.registration.roles import Target
 from pkiserver.ra.registration.working_hours import MAX_DAYS, Calendar
 from protocols.x509.certificate import serial_text
-from store import applications, certificates, offices, renewals
 from store import cases as rows
-from store.applications import ApplicationRecord
+from store import certificates, offices, renewals
 from store.database import Transaction
 from store.offices import OfficeRecord
 from store.records import CertificateRecord
@@ -57,7 +56,7 @@ def place_of(tx: Transaction, new: NewCase, now: datetime) -> Place:
     What the civil registry tells is of the office where the certificate was applied for. `NotFoundError`
     where there is no such certificate or office.
     """
-    application = _application_of(tx, _certificate(tx, new))
+    application = renewals.behind(tx, _certificate(tx, new))
     office = office_of(tx, new.office)
     if new.channel is Channel.CIVIL_REGISTRY and application is not None and application.office is not None:
         office = offices.get(tx, application.office)
@@ -67,12 +66,6 @@ def place_of(tx: Transaction, new: NewCase, now: datetime) -> Place:
         holder=application.person if application else None,
     )
     return Place(target, calendar_of(tx, office, now, MAX_DAYS) if office else _ALWAYS_OPEN)
-
-
-def _application_of(tx: Transaction, certificate: CertificateRecord) -> ApplicationRecord | None:
-    """Return the application that a certificate came of; for a renewed one, that of its subject."""
-    found = applications.of_certificate(tx, certificate.authority, certificate.serial)
-    return found or renewals.of_subject(tx, certificate.subject)
 
 
 def require_admissible(tx: Transaction, new: NewCase, subscribers: Collection[str]) -> None:

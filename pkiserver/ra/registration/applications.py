@@ -98,12 +98,11 @@ class Applications:
         form = validate_form(new.fields, today(now))
         _require_known(new)
         office, holder = await self._storage.read(
-            lambda tx: (offices.with_code(tx, new.office), self._people.of_civil_id(tx, form.civil_id)),
+            lambda tx: (offices.with_code(tx, new.office), self._people.whose(tx, actor, form.civil_id)),
             brief=True,
         )
         if office is None:
             raise NotFoundError(f"no office {new.office[:40]}; see `pkiserver office list`")
-        holder = actor.holder_of(form.civil_id, holder)
         await self._gate.require(Permission(actor, Action.APPLY, Target(office=office.id, holder=holder)))
 
         def transaction(tx: Transaction) -> ApplicationRecord:
@@ -324,7 +323,7 @@ class Applications:
             if record.person is not None:
                 return record, record.person
             civil_id = self._form(tx, application).civil_id  # not verified yet: whose it says that it is
-            return record, actor.holder_of(civil_id, self._people.of_civil_id(tx, civil_id))
+            return record, self._people.whose(tx, actor, civil_id)
 
         record, holder = await self._storage.read(look, brief=True)
         target = Target(office=record.office, organization=record.organization, holder=holder)

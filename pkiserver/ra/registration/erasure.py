@@ -16,7 +16,7 @@ from pkiserver.errors import ConflictError, NotFoundError
 from pkiserver.ra.letters.outbox import Outbox
 from pkiserver.ra.registration.contacts import parse_line
 from pkiserver.ra.registration.gate import Gate
-from pkiserver.ra.registration.people import APPLICATIONS, CHANGES, SUBJECT, found_person
+from pkiserver.ra.registration.people import ACTORS, APPLICATIONS, CHANGES, SUBJECT, found_person
 from pkiserver.ra.registration.personal_data import PersonalData
 from pkiserver.ra.registration.roles import (
     Action,
@@ -29,7 +29,7 @@ from pkiserver.ra.registration.roles import (
 )
 from pkiserver.ra.registration.states import MAX_GROUND_CHARACTERS, OPEN, State
 from pkiserver.storage import Storage
-from store import applications, certificates, credentials
+from store import actors, applications, certificates, credentials
 from store import audit as audit_chain
 from store import people as rows
 from store.applications import ApplicationRecord
@@ -132,6 +132,9 @@ class Erasures:
     def _require_permitted(self, tx: Transaction, person: int, now: datetime) -> None:
         if found_person(tx, person).erased_at is not None:
             raise ConflictError("the person is erased already")
+        for actor in actors.of_person(tx, person):
+            if actor.roles:
+                raise ConflictError(f"this person acts here, as {actor.name}: take back the roles first")
         of_person = self._applications(tx, person)
         for application in of_person:
             if State(application.state) in OPEN:
@@ -149,6 +152,7 @@ class Erasures:
             raise ConflictError("the person is erased already")
         erased = self._data.erase(tx, SUBJECT, person)
         erased += sum(self._data.erase(tx, CHANGES, row) for row in rows.all_change_ids(tx, person))
+        erased += sum(self._data.erase(tx, ACTORS, one.id) for one in actors.of_person(tx, person))
         erased += self._outbox.drop(tx, person, now)
         for application in of_person:
             applications.erase_name(tx, application.id)

@@ -25,7 +25,7 @@ from pkiserver.ra.registration.officer_list import ListedOfficer, read_officers
 from pkiserver.ra.registration.organizations import MAX_OFFICERS
 from pkiserver.ra.registration.people import APPLICATIONS, People
 from pkiserver.ra.registration.personal_data import PersonalData
-from pkiserver.ra.registration.roles import Action, Actor, Permission, Target
+from pkiserver.ra.registration.roles import Action, Actor, Permission, Target, is_own
 from pkiserver.ra.registration.states import OPEN
 from pkiserver.ra.registration.states import State as ApplicationState
 from pkiserver.storage import Storage
@@ -259,8 +259,7 @@ class Imports:
             return "work_mail", "it is of none of the organisation's domains"
         if organizations.is_of_nearer_domain(tx, organization, form.work_mail):
             return "work_mail", "it is of another organisation's domain"
-        person = self._people.of_civil_id(tx, form.civil_id)
-        if person is not None and person == work.actor.person:
+        if is_own(work.actor, self._people.whose(tx, work.actor, form.civil_id)):
             return "civil_id", "nobody applies for the own certificate"
         officer = _officer(tx, organization, form)
         if officer is not None and (officer.parent_name, officer.given_name) != _names(form):

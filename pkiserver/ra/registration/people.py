@@ -18,9 +18,10 @@ from pkiserver.ra.registration.gate import Gate
 from pkiserver.ra.registration.numbers import parse_civil_id, parse_register_number, today
 from pkiserver.ra.registration.officer_form import AnyForm
 from pkiserver.ra.registration.personal_data import PersonalData
-from pkiserver.ra.registration.roles import Action, Actor, Permission, Target
+from pkiserver.ra.registration.roles import ONESELF, Action, Actor, Permission, Target
 from pkiserver.ra.registration.states import MAX_GROUND_CHARACTERS
 from pkiserver.storage import Storage
+from store import actors
 from store import audit as audit_chain
 from store import people as rows
 from store.database import Transaction
@@ -29,6 +30,7 @@ from store.people import NameRow, PersonChangeRecord, PersonRecord
 SUBJECT: Final = "people"  # where the personal data of a person stand
 CHANGES: Final = "person_changes"
 APPLICATIONS: Final = "applications"
+ACTORS: Final = "actors"  # of whom the civil registration number is kept alone
 MAX_FOUND: Final = 100
 NAME_FIELDS: Final = ("parent_name", "clan_name", "given_name")
 # What is kept of a person: the fields of the form but those that are of one application.
@@ -149,6 +151,13 @@ class People:
         found = self._data.find(tx, SUBJECT, "civil_id", civil_id)
         return found[0] if found else None
 
+    def whose(self, tx: Transaction, actor: Actor, civil_id: str) -> int | None:
+        """Return whose a form is, as the permission table asks; None: of nobody who is known."""
+        known = self.of_civil_id(tx, civil_id)
+        if known is None and actor.number in self._data.find(tx, ACTORS, "civil_id", civil_id):
+            return ONESELF
+        return actor.holder_of(civil_id, known)
+
     def take_over(self, tx: Transaction, form: AnyForm, actor: str, ground: str, now: datetime) -> int:
         """Put a verified form on record, of a new person or as changes of a known one; return the person.
 
@@ -160,6 +169,8 @@ class People:
             return known
         added = rows.add(tx, _names(form), now)
         self._data.put(tx, SUBJECT, added.id, _sealed(form))
+        for one in self._data.find(tx, ACTORS, "civil_id", form.civil_id):
+            actors.set_person(tx, one, added.id)
         audit_chain.append(tx, audit.entry(now, actor, "person.add", person=added.id))
         return added.id
 

@@ -215,6 +215,7 @@ _NOT_FOR_ONESELF: Final = frozenset(
     }
 )
 NEW_HOLDER: Final = 0  # whom a service identified, and who is not on record yet; rows begin at 1
+ONESELF: Final = -1  # the actor, who is not on record yet
 
 
 def place_of(role: Role) -> str | None:
@@ -248,8 +249,8 @@ class Assignment:
 class Actor:
     """Who asks: a name for the audit log, roles, and the person behind it, where it is one on record.
 
-    `on_behalf_of` is the holder whom a service identified for this request, as `identified` says;
-    `NEW_HOLDER` for one who is not on record.
+    `number` is the actor's row. `on_behalf_of` is the holder whom a service identified for this request, as
+    `identified` says; `NEW_HOLDER` for one who is not on record.
     """
 
     name: str
@@ -257,6 +258,7 @@ class Actor:
     person: int | None = None
     on_behalf_of: int | None = None
     identified: Identified | None = None
+    number: int | None = None
 
     def holder_of(self, civil_id: str, known: int | None) -> int | None:
         """Return whose a form is: a person on record, or the very one whom a service identified anew."""
@@ -311,7 +313,7 @@ class Granted:
 def decide(permission: Permission) -> Granted:
     """Return by which role it is allowed; `NotAuthorizedError` where none allows it, or for oneself."""
     actor, action, target = permission.actor, permission.action, permission.target
-    if action in _NOT_FOR_ONESELF and actor.person is not None and actor.person == target.holder:
+    if action in _NOT_FOR_ONESELF and is_own(actor, target.holder):
         raise NotAuthorizedError("nobody acts on the own certificate or application")
     waiting: Granted | None = None
     for assignment in actor.assignments:
@@ -324,6 +326,11 @@ def decide(permission: Permission) -> Granted:
     if waiting is None:
         raise NotAuthorizedError(f"{actor.name} may not {action.value.replace('_', ' ')} here")
     return waiting
+
+
+def is_own(actor: Actor, holder: int | None) -> bool:
+    """Return whether something that is this holder's is the actor's own."""
+    return holder is not None and holder in (actor.person, ONESELF)
 
 
 def may_anywhere(actor: Actor, action: Action) -> None:

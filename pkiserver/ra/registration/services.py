@@ -9,6 +9,7 @@ from pkiserver.ca.authorities import Authorities
 from pkiserver.ca.issuance import OnEvent
 from pkiserver.clock import Clock
 from pkiserver.home import Home
+from pkiserver.ra.actor_identity import ActorIdentities
 from pkiserver.ra.cases.registry_feed import RegistryFeed
 from pkiserver.ra.cases.service import Cases
 from pkiserver.ra.credentials import Credentials
@@ -41,6 +42,7 @@ class Registration:
 
     offices: Offices
     people: People
+    identities: ActorIdentities
     erasures: Erasures
     data_key: DataKey
     organizations: Organizations
@@ -102,6 +104,7 @@ def open_registration(
     return Registration(
         offices=Offices(storage, clock, gate),
         people=people,
+        identities=ActorIdentities(data, people),
         erasures=Erasures(
             storage=storage,
             clock=clock,

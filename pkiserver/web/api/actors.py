@@ -7,7 +7,7 @@ from cryptography import x509
 from pydantic import ConfigDict, Field
 
 from pkiserver.errors import RefusedError
-from pkiserver.ra.actors import NewActor, Registered, ShownActor, grant_of
+from pkiserver.ra.actors import NewActor, ShownActor, grant_of
 from pkiserver.ra.registration.roles import Action
 from pkiserver.ra.role_grants import ROLE_NAMES
 from pkiserver.web.api.conditions import require_seen, seen_number
@@ -25,6 +25,7 @@ from pkiserver.web.api.operations import (
     Parameters,
 )
 from pkiserver.web.api.organizations import OrganizationNumber
+from pkiserver.web.api.people import CivilId
 from protocols.x509.certificate import serial_text
 from store.actor_proposals import Change, ProposalRecord
 from store.records import ActorRecord
@@ -77,7 +78,7 @@ class RoleChange(Message):
 
 
 class ActorRegistration(Message):
-    """A certificate that is registered for an actor, and who that is, where it is a person on record."""
+    """A certificate that is registered for an actor, and who that is, which roles of people need."""
 
     model_config = ConfigDict(
         json_schema_extra={"examples": [{"name": "bat", "certificate": "-----BEGIN CERTIFICATE-----\n…"}]}
@@ -85,7 +86,15 @@ class ActorRegistration(Message):
 
     name: ActorName
     certificate: Annotated[str, Field(max_length=MAX_PEM_CHARACTERS, description="PEM, of `infrastructure`.")]
-    person: Number | None = None
+    civil_id: CivilId | None = None
+
+
+class ActorIdentity(Message):
+    """Who an actor is, by the civil registration number; it is kept encrypted and shown nowhere."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"civil_id": "123456789012"}]})
+
+    civil_id: CivilId
 
 
 class ActorCertificate(Message):
@@ -113,10 +122,12 @@ class ActorRole(Message):
 class Actor(Message):
     """An actor; `version` counts what changed of who it is, and is what a second administrator has seen.
 
+    `identified` tells whether it was said who it is; `person` is that one's number, null while not on record.
     `profiles` are those that a registration client is limited to; empty: it is not limited.
     """
 
     name: str
+    identified: bool
     person: int | None
     version: int
     roles: tuple[ActorRole, ...]
@@ -184,9 +195,17 @@ async def register_actor(services: APIServices, call: Call[Any, Any, ActorRegist
     except ValueError as error:
         raise RefusedError("certificate holds no certificate in PEM") from error
     made = await services.actors.register(
-        call.caller.acting, NewActor(body.name, certificate, person=body.person)
+        call.caller.acting, NewActor(body.name, certificate, civil_id=body.civil_id)
     )
-    return await _registered(services, made)
+    return await _shown(services, made.actor.name)
+
+
+async def identify_actor(services: APIServices, call: Call[ActorPath, Any, ActorIdentity]) -> Answer:
+    """Say once who an actor is: on what is that person's own it may not act."""
+    await services.actors.identify(
+        call.caller.acting, call.path.actor, call.body.civil_id, seen_number(call.seen)
+    )
+    return await _shown(services, call.path.actor)
 
 
 async def grant_role(services: APIServices, call: Call[ActorPath, Any, RoleChange]) -> Answer:
@@ -246,10 +265,6 @@ async def _role_change(services: APIServices, body: RoleChange, kind: str) -> Ch
     return grant_of(body.role, place, kind)
 
 
-async def _registered(services: APIServices, made: Registered) -> Answer:
-    return await _shown(services, made.actor.name)
-
-
 async def _shown(services: APIServices, name: str) -> Answer:
     found = await services.actors.show(name)
     return Answer(await _actor(services, found), str(found.record.version))
@@ -274,6 +289,7 @@ async def _actor(services: APIServices, shown: ShownActor) -> Actor:
     places = [await services.actors.place_names(one) for one in record.roles]
     return Actor(
         name=record.name,
+        identified=shown.identified,
         person=record.person,
         version=record.version,
         roles=tuple(
@@ -359,6 +375,18 @@ OPERATIONS: Final = (
         Actor,
         body=ActorRegistration,
         shows_version=True,
+    ),
+    Operation(
+        "identifyActor",
+        "POST",
+        "/actors/{actor}/identify",
+        "Say who an actor is",
+        Action.MANAGE_ACTORS,
+        identify_actor,
+        Actor,
+        parameters=ActorPath,
+        body=ActorIdentity,
+        versioned=True,
     ),
     *(
         Operation(

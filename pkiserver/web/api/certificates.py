@@ -37,11 +37,12 @@ from pkiserver.web.api.operations import (
 )
 from protocols.asn1.ocsp import CRLReason
 from protocols.x509.certificate import serial_text
-from store import applications, certificates, crl_entries, status_events
+from store import certificates, crl_entries, renewals, status_events
+from store.applications import ApplicationRecord
 from store.certificates import Place, Search
 from store.database import Transaction
 from store.owners import Owners
-from store.records import CertificateRecord, StatusEventRecord, from_unix, to_unix
+from store.records import ActorRecord, CertificateRecord, StatusEventRecord, from_unix, to_unix
 
 _CURSOR: Final = r"^[0-9]{1,11}-[0-9a-f]{1,32}-[0-9]{1,9}$"
 _CA: Final = r"^[a-z][a-z0-9-]{0,62}(\.[0-9]{1,4})?$"
@@ -206,13 +207,15 @@ async def _require_other(
     services: APIServices, call: Call[CertificatePath, Any, Any], record: CertificateRecord
 ) -> None:
     """Refuse to change what is the caller's own, as a person too, and what is of the authority itself."""
-    holder = await services.storage.read(
-        lambda tx: applications.holder_of(tx, record.authority, record.serial)
-    )
+
+    def look(tx: Transaction) -> tuple[ApplicationRecord | None, ActorRecord | None]:
+        return renewals.behind(tx, record), services.actors.holding(tx, record)
+
+    application, actor = await services.storage.read(look)
+    holder = application.person if application else None
     target = replace(target_of(services, record.authority, record.profile), holder=holder)
     call.caller.require(Action.CHANGE_CERTIFICATE, target)
-    own = call.caller.certificate
-    if (own.authority, own.serial) == (record.authority, record.serial):
+    if actor is not None and actor.name == call.caller.name:
         raise NotAuthorizedError("it is your own certificate: somebody else has to do this")
     try:
         enrollable(services.profiles, record.profile)
