@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from server_harness import Server, copied, done, initialised, run_program, running
+from server_harness import Server, copied, done, initialised, run_installed, run_program, running
 
 
 @pytest.fixture(scope="session")
@@ -14,7 +14,8 @@ def pristine(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     The head of its audit log is signed: so a start makes no certificate for that.
     """
-    home = initialised(tmp_path_factory.mktemp("pristine") / "home")
+    home = tmp_path_factory.mktemp("pristine") / "home"
+    done(run_installed(home, "init", "--defaults"))
     done(run_program(home, "audit", "head", "--signed"))
     return home
 
@@ -36,7 +37,7 @@ def server(home: Path) -> Iterator[Server]:
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server for the tests that only add to it; its addresses in certificates are public names."""
     home = initialised(tmp_path_factory.mktemp("shared") / "home", "--public-url", "http://pki.example.com")
-    with running(home) as started:
+    with running(home, prepared=False) as started:
         yield started
 
 

@@ -16,12 +16,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any, TypeVar
 
 from client_messages import Credential, Reply, ask, csr_for, ocsp_request, read_ocsp_status, serial_of
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
+from prepared_program import Forked, start_prepared
 
 from pkiserver.control import call
 from pkiserver.home import Home
@@ -68,7 +70,23 @@ def children(pid: int) -> dict[int, str]:
 def run_program(
     home: Path, *arguments: str, environment: dict[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """Run the command line and return what it did; it is never waited for in vain."""
+    """Run the command line, prepared, and return what it did; it is never waited for in vain."""
+    words = [PROGRAM, "--home", str(home), *arguments]
+    with Path(os.devnull).open() as nothing, TemporaryFile("w+") as out, TemporaryFile("w+") as err:
+        program = start_prepared(words, os.environ | (environment or {}), nothing, out, err)
+        try:
+            status = program.wait(PATIENCE_S)
+        finally:
+            program.kill()
+        out.seek(0)
+        err.seek(0)
+        return subprocess.CompletedProcess(words, status, out.read(), err.read())
+
+
+def run_installed(
+    home: Path, *arguments: str, environment: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run the command line as an operator does, and return what it did."""
     return subprocess.run(
         [PROGRAM, "--home", str(home), *arguments],
         env=os.environ | (environment or {}),
@@ -98,7 +116,7 @@ class Server:
     """A started server and what a client knows of it."""
 
     home: Path
-    process: subprocess.Popen[bytes]
+    process: subprocess.Popen[bytes] | Forked
     log_path: Path
     endpoints: dict[str, list[list[Any]]] = field(default_factory=dict)
     known_children: dict[int, str] = field(default_factory=dict)
@@ -295,18 +313,22 @@ def start(
     environment: dict[str, str] | None = None,
     ready: bool = True,
     log_path: Path | None = None,
+    prepared: bool = True,
 ) -> Server:
-    """Start a server on chosen ports; return it when it serves, and says so where `ready`."""
+    """Start a server on chosen ports; return it when it serves, and says so where `ready`.
+
+    One that is not `prepared` is a new interpreter, as an operator starts it.
+    """
     (home / "run" / "endpoints.json").unlink(missing_ok=True)  # of a server that was killed
     log_path = log_path or home.parent / f"{home.name}.log"
-    with log_path.open("wb") as log:
-        process = subprocess.Popen(
-            [*program, "--home", str(home), "serve", *ANY_PORTS, *options],
-            env=os.environ | (environment or {}),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=log,
-        )
+    words = [*program, "--home", str(home), "serve", *ANY_PORTS, *options]
+    process: subprocess.Popen[bytes] | Forked
+    with log_path.open("wb") as log, Path(os.devnull).open("r+") as nothing:
+        given = os.environ | (environment or {})
+        if prepared:
+            process = start_prepared(words, given, nothing, nothing, log)
+        else:
+            process = subprocess.Popen(words, env=given, stdin=nothing, stdout=nothing, stderr=log)
     server = Server(home, process, log_path)
     try:
         _await_start(server, ready=ready)

@@ -19,6 +19,7 @@ from server_harness import (
     copied,
     done,
     eventually,
+    run_installed,
     run_program,
     running,
 )
@@ -53,15 +54,15 @@ def refused(run: subprocess.CompletedProcess[str]) -> str:
 
 
 def test_commands_go_through_the_running_server(server: Server) -> None:
-    created = json.loads(done(run_program(server.home, *CREATE, "--json")))
+    created = json.loads(done(run_installed(server.home, *CREATE, "--json")))
     assert set(created) == {"reference", "secret", "expires_at"}
     (listed,) = server.command("credential.list")
     assert listed["reference"] == created["reference"]
-    done(run_program(server.home, "credential", "cancel", created["reference"]))
+    done(run_installed(server.home, "credential", "cancel", created["reference"]))
     (listed,) = server.command("credential.list")
     assert listed["state"] == "cancelled"
     number = crl_number(server)
-    done(run_program(server.home, "crl", "publish", "--ca", "infrastructure"))
+    done(run_installed(server.home, "crl", "publish", "--ca", "infrastructure"))
     eventually(lambda: crl_number(server) == number + 1, "the new CRL to be served")
 
 
@@ -85,13 +86,13 @@ def test_without_a_server_a_command_takes_the_lock(home: Path) -> None:
         assert refused(run_program(home, "serve")).startswith("another pkiserver process works on this home")
     finally:
         os.close(lock)
-    done(run_program(home, *CREATE))
-    assert len(json.loads(done(run_program(home, "credential", "list", "--json")))) == 1
+    done(run_installed(home, *CREATE))
+    assert len(json.loads(done(run_installed(home, "credential", "list", "--json")))) == 1
 
 
 def test_what_was_made_without_a_server_serves_with_one(home: Path) -> None:
-    created = json.loads(done(run_program(home, *CREATE, "--json")))
-    with running(home) as server:
+    created = json.loads(done(run_installed(home, *CREATE, "--json")))
+    with running(home, prepared=False) as server:
         (listed,) = server.command("credential.list")
         assert (listed["reference"], listed["state"]) == (created["reference"], "usable")
 

@@ -1,8 +1,9 @@
 """The OpenAPI document and its page, against what the server really answers."""
 
+import asyncio
 import json
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,9 @@ from yarl import URL
 
 from pkiserver.core import Core
 from pkiserver.ra.registration.roles import PERMISSIONS
+from pkiserver.web.api import table
 from pkiserver.web.api.openapi import openapi
+from pkiserver.web.api.operations import Operation
 from pkiserver.web.api.problems import Problem
 from pkiserver.web.api.table import OPERATIONS, PUBLIC
 from tests.web.api_harness import Client, Desk, desk, path_of
@@ -46,6 +49,28 @@ class TestDocument:
         assert (reply.status, reply.headers["Content-Type"]) == (200, "application/json")
         assert reply.body == json.loads(json.dumps(openapi((*OPERATIONS, *PUBLIC))))
         assert reply.body["openapi"] == "3.1.0"
+
+    async def test_is_made_once_for_all_who_ask(self, office: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+        """It takes half a second of processor time, and everybody may ask for it."""
+        made: list[None] = []
+        begun, loop = asyncio.Event(), asyncio.get_running_loop()
+        right = table.openapi_json
+
+        def counted(operations: Sequence[Operation]) -> bytes:
+            made.append(None)
+            loop.call_soon_threadsafe(begun.set)
+            return right(operations)
+
+        monkeypatch.setattr(table, "openapi_json", counted)
+        assert made == []  # nothing at the start
+        anybody = office.nobody()
+        hasty = asyncio.create_task(anybody.ask("GET", "/api/openapi.json"))
+        await begun.wait()
+        hasty.cancel()
+        replies = await asyncio.gather(*(anybody.ask("GET", "/api/openapi.json") for _ in range(3)))
+        assert {reply.status for reply in replies} == {200}
+        assert len({reply.octets for reply in replies}) == 1
+        assert len(made) == 1
 
     def test_has_every_operation_once(self) -> None:
         document = openapi(OPERATIONS)

@@ -1,7 +1,8 @@
 """The one table of operations, and the routes of the whole API: the operations, their document, its page."""
 
-from collections.abc import Sequence
-from typing import Final
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Final, Generic, TypeVar
 
 from aiohttp import web
 
@@ -52,20 +53,40 @@ OPERATIONS: Final[Sequence[Operation]] = (
 )
 PUBLIC: Final[Sequence[Operation]] = (*public_organizations.PUBLIC, *renewals.PUBLIC)  # for everybody
 _NOSNIFF: Final = {"X-Content-Type-Options": "nosniff"}
+_Made = TypeVar("_Made")
+
+
+class _MadeOnce(Generic[_Made]):
+    """What takes half a second to make: made when somebody first asks, beside the event loop, and kept.
+
+    However many ask meanwhile, and whether they wait for it or go away, it is made once.
+    """
+
+    def __init__(self, make: Callable[[], _Made]) -> None:
+        self._make = make
+        self._made: asyncio.Task[_Made] | None = None
+
+    async def get(self) -> _Made:
+        """Return it."""
+        if self._made is None:
+            self._made = asyncio.create_task(asyncio.to_thread(self._make))
+        return await asyncio.shield(self._made)
 
 
 def api_routes(api: API) -> list[web.RouteDef]:
     """Return the routes of the operations, for registered actors, and of their description, for everybody."""
     every = (*OPERATIONS, *PUBLIC)
-    document = openapi_json(every)
-    page = render_page(every)
+    document = _MadeOnce(lambda: openapi_json(every))
+    page = _MadeOnce(lambda: render_page(every))
 
     async def show_document(_request: web.Request) -> web.Response:
-        return web.Response(body=document, content_type="application/json", headers=_NOSNIFF)
+        body = await document.get()
+        return web.Response(body=body, content_type="application/json", headers=_NOSNIFF)
 
     async def show_page(_request: web.Request) -> web.Response:
         headers = {"Content-Security-Policy": CONTENT_SECURITY_POLICY, "Referrer-Policy": "no-referrer"}
-        return web.Response(text=page, content_type="text/html", headers=_NOSNIFF | headers)
+        text = await page.get()
+        return web.Response(text=text, content_type="text/html", headers=_NOSNIFF | headers)
 
     return [
         *api.routes(every),
