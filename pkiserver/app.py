@@ -21,7 +21,7 @@ from pkiserver.home import Home
 from pkiserver.https_side import HTTPSSide
 from pkiserver.metrics import Metrics
 from pkiserver.operations_side import OperationsSide
-from pkiserver.process_limits import prepare_process, settle_garbage_collection
+from pkiserver.process_limits import prepare_process, settle_garbage_collection, trim_heap
 from pkiserver.ra.letters.post_office import open_post_office
 from pkiserver.readings import Readings
 from pkiserver.serving import Addresses, Tasks, stop_signal, until_stopped
@@ -154,6 +154,7 @@ class Server:
         self._tasks.start("register", self.register_files.run())
         self._tasks.start("expiries", core.registration.register.expiries.run())
         self._tasks.start("upkeep", self._keep_up())
+        self._tasks.start("trim-heap", trim_heap())
         self._tasks.start("postman", self.postman.run())
         self._tasks.start("audit-heads", core.audit_heads.run())
         self._is_started = True

@@ -1,5 +1,6 @@
 """What the server's processes are given: descriptors, core dumps, environment."""
 
+import ctypes
 import json
 import resource
 import subprocess
@@ -39,6 +40,77 @@ print(json.dumps([gc.get_freeze_count() > 1_000, gc.get_threshold()[0], gc.isena
 def test_what_is_there_for_good_is_not_collected_again() -> None:
     said = subprocess.run([sys.executable, "-c", SETTLED], capture_output=True, check=True).stdout
     assert json.loads(said) == [True, 20_000, True]
+
+
+HEAP = """
+import ctypes, json, threading
+from pkiserver.process_limits import LARGE_BLOCK_BYTES, prepare_process
+
+class Counts(ctypes.Structure):  # mallinfo2(3)
+    _fields_ = [(name, ctypes.c_size_t) for name in (
+        "arena", "ordblks", "smblks", "blocks", "block_bytes", "usmblks", "fsmblks", "used", "free", "top")]
+
+libc = ctypes.CDLL(None)
+libc.malloc.restype, libc.malloc.argtypes, libc.free.argtypes = (
+    ctypes.c_void_p, [ctypes.c_size_t], [ctypes.c_void_p])
+libc.mallinfo2.restype = Counts
+prepare_process()
+libc.free(libc.malloc(4 * LARGE_BLOCK_BYTES))  # after which glibc would keep the next one on the heap
+before = libc.mallinfo2()
+block = libc.malloc(2 * LARGE_BLOCK_BYTES)
+alone = libc.mallinfo2().blocks - before.blocks
+thread = threading.Thread(target=lambda: libc.malloc(50_000))
+thread.start()
+thread.join()
+print(json.dumps([alone, libc.mallinfo2().used - before.used >= 50_000]))
+"""
+
+
+@pytest.fixture
+def glibc() -> None:
+    """Only glibc says how its heap is."""
+    if not hasattr(ctypes.CDLL(None), "mallinfo2"):
+        pytest.skip("needs glibc 2.33")
+
+
+@pytest.mark.usefixtures("glibc")
+def test_large_blocks_do_not_come_to_lie_on_the_heap() -> None:
+    said = subprocess.run([sys.executable, "-c", HEAP], capture_output=True, check=True).stdout
+    assert json.loads(said) == [1, True]
+
+
+TRIMMED = """
+import asyncio, ctypes, json
+from pathlib import Path
+from pkiserver import process_limits
+
+libc = ctypes.CDLL(None)
+libc.malloc.restype, libc.malloc.argtypes, libc.free.argtypes = (
+    ctypes.c_void_p, [ctypes.c_size_t], [ctypes.c_void_p])
+process_limits.TRIM_S = 0.01
+
+def pages() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1])
+
+async def main() -> None:
+    blocks = [libc.malloc(16_384) for _ in range(2_048)]
+    for block in blocks:
+        ctypes.memset(block, 1, 16_384)
+    for block in blocks[:-1]:  # the last one keeps the heap from ending earlier
+        libc.free(block)
+    before = pages()
+    trimming = asyncio.create_task(process_limits.trim_heap())
+    while before - pages() < 4_096:
+        await asyncio.sleep(0.01)
+    trimming.cancel()
+
+asyncio.run(asyncio.wait_for(main(), 30))
+"""
+
+
+@pytest.mark.usefixtures("glibc")
+def test_pages_of_the_heap_that_nothing_is_on_are_given_back() -> None:
+    subprocess.run([sys.executable, "-c", TRIMMED], capture_output=True, check=True)
 
 
 def test_more_than_is_of_use_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
