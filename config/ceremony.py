@@ -280,6 +280,11 @@ class Operators(Section):
     """The register of those who may sign ceremony files, and how many of them must."""
 
     quorum: StrictInt = Field(ge=1, le=MAX_OPERATORS, description="How many must sign.")
+    issuers: Path | None = option(
+        None,
+        description="A PEM file of the CAs that issued the operators' certificates, and their CRLs; where it "
+        "is named, no certificate counts that is not of them, is in a CRL, or whose CRL is not current.",
+    )
     operators: tuple[Operator, ...] = Field(min_length=1, max_length=MAX_OPERATORS, description="Who may.")
 
     @model_validator(mode="after")

@@ -108,12 +108,16 @@ class CeremonyKeys:
 
     def sign(self, label: str, data: bytes) -> bytes:
         """Return a signature by a key, verified."""
+        public_key = self.public_key(label)
         signature = self._store.sign(label, data)
-        verify(self.public_key(label), signature, data)
+        verify(public_key, signature, data)
         return signature
 
     def _ensured(self, label: str) -> SigningPublicKey:
+        """Return a key of the right kind; whatever a journal says, a key of this ceremony was made inside."""
         found = self._found_or_made(label)
+        if not self._keys[label].existing and isinstance(self._store, Pkcs11KeyStore):
+            self._store.require_made_inside(label)
         if _kind_of(found) != self._keys[label].kind:
             raise ConflictError(f"the key {label} is {_kind_of(found)}, not {self._keys[label].kind}")
         return found

@@ -1,6 +1,6 @@
 """Whether enough registered operators signed a ceremony's file (m of n): detached CMS signatures.
 
-Which certificates count is the register's word alone.
+Which certificates count is the register's word alone, and that of the CRLs of the issuers that it names.
 """
 
 import hashlib
@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from config.ceremony import MAX_OPERATORS, parse_operators
 from pkiserver.ceremony.detached import signers_of, spki
 from pkiserver.ceremony.inputs import certificate_in, read_bounded
+from pkiserver.ceremony.operator_status import OperatorIssuers, read_issuers
 from pkiserver.errors import NotAuthorizedError, RefusedError
 from protocols.asn1 import der
 from protocols.errors import ProtocolError
@@ -44,12 +45,14 @@ class OperatorRegister:
     quorum: int
     operators: tuple[RegisteredOperator, ...]
     sha256: str
+    issuers: OperatorIssuers | None = None
 
 
 def read_register(path: Path) -> OperatorRegister:
     """Return the register in a file; `ConfigError`, `RefusedError` where a key stands in it twice.
 
-    Its SHA-256 is over the file and each certificate in it: it names the whole register.
+    Its SHA-256 is over the file and each certificate in it and of its issuers: it names the whole register,
+    but for the issuers' CRLs, which follow one another.
     """
     content = read_bounded(path)
     settings = parse_operators(content, path.name)
@@ -59,11 +62,13 @@ def read_register(path: Path) -> OperatorRegister:
         )
         for one in settings.operators
     )
+    issuers = None if settings.issuers is None else read_issuers(path.parent / settings.issuers)
     keys = {spki(one.certificate) for one in found}
     if len(keys) != len(found):
         raise RefusedError("a key stands twice in the register of operators: a person has one voice")
-    digest = der_digest(content, *(one.certificate.public_bytes(Encoding.DER) for one in found))
-    return OperatorRegister(settings.quorum, found, digest)
+    certificates = [one.certificate for one in found] + list(issuers.certificates if issuers else ())
+    digest = der_digest(content, *(one.public_bytes(Encoding.DER) for one in certificates))
+    return OperatorRegister(settings.quorum, found, digest, issuers)
 
 
 def der_digest(*parts: bytes) -> str:
@@ -76,8 +81,8 @@ def check_quorum(
 ) -> tuple[RegisteredOperator, ...]:
     """Return who signed a content; `NotAuthorizedError` unless enough operators did, each counted once.
 
-    Each signature must be sound and an operator's, whose certificate is valid now: a wrong one is refused,
-    not passed over.
+    Each signature must be sound and an operator's, whose certificate is valid now and not revoked: a wrong
+    one is refused, not passed over.
     """
     if len(signatures) > MAX_SIGNATURES:
         raise NotAuthorizedError("more signatures than a ceremony may have")
@@ -104,6 +109,8 @@ def _signers(
         ) from error
     for operator in found:
         require_valid(operator.name, operator.certificate, now)
+        if register.issuers is not None:
+            register.issuers.require_unrevoked(operator.name, operator.certificate, now)
     return found
 
 

@@ -146,6 +146,11 @@ def _quorum(facts: TranscriptFacts) -> Iterator[Field]:
     yield "SHA-256 of the register", facts.register.sha256
     for operator in facts.signed_by:
         yield f"signed by {operator.name}", operator.fingerprint
+    if facts.register.issuers is None:
+        yield "revocation", "not looked at: the register names no issuers"
+        return
+    for issuer, at in facts.register.issuers.texts():
+        yield f"not revoked by {issuer}", f"by its CRL of {at}"
 
 
 def _program() -> Iterator[Field]:

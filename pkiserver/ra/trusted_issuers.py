@@ -48,7 +48,7 @@ class TrustedIssuers:
             for file in files:
                 try:
                     content = _content(self._home / file)
-                    certificates = _certificates(content)
+                    certificates = certificates_of_issuers(content)
                     crls.append(read_crls(content, certificates))
                     read[profile] = (*read.get(profile, ()), *certificates)
                 except (OSError, ValueError) as error:
@@ -91,7 +91,7 @@ class TrustedIssuers:
 
 def ca_certificates(path: Path) -> Sequence[x509.Certificate]:
     """Return the CA certificates of a PEM file; `OSError`, and `ValueError` for all else that is wrong."""
-    return _certificates(_content(path))
+    return certificates_of_issuers(_content(path))
 
 
 def _content(path: Path) -> bytes:
@@ -100,7 +100,8 @@ def _content(path: Path) -> bytes:
     return path.read_bytes()
 
 
-def _certificates(content: bytes) -> Sequence[x509.Certificate]:
+def certificates_of_issuers(content: bytes) -> Sequence[x509.Certificate]:
+    """Return the CA certificates in PEM; `ValueError` says what is wrong with them."""
     try:
         certificates = x509.load_pem_x509_certificates(content)
     except ValueError as error:

@@ -42,6 +42,7 @@ _GENERATORS: Final = {
     "ed25519": Mechanism.EC_EDWARDS_KEY_PAIR_GEN,
 }
 CHECK_KEY: Final = "health-check"  # a key of this label, where there is one, signs for `check`
+_MADE_INSIDE: Final = (Attribute.LOCAL, Attribute.ALWAYS_SENSITIVE, Attribute.NEVER_EXTRACTABLE)
 _CHECK_DATA: Final = b"pkiserver signer check"
 _CHECK_SPEC: Final = KeySpec("ec", "P-256")
 
@@ -136,6 +137,20 @@ class Pkcs11KeyStore:
                 for key in self._session.now.get_objects({Attribute.CLASS: ObjectClass.PRIVATE_KEY})
             }
         return sorted(label for label in found if _is_ours(label))
+
+    def require_made_inside(self, label: str) -> None:
+        """Raise `UnsupportedKeyError` unless the token itself made a key, which was never outside it.
+
+        It marks such keys (PKCS#11 §4.9): one that was brought in is neither CKA_LOCAL, nor
+        CKA_ALWAYS_SENSITIVE, nor CKA_NEVER_EXTRACTABLE.
+        """
+        private = self.key(label).private
+        with self._session.errors("find a key"):
+            missing = [mark.name for mark in _MADE_INSIDE if not private[mark]]
+        if missing:
+            raise UnsupportedKeyError(
+                f"the key {label} was not made in this token, or has been outside: no {', '.join(missing)}"
+            )
 
     def description(self) -> str:
         """Return what the token says of itself: maker, model, serial number, hardware and firmware."""

@@ -67,19 +67,23 @@ certificate = "transcript"
 
 @dataclass
 class Operator:
-    """A person with a key and a certificate of their own."""
+    """A person with a key and a certificate, of their own or of an issuer's making."""
 
     name: str
     key: ec.EllipticCurvePrivateKey = field(default_factory=lambda: ec.generate_private_key(ec.SECP256R1()))
     begins: datetime = field(default_factory=lambda: datetime.now(UTC) - timedelta(days=1))
     days: int = 30
+    issuer: "Operator | None" = None
 
     def __post_init__(self) -> None:
         name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, self.name)])
-        builder = x509.CertificateBuilder(name, name, self.key.public_key(), x509.random_serial_number())
+        issuer, key = (self.issuer.certificate.subject, self.issuer.key) if self.issuer else (name, self.key)
+        builder = x509.CertificateBuilder(issuer, name, self.key.public_key(), x509.random_serial_number())
         ends = self.begins + timedelta(days=self.days)
         builder = builder.not_valid_before(self.begins).not_valid_after(ends)
-        self.certificate = builder.sign(self.key, SHA256())
+        if self.issuer is None:
+            builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        self.certificate = builder.sign(key, SHA256())
 
     def sign(self, content: bytes) -> bytes:
         """Return a detached CMS signature, as an operator's program makes it."""
@@ -102,8 +106,8 @@ class Setting:
         self.path = folder / "root.toml"
         self.write(HEAD + store + "\n" + text)
 
-    def register(self, operators: list[Operator], quorum: int = 2) -> None:
-        lines = [f"quorum = {quorum}"]
+    def register(self, operators: list[Operator], quorum: int = 2, *more: str) -> None:
+        lines = [f"quorum = {quorum}", *more]
         for one in operators:
             path = self.folder / f"{one.name}.pem"
             path.write_bytes(one.certificate.public_bytes(Encoding.PEM))

@@ -4,12 +4,15 @@ import hashlib
 import json
 import os
 import subprocess
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from foreign_clients import tool, worked
 from server_harness import PATIENCE_S, PROGRAM, done, initialised, run_program, running
 
+from pkiserver.ceremony.inputs import read_ceremony
+from pkiserver.ceremony.journal import Journal
 from tests import faulty_token
 
 pytestmark = pytest.mark.interop
@@ -215,3 +218,31 @@ def test_nothing_is_made_a_second_time(tmp_path: Path) -> None:
     assert again.returncode == 1
     assert "there is a key root already" in again.stderr
     assert room.objects() == before
+
+
+@pytest.mark.parametrize("done_by", ["begun", "done"])
+def test_no_key_is_taken_up_that_the_token_did_not_make(tmp_path: Path, done_by: str) -> None:
+    """Whoever prepares a folder with a journal, and brings a key of their own into the token."""
+    room = Room(tmp_path / "room")
+    signatures = room.sign("bold", "saran")
+    room.openssl(*("genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-384", "-out", "known.key"))
+    room.openssl("pkey", "-in", "known.key", "-pubout", "-outform", "DER", "-out", "known.spki")
+    import_key(room, "known.key")
+    with Journal(room.folder / "made", read_ceremony(room.file).sha256, datetime.now(UTC)) as journal:
+        journal.begin("key", "root", b"")
+        if done_by == "done":
+            journal.finish("key", "root", (room.folder / "known.spki").read_bytes())
+    performed = room.ceremony(*signatures, "--yes", "--transcript", "made")
+    assert performed.returncode == 1
+    assert "was not made in this token" in performed.stderr
+    assert not (room.folder / "made" / "root.cer").exists()
+
+
+def import_key(room: Room, name: str) -> None:
+    token = ("--token", "root-2026", "--pin", PIN, "--label", "root", "--id", "01")
+    subprocess.run(
+        ["softhsm2-util", "--import", str(room.folder / name), *token],
+        env=os.environ | {"SOFTHSM2_CONF": str(room.configuration)},
+        check=True,
+        capture_output=True,
+    )

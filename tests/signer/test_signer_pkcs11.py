@@ -272,6 +272,19 @@ def test_key_that_is_not_clear_is_not_used(objects: list[FakeObject], wanted: ty
         store_of(objects).sign("key", b"data")
 
 
+MADE_INSIDE = (Attribute.LOCAL, Attribute.ALWAYS_SENSITIVE, Attribute.NEVER_EXTRACTABLE)
+
+
+@pytest.mark.parametrize("lacks", MADE_INSIDE, ids=lambda mark: mark.name)
+def test_a_key_that_was_brought_in_is_told_from_one_made_inside(lacks: Attribute) -> None:
+    objects = fake_pair(raw_signature(KEY))
+    objects[0].update(dict.fromkeys(MADE_INSIDE, True))
+    store_of(objects).require_made_inside("key")
+    objects[0][lacks] = False
+    with pytest.raises(UnsupportedKeyError, match=lacks.name):
+        store_of(objects).require_made_inside("key")
+
+
 def test_kind_of_key_that_the_token_lacks_is_refused() -> None:
     store = store_of([], frozenset({Mechanism.EC_KEY_PAIR_GEN}))
     with pytest.raises(UnsupportedKeyError, match="ed25519"):
