@@ -4,6 +4,7 @@ import click
 
 from pkiserver.cli.context import CommandGroup, Context
 from pkiserver.cli.options import AFTER_OPTION, CA_OPTION, JSON_OPTION, LIMIT_OPTION, SERIAL_ARGUMENT
+from pkiserver.cli.register import show_timeline
 from pkiserver.printing import show, show_page
 from pkiserver.ra.lifecycle import REVOCATION_REASONS
 
@@ -56,6 +57,25 @@ def certificate_show(context: Context, serial: str, ca: str | None, as_json: boo
     Example:  pkiserver certificate show 5d2b…
     """
     show(context.command("certificate.show", serial=serial, ca=ca), as_json)
+
+
+@certificate_group.command("timeline")
+@SERIAL_ARGUMENT
+@CA_OPTION
+@AFTER_OPTION
+@LIMIT_OPTION
+@JSON_OPTION
+@click.pass_obj
+def certificate_timeline(
+    context: Context, serial: str, ca: str | None, after: str | None, limit: int, as_json: bool
+) -> None:
+    """Show all that happened to a certificate: application, holds, cases, letters, carrier. Oldest first.
+
+    \b
+    Example:  pkiserver certificate timeline 5d2b…
+    """
+    result = context.command("certificate.timeline", serial=serial, ca=ca, after=after, limit=limit)
+    show_timeline(result, as_json)
 
 
 @certificate_group.command("suspend")

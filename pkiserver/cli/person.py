@@ -4,6 +4,7 @@ import click
 
 from pkiserver.cli.context import CommandGroup, Context
 from pkiserver.cli.options import AFTER_OPTION, JSON_OPTION, LIMIT_OPTION, read_number
+from pkiserver.cli.register import show_timeline
 from pkiserver.printing import show, show_page, show_rows
 
 
@@ -76,6 +77,21 @@ def person_history(context: Context, person: int, as_json: bool) -> None:
     """
     result = context.command("person.history", person=person)
     show_rows(result, ("at", "field", "before", "actor", "ground"), as_json)
+
+
+@person_group.command("timeline")
+@click.argument("person", type=int)
+@AFTER_OPTION
+@LIMIT_OPTION
+@JSON_OPTION
+@click.pass_obj
+def person_timeline(context: Context, person: int, after: str | None, limit: int, as_json: bool) -> None:
+    """Show all that happened to a person and their certificates, the oldest first.
+
+    \b
+    Example:  pkiserver person timeline 1
+    """
+    show_timeline(context.command("person.timeline", person=person, after=after, limit=limit), as_json)
 
 
 @person_group.command("erase")

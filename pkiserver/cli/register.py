@@ -1,5 +1,7 @@
 """`pkiserver register`, `pkiserver report`: what happened to certificates, one by one and counted."""
 
+from typing import Any, Final
+
 import click
 
 from pkiserver.cli.context import CommandGroup, Context
@@ -57,3 +59,13 @@ def report_command(
         return
     columns = ("first", "office", "channel", "issued", "returned", "suspended", "restored", "revoked")
     show_rows(result["lines"], (*columns, "deadlines_kept", "deadlines_missed"), as_json)
+
+
+_TIMELINE: Final = ("at", "event", "actor", "ground", "note", "serial", "application", "case", "letter")
+
+
+def show_timeline(result: dict[str, Any], as_json: bool) -> None:
+    """Print a part of a timeline, and on standard error how to go on."""
+    show_rows(result["entries"], _TIMELINE, as_json)
+    if result["next"] is not None:
+        click.echo(f"There is more: --after {result['next']}", err=True)

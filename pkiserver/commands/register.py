@@ -5,10 +5,11 @@ from dataclasses import asdict
 from datetime import date
 from typing import Any, Final
 
-from pkiserver.commands.services import Caller, CommandEntry, CommandServices
+from pkiserver.commands.services import Caller, CommandEntry, CommandServices, certificate_of
 from pkiserver.errors import RefusedError
 from pkiserver.ra.register.reports import Each, Span, as_csv
-from pkiserver.ra.registration.roles import Actor, Assignment, Role
+from pkiserver.ra.register.timeline import TimelinePage
+from pkiserver.ra.registration.roles import Actor, Assignment, Role, Target
 
 
 def auditing(caller: Caller) -> Actor:
@@ -44,6 +45,33 @@ async def report(
     return {"csv": as_csv(rows)} if csv else {"lines": [as_json(one) for one in rows]}
 
 
+async def person_timeline(
+    services: CommandServices, caller: Caller, /, *, person: int, after: str | None, limit: int
+) -> dict[str, Any]:
+    timelines = services.registration.register.timelines
+    return _page(await timelines.of_person(auditing(caller), person, after, limit))
+
+
+async def certificate_timeline(
+    services: CommandServices,
+    caller: Caller,
+    /,
+    *,
+    serial: str,
+    ca: str | None,
+    after: str | None,
+    limit: int,
+) -> dict[str, Any]:
+    found = await certificate_of(services, serial, ca)
+    timelines = services.registration.register.timelines
+    named = (found.authority, found.serial, Target())
+    return _page(await timelines.of_certificate(auditing(caller), *named, after, limit))
+
+
+def _page(page: TimelinePage) -> dict[str, Any]:
+    return {"entries": [as_json(one) for one in page.entries], "next": page.next}
+
+
 def as_json(record: Any) -> dict[str, Any]:
     """Return a record of the register as JSON values."""
     values: dict[str, Any] = asdict(record)
@@ -52,5 +80,7 @@ def as_json(record: Any) -> dict[str, Any]:
 
 COMMANDS: Final[Mapping[str, CommandEntry]] = {
     "report": CommandEntry(report, reading=True),
+    "person.timeline": CommandEntry(person_timeline, reading=True),
+    "certificate.timeline": CommandEntry(certificate_timeline, reading=True),
     "register.events": CommandEntry(list_events, reading=True),
 }

@@ -29,6 +29,7 @@ from store import (
     renewals,
     reports,
     status_events,
+    timeline,
 )
 from store import status_history as history
 from store.cases import Scope
@@ -135,6 +136,8 @@ def walks_through(plan: str) -> bool:
         (register.first_time, ()),
         (register_events.after, (register_events.Place(9, 1), 10)),
         (reports.counts, (NOW, NOW + timedelta(days=1), NOW, ["device"])),
+        (timeline.of_person, (1, timeline.BEGIN, 10)),
+        (timeline.of_certificate, (1, 5, timeline.BEGIN, 10)),
         (expiries.due, (1, "active", NOW, NOW, 10)),
         (expiries.of_certificate, (1, 5)),
         (status_events.head, ()),

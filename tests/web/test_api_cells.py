@@ -150,6 +150,8 @@ CELLS: Mapping[str, Cell] = {
     "listLetters": Cell(),
     "followRegister": Cell(),
     "showReport": Cell(),
+    "showCertificateTimeline": Cell(None, *OF_CERTIFICATE),
+    "showPersonTimeline": Cell(),
     "showReportCSV": Cell(),
     "feedRegistry": Cell({"messages": [MESSAGE]}),
     "listActors": Cell(),

@@ -8,6 +8,7 @@ from pkiserver.clock import Clock
 from pkiserver.ra.register.expiries import Expiries
 from pkiserver.ra.register.feed import RegisterFeed
 from pkiserver.ra.register.reports import Reports
+from pkiserver.ra.register.timeline import Timelines
 from pkiserver.ra.registration.gate import Gate
 from pkiserver.storage import Storage
 
@@ -19,6 +20,7 @@ class RegisterServices:
     expiries: Expiries
     feed: RegisterFeed
     reports: Reports
+    timelines: Timelines
 
 
 def open_register(
@@ -29,4 +31,5 @@ def open_register(
         expiries=Expiries(storage, clock, authorities),
         feed=RegisterFeed(storage, authorities, gate),
         reports=Reports(storage, clock, gate, subscribers),
+        timelines=Timelines(storage, clock, authorities, gate),
     )

@@ -25,6 +25,7 @@ from pkiserver.web.api import (
     registry_messages,
     renewals,
     reports,
+    timelines,
 )
 from pkiserver.web.api.openapi import openapi_json
 from pkiserver.web.api.operations import Operation
@@ -47,6 +48,7 @@ OPERATIONS: Final[Sequence[Operation]] = (
     *letters.OPERATIONS,
     *register_events.OPERATIONS,
     *reports.OPERATIONS,
+    *timelines.OPERATIONS,
     *registry_messages.OPERATIONS,
     *plant.OPERATIONS,
     *actors.OPERATIONS,
