@@ -153,6 +153,13 @@ def all_of_person(tx: Transaction, person: int) -> list[ApplicationRecord]:
     ]
 
 
+def of_officer(tx: Transaction, officer: int) -> list[ApplicationRecord]:
+    """Return every application for an officer."""
+    return [
+        _record(row) for row in tx.all(f"SELECT {_COLUMNS} FROM applications WHERE officer = ?", (officer,))
+    ]
+
+
 def get(tx: Transaction, application: int) -> ApplicationRecord | None:
     """Return an application, or None."""
     row = tx.one(f"SELECT {_COLUMNS} FROM applications WHERE id = ?", (application,))

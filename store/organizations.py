@@ -46,14 +46,14 @@ class OrganizationEventRecord:
 
 @dataclass(frozen=True, slots=True)
 class OfficerRecord:
-    """An officer and the position of today; `title` None: left."""
+    """An officer and the position of today; `title` None: left. Names and mail are None once erased."""
 
     id: int
     organization: int
     person: int | None
-    parent_name: str
-    given_name: str
-    mail: str
+    parent_name: str | None
+    given_name: str | None
+    mail: str | None
     added_at: datetime
     left_at: datetime | None
     title: str | None
@@ -272,6 +272,25 @@ def set_officer_person(tx: Transaction, officer: int, person: int) -> bool:
             "UPDATE officers SET person = ? WHERE id = ? AND (person IS NULL OR person = ?"
             " OR EXISTS (SELECT 1 FROM people p WHERE p.id = person AND p.erased_at IS NOT NULL))",
             (person, officer, person),
+        )
+        == 1
+    )
+
+
+def officers_of_person(tx: Transaction, person: int) -> list[OfficerRecord]:
+    """Return the officers that a person is, and was."""
+    return [
+        _officer(row) for row in tx.all(f"SELECT {_OFFICER} FROM {_OFFICERS} WHERE o.person = ?", (person,))
+    ]
+
+
+def erase_officer(tx: Transaction, officer: int) -> bool:
+    """Remove the names and the mail of an officer who left; False where none has left of this number."""
+    return (
+        tx.execute(
+            "UPDATE officers SET parent_name = NULL, given_name = NULL, mail = NULL"
+            " WHERE id = ? AND left_at IS NOT NULL",
+            (officer,),
         )
         == 1
     )

@@ -496,12 +496,14 @@ CREATE TABLE officers (
     id           INTEGER PRIMARY KEY,
     organization INTEGER NOT NULL REFERENCES organizations (id),
     person       INTEGER REFERENCES people (id),
-    parent_name  TEXT NOT NULL,
-    given_name   TEXT NOT NULL,
-    mail         TEXT NOT NULL,         -- work mail
+    parent_name  TEXT,                  -- the names, and the work mail: none once they are erased
+    given_name   TEXT,
+    mail         TEXT,
     added_at     INTEGER NOT NULL,
-    left_at      INTEGER
+    left_at      INTEGER,
+    CHECK (mail IS NOT NULL OR left_at IS NOT NULL)
 );
+CREATE INDEX officers_of_person ON officers (person) WHERE person IS NOT NULL;
 CREATE UNIQUE INDEX officers_current ON officers (organization, mail) WHERE left_at IS NULL;
 
 CREATE TABLE officer_positions (
@@ -544,6 +546,7 @@ CREATE INDEX applications_by_state ON applications (state, id);
 CREATE INDEX applications_of_office ON applications (office, state, id);
 CREATE INDEX applications_of_office_newest ON applications (office, id);
 CREATE INDEX applications_of_organization ON applications (organization, id) WHERE organization IS NOT NULL;
+CREATE INDEX applications_of_officer ON applications (officer, id) WHERE officer IS NOT NULL;
 CREATE INDEX applications_by_time ON applications (created_at, id);
 CREATE INDEX applications_of_person ON applications (person, id) WHERE person IS NOT NULL;
 CREATE INDEX applications_by_name ON applications (name_key, id) WHERE name_key IS NOT NULL;

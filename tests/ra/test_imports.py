@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from pkiserver.core import Core
 from pkiserver.errors import ConflictError, NotAuthorizedError, NotFoundError, RefusedError
+from pkiserver.ra.credentials import WrongCredentialError
 from pkiserver.ra.registration import imports as module
 from pkiserver.ra.registration.contracts import Event
 from pkiserver.ra.registration.imports import ImportOptions, ImportReport
@@ -21,8 +22,9 @@ from pkiserver.ra.registration.registry import IdentityProof
 from pkiserver.ra.registration.roles import Actor, Assignment, Role
 from pkiserver.ra.requester import Channel, Password, Requester
 from protocols.x509.names import parse_subject
-from store import applications, organizations
+from store import applications, credentials, organizations
 from store.applications import ApplicationRecord
+from store.database import Transaction
 
 NUMBER = "1234567"
 HEADER = "parent_name,given_name,register_number,civil_id,work_mail,phone,position,unit"
@@ -344,6 +346,94 @@ async def test_who_left_or_has_another_position_gets_nothing(desk: Desk, change:
     with pytest.raises(ConflictError, match=change):
         await services.issuing.begin(SPECIALIST, made.id, verified.version)
     assert (await desk.record(made.id)).state == "verified"
+
+
+async def given(desk: Desk) -> tuple[ApplicationRecord, Requester]:
+    """Return an application for which a credential was given, and who would enrol with it."""
+    (row,) = (await desk.load(listed(DORJ))).rows
+    services, made = desk.core.registration, await desk.record(row.application)
+    proof = IdentityProof.of("register_numbers", "appointment paper 4")
+    verified = await services.applications.verify(SPECIALIST, made.id, made.version, proof)
+    new = await services.issuing.begin(SPECIALIST, made.id, verified.version)
+    who = Requester("192.0.2.7", Channel("TLS 1.3"), Password(new.reference, new.secret), None)
+    return await desk.record(made.id), who
+
+
+async def enroll(desk: Desk, who: Requester) -> None:
+    request = x509.CertificateSigningRequestBuilder().subject_name(parse_subject("CN=x"))
+    octets = request.sign(ec.generate_private_key(ec.SECP256R1()), SHA256()).public_bytes(Encoding.DER)
+    await desk.core.enrollment.enroll(octets, who, None)
+
+
+@pytest.mark.parametrize("change", ["left", "position", "list"])
+async def test_the_credential_dies_with_the_position(desk: Desk, recorded: Any, change: str) -> None:
+    made, who = await given(desk)
+    organization_services, officer = desk.core.registration.organizations, made.officer or 0
+    if change == "left":
+        await organization_services.remove_officer(SPECIALIST, NUMBER, officer)
+    elif change == "position":
+        await organization_services.change_position(SPECIALIST, NUMBER, officer, "Нярав", None, "order 2")
+    else:
+        other = "УК90061224,123456789013"
+        text = DORJ.replace("УБ05231418,123456789012", other).replace("Мэргэжилтэн", "Нярав")
+        assert outcomes(await desk.load(listed(text))) == [(2, "made")]
+    failed = await desk.record(made.id)
+    assert failed.state == "failed"
+    with pytest.raises(WrongCredentialError, match="cancelled"):
+        await enroll(desk, who)
+    with pytest.raises(ConflictError, match="has left" if change == "left" else "another position"):
+        await desk.core.registration.issuing.begin(SPECIALIST, made.id, failed.version)
+    action = "officer.remove" if change == "left" else "officer.position"
+    (record,) = [one for one in await recorded(desk.core.storage) if one["action"] == action]
+    assert record["cancelled"] == [made.credential]
+
+
+async def test_a_credential_whose_certificate_was_refused_dies_with_the_position_too(desk: Desk) -> None:
+    made, who = await given(desk)
+    await enroll(desk, who)
+
+    def refused(tx: Transaction) -> None:
+        found = credentials.get(tx, made.credential or "")
+        assert found is not None
+        assert credentials.give_back_refused_use(tx, found.id)
+
+    await desk.core.storage.write(refused)
+    await desk.core.registration.organizations.remove_officer(SPECIALIST, NUMBER, made.officer or 0)
+    assert (await desk.record(made.id)).state == "issued"
+    with pytest.raises(WrongCredentialError, match="cancelled"):
+        await enroll(desk, who)
+
+
+async def test_officers_are_erased_with_the_person(desk: Desk, clock: Any) -> None:
+    made, _ = await given(desk)
+    services, officer = desk.core.registration, made.officer or 0
+    services_of = services.organizations
+    first = Actor("administrator-1", (Assignment(Role.ADMINISTRATOR),))
+    await services.applications.withdraw(SPECIALIST, made.id, made.version, "a new list")
+    clock.moment += desk.core.settings.registration.retention
+    assert made.person is not None
+    with pytest.raises(ConflictError, match=f"this person is officer {officer}"):
+        await services.erasures.ask(first, made.person, "the retention is over")
+    await services_of.remove_officer(SPECIALIST, NUMBER, officer)
+    left = await desk.core.storage.read(lambda tx: organizations.officer(tx, officer))
+    assert left is not None
+    assert left.given_name == "Дорж"  # applied for: kept as long as the application is
+    await services.erasures.ask(first, made.person, "the retention is over")
+    await services.erasures.confirm(replace(first, name="administrator-2"), made.person)
+    erased = await desk.core.storage.read(lambda tx: organizations.officer(tx, officer))
+    assert erased is not None
+    assert (erased.parent_name, erased.given_name, erased.mail) == (None, None, None)
+
+
+async def test_an_officer_for_whom_nobody_applied_leaves_no_name(desk: Desk) -> None:
+    services = desk.core.registration.organizations
+    new = NewOfficer("Бат", "Дорж", "dorj@tax.gov.mn", "Дарга")
+    added = await services.add_officer(SPECIALIST, NUMBER, new, "order 1")
+    assert (await services.remove_officer(SPECIALIST, NUMBER, added.id)).given_name == "Дорж"
+    left = await desk.core.storage.read(lambda tx: organizations.officer(tx, added.id))
+    assert left is not None
+    assert (left.parent_name, left.given_name, left.mail) == (None, None, None)
+    assert await services.add_officer(SPECIALIST, NUMBER, new, "order 2")
 
 
 async def test_nobody_applies_for_oneself(desk: Desk) -> None:

@@ -182,6 +182,8 @@ def walks_through(plan: str) -> bool:
         (organizations.with_name_prefix, ("яам", 10)),
         (organizations.events, (1,)),
         (organizations.officers, (1, 10)),
+        (organizations.officers_of_person, (1,)),
+        (applications.of_officer, (1,)),
         (organizations.officer, (1,)),
         (organizations.officer_with_mail, (1, "a@gov.mn")),
         (organizations.count_officers, (1,)),

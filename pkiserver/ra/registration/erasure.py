@@ -5,7 +5,7 @@ is personal beside it is removed, and the chain holds with the salted hashes.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -29,7 +29,7 @@ from pkiserver.ra.registration.roles import (
 )
 from pkiserver.ra.registration.states import MAX_GROUND_CHARACTERS, OPEN, State
 from pkiserver.storage import Storage
-from store import actors, applications, certificates, credentials
+from store import actors, applications, certificates, credentials, organizations
 from store import audit as audit_chain
 from store import people as rows
 from store.applications import ApplicationRecord
@@ -136,6 +136,9 @@ class Erasures:
             if actor.roles:
                 raise ConflictError(f"this person acts here, as {actor.name}: take back the roles first")
         of_person = self._applications(tx, person)
+        for officer in _officers(tx, person, of_person):
+            if officer.left_at is None:
+                raise ConflictError(f"this person is officer {officer.id} of an organisation")
         for application in of_person:
             if State(application.state) in OPEN:
                 raise ConflictError(f"application {application.id} of this person is open")
@@ -154,6 +157,8 @@ class Erasures:
         erased += sum(self._data.erase(tx, CHANGES, row) for row in rows.all_change_ids(tx, person))
         erased += sum(self._data.erase(tx, ACTORS, one.id) for one in actors.of_person(tx, person))
         erased += self._outbox.drop(tx, person, now)
+        for officer in _officers(tx, person, of_person):
+            organizations.erase_officer(tx, officer.id)
         for application in of_person:
             applications.erase_name(tx, application.id)
             erased += self._data.erase(tx, APPLICATIONS, application.id)
@@ -161,6 +166,18 @@ class Erasures:
                 credentials.erase(tx, reference, now)
         rows.end_erasure(tx, person)
         return Erased(person, erased, tuple(sorted(one.id for one in of_person)))
+
+
+def _officers(
+    tx: Transaction, person: int, of_person: Iterable[ApplicationRecord]
+) -> list[organizations.OfficerRecord]:
+    """Return the officers that a person is or was, those of applications that were never verified too."""
+    found = {one.id: one for one in organizations.officers_of_person(tx, person)}
+    for number in {one.officer for one in of_person if one.officer is not None} - set(found):
+        officer = organizations.officer(tx, number)
+        if officer is not None and officer.person is None:
+            found[number] = officer
+    return list(found.values())
 
 
 def _asked(tx: Transaction, person: int, now: datetime) -> ErasureRecord:

@@ -25,6 +25,7 @@ from pkiserver.ra.registration.officer_list import ListedOfficer, read_officers
 from pkiserver.ra.registration.organizations import MAX_OFFICERS
 from pkiserver.ra.registration.people import APPLICATIONS, People
 from pkiserver.ra.registration.personal_data import PersonalData
+from pkiserver.ra.registration.positions import end_credentials
 from pkiserver.ra.registration.roles import Action, Actor, Permission, Target, is_own
 from pkiserver.ra.registration.states import OPEN
 from pkiserver.ra.registration.states import State as ApplicationState
@@ -308,8 +309,15 @@ class Imports:
             ground=f"list {work.sha256.hex()[:16]}",
             now=now,
         )
-        action = "officer.add" if known is None else "officer.position"
-        entry = audit.entry(now, work.actor.name, action, organization=work.organization.id, officer=officer)
+        cancelled = end_credentials(tx, officer, work.actor.name, "the officer has another position", now)
+        entry = audit.entry(
+            now,
+            work.actor.name,
+            "officer.add" if known is None else "officer.position",
+            organization=work.organization.id,
+            officer=officer,
+            cancelled=cancelled,
+        )
         audit_chain.append(tx, entry)
         return officer
 

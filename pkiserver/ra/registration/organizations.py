@@ -31,10 +31,12 @@ from pkiserver.ra.registration.contacts import (
 from pkiserver.ra.registration.contracts import Event, State, decide
 from pkiserver.ra.registration.gate import Gate
 from pkiserver.ra.registration.numbers import parse_organization_number
+from pkiserver.ra.registration.positions import end_credentials
 from pkiserver.ra.registration.public_share import PublicShare
 from pkiserver.ra.registration.roles import Action, Actor, Permission, Target
 from pkiserver.ra.registration.states import MAX_GROUND_CHARACTERS
 from pkiserver.storage import Storage
+from store import applications
 from store import audit as audit_chain
 from store import organizations as rows
 from store.database import Transaction
@@ -231,14 +233,24 @@ class Organizations:
             rows.set_position(
                 tx, officer=officer, title=title, unit=unit, actor=actor.name, ground=why, now=now
             )
-            entry = audit.entry(now, actor.name, "officer.position", organization=found.id, officer=officer)
+            entry = audit.entry(
+                now,
+                actor.name,
+                "officer.position",
+                organization=found.id,
+                officer=officer,
+                cancelled=end_credentials(tx, officer, actor.name, "the officer has another position", now),
+            )
             audit_chain.append(tx, entry)
             return _officer(tx, found.id, officer)
 
         return await self._storage.write(transaction)
 
     async def remove_officer(self, actor: Actor, number: str, officer: int) -> OfficerRecord:
-        """Note that an officer left; what happens to the certificates is another's to decide."""
+        """Note that an officer left, and has what enrols for them enrol nothing any more.
+
+        What happens to the certificates is another's to decide. For whom nobody applied, no name is kept.
+        """
         found = await self._permitted(actor, Action.MANAGE_OFFICERS, number)
         now = self._clock.now()
 
@@ -246,9 +258,19 @@ class Organizations:
             _officer(tx, found.id, officer)
             if not rows.end_officer(tx, officer, now):
                 raise ConflictError(f"officer {officer} has left already")
-            entry = audit.entry(now, actor.name, "officer.remove", organization=found.id, officer=officer)
+            entry = audit.entry(
+                now,
+                actor.name,
+                "officer.remove",
+                organization=found.id,
+                officer=officer,
+                cancelled=end_credentials(tx, officer, actor.name, "the officer has left", now),
+            )
             audit_chain.append(tx, entry)
-            return _officer(tx, found.id, officer)
+            left = _officer(tx, found.id, officer)
+            if not applications.of_officer(tx, officer):
+                rows.erase_officer(tx, officer)
+            return left
 
         return await self._storage.write(transaction)
 

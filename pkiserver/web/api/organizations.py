@@ -157,12 +157,12 @@ class Organization(OrganizationSummary):
 
 
 class Officer(Message):
-    """An officer with the position of now; `left_at`: since when there is none."""
+    """An officer with the position of now; `left_at`: since when there is none. Erased data are null."""
 
     officer: int
-    parent_name: str
-    given_name: str
-    mail: str
+    parent_name: str | None
+    given_name: str | None
+    mail: str | None
     title: str | None
     unit: str | None
     added_at: datetime
