@@ -6,6 +6,7 @@ The server opens it, and so does a command where no server runs; both hold the h
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 
@@ -23,7 +24,7 @@ from pkiserver.ca.authorities import Authorities
 from pkiserver.ca.ca_certificates import root_update
 from pkiserver.ca.distribution_points import DistributionPoints
 from pkiserver.ca.hierarchy import Hierarchy
-from pkiserver.ca.issuance import Issuance, OnEvent
+from pkiserver.ca.issuance import Issuance, OnEvent, OnRecord
 from pkiserver.ca.message_signer import AUDIT_LOG, MESSAGES, MessageSigner
 from pkiserver.ca.outside_root import OutsideRoot
 from pkiserver.ca.own_certificates import CAServices
@@ -73,7 +74,8 @@ from pkiserver.status.presigner import Presigner
 from pkiserver.status.presigning import Presigning
 from pkiserver.status.served_responses import ServedResponses
 from pkiserver.storage import Storage
-from store.database import Database
+from store.database import Database, Transaction
+from store.records import CertificateRecord
 from store.response_writer import ResponseTableWriter
 
 
@@ -216,12 +218,17 @@ async def _compose(
     readiness.needs(storage_guard.cause)
     readiness.needs(clock_guard.cause)
     listeners: list[OnEvent] = []
+    record_listeners: list[OnRecord] = []
     issue_listeners: list[OnEvent] = []
     authority_listeners: list[Callable[[], None]] = []
 
     async def on_event(sequence: int) -> None:
         for listener in listeners:
             await listener(sequence)
+
+    def on_record(tx: Transaction, certificate: CertificateRecord, now: datetime) -> None:
+        for listener in record_listeners:
+            listener(tx, certificate, now)
 
     async def on_issue(sequence: int) -> None:
         for listener in issue_listeners:
@@ -245,6 +252,7 @@ async def _compose(
             with_deltas=[name for name, one in settings.authorities.items() if one.crl_delta_period],
         ),
         gate=readiness.gate,
+        on_record=on_record,
         on_event=on_issue,
     )
     services = CAServices(settings, profiles, storage, signer, clock, authorities, issuance)
@@ -278,8 +286,7 @@ async def _compose(
         on_event=on_event,
         status_changes=status_changes,
     )
-    await registration.issuing.catch_up()
-    issue_listeners.append(registration.issuing.on_event)
+    record_listeners.append(registration.issuing.follow)
     refusals = Refusals(storage, clock)
     actors = Actors(storage, clock, authorities, registration.identities)
     role_grants = RoleGrants(storage, clock)

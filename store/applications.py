@@ -296,20 +296,6 @@ def awaiting(tx: Transaction, authority: int, serial: int) -> ApplicationRecord 
     return _record(row) if row else None
 
 
-def all_awaiting(tx: Transaction) -> list[tuple[int, int, int]]:
-    """Return application, authority and serial where a certificate was issued that it does not know of."""
-    rows = tx.all(
-        "SELECT a.id, i.authority, i.serial, i.id FROM applications a"
-        " JOIN credentials c ON c.reference = a.credential"
-        " JOIN issuances i ON i.credential = c.id AND i.state = 'issued' WHERE a.state = 'issuing'"
-        " UNION SELECT a.id, i.authority, i.serial, i.id FROM credentials c"
-        " JOIN applications a ON a.credential = c.reference"
-        " JOIN issuances i ON i.credential = c.id AND i.state = 'issued'"
-        f" WHERE c.given_back > 0 AND {_ISSUED_ANEW} ORDER BY 4"
-    )
-    return [(row[0], row[1], int.from_bytes(row[2], "big")) for row in rows]
-
-
 def is_being_issued(tx: Transaction, application: int) -> bool:
     """Return whether a certificate is being made, or was, with the credential bound to an application."""
     row = tx.one(

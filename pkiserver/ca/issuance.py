@@ -42,6 +42,8 @@ from store.database import Transaction
 from store.records import AuthorityRecord, CertificateRecord, IssuanceRecord
 
 OnEvent = Callable[[int], Awaitable[None]]  # told the sequence number of a status event on disk
+# Adds to the transaction that records a new certificate what else follows from it; it must not refuse.
+OnRecord = Callable[[Transaction, CertificateRecord, datetime], None]
 
 
 @dataclass(slots=True)
@@ -74,6 +76,7 @@ class Issuance:
         public_url: str,
         distribution_points: DistributionPoints,
         gate: Callable[[], None],
+        on_record: OnRecord,
         on_event: OnEvent,
     ) -> None:
         self._storage = storage
@@ -83,6 +86,7 @@ class Issuance:
         self._weak_keys = weak_keys
         self._distribution_points = distribution_points
         self._gate = gate
+        self._on_record = on_record
         self._on_event = on_event
         self._drafts = Drafts(authorities, public_url)
         self._under_way: set[int] = set()  # serials that `recover` leaves alone
@@ -269,10 +273,13 @@ class Issuance:
             certificate=certificate.public_bytes(Encoding.DER),
             crl_shard=intent.crl_shard,
         )
-        sequence = await self._storage.write(
-            lambda tx: issuance_steps.record(tx, intent, record, now), brief=True
-        )
-        await self._on_event(sequence)
+
+        def transaction(tx: Transaction) -> int:
+            sequence = issuance_steps.record(tx, intent, record, now)
+            self._on_record(tx, record, now)
+            return sequence
+
+        await self._on_event(await self._storage.write(transaction, brief=True))
         return record
 
     async def _void(self, intent: IssuanceRecord, reason: str) -> None:

@@ -39,7 +39,6 @@ CREATE TABLE credentials (
     audit         INTEGER NOT NULL, -- the record beside which its subject stands, too
     CHECK (secret_hash IS NULL OR sealed_secret IS NULL) -- both: nobody knows one, a plant names the reference
 );
-CREATE INDEX credentials_given_back ON credentials (reference) WHERE given_back > 0;
 
 CREATE TABLE enrollments (              -- requests that somebody has to approve, and what became of them
     id           INTEGER PRIMARY KEY,

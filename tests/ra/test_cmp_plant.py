@@ -192,19 +192,3 @@ async def test_another_plant_s_card_is_refused(setting: Setting, one: APlant) ->
     refused = await client(other, card.record.reference).ir(new_key(), None)
     assert refused.failure is Failure.NOT_AUTHORIZED
     assert await live(setting) == []
-
-
-async def test_a_certificate_that_nobody_followed_is_found_at_the_start(
-    setting: Setting, one: APlant
-) -> None:
-    """As after a crash between the certificate and its application."""
-    _, card = await waiting_card(setting, one)
-    sender = client(one, card.record.reference)
-    answer = await sender.ir(new_key(), None)
-    await sender.send(rejection_body(answer.certificate))
-    setting.core.issue_listeners.clear()
-    second = await client(one, card.record.reference).ir(new_key(), None, info=IMPLICIT)
-    issuing = setting.core.registration.issuing
-    assert await issuing.catch_up() == 1
-    assert await serial_of(setting, card.record.application) == parsed(second).serial_number
-    assert await issuing.catch_up() == 0

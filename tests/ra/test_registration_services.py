@@ -1,5 +1,6 @@
 """From the form to the certificate: offices, people and applications on a real store, signer and clock."""
 
+import asyncio
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -40,7 +41,7 @@ from pkiserver.ra.status_changes import StatusChanges
 from protocols.x509.names import parse_subject, subject_text
 from store import applications as rows
 from store import audit as audit_chain
-from store import certificates, letters
+from store import certificates, issuances, letters
 from store.applications import ApplicationRecord
 from store.database import Transaction
 from store.errors import StorageError
@@ -285,19 +286,53 @@ async def test_a_withdrawn_application_enrols_nothing(story: Story) -> None:
     assert (await story.record(made.id)).state == "withdrawn"
 
 
-async def test_what_is_issued_cannot_be_withdrawn_nor_failed(story: Story) -> None:
+async def test_what_is_being_issued_cannot_be_withdrawn_nor_failed(
+    story: Story, monkeypatch: pytest.MonkeyPatch
+) -> None:
     made, credential = await story.issuing()
-    story.core.issue_listeners.clear()  # the application does not hear of it yet
-    await story.enroll(credential)
+    asked, signed, sign = asyncio.Event(), asyncio.Event(), story.core.signer.sign
+
+    async def waits(*arguments: Any) -> bytes:
+        asked.set()
+        await signed.wait()
+        return await sign(*arguments)
+
+    monkeypatch.setattr(story.core.signer, "sign", waits)
+    under_way = asyncio.create_task(story.enroll(credential))
+    await asked.wait()
     for refused in (
         story.services.applications.withdraw(story.registrar, made.id, made.version, "changed the mind"),
         story.services.issuing.fail(story.registrar, made.id, made.version, "lost"),
     ):
         with pytest.raises(ConflictError, match="being made"):
             await refused
-    assert await story.services.issuing.catch_up() == 1
-    assert (await story.record(made.id)).state == "issued"
-    assert await story.services.issuing.catch_up() == 0
+    signed.set()
+    certificate = await under_way
+    found = await story.record(made.id)
+    assert (found.state, found.version, found.serial) == (
+        "issued",
+        made.version + 1,
+        certificate.serial_number,
+    )
+
+
+def _breaks(*_: object) -> None:
+    raise StorageError("the disk is full")
+
+
+async def test_certificate_and_application_are_recorded_together_or_not_at_all(
+    story: Story, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, credential = await story.issuing()
+    monkeypatch.setattr(rows, "set_certificate", _breaks)
+    with pytest.raises(UnavailableError):
+        await story.enroll(credential)
+    assert (await story.record(made.id)).state == "issuing"
+    [intent] = await story.core.storage.read(issuances.unfinished)
+    assert await story.core.storage.read(lambda tx: certificates.with_serial(tx, intent.serial)) == []
+    monkeypatch.undo()
+    assert await story.core.issuance.recover() == 1
+    assert (await story.record(made.id)).serial == intent.serial
 
 
 @pytest.mark.parametrize(("use", "is_sealed"), [("est", 0), ("cmp", 1)])

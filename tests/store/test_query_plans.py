@@ -162,7 +162,6 @@ def walks_through(plan: str) -> bool:
         (applications.with_name_prefix, ("дорж", 10)),
         (applications.events, (1,)),
         (applications.awaiting, (1, 5)),
-        (applications.all_awaiting, ()),
         (applications.is_being_issued, (1,)),
         (imports.find, (1, KEY)),
         (imports.done, (1, [2, 3])),

@@ -1,7 +1,7 @@
 """From a verified application to its certificate: an enrolment credential that is bound to it.
 
 Whoever enrols with it gets the subject and the limit of the application, and the lifetime of its profile,
-whatever the request says. What the certificate becomes, the application hears from the status events.
+whatever the request says. The transaction that records the certificate moves the application on as well.
 """
 
 from collections.abc import Mapping, Sequence
@@ -36,12 +36,13 @@ from protocols import oid
 from protocols.x509.certificate import serial_text
 from protocols.x509.names import subject_text
 from store import applications as rows
-from store import certificates, organizations, status_events
+from store import certificates, organizations
 from store.applications import ApplicationRecord
 from store.database import Transaction
 from store.organizations import OrganizationRecord
+from store.records import CertificateRecord
 
-FOLLOWER: Final = "registration"  # who is on record for what a status event brings
+FOLLOWER: Final = "registration"  # who is on record for what a new certificate brings
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,36 +104,12 @@ class Issuing:
 
         return await self._storage.write(transaction)
 
-    async def on_event(self, sequence: int) -> None:
-        """Follow a status event: where it tells of an application's certificate, that is issued now."""
-
-        def look(tx: Transaction) -> list[tuple[int, int, int]]:
-            found = [
-                (rows.awaiting(tx, event.authority, event.serial), event)
-                for event in status_events.after(tx, sequence - 1, 1)
-                if event.from_state is None
-            ]
-            return [(one.id, event.authority, event.serial) for one, event in found if one is not None]
-
-        for application, authority, serial in await self._storage.read(look, brief=True):
-            await self._issued(application, authority, serial)
-
-    async def catch_up(self) -> int:
-        """Follow what was issued while nobody did, as before a crash; return how many applications moved."""
-        found = await self._storage.read(rows.all_awaiting)
-        for application, authority, serial in found:
-            await self._issued(application, authority, serial)
-        return len(found)
-
-    async def _issued(self, application: int, authority: int, serial: int) -> None:
-        now = self._clock.now()
-
-        def transaction(tx: Transaction) -> None:
-            found = rows.awaiting(tx, authority, serial)
-            if found is not None and found.id == application:  # else it was followed already
-                note_issued(tx, found, authority, serial, now)
-
-        await self._storage.write(transaction, brief=True)
+    @staticmethod
+    def follow(tx: Transaction, certificate: CertificateRecord, now: datetime) -> None:
+        """Note a new certificate of an application that waits for it, in the transaction that records it."""
+        waiting = rows.awaiting(tx, certificate.authority, certificate.serial)
+        if waiting is not None:
+            note_issued(tx, waiting, certificate.authority, certificate.serial, now)
 
     async def _with_credential(
         self, actor: Actor, application: int, command: Command, use: Use
