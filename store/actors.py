@@ -14,11 +14,15 @@ from store.records import (
 )
 
 _ACTOR: Final = "a.id, a.name, a.person, a.version, a.added_at, a.added_by"
-_ROLE: Final = "id, role, office, organization, everywhere, granted_at, granted_by"
+_ROLE: Final = "r.id, r.role, r.office, r.organization, r.everywhere, r.granted_at, r.granted_by"
 _CERTIFICATE: Final = "authority, serial, added_at, added_by, removed_at, removed_by"
 
 
 def _record(tx: Transaction, row: tuple[Any, ...]) -> ActorRecord:
+    return _actor(row, roles(tx, row[0]))
+
+
+def _actor(row: tuple[Any, ...], held: tuple[RoleRecord, ...]) -> ActorRecord:
     return ActorRecord(
         id=row[0],
         name=row[1],
@@ -26,7 +30,7 @@ def _record(tx: Transaction, row: tuple[Any, ...]) -> ActorRecord:
         version=row[3],
         added_at=from_unix(row[4]),
         added_by=row[5],
-        roles=roles(tx, row[0]),
+        roles=held,
     )
 
 
@@ -55,12 +59,14 @@ def with_name(tx: Transaction, name: str) -> ActorRecord | None:
 
 def with_certificate(tx: Transaction, authority: int, serial: int) -> ActorRecord | None:
     """Return the actor that has this certificate now, or None."""
-    row = tx.one(
-        f"SELECT {_ACTOR} FROM actor_certificates c JOIN actors a ON a.id = c.actor"
-        " WHERE c.authority = ? AND c.serial = ? AND c.removed_at IS NULL",
+    rows = tx.all(
+        f"SELECT {_ACTOR}, {_ROLE} FROM actor_certificates c JOIN actors a ON a.id = c.actor"
+        " LEFT JOIN actor_roles r ON r.actor = a.id AND r.withdrawn_at IS NULL"
+        " WHERE c.authority = ? AND c.serial = ? AND c.removed_at IS NULL ORDER BY r.id",
         (authority, serial_to_blob(serial)),
     )
-    return _record(tx, row) if row else None
+    # One row for each role; where it has none, a single one without any.
+    return _actor(rows[0], tuple(_role(row[6:]) for row in rows if row[6] is not None)) if rows else None
 
 
 def page(tx: Transaction, before: int, limit: int) -> list[ActorRecord]:
@@ -130,11 +136,14 @@ def remove_certificates(tx: Transaction, actor: int, now: datetime, by: str) -> 
 def roles(tx: Transaction, actor: int) -> tuple[RoleRecord, ...]:
     """Return the roles that an actor has now, in the order in which they were granted."""
     rows = tx.all(
-        f"SELECT {_ROLE} FROM actor_roles WHERE actor = ? AND withdrawn_at IS NULL ORDER BY id", (actor,)
+        f"SELECT {_ROLE} FROM actor_roles r WHERE r.actor = ? AND r.withdrawn_at IS NULL ORDER BY r.id",
+        (actor,),
     )
-    return tuple(
-        RoleRecord(row[0], row[1], row[2], row[3], bool(row[4]), from_unix(row[5]), row[6]) for row in rows
-    )
+    return tuple(map(_role, rows))
+
+
+def _role(row: tuple[Any, ...]) -> RoleRecord:
+    return RoleRecord(row[0], row[1], row[2], row[3], bool(row[4]), from_unix(row[5]), row[6])
 
 
 def add_role(

@@ -95,14 +95,15 @@ def add(
     return _record(row)
 
 
-def append(tx: Transaction, event: ApplicationEventRecord) -> bool:
-    """Append an event and move the application; False where its version is another one by now."""
-    moved = tx.execute(
-        "UPDATE applications SET state = ?, version = ?, updated_at = ? WHERE id = ? AND version = ?",
+def append(tx: Transaction, event: ApplicationEventRecord) -> ApplicationRecord | None:
+    """Append an event and return the application as it moves it; None where its version is another by now."""
+    moved = tx.one(
+        "UPDATE applications SET state = ?, version = ?, updated_at = ? WHERE id = ? AND version = ?"
+        f" RETURNING {_COLUMNS}",
         (event.to_state, event.version, to_unix(event.at), event.application, event.version - 1),
     )
-    if moved != 1:
-        return False
+    if moved is None:
+        return None
     tx.execute(
         f"INSERT INTO application_events ({_EVENT}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
@@ -117,7 +118,7 @@ def append(tx: Transaction, event: ApplicationEventRecord) -> bool:
             event.detail,
         ),
     )
-    return True
+    return _record(moved)
 
 
 def set_person(tx: Transaction, application: int, person: int, proof: str) -> None:

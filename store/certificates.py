@@ -9,7 +9,7 @@ from store.database import Transaction, Value
 from store.owners import Owners
 from store.records import CertificateRecord, StatusRecord, from_unix, serial_to_blob, to_unix
 
-_COLUMNS = (
+COLUMNS: Final = (
     "authority, serial, profile, subject, spki_sha256, not_before, not_after, state, certificate, crl_shard"
 )
 
@@ -25,7 +25,8 @@ _STORED_AS: Final[Mapping[str | None, tuple[str, ...]]] = {
 _STATE_AT = "CASE WHEN state != 'revoked' AND not_after < ? THEN 'expired' ELSE state END"
 
 
-def _record(row: tuple[Any, ...]) -> CertificateRecord:
+def record_of(row: tuple[Any, ...]) -> CertificateRecord:
+    """Return the certificate of a row that begins with `COLUMNS`."""
     return CertificateRecord(
         authority=row[0],
         serial=int.from_bytes(row[1], "big"),
@@ -43,7 +44,7 @@ def _record(row: tuple[Any, ...]) -> CertificateRecord:
 def add(tx: Transaction, record: CertificateRecord) -> None:
     """Record an issued certificate."""
     tx.execute(
-        f"INSERT INTO certificates ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        f"INSERT INTO certificates ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             record.authority,
             serial_to_blob(record.serial),
@@ -62,10 +63,10 @@ def add(tx: Transaction, record: CertificateRecord) -> None:
 def get(tx: Transaction, authority: int, serial: int) -> CertificateRecord | None:
     """Return the certificate with this issuer and serial, or None."""
     row = tx.one(
-        f"SELECT {_COLUMNS} FROM certificates WHERE authority = ? AND serial = ?",
+        f"SELECT {COLUMNS} FROM certificates WHERE authority = ? AND serial = ?",
         (authority, serial_to_blob(serial)),
     )
-    return _record(row) if row else None
+    return record_of(row) if row else None
 
 
 def state_of(tx: Transaction, authority: int, serial: int) -> str | None:
@@ -90,19 +91,19 @@ def authority_of(tx: Transaction, serial: int, certificate: bytes) -> int | None
 def with_serial(tx: Transaction, serial: int) -> list[CertificateRecord]:
     """Return the certificates with this serial, of whatever issuer."""
     rows = tx.all(
-        f"SELECT {_COLUMNS} FROM certificates WHERE authority IN (SELECT id FROM authorities) AND serial = ?",
+        f"SELECT {COLUMNS} FROM certificates WHERE authority IN (SELECT id FROM authorities) AND serial = ?",
         (serial_to_blob(serial),),
     )
-    return [_record(row) for row in rows]
+    return [record_of(row) for row in rows]
 
 
 def with_key(tx: Transaction, spki_sha256: bytes) -> list[CertificateRecord]:
     """Return the certificates of one public key, newest first."""
     rows = tx.all(
-        f"SELECT {_COLUMNS} FROM certificates WHERE spki_sha256 = ? ORDER BY not_before DESC, serial",
+        f"SELECT {COLUMNS} FROM certificates WHERE spki_sha256 = ? ORDER BY not_before DESC, serial",
         (spki_sha256,),
     )
-    return [_record(row) for row in rows]
+    return [record_of(row) for row in rows]
 
 
 def newest_of_subject(
@@ -110,21 +111,21 @@ def newest_of_subject(
 ) -> CertificateRecord | None:
     """Return the newest certificate of one subject and profile by any generation of an authority, or None."""
     row = tx.one(
-        f"SELECT {_COLUMNS} FROM certificates WHERE subject = ? AND authority IN"
+        f"SELECT {COLUMNS} FROM certificates WHERE subject = ? AND authority IN"
         " (SELECT id FROM authorities WHERE name = (SELECT name FROM authorities WHERE id = ?))"
         " AND profile = ? ORDER BY not_before DESC LIMIT 1",
         (subject, authority, profile),
     )
-    return _record(row) if row else None
+    return record_of(row) if row else None
 
 
 def of_subject(tx: Transaction, subject: str, limit: int) -> list[CertificateRecord]:
     """Return the newest certificates of one subject, of whatever issuer and profile."""
     rows = tx.all(
-        f"SELECT {_COLUMNS} FROM certificates WHERE subject = ? ORDER BY not_before DESC LIMIT ?",
+        f"SELECT {COLUMNS} FROM certificates WHERE subject = ? ORDER BY not_before DESC LIMIT ?",
         (subject, limit),
     )
-    return [_record(row) for row in rows]
+    return [record_of(row) for row in rows]
 
 
 def last_end_of_subject(tx: Transaction, subject: str) -> datetime | None:
@@ -381,12 +382,12 @@ def not_ended(
     Of revoked ones only those revoked for this reason (RFC 5280 §5.3.1).
     """
     rows = tx.all(
-        f"SELECT {_COLUMNS} FROM certificates c WHERE authority = ? AND serial > ? AND not_after >= ?"
+        f"SELECT {COLUMNS} FROM certificates c WHERE authority = ? AND serial > ? AND not_after >= ?"
         " AND (state != 'revoked' OR EXISTS (SELECT 1 FROM crl_entries r WHERE r.authority = c.authority"
         " AND r.serial = c.serial AND r.until IS NULL AND r.reason = ?)) ORDER BY serial LIMIT ?",
         (authority, serial_to_blob(after), to_unix(now), reason, limit),
     )
-    return [_record(row) for row in rows]
+    return [record_of(row) for row in rows]
 
 
 def set_state(tx: Transaction, authority: int, serial: int, state: str) -> None:

@@ -10,13 +10,19 @@ BEGINNING: Place = ("", 0, "")  # no value stands here
 
 def put(tx: Transaction, subject: str, row: int, values: Mapping[str, tuple[bytes, bytes | None]]) -> None:
     """Set values of a row by their fields: what is encrypted, and its keyed hash where it is searched by."""
-    for field, (sealed, keyed_hash) in values.items():
-        tx.execute(
-            "INSERT INTO personal_data (subject, row, field, sealed, keyed_hash) VALUES (?, ?, ?, ?, ?)"
-            " ON CONFLICT (subject, row, field) DO UPDATE SET sealed = excluded.sealed,"
-            " keyed_hash = excluded.keyed_hash",
-            (subject, row, field, sealed, keyed_hash),
-        )
+    if not values:
+        return
+    tx.execute(
+        "INSERT INTO personal_data (subject, row, field, sealed, keyed_hash) VALUES"
+        f" {', '.join(['(?, ?, ?, ?, ?)'] * len(values))}"
+        " ON CONFLICT (subject, row, field) DO UPDATE SET sealed = excluded.sealed,"
+        " keyed_hash = excluded.keyed_hash",
+        [
+            part
+            for field, (sealed, keyed_hash) in values.items()
+            for part in (subject, row, field, sealed, keyed_hash)
+        ],
+    )
 
 
 def of_row(tx: Transaction, subject: str, row: int) -> dict[str, bytes]:

@@ -27,10 +27,10 @@ from protocols.asn1.ocsp import CRLReason
 from store import authorities as authority_rows
 from store import (
     certificates,
-    cmp_transactions,
     credentials,
     crl_entries,
     enrollments,
+    holders,
     issuances,
     renewals,
 )
@@ -146,16 +146,17 @@ def entitled(
     tx: Transaction, authority: int, serial: int, certificate: bytes, now: datetime
 ) -> CertificateRecord:
     """Return the record of a DER certificate that speaks for its holder at `now`; as `require_entitled`."""
-    current = certificates.get(tx, authority, serial)
-    if current is None or current.certificate != certificate:
+    held = holders.get(tx, authority, serial, COMPROMISED)
+    if held is None or held.record.certificate != certificate:
         raise NotAuthorizedError("the client certificate is not on record")
+    current = held.record
     if current.state != "active":
         raise NotAuthorizedError(f"the client certificate is {current.state}")
     if now > current.not_after:
         raise NotAuthorizedError("the client certificate is expired")
-    if cmp_transactions.is_unconfirmed(tx, authority, serial):
+    if held.is_unconfirmed:
         raise NotAuthorizedError("the client certificate is not confirmed yet")
-    if _is_compromised(tx, certificates.with_key(tx, current.spki_sha256)):
+    if held.is_key_revoked:
         raise NotAuthorizedError("the key of the client certificate was revoked as compromised")
     return current
 

@@ -12,7 +12,6 @@ from typing import Final
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID, NameOID
 
 from pkiserver.ca.authorities import Authorities, Authority
@@ -42,6 +41,7 @@ class ShownCertificate:
     certificate: x509.Certificate
     parts: TBSCertificate = field(repr=False)
     issuer: Authority | None
+    der: bytes = field(repr=False)
     sha256: bytes = field(repr=False)
 
     @property
@@ -104,14 +104,15 @@ class ClientCertificates:
         known = self._known.get(digest)
         if known is not None:
             certificate, parts, issuer_id = known
-            return ShownCertificate(certificate, parts, self._authorities.with_id(issuer_id), digest)
+            issued_by = self._authorities.with_id(issuer_id)
+            return ShownCertificate(certificate, parts, issued_by, client_certificate, digest)
         certificate, parts = _load(client_certificate)
         issuer = self._authorities.issuer_of(certificate)
         if issuer is not None:
             self._known[digest] = certificate, parts, issuer.id
             if len(self._known) > MAX_KNOWN:
                 self._known.popitem(last=False)
-        return ShownCertificate(certificate, parts, issuer, digest)
+        return ShownCertificate(certificate, parts, issuer, client_certificate, digest)
 
     async def identify(self, shown: ShownCertificate) -> Holder | Device:
         """Return whom a certificate speaks for; `NotAuthorizedError` says why for nobody."""
@@ -127,8 +128,7 @@ class ClientCertificates:
         if shown.issuer is None:
             raise NotAuthorizedError("the client certificate is not of this CA")
         certificate = shown.certificate
-        der = certificate.public_bytes(Encoding.DER)
-        record = entitled(tx, shown.issuer.id, certificate.serial_number, der, self._clock.now())
+        record = entitled(tx, shown.issuer.id, certificate.serial_number, shown.der, self._clock.now())
         return Holder(certificate, record)
 
     def _device(self, certificate: x509.Certificate) -> Device:

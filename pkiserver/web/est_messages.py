@@ -44,9 +44,7 @@ def label_of(request: web.Request) -> str | None:
 def requester_of(request: web.Request, proxies: TrustedProxies) -> Requester:
     """Return who asks, as the connection and the header say it."""
     tls = _tls(request)
-    certificate = proxies.client_certificate(
-        request.remote, request.headers.getall(CLIENT_CERT, []), tls.getpeercert(binary_form=True)
-    )
+    certificate = client_certificate_of(request, proxies)
     authorization = request.headers.getall("Authorization", [])
     return Requester(
         peer=request[CLIENT],
@@ -54,6 +52,12 @@ def requester_of(request: web.Request, proxies: TrustedProxies) -> Requester:
         password=basic_credentials(authorization) if authorization else None,
         certificate=certificate,
     )
+
+
+def client_certificate_of(request: web.Request, proxies: TrustedProxies) -> bytes | None:
+    """Return the client's certificate (DER), of the connection or as a trusted proxy says, or None."""
+    own = _tls(request).getpeercert(binary_form=True)
+    return proxies.client_certificate(request.remote, request.headers.getall(CLIENT_CERT, []), own)
 
 
 @asynccontextmanager

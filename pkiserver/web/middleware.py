@@ -172,9 +172,7 @@ class Edge:
         limits, labels = self._limits, request[LABELS]
         if labels[0] == "cmp":
             return limits.max_cmp_body_bytes
-        tls = request.transport.get_extra_info("ssl_object") if request.transport is not None else None
-        shows = tls is not None and tls.getpeercert(binary_form=True) is not None
-        if labels == LIST_IMPORT and (shows or self._proxies.trusts(request.remote)):
+        if labels == LIST_IMPORT and (_shows_certificate(request) or self._proxies.trusts(request.remote)):
             return limits.max_list_body_bytes
         return limits.max_body_bytes
 
@@ -189,6 +187,11 @@ class Edge:
 
 
 EDGE: Final = web.AppKey("edge", Edge)
+
+
+def _shows_certificate(request: web.Request) -> bool:
+    tls = request.transport.get_extra_info("ssl_object") if request.transport is not None else None
+    return tls is not None and tls.getpeercert(binary_form=True) is not None
 
 
 def _identify(request: web.Request, proxies: TrustedProxies) -> None:

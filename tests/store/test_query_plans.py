@@ -17,6 +17,7 @@ from store import (
     crls,
     enrollments,
     expiries,
+    holders,
     imports,
     issuances,
     ocsp_archive,
@@ -52,7 +53,7 @@ LARGE = (
     *("expiries", "e", "c", "k", "v", "cases"),
     *("plant_batches", "plant_cards", "b"),
     *("organizations", "organization_events", "officers", "o"),
-    *("cmp_transactions", "cmp_requests"),
+    *("cmp_transactions", "cmp_requests", "t"),
 )
 
 
@@ -101,6 +102,7 @@ def walks_through(plan: str) -> bool:
     ("query", "arguments"),
     [
         (certificates.get, (1, 5)),
+        (holders.get, (1, 5, (1, 2))),
         (certificates.with_serial, (5,)),
         (certificates.with_key, (KEY,)),
         (certificates.newest_of_subject, (1, "device", SUBJECT)),

@@ -140,8 +140,7 @@ class Applications:
 
         `UnavailableError` where the registry is silent: the application stays as it is.
         """
-        record = await self._permitted(actor, Action.VERIFY_APPLICATION, application)
-        form = await self.form_of(application)
+        record, form = await self._permitted_with_form(actor, Action.VERIFY_APPLICATION, application)
         command = Command(Event.VERIFY, seen_version, actor.name, f"identity proved by {proof.kind.value}")
         decide(standing_of(record), command, self._clock.now())  # before anybody is asked
         entry = await look_up(self._registry, proof, form)
@@ -305,12 +304,13 @@ class Applications:
 
     async def form_of(self, application: int) -> AnyForm:
         """Return the form of an application, for the server's own use; `ConflictError` once erased."""
-        return await self._storage.read(lambda tx: self._form(tx, application), brief=True)
+        return kept(application, await self._storage.read(lambda tx: self.form(tx, application), brief=True))
 
-    def _form(self, tx: Transaction, application: int) -> AnyForm:
+    def form(self, tx: Transaction, application: int) -> AnyForm | None:
+        """Return what `form_of` does, in the caller's transaction; None once it is erased."""
         form = self._data.read(tx, APPLICATIONS, application, ["form"]).get("form")
         if form is None:
-            raise ConflictError(f"the form of application {application} is erased")
+            return None
         values = json.loads(form)
         values["birth_date"] = date.fromisoformat(values["birth_date"])
         return OfficerForm(**values) if "work_mail" in values else Form(**values)
@@ -322,13 +322,36 @@ class Applications:
             record = found_application(tx, application)
             if record.person is not None:
                 return record, record.person
-            civil_id = self._form(tx, application).civil_id  # not verified yet: whose it says that it is
-            return record, self._people.whose(tx, actor, civil_id)
+            return record, self._holder(tx, actor, kept(application, self.form(tx, application)))
 
         record, holder = await self._storage.read(look, brief=True)
+        await self._require(actor, action, record, holder)
+        return record
+
+    async def _permitted_with_form(
+        self, actor: Actor, action: Action, application: int
+    ) -> tuple[ApplicationRecord, AnyForm]:
+        """Return an application with its form, in one look, where the actor may act on it."""
+
+        def look(tx: Transaction) -> tuple[ApplicationRecord, AnyForm | None, int | None]:
+            record, form = found_application(tx, application), self.form(tx, application)
+            if record.person is not None:
+                return record, form, record.person
+            return record, form, self._holder(tx, actor, kept(application, form))
+
+        record, form, holder = await self._storage.read(look, brief=True)
+        await self._require(actor, action, record, holder)
+        return record, kept(application, form)
+
+    def _holder(self, tx: Transaction, actor: Actor, form: AnyForm) -> int | None:
+        """Return whose a form that is not verified yet says that it is."""
+        return self._people.whose(tx, actor, form.civil_id)
+
+    async def _require(
+        self, actor: Actor, action: Action, record: ApplicationRecord, holder: int | None
+    ) -> None:
         target = Target(office=record.office, organization=record.organization, holder=holder)
         await self._gate.require(Permission(actor, action, target))
-        return record
 
     async def _move(
         self,
@@ -359,6 +382,13 @@ def found_application(tx: Transaction, application: int) -> ApplicationRecord:
     if found is None:
         raise NotFoundError(f"no application {application}; see `pkiserver application list`")
     return found
+
+
+def kept(application: int, form: AnyForm | None) -> AnyForm:
+    """Return the form of an application, or raise `ConflictError` where it is erased."""
+    if form is None:
+        raise ConflictError(f"the form of application {application} is erased")
+    return form
 
 
 def target_of(record: ApplicationRecord) -> Target:
@@ -410,7 +440,8 @@ def _first_event(added: ApplicationRecord, actor: Actor, now: datetime) -> Appli
 
 
 def _append(tx: Transaction, event: ApplicationEventRecord) -> ApplicationRecord:
-    if not rows.append(tx, event):
+    moved = rows.append(tx, event)
+    if moved is None:
         raise ConflictError("the application has changed since")
     entry = audit.entry(
         event.at,
@@ -421,7 +452,7 @@ def _append(tx: Transaction, event: ApplicationEventRecord) -> ApplicationRecord
         state=event.to_state,
     )
     audit_chain.append(tx, entry)
-    return found_application(tx, event.application)
+    return moved
 
 
 def end_credential(tx: Transaction, record: ApplicationRecord, now: datetime) -> None:

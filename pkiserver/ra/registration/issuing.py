@@ -20,6 +20,7 @@ from pkiserver.ra.registration.applications import (
     Applications,
     end_credential,
     found_application,
+    kept,
     record_event,
     standing_of,
     target_of,
@@ -114,17 +115,19 @@ class Issuing:
     async def _with_credential(
         self, actor: Actor, application: int, command: Command, use: Use
     ) -> NewCredential:
-        record = await self._storage.read(lambda tx: found_application(tx, application), brief=True)
+        record, form = await self._storage.read(
+            lambda tx: (found_application(tx, application), self._applications.form(tx, application)),
+            brief=True,
+        )
         await self._gate.require(Permission(actor, Action.ISSUE_APPLICATION, target_of(record)))
         _require_made_at_the_office(record)
         now = self._clock.now()
         decide(standing_of(record), command, now)  # before a credential is made
-        form = await self._applications.form_of(application)
 
         def bind(tx: Transaction, reference: str) -> None:
             self._bind(tx, application, command, reference, now)
 
-        return await self._create(actor, record, form, use, bind)
+        return await self._create(actor, record, kept(application, form), use, bind)
 
     def _bind(
         self, tx: Transaction, application: int, command: Command, reference: str, now: datetime

@@ -48,6 +48,7 @@ class Offices:
         self._storage = storage
         self._clock = clock
         self._gate = gate
+        self._codes: dict[int, str] = {}  # of the offices that were asked for
 
     async def add(self, actor: Actor, code: str, form: OfficeForm) -> OfficeRecord:
         """Add an office; `RefusedError`, or `ConflictError` where the code is in use."""
@@ -102,13 +103,17 @@ class Offices:
         return await self._storage.read(lambda tx: _found(tx, code))
 
     async def codes(self, offices: Iterable[int]) -> dict[int, str]:
-        """Return the codes of offices by their numbers."""
+        """Return the codes of offices by their numbers; both stay as they are, and are read once."""
+        wanted = set(offices)
+        unknown = wanted - self._codes.keys()
+        if unknown:
 
-        def look(tx: Transaction) -> dict[int, str]:
-            found = [rows.get(tx, one) for one in set(offices)]
-            return {one.id: one.code for one in found if one is not None}
+            def look(tx: Transaction) -> dict[int, str]:
+                found = [rows.get(tx, one) for one in unknown]
+                return {one.id: one.code for one in found if one is not None}
 
-        return await self._storage.read(look, brief=True)
+            self._codes |= await self._storage.read(look, brief=True)
+        return {one: self._codes[one] for one in wanted if one in self._codes}
 
     async def in_order(self) -> list[OfficeRecord]:
         """Return the offices by their codes; they are no secret."""

@@ -18,7 +18,7 @@ from pkiserver.web.api.idempotency import IdempotentRequests, given, parse_key, 
 from pkiserver.web.api.operations import APIServices, Call, Operation, Stranger
 from pkiserver.web.api.problems import InvalidRequestError, WrongField
 from pkiserver.web.api.rate_limit import RateLimiter
-from pkiserver.web.est_messages import requester_of
+from pkiserver.web.est_messages import client_certificate_of
 from pkiserver.web.middleware import CLIENT, NO_PROXIES
 from pkiserver.web.proxies import TrustedProxies
 from protocols.errors import ErrorKind, MalformedError, ProtocolError
@@ -81,7 +81,7 @@ class API:
     async def _answer(self, operation: Operation, request: web.Request) -> web.Response:
         # 1. Who asks, and may they ask now?
         async with self._audited(operation, request, None):
-            caller = await self._access.identify(requester_of(request, self._proxies).certificate)
+            caller = await self._access.identify(client_certificate_of(request, self._proxies))
         self._limiter.take(caller.name, self._services.clock.now())
         async with self._audited(operation, request, caller):
             # 2. May they ask this?
