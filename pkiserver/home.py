@@ -90,6 +90,11 @@ class Home:
         return self.path / "letters"
 
     @property
+    def explanations(self) -> Path:
+        """The operator's own texts of what is explained to holders, a file a version."""
+        return self.path / "explanations"
+
+    @property
     def run(self) -> Path:
         """Lock and control socket; nothing in it outlives a start."""
         return self.path / "run"

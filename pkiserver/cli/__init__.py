@@ -26,6 +26,7 @@ from pkiserver.cli.credential import credential_group
 from pkiserver.cli.crl import crl_group
 from pkiserver.cli.demo import demo_command
 from pkiserver.cli.doctor import doctor_command
+from pkiserver.cli.document import document_group
 from pkiserver.cli.enrollment import enrollment_group
 from pkiserver.cli.init import init_command
 from pkiserver.cli.ocsp import ocsp_group
@@ -81,6 +82,7 @@ for _command in (
     application_group,
     case_group,
     letter_group,
+    document_group,
     register_group,
     report_command,
     registry_group,

@@ -635,6 +635,32 @@ CREATE TRIGGER cases_are_decided_once BEFORE UPDATE ON cases WHEN OLD.state != '
 CREATE TRIGGER cases_are_kept BEFORE DELETE ON cases
     BEGIN SELECT RAISE(ABORT, 'cases are kept'); END;
 
+-- Documents made as PDF. Their octets are personal data of their rows; what proves them stays.
+
+CREATE TABLE documents (
+    id           INTEGER PRIMARY KEY,
+    kind         TEXT NOT NULL CHECK (kind IN ('application_form', 'acknowledgement', 'decision')),
+    language     TEXT NOT NULL CHECK (language IN ('mn', 'en')),
+    application  INTEGER REFERENCES applications (id),
+    decided_case INTEGER REFERENCES cases (id),
+    octets       INTEGER NOT NULL,
+    sha256       BLOB NOT NULL CHECK (length(sha256) = 32),
+    made_at      INTEGER NOT NULL,
+    made_by      TEXT NOT NULL CHECK (made_by != ''),
+    erased_at    INTEGER,
+    CHECK ((application IS NULL) != (decided_case IS NULL)),
+    CHECK ((kind = 'decision') = (decided_case IS NOT NULL))
+);
+CREATE UNIQUE INDEX documents_of_application ON documents (application, kind, language, sha256)
+    WHERE application IS NOT NULL;
+CREATE UNIQUE INDEX documents_of_case ON documents (decided_case, kind, language, sha256)
+    WHERE decided_case IS NOT NULL;
+CREATE TRIGGER documents_stay BEFORE UPDATE ON documents
+    WHEN NEW.sha256 != OLD.sha256 OR NEW.octets != OLD.octets OR OLD.erased_at IS NOT NULL
+    BEGIN SELECT RAISE(ABORT, 'what proves a document stays as it is'); END;
+CREATE TRIGGER documents_are_kept BEFORE DELETE ON documents
+    BEGIN SELECT RAISE(ABORT, 'what proves a document is kept'); END;
+
 -- What the civil registry told, each once by its own number; no personal data.
 
 CREATE TABLE registry_messages (

@@ -211,6 +211,7 @@ async def test_no_request_gets_an_answer_that_is_not_in_the_document(office: Des
         "officer": "1",
         "person": str(application.person),
         "application": str(application.id),
+        "document": "1",
         "batch": str(batch),
         "card": card,
         "case": "1",

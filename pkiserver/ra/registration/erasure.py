@@ -13,6 +13,7 @@ from typing import Final
 from pkiserver import audit
 from pkiserver.clock import Clock
 from pkiserver.errors import ConflictError, NotFoundError
+from pkiserver.ra.documents import erase_documents
 from pkiserver.ra.letters.outbox import Outbox
 from pkiserver.ra.registration.contacts import parse_line
 from pkiserver.ra.registration.gate import Gate
@@ -29,7 +30,7 @@ from pkiserver.ra.registration.roles import (
 )
 from pkiserver.ra.registration.states import MAX_GROUND_CHARACTERS, OPEN, State
 from pkiserver.storage import Storage
-from store import actors, applications, certificates, credentials, organizations
+from store import actors, applications, certificates, credentials, documents, organizations
 from store import audit as audit_chain
 from store import people as rows
 from store.applications import ApplicationRecord
@@ -156,6 +157,7 @@ class Erasures:
         erased = self._data.erase(tx, SUBJECT, person)
         erased += sum(self._data.erase(tx, CHANGES, row) for row in rows.all_change_ids(tx, person))
         erased += sum(self._data.erase(tx, ACTORS, one.id) for one in actors.of_person(tx, person))
+        erased += erase_documents(tx, self._data, documents.of_person(tx, person), now)
         erased += self._outbox.drop(tx, person, now)
         for officer in _officers(tx, person, of_person):
             organizations.erase_officer(tx, officer.id)

@@ -47,6 +47,7 @@ class Action(Enum):
     REPLACE_DATA_KEY = "replace_data_key"
     READ_CASE = "read_case"
     DECIDE_CASE = "decide_case"
+    PRINT_DECISION = "print_decision"
     REQUEST_CASE = "request_case"
     FEED_REGISTRY = "feed_registry"
     READ_LETTER = "read_letter"  # to whom and what, but never the words
@@ -133,6 +134,7 @@ PERMISSIONS: Final[Mapping[tuple[Role, Action], Rule]] = {
     (Role.REGISTRAR, Action.REQUEST_CASE): _OFFICE,
     (Role.REGISTRAR, Action.READ_CASE): _OFFICE,
     (Role.REGISTRAR, Action.DECIDE_CASE): _OFFICE,
+    (Role.REGISTRAR, Action.PRINT_DECISION): _OFFICE,
     (Role.REGISTRAR, Action.REVOKE_AGAINST_WILL): _with(Scope.OWN_OFFICE, _SENIOR),
     (_SENIOR, Action.READ_APPLICATION): _OFFICE,
     (_SENIOR, Action.READ_PERSON): _ANYWHERE,
@@ -140,6 +142,7 @@ PERMISSIONS: Final[Mapping[tuple[Role, Action], Rule]] = {
     (_SENIOR, Action.ERASE_PERSON): _with(Scope.ANYWHERE, Role.ADMINISTRATOR),
     (_SENIOR, Action.READ_CASE): _OFFICE,
     (_SENIOR, Action.DECIDE_CASE): _OFFICE,
+    (_SENIOR, Action.PRINT_DECISION): _OFFICE,
     (_SENIOR, Action.REVOKE_AGAINST_WILL): _with(Scope.OWN_OFFICE, Role.REGISTRAR, _SENIOR),
     (Role.ORG_OFFICER, Action.MANAGE_OFFICERS): _ORGANIZATION,
     (Role.ORG_OFFICER, Action.READ_ORGANIZATION): _ORGANIZATION,
@@ -153,6 +156,7 @@ PERMISSIONS: Final[Mapping[tuple[Role, Action], Rule]] = {
     (Role.PLANT, Action.ISSUE_APPLICATION): _BATCH,
     (Role.LEGAL, Action.ENTER_AUTHORITY_DECISION): _with(Scope.ANYWHERE, Role.LEGAL, _SENIOR),
     (Role.LEGAL, Action.READ_CASE): _ANYWHERE,
+    (Role.LEGAL, Action.PRINT_DECISION): _ANYWHERE,
     (Role.CIVIL_REGISTRY, Action.FEED_REGISTRY): _ANYWHERE,
     (Role.CA_OPERATOR, Action.OPERATE_CA): _with(Scope.ANYWHERE, Role.CA_OPERATOR),
     (Role.NATIONAL_FUND, Action.FOLLOW_REGISTER): _ANYWHERE,

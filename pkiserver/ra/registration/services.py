@@ -8,11 +8,14 @@ from config.schema import Settings
 from pkiserver.ca.authorities import Authorities
 from pkiserver.ca.issuance import OnEvent
 from pkiserver.clock import Clock
+from pkiserver.documents.explanations import SHIPPED
 from pkiserver.home import Home
 from pkiserver.ra.actor_identity import ActorIdentities
 from pkiserver.ra.cases.registry_feed import RegistryFeed
 from pkiserver.ra.cases.service import Cases
 from pkiserver.ra.credentials import Credentials
+from pkiserver.ra.document_facts import DocumentFacts
+from pkiserver.ra.documents import Documents
 from pkiserver.ra.letters.notices import Notices
 from pkiserver.ra.letters.outbox import Outbox
 from pkiserver.ra.register.services import RegisterServices, open_register
@@ -52,6 +55,7 @@ class Registration:
     renewal_rules: RenewalRules
     registry: FileRegistry | HTTPRegistry
     cases: Cases
+    documents: Documents
     registry_feed: RegistryFeed
     outbox: Outbox
     register: RegisterServices
@@ -130,6 +134,13 @@ def open_registration(
         renewal_rules=RenewalRules(storage=storage, clock=clock, data=data, registry=registry),
         registry=registry,
         cases=cases,
+        documents=Documents(
+            storage=storage,
+            clock=clock,
+            gate=gate,
+            data=data,
+            facts=DocumentFacts(data, [home.explanations, SHIPPED], settings.documents.register_url),
+        ),
         registry_feed=RegistryFeed(storage=storage, clock=clock, gate=gate, people=people, cases=cases),
         outbox=outbox,
         register=open_register(
