@@ -241,11 +241,15 @@ class Server:
     async def _maintain(self) -> None:
         await self._attempt(self.core.hierarchy.maintain, self.presigner.introduce)
         await self._attempt(self._maintain_certificates, self.https.reload_tls)
+        await self._attempt(self._end_renewals, self.operations.log_changes)
 
     async def _maintain_certificates(self) -> bool:
         made = await self.core.server_certificates.maintain()
         await register_first(self.core)
         return made
+
+    async def _end_renewals(self) -> bool:
+        return await self.core.registration.renewal_ends.end_due() > 0
 
     async def _attempt(self, maintain: Callable[[], Awaitable[bool]], show: Callable[[], None]) -> None:
         """Have one part make what is due, and show it also where only some of it could be made."""

@@ -1,8 +1,10 @@
 """Applications that a holder signed: by which certificate, in answer to which challenge."""
 
+from datetime import datetime
+
 from store.applications import ApplicationRecord, of_certificate, of_columns
 from store.database import Transaction
-from store.records import CertificateRecord, serial_to_blob
+from store.records import CertificateRecord, serial_to_blob, to_unix
 
 
 def add(tx: Transaction, *, application: int, challenge: bytes, authority: int, serial: int) -> None:
@@ -35,6 +37,16 @@ def of_person(tx: Transaction, person: int, limit: int) -> list[ApplicationRecor
         "FROM applications a JOIN renewals r ON r.application = a.id WHERE a.person = ?"
         " ORDER BY a.id DESC LIMIT ?",
         (person, limit),
+    )
+
+
+def open_since(tx: Transaction, moment: datetime, limit: int) -> list[ApplicationRecord]:
+    """Return signed applications that have not ended, to which nothing happened since; the oldest first."""
+    return of_columns(
+        tx,
+        "FROM applications a WHERE a.channel = 'online' AND a.state IN ('issuing', 'failed', 'issued')"
+        " AND a.updated_at <= ? ORDER BY a.updated_at, a.id LIMIT ?",
+        (to_unix(moment), limit),
     )
 
 

@@ -545,6 +545,8 @@ CREATE INDEX applications_by_state ON applications (state, id);
 CREATE INDEX applications_of_office ON applications (office, state, id);
 CREATE INDEX applications_of_office_newest ON applications (office, id);
 CREATE INDEX applications_of_organization ON applications (organization, id) WHERE organization IS NOT NULL;
+CREATE INDEX applications_signed_open ON applications (updated_at, id)
+    WHERE channel = 'online' AND state IN ('issuing', 'failed', 'issued');
 CREATE INDEX applications_of_officer ON applications (officer, id) WHERE officer IS NOT NULL;
 CREATE INDEX applications_by_time ON applications (created_at, id);
 CREATE INDEX applications_of_person ON applications (person, id) WHERE person IS NOT NULL;

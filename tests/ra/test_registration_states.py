@@ -34,6 +34,7 @@ ALLOWED = {
     ("issued", "sign_off", "signed_off"),
     ("signed_off", "deliver", "delivered"),
     ("delivered", "close", "closed"),
+    ("issued", "settle", "closed"),  # ours: what a holder signed and enrolled (2.9)
     *((state, "withdraw", "withdrawn") for state in ("draft", "verified", "issuing", "failed")),
 }
 

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -23,6 +24,7 @@ from pkiserver.ra.cases.rules import Channel as CaseChannel
 from pkiserver.ra.cases.rules import Kind
 from pkiserver.ra.lifecycle import Action as CertificateAction
 from pkiserver.ra.lifecycle import Command
+from pkiserver.ra.registration import renewal_ends
 from pkiserver.ra.registration import renewals as module
 from pkiserver.ra.registration.applications import NewApplication
 from pkiserver.ra.registration.challenges import LIFETIME
@@ -286,6 +288,31 @@ async def test_one_renewal_is_open_at_a_time(desk: Desk) -> None:
         await desk.enrolled(lost.reference, lost.secret)
     await desk.enrolled(again.reference, again.secret)
     assert (await desk.record(again.application)).state == "issued"
+
+
+async def test_regulation_2_9_a_renewal_ends_by_itself(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(renewal_ends, "BATCH", 1)
+    held, _ = await desk.issued(), await desk.issued("citizen-authentication")
+    desk.into_window(held)
+    enrolled = await desk.apply(desk.sheet(held).signed())
+    forgotten = await desk.apply(desk.sheet(held, profile="citizen-authentication").signed())
+    await desk.enrolled(enrolled.reference, enrolled.secret)
+    desk.clock.moment += CREDENTIAL_LIFETIME - timedelta(seconds=1)
+    ends = desk.core.registration.renewal_ends
+    assert await ends.end_due() == 0
+    desk.clock.moment += timedelta(seconds=1)
+    assert await ends.end_due() == 2
+    assert await ends.end_due() == 0
+    for renewal, state, event in (
+        (enrolled, "closed", "settle"),
+        (forgotten, "withdrawn", "withdraw"),
+    ):
+        assert (await desk.record(renewal.application)).state == state
+        look = partial(applications.events, application=renewal.application)
+        (*_, last) = await desk.core.storage.read(look)
+        assert (last.event, last.actor) == (event, "registration")
+    offices = await desk.core.storage.read(lambda tx: applications.newest(tx, applications.Search(), 10))
+    assert [one.state for one in offices if one.channel != "online"] == ["issued"] * 2  # an office sees to it
 
 
 async def test_renewals_of_a_day_are_bounded(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:

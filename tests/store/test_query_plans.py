@@ -169,6 +169,7 @@ def walks_through(plan: str) -> bool:
         (imports.done, (1, [2, 3])),
         (renewals.is_answered, (KEY,)),
         (renewals.of_person, (1, 10)),
+        (renewals.open_since, (NOW, 10)),
         (renewals.of_subject, (SUBJECT,)),
         (issuances.of_credential, (1,)),
         (plant.queued, (0, 10)),

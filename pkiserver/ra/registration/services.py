@@ -33,6 +33,7 @@ from pkiserver.ra.registration.personal_data import PersonalData
 from pkiserver.ra.registration.plant import Plant
 from pkiserver.ra.registration.plant_results import PlantResults
 from pkiserver.ra.registration.registry import FileRegistry
+from pkiserver.ra.registration.renewal_ends import RenewalEnds
 from pkiserver.ra.registration.renewal_rules import RenewalRules
 from pkiserver.ra.status_changes import StatusChanges
 from pkiserver.ra.subscribers import subscriber_profiles
@@ -53,6 +54,7 @@ class Registration:
     imports: Imports
     issuing: Issuing
     renewal_rules: RenewalRules
+    renewal_ends: RenewalEnds
     registry: FileRegistry | HTTPRegistry
     cases: Cases
     documents: Documents
@@ -132,6 +134,7 @@ def open_registration(
             profiles=profiles,
         ),
         renewal_rules=RenewalRules(storage=storage, clock=clock, data=data, registry=registry),
+        renewal_ends=RenewalEnds(storage, clock),
         registry=registry,
         cases=cases,
         documents=Documents(

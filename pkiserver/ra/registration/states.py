@@ -42,6 +42,7 @@ class Event(Enum):
     SIGN_OFF = "sign_off"  # the form is confirmed by stamp and signature (2.6)
     DELIVER = "deliver"  # the carrier is handed over, the explanations are acknowledged (2.7)
     CLOSE = "close"  # the archive unit is handed over (2.6)
+    SETTLE = "settle"  # the holder signed the form and enrolled: there is no paper and no handing over (2.9)
     WITHDRAW = "withdraw"
 
 
@@ -57,6 +58,7 @@ _ALLOWED: Final[Mapping[tuple[State, Event], State]] = {
     (State.FAILED, Event.RETURN): State.RETURNED,
     (State.ISSUED, Event.CARRIER_REFUSED): State.ISSUING,
     (State.ISSUED, Event.SIGN_OFF): State.SIGNED_OFF,
+    (State.ISSUED, Event.SETTLE): State.CLOSED,
     (State.SIGNED_OFF, Event.DELIVER): State.DELIVERED,
     (State.DELIVERED, Event.CLOSE): State.CLOSED,
     (State.DRAFT, Event.WITHDRAW): State.WITHDRAWN,
