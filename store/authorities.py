@@ -112,6 +112,16 @@ def add_responder(
     )
 
 
+def labels_of(tx: Transaction, authority: int) -> list[str]:
+    """Return the labels of the keys of a generation that are here: its own and its OCSP signers'."""
+    rows = tx.all(
+        "SELECT key_label FROM authorities WHERE id = ? AND key_label IS NOT NULL"
+        " UNION ALL SELECT key_label FROM responders WHERE authority = ?",
+        (authority, authority),
+    )
+    return [row[0] for row in rows]
+
+
 def all_responders(tx: Transaction) -> list[ResponderRecord]:
     """Return every OCSP signer ever made, oldest first."""
     rows = tx.all(f"SELECT {_RESPONDER} FROM responders ORDER BY id")

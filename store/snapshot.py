@@ -68,8 +68,13 @@ def _check_pages(copy: sqlite3.Connection) -> None:
 
 
 def key_labels(tx: Transaction) -> list[str]:
-    """Return the labels of all keys that authorities and OCSP signers have, sorted."""
+    """Return the labels of all keys that authorities and OCSP signers need, sorted.
+
+    Those of a generation that was dropped are needed no more, and may have been deleted.
+    """
     rows = tx.all(
-        "SELECT key_label FROM authorities WHERE key_label IS NOT NULL UNION SELECT key_label FROM responders"
+        "SELECT key_label FROM authorities WHERE key_label IS NOT NULL AND state != 'dropped'"
+        " UNION SELECT responders.key_label FROM responders"
+        " JOIN authorities ON authorities.id = responders.authority WHERE authorities.state != 'dropped'"
     )
     return sorted(row[0] for row in rows)

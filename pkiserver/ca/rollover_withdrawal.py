@@ -47,7 +47,7 @@ class RolloverWithdrawal:
         return self._authorities.record_with_id(coming.id)
 
     async def drop(self, coming: AuthorityRecord, actor: str) -> AuthorityRecord:
-        """Have a generation never issue; its key stays where it is, and its certificates with the store.
+        """Have a generation never issue; its keys stay until an operator deletes them.
 
         To be called when its certificates are revoked. `ConflictError` where it was activated meanwhile.
         """

@@ -12,6 +12,7 @@ from pkiserver.errors import PKIServerError
 from pkiserver.ra.lifecycle import Action, Command
 from protocols.asn1.ocsp import CRLReason
 from protocols.x509.certificate import serial_text
+from store import authorities as rows
 from store import certificates
 from store.records import AuthorityRecord
 
@@ -89,6 +90,8 @@ async def drop(services: CommandServices, caller: Caller, /, *, name: str) -> li
             caller.progress(f"have the outside root revoke {serial} and publish its CRL")
     dropped = await services.rollover_withdrawal.drop(coming, caller.actor)
     await services.crl_publisher.remove_files(dropped)
+    for label in await services.storage.read(lambda tx: rows.labels_of(tx, dropped.id)):
+        caller.progress(f"its key {label} stays; to delete it: {services.signer.removal_command(label)}")
     services.on_authorities_changed()
     return await rollover_status(services, caller, name=name)
 

@@ -31,6 +31,7 @@ from pkiserver.signer.errors import (
 )
 from pkiserver.signer.keystore import check_label
 from pkiserver.signer.pool import Pool
+from pkiserver.signer.removal import removal_command
 from pkiserver.signer.secret import ask_secret
 from pkiserver.signer.settings import SignerSettings
 from pkiserver.signer.statistics import Statistics
@@ -114,6 +115,10 @@ class Signer:
         if self._pool is not None:
             self._pool.typed = typed if typed is not None else self._pool.typed
             self._pool.circuit.reset()
+
+    def removal_command(self, label: str) -> str:
+        """Return the command by which an operator deletes a key (`removal`)."""
+        return removal_command(self._settings, label)
 
     @property
     def token_name(self) -> str:

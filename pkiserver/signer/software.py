@@ -37,7 +37,7 @@ from pkiserver.signer.settings import SignerSettings
 SoftwareKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey
 Sign = Callable[[bytes], bytes]
 
-_SUFFIX: Final = ".pem"
+SUFFIX: Final = ".pem"
 _CHECK_KEY: Final = ec.generate_private_key(ec.SECP256R1())  # signs for `check`, and is nobody's
 _CHECK_DATA: Final = b"pkiserver signer check"
 MAX_KEY_FILE_BYTES: Final = 65_536  # an encrypted RSA-4096 key has about 3,500
@@ -107,9 +107,7 @@ class SoftwareKeyStore:
         """See `KeyStore.labels`."""
         with _storage_errors():
             names = os.listdir(self._directory)
-        return sorted(
-            name.removesuffix(_SUFFIX) for name in names if name.endswith(_SUFFIX) and name[0] != "."
-        )
+        return sorted(name.removesuffix(SUFFIX) for name in names if name.endswith(SUFFIX) and name[0] != ".")
 
     def check(self) -> None:
         """See `KeyStore.check`; the folder must be there, too."""
@@ -127,7 +125,7 @@ class SoftwareKeyStore:
         self._signs.clear()
 
     def _path(self, label: str) -> Path:
-        return self._directory / f"{label}{_SUFFIX}"
+        return self._directory / f"{label}{SUFFIX}"
 
     def _key(self, label: str) -> SoftwareKey:
         key = self._keys.get(label)
