@@ -1,9 +1,10 @@
 """Reads `pkiserver.toml` into `Settings`."""
 
+from functools import lru_cache
 from pathlib import Path
 
 from config.schema import Settings
-from config.validation import read_toml, validate
+from config.validation import parse_toml, read_file, validate
 
 
 def load_settings(path: Path) -> Settings:
@@ -11,4 +12,9 @@ def load_settings(path: Path) -> Settings:
 
     Rules between sections are looked at once the sections themselves are sound.
     """
-    return validate(Settings, read_toml(path), path.name)
+    return _settings(read_file(path), path.name)
+
+
+@lru_cache(maxsize=4)  # a command reads the file to check it, and again to work by it
+def _settings(data: bytes, file: str) -> Settings:
+    return validate(Settings, parse_toml(data, file), file)

@@ -5,6 +5,7 @@ A profile is one TOML file; its name is the file's. Words are those of RFC 5280 
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final, Literal, Self
 
@@ -30,7 +31,7 @@ from config.profile_fields import (
 )
 from config.profile_rules import ProfileFacts, authenticates_tls_client, broken_rules
 from config.units import CertificateLifetime, KeyKind, Lifetime, PositiveDuration
-from config.validation import parse_toml, read_toml, validate
+from config.validation import parse_toml, read_file, validate
 
 SHIPPED_PROFILES: Final = Path(__file__).parent / "profiles"
 _NAME: Final = re.compile(r"[a-z][a-z0-9-]{0,62}")
@@ -168,9 +169,10 @@ def load_profile(path: Path) -> Profile:
     if path.stem in _EST_OPERATIONS:
         rule = "a profile's name is a label of EST, which is not that of an operation (RFC 7030 §3.2.2)"
         raise ConfigError([Finding(path.name, "", "the name of an operation", rule)])
-    return _profile(path.stem, read_toml(path), path.name)
+    return parse_profile(path.stem, read_file(path), path.name)
 
 
+@lru_cache(maxsize=256)  # a command reads the files to check them, and again to work by them
 def parse_profile(name: str, data: bytes, file: str) -> Profile:
     """Return the profile of this name in the octets of a file; `ConfigError` with every finding."""
     return _profile(name, parse_toml(data, file), file)

@@ -21,13 +21,17 @@ Model = TypeVar("Model", bound=BaseModel)
 
 def read_toml(path: Path) -> dict[str, Any]:
     """Return the content of a TOML file; `ConfigError` when it cannot be read or is no TOML."""
+    return parse_toml(read_file(path), path.name)
+
+
+def read_file(path: Path) -> bytes:
+    """Return the octets of a configuration file, of which `parse_toml` refuses too many; `ConfigError`."""
     try:
         with path.open("rb") as file:
-            data = file.read(_MAX_FILE_BYTES + 1)
+            return file.read(_MAX_FILE_BYTES + 1)
     except OSError as error:
         problem = f"cannot be read ({error.strerror or 'input/output error'})"
         raise ConfigError([Finding(str(path), "", problem, "the file exists and is readable")]) from error
-    return parse_toml(data, path.name)
 
 
 def parse_toml(data: bytes, file: str) -> dict[str, Any]:

@@ -3,10 +3,12 @@
 import asyncio
 import re
 import shutil
+import signal
 import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import FrameType
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -17,12 +19,27 @@ from pkiserver.clock import Clock
 from pkiserver.core import Core, load_configuration, open_core
 from pkiserver.home import Home
 from pkiserver.initialise import initialise
+from pkiserver.signer.process import WorkerProcess
 from protocols.x509.names import parse_san, parse_subject
 from store import audit
 from store.records import AuditRecord, CertificateRecord
+from tests.prepared_signer import execute_prepared
 
 Request = Callable[..., AuthorizedRequest]
 Issue = Callable[..., Awaitable[CertificateRecord]]
+
+
+def pytest_configure() -> None:
+    """Handle Ctrl-C as Python does, by another function: so asyncio leaves it to us.
+
+    It would put a handler of its own in place for each loop, a fifth of the time of a test on an open core.
+    """
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        signal.default_int_handler(number, frame)
+
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, interrupt)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -30,6 +47,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if re.search(r"\{[^:{}]*, |<.* at 0x", item.name):
             raise pytest.UsageError(f"{item.nodeid}: give its cases ids that are the same in every process.")
+
+
+@pytest.fixture(autouse=True)
+def prepared_signer(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fork signers from a process that has loaded them, but for the tests of the signer itself."""
+    if "signer" not in request.node.path.parts:
+        monkeypatch.setattr(WorkerProcess, "_execute", execute_prepared)
 
 
 class FakeClock(Clock):

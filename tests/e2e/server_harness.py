@@ -17,16 +17,16 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar
 
 from client_messages import Credential, Reply, ask, csr_for, ocsp_request, read_ocsp_status, serial_of
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
-from prepared_program import Forked, start_prepared
 
 from pkiserver.control import call
 from pkiserver.home import Home
+from tests.prepared_program import Forked, start_prepared
 
 PROGRAM = str(Path(sys.executable).with_name("pkiserver"))
 FAULTY = (sys.executable, str(Path(__file__).with_name("faulty_server.py")))
@@ -73,7 +73,7 @@ def run_program(
     """Run the command line, prepared, and return what it did; it is never waited for in vain."""
     words = [PROGRAM, "--home", str(home), *arguments]
     with Path(os.devnull).open() as nothing, TemporaryFile("w+") as out, TemporaryFile("w+") as err:
-        program = start_prepared(words, os.environ | (environment or {}), nothing, out, err)
+        program = _start_prepared(words, os.environ | (environment or {}), nothing, out, err)
         try:
             status = program.wait(PATIENCE_S)
         finally:
@@ -81,6 +81,10 @@ def run_program(
         out.seek(0)
         err.seek(0)
         return subprocess.CompletedProcess(words, status, out.read(), err.read())
+
+
+def _start_prepared(words: list[str], environment: dict[str, str], *streams: IO[Any]) -> Forked:
+    return start_prepared("pkiserver", words, environment, [one.fileno() for one in streams])
 
 
 def run_installed(
@@ -326,7 +330,7 @@ def start(
     with log_path.open("wb") as log, Path(os.devnull).open("r+") as nothing:
         given = os.environ | (environment or {})
         if prepared:
-            process = start_prepared(words, given, nothing, nothing, log)
+            process = _start_prepared(words, given, nothing, nothing, log)
         else:
             process = subprocess.Popen(words, env=given, stdin=nothing, stdout=nothing, stderr=log)
     server = Server(home, process, log_path)
