@@ -7,7 +7,19 @@ from typing import Final
 
 import click
 
-from benchmarks import applications, cmp, crl, crl_serving, est, latency, ocsp, presigning, search, signer
+from benchmarks import (
+    applications,
+    bulk,
+    cmp,
+    crl,
+    crl_serving,
+    est,
+    latency,
+    ocsp,
+    presigning,
+    search,
+    signer,
+)
 from benchmarks.figures import Figure, show
 
 BENCHES: Final[dict[str, Callable[[Path, int, int], list[Figure]]]] = {
@@ -20,6 +32,7 @@ BENCHES: Final[dict[str, Callable[[Path, int, int], list[Figure]]]] = {
     "cmp": cmp.run,
     "search": search.run,
     "applications": applications.run,
+    "bulk": bulk.run,
     "signer": signer.run,
 }
 

@@ -2,6 +2,7 @@
 
 import base64
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -95,10 +96,20 @@ def fill(path: Path, issuer: Issuer, numbers: list[int]) -> None:
 
 def request(issuer: Issuer, serial: int) -> bytes:
     """Return the plain OCSPRequest by SHA-1 that most clients send."""
-    cert_id = der.encode(der.SEQUENCE, issuer.parts[0] + der.integer(serial))
+    return request_for(issuer.parts, serial)
+
+
+def request_for(parts: Sequence[bytes], serial: int) -> bytes:
+    """Return such a request for a certificate of an issuer with these parts of a CertID."""
+    cert_id = der.encode(der.SEQUENCE, parts[0] + der.integer(serial))
     return der.sequence(der.sequence(der.sequence(der.sequence(cert_id))))
 
 
 def request_path(issuer: Issuer, serial: int) -> str:
     """Return the path of the request by GET (RFC 6960 §A.1)."""
-    return "/ocsp/" + quote(base64.b64encode(request(issuer, serial)), safe="")
+    return path_for(issuer.parts, serial)
+
+
+def path_for(parts: Sequence[bytes], serial: int) -> str:
+    """Return the path of a request as `request_for` makes it."""
+    return "/ocsp/" + quote(base64.b64encode(request_for(parts, serial)), safe="")

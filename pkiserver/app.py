@@ -156,6 +156,7 @@ class Server:
         self._tasks.start("upkeep", self._keep_up())
         self._tasks.start("trim-heap", trim_heap())
         self._tasks.start("postman", self.postman.run())
+        self._tasks.start("bulk-acts", core.registration.bulk_runner.run())
         self._tasks.start("audit-heads", core.audit_heads.run())
         self._is_started = True
         self.addresses.tell(core.home.endpoints)

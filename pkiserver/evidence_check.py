@@ -20,8 +20,10 @@ from pkiserver.audit_proof import read_links
 from pkiserver.clock import utc_text
 from pkiserver.errors import ConflictError
 from pkiserver.ra.lifecycle import Action, State
+from pkiserver.status.bulk_proof import batch_file, batch_of, told_of_events
 from pkiserver.status.history import status_at
 from protocols.asn1.ocsp import REASON_NAMES, CRLReason
+from protocols.x509.certificate import serial_text
 from store.records import StatusEventRecord
 
 MAX_EVENTS: Final = 100_000
@@ -69,7 +71,7 @@ def _check(folder: Path, head: Head | None) -> Checked:
             raise ChainError(f"audit record {sequence} is not the one that the links lead over")
     if head is not None and head != links.head:
         raise ChainError(f"the proof leads to audit record {links.head.sequence}, not to the given head")
-    told = _told(json.loads(text) for text in texts.values())
+    told = _told(folder, (json.loads(text) for text in texts.values()))
     _check_events(events, told)
     _check_certificate(_read(folder / "certificate.pem"), answer, told[events[0]["sequence"]].detail)
     _check_answer(answer, events, told)
@@ -117,10 +119,19 @@ class _Told(NamedTuple):
     detail: Mapping[str, Any]
 
 
-def _told(records: Iterable[Sequence[Any]]) -> dict[int, _Told]:
-    """Return the audit records by the sequence numbers of their events."""
-    found = (_Told(record, json.loads(record[5])) for record in records)
-    return {told.detail["sequence"]: told for told in found}
+def _told(folder: Path, records: Iterable[Sequence[Any]]) -> dict[int, _Told]:
+    """Return the audit records by the sequence numbers of their events; those of a batch, for each of it."""
+    found: dict[int, _Told] = {}
+    for record in records:
+        detail = json.loads(record[5])
+        if batch_of(record[3], record[5]) is None:
+            found[detail["sequence"]] = _Told(record, detail)
+            continue
+        lines = _read(folder / batch_file(record[0])).splitlines(keepends=True)
+        for one in told_of_events(record[3], detail, lines):
+            told = one | {"serial": serial_text(one["serial"])}
+            found[told["sequence"]] = _Told([*record[:3], told["action"], *record[4:]], told)
+    return found
 
 
 def _check_events(events: Sequence[Mapping[str, Any]], told: Mapping[int, _Told]) -> None:

@@ -116,6 +116,14 @@ class Reading(Enum):
     CASES_OPEN = _Family(
         "pkiserver_cases_open", "Cases to be decided: overdue, soon (within two hours), later", ("due",)
     )
+    BULK_ACTS = _Family("pkiserver_bulk_acts", "Bulk acts that are proposed, running or stopped", ("state",))
+    BULK_LEFT = _Family(
+        "pkiserver_bulk_certificates_left", "Certificates that begun bulk acts have still to change"
+    )
+    BULK_OLDEST = _Family(
+        "pkiserver_bulk_oldest_proposal_seconds",
+        "Since when the first bulk act waits for a second person; 0: none does",
+    )
     LETTERS = _Family("pkiserver_letters", "Letters that wait, or were given up", ("state",))
     CRL_THIS_UPDATE = _Family(
         "pkiserver_crl_this_update_timestamp_seconds", "thisUpdate of the CRL published", ("crl",)

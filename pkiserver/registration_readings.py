@@ -1,4 +1,4 @@
-"""What Prometheus reads of registration: cases by how urgent they are, letters that wait or were given up."""
+"""What Prometheus reads of registration: cases by how urgent they are, bulk acts, letters that wait."""
 
 from collections.abc import Iterator
 from datetime import timedelta
@@ -7,7 +7,8 @@ from typing import Final
 from pkiserver.clock import Clock
 from pkiserver.metrics import Metrics, Reading, Sample
 from pkiserver.storage import Storage
-from store import cases, letters
+from store import bulk_acts, cases, letters
+from store.bulk_acts import Load
 
 SOON: Final = timedelta(hours=2)
 
@@ -20,6 +21,7 @@ class RegistrationReadings:
         self._clock = clock
         self._cases: dict[str, int] = {}
         self._letters: dict[str, int] = {}
+        self._bulk = Load({}, 0, None)
 
     async def refresh(self) -> None:
         """Read what the next scrape is to show."""
@@ -32,6 +34,7 @@ class RegistrationReadings:
             )
         )
         self._cases = {"overdue": overdue, "soon": soon - overdue, "later": all_open - soon}
+        self._bulk = await self._storage.read(bulk_acts.load)
         self._letters = await self._storage.read(
             lambda tx: {state: letters.count(tx, state) for state in ("waiting", "given_up")}
         )
@@ -39,7 +42,14 @@ class RegistrationReadings:
     def register(self, metrics: Metrics) -> None:
         """Have them shown."""
         metrics.read(Reading.CASES_OPEN, lambda: _samples(self._cases))
+        metrics.read(Reading.BULK_ACTS, lambda: _samples(self._bulk.acts))
+        metrics.read(Reading.BULK_LEFT, lambda: [Sample(self._bulk.left)])
+        metrics.read(Reading.BULK_OLDEST, self._oldest_proposal)
         metrics.read(Reading.LETTERS, lambda: _samples(self._letters))
+
+    def _oldest_proposal(self) -> list[Sample]:
+        since = self._bulk.oldest_proposal
+        return [Sample(0 if since is None else (self._clock.now() - since).total_seconds())]
 
 
 def _samples(counts: dict[str, int]) -> Iterator[Sample]:

@@ -41,8 +41,17 @@ def revoked_entry(
     removeFromCRL (8) is for delta CRLs only. `MalformedError` for a serial or reason out of range and for
     times without a zone.
     """
+    return _entry(serial, _entry_tail(revocation_date, reason, invalidity_date))
+
+
+def _entry(serial: int, tail: bytes) -> bytes:
     if serial <= 0 or serial.bit_length() > MAX_SERIAL_BITS:
         raise MalformedError("serial number is not positive or over 20 octets (RFC 5280 §4.1.2.2)")
+    return der.sequence(der.integer(serial), tail)
+
+
+def _entry_tail(revocation_date: datetime, reason: int | None, invalidity_date: datetime | None) -> bytes:
+    """Return what stands in an entry behind its serial number."""
     extensions: list[bytes] = []
     if reason is not None and reason not in REASONS:
         raise MalformedError(f"{reason} is no CRLReason (RFC 5280 §5.3.1)")
@@ -51,11 +60,13 @@ def revoked_entry(
     if invalidity_date is not None:
         value = der.generalized_time(_aware(invalidity_date))
         extensions.append(Extension(oid.INVALIDITY_DATE, False, value).encode())
-    return der.sequence(
-        der.integer(serial),
-        der.time(_aware(revocation_date)),
-        der.sequence(*extensions) if extensions else b"",
-    )
+    return der.time(_aware(revocation_date)) + (der.sequence(*extensions) if extensions else b"")
+
+
+def revoked_entries(serials: Iterable[bytes], revocation_date: datetime, reason: int) -> list[bytes]:
+    """Return what `revoked_entry` does for many serials, big-endian octets, of one date and reason."""
+    tail = _entry_tail(revocation_date, reason, None)
+    return [_entry(int.from_bytes(serial, "big"), tail) for serial in serials]
 
 
 def _aware(moment: datetime) -> datetime:

@@ -261,6 +261,17 @@ def events(tx: Transaction, application: int) -> list[ApplicationEventRecord]:
     return [ApplicationEventRecord(*value) for value in values]
 
 
+def unissued(tx: Transaction, *, organization: int | None = None, person: int | None = None) -> list[int]:
+    """Return applications of an organisation, or a person, that came to no certificate and no end yet."""
+    column, value = ("organization", organization) if person is None else ("person", person)
+    rows = tx.all(
+        f"SELECT id FROM applications WHERE {column} = ?"
+        " AND state IN ('draft', 'verified', 'issuing', 'failed') ORDER BY id",
+        (value,),
+    )
+    return [row[0] for row in rows]
+
+
 def of_columns(tx: Transaction, rest: str, values: tuple[Value, ...]) -> list[ApplicationRecord]:
     """Return the applications that the rest of a query finds, which calls them `a`."""
     return [_record(row) for row in tx.all(f"SELECT {_OF_A} {rest}", values)]

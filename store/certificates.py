@@ -145,6 +145,7 @@ def count_since(tx: Transaction, profile: str, subject: str, since: datetime) ->
 
 
 _tuple = tuple.__new__  # a named tuple's own constructor takes longer than the row
+_NAMED_AT_ONCE: Final = 500  # parameters of a statement
 _STATUS = (
     "SELECT c.authority, c.serial, r.revoked_at, r.reason, c.not_after FROM certificates c"
     " LEFT JOIN crl_entries r ON r.authority = c.authority AND r.serial = c.serial AND r.until IS NULL"
@@ -160,6 +161,21 @@ def status(tx: Transaction, authority: int, serial: int) -> StatusRecord | None:
     """Return what OCSP is to say of a certificate; None where none was issued."""
     row = tx.one(f"{_STATUS} WHERE c.authority = ? AND c.serial = ?", (authority, serial_to_blob(serial)))
     return _status(row) if row else None
+
+
+def statuses(tx: Transaction, authority: int, serials: Sequence[int]) -> list[StatusRecord]:
+    """Return what OCSP is to say of those of these certificates that were issued, in serial order."""
+    found: list[StatusRecord] = []
+    ordered = sorted(serials)
+    for start in range(0, len(ordered), _NAMED_AT_ONCE):
+        some = [serial_to_blob(serial) for serial in ordered[start : start + _NAMED_AT_ONCE]]
+        places = ", ".join("?" * len(some))
+        rows = tx.all(
+            f"{_STATUS} WHERE c.authority = ? AND c.serial IN ({places}) ORDER BY c.serial",
+            (authority, *some),
+        )
+        found += [_status(row) for row in rows]
+    return found
 
 
 def statuses_in_range(tx: Transaction, authority: int, low: int, high: int, limit: int) -> list[StatusRecord]:

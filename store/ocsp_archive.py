@@ -10,10 +10,10 @@ from store.records import ArchivedResponseRecord, from_unix, serial_to_blob, to_
 
 def add(tx: Transaction, records: Iterable[ArchivedResponseRecord]) -> None:
     """Keep responses; one that is kept already stays as it is."""
-    for record in records:
-        tx.execute(
-            "INSERT INTO ocsp_archive (authority, serial, this_update, next_update, entry, sha256)"
-            " VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (authority, serial, sha256) DO NOTHING",
+    tx.execute_many(
+        "INSERT INTO ocsp_archive (authority, serial, this_update, next_update, entry, sha256)"
+        " VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (authority, serial, sha256) DO NOTHING",
+        (
             (
                 record.authority,
                 serial_to_blob(record.serial),
@@ -21,8 +21,10 @@ def add(tx: Transaction, records: Iterable[ArchivedResponseRecord]) -> None:
                 to_unix(record.next_update),
                 record.entry,
                 hashlib.sha256(record.entry).digest(),
-            ),
-        )
+            )
+            for record in records
+        ),
+    )
 
 
 def at(tx: Transaction, authority: int, serial: int, moment: datetime) -> ArchivedResponseRecord | None:

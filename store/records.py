@@ -240,11 +240,15 @@ class ArchivedResponseRecord:
 
 @dataclass(frozen=True, slots=True)
 class HoldRecord:
-    """An open hold on a certificate and whose it is; `decision` is the case that an authority decided."""
+    """An open hold on a certificate and whose it is; `decision` is the case that an authority decided.
+
+    `act` is the bulk act that placed it.
+    """
 
     holder: str
     opened_at: datetime
     decision: int | None = None
+    act: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """The SQLite engine underneath `store.database`: connections, schema, snapshots, and what its errors mean."""
 
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -32,6 +32,9 @@ class SQLiteTransaction:
 
     def execute(self, sql: str, parameters: Sequence[Value] = ()) -> int:
         return self._connection.execute(sql, parameters).rowcount
+
+    def execute_many(self, sql: str, rows: Iterable[Sequence[Value]]) -> None:
+        self._connection.executemany(sql, rows)
 
     def one(self, sql: str, parameters: Sequence[Value] = ()) -> tuple[Any, ...] | None:
         row: tuple[Any, ...] | None = self._connection.execute(sql, parameters).fetchone()

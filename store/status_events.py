@@ -33,15 +33,17 @@ def append(
     actor: str,
     audit: int | None = None,
     case: int | None = None,
+    act: int | None = None,
 ) -> int:
     """Append an event and return its sequence number: the next one, given by the single writer.
 
     `audit` is the record of the same commit, where it was written before the event; `case` the one that was
-    decided so.
+    decided so, `act` the bulk act that it is of.
     """
     sequence = head(tx) + 1
     tx.execute(
-        f"INSERT INTO status_events ({_EVENT}, audit, decided_case) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        f"INSERT INTO status_events ({_EVENT}, audit, decided_case, act)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             sequence,
             authority,
@@ -53,6 +55,7 @@ def append(
             actor,
             audit,
             case,
+            act,
         ),
     )
     tx.memo[_HEAD] = sequence
@@ -93,11 +96,12 @@ def open_hold(
     opened_at: datetime,
     *,
     decision: int | None = None,
+    act: int | None = None,
 ) -> None:
-    """Open a hold; a second open one of the same holder and decision breaks a constraint."""
+    """Open a hold; a second open one of the same holder, decision and act breaks a constraint."""
     tx.execute(
-        "INSERT INTO holds (authority, serial, holder, decision, opened_at) VALUES (?, ?, ?, ?, ?)",
-        (authority, serial_to_blob(serial), holder, decision, to_unix(opened_at)),
+        "INSERT INTO holds (authority, serial, holder, decision, act, opened_at) VALUES (?, ?, ?, ?, ?, ?)",
+        (authority, serial_to_blob(serial), holder, decision, act, to_unix(opened_at)),
     )
 
 
@@ -109,20 +113,21 @@ def close_hold(
     closed_at: datetime,
     *,
     decision: int | None = None,
+    act: int | None = None,
 ) -> None:
-    """Close the open hold of this holder by this decision."""
+    """Close the open hold of this holder by this decision, or bulk act."""
     tx.execute(
         "UPDATE holds SET closed_at = ? WHERE authority = ? AND serial = ? AND holder = ?"
-        " AND coalesce(decision, 0) = ? AND closed_at IS NULL",
-        (to_unix(closed_at), authority, serial_to_blob(serial), holder, decision or 0),
+        " AND coalesce(decision, 0) = ? AND coalesce(act, 0) = ? AND closed_at IS NULL",
+        (to_unix(closed_at), authority, serial_to_blob(serial), holder, decision or 0, act or 0),
     )
 
 
 def open_holds(tx: Transaction, authority: int, serial: int) -> list[HoldRecord]:
     """Return the open holds of a certificate, oldest first."""
     rows = tx.all(
-        "SELECT holder, opened_at, decision FROM holds"
+        "SELECT holder, opened_at, decision, act FROM holds"
         " WHERE authority = ? AND serial = ? AND closed_at IS NULL ORDER BY id",
         (authority, serial_to_blob(serial)),
     )
-    return [HoldRecord(row[0], from_unix(row[1]), row[2]) for row in rows]
+    return [HoldRecord(row[0], from_unix(row[1]), row[2], row[3]) for row in rows]

@@ -1,6 +1,6 @@
 """What a function of `store` sees of a transaction, on any engine."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
 Value = int | str | bytes | None
@@ -18,6 +18,9 @@ class Transaction(Protocol):
 
     def execute(self, sql: str, parameters: Sequence[Value] = ()) -> int:
         """Run a statement; return the number of rows it changed."""
+
+    def execute_many(self, sql: str, rows: Iterable[Sequence[Value]]) -> None:
+        """Run a statement once for each row of parameters."""
 
     def one(self, sql: str, parameters: Sequence[Value] = ()) -> tuple[Any, ...] | None:
         """Return the first row, or None."""

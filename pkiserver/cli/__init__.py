@@ -16,6 +16,7 @@ from pkiserver.cli.actor import actor_group
 from pkiserver.cli.application import application_group
 from pkiserver.cli.audit import audit_group
 from pkiserver.cli.backup import backup_command, restore_command
+from pkiserver.cli.bulk import bulk_group
 from pkiserver.cli.ca import ca_group
 from pkiserver.cli.case import case_group, letter_group
 from pkiserver.cli.ceremony import ceremony_command
@@ -81,6 +82,7 @@ for _command in (
     organization_group,
     application_group,
     case_group,
+    bulk_group,
     letter_group,
     document_group,
     register_group,

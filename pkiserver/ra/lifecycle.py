@@ -56,15 +56,16 @@ REVOCATION_REASONS: Final[Mapping[str, CRLReason]] = {
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """An open hold. `decision` is the case of an authority's decision: each of them holds by itself."""
+    """An open hold, by an authority's decision (its case), or by a bulk act: each of them holds by itself."""
 
     owner: HoldOwner
     opened_at: datetime
     decision: int | None = None
+    act: int | None = None
 
     def is_of(self, command: "Command") -> bool:
-        """Return whether the command's side, by the same decision, placed it."""
-        return (self.owner, self.decision) == (command.owner, command.decision)
+        """Return whether the command's side, by the same decision or bulk act, placed it."""
+        return (self.owner, self.decision, self.act) == (command.owner, command.decision, command.act)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +95,7 @@ class Standing:
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A command: an action, for holds whose and by which decision they are, for revocations why.
+    """A command: an action, for holds whose and by which decision or bulk act, for revocations why.
 
     `invalid_since` is when the certificate is known or thought to have become invalid, such as by the
     compromise of its key; None where nobody said.
@@ -105,6 +106,7 @@ class Command:
     reason: CRLReason = CRLReason.UNSPECIFIED
     invalid_since: datetime | None = None
     decision: int | None = None
+    act: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +132,7 @@ def decide(standing: Standing, command: Command, now: datetime) -> Change:
 def _suspend(standing: Standing, command: Command, now: datetime) -> Change:
     if any(hold.is_of(command) for hold in standing.holds):
         raise ConflictError(f"the certificate is suspended by the {command.owner.value} already")
-    opened = Hold(command.owner, now, command.decision)
+    opened = Hold(command.owner, now, command.decision, command.act)
     return Change(State.SUSPENDED, CRLReason.CERTIFICATE_HOLD, standing.since(now), opens=opened)
 
 

@@ -65,10 +65,12 @@ def change_status(
     *,
     seen: int | None = None,
     case: int | None = None,
+    act: int | None = None,
 ) -> Changed:
     """Carry a command out in the caller's transaction, which tells of the event once it is committed.
 
-    `case` is the one that was decided so. Errors are those of `StatusChanges.carry_out`.
+    `case` is the one that was decided so, `act` the bulk act that it is of. Errors are those of
+    `StatusChanges.carry_out`.
     """
     certificate = certificates.get(tx, authority, serial)
     if certificate is None:
@@ -80,7 +82,7 @@ def change_status(
         raise PreconditionFailedError("the certificate's status was changed meanwhile: look at it again")
     now = max([now, *(event.effective_at for event in events)])
     change = decide(_standing(tx, certificate), command, now)
-    sequence = _store(tx, certificate, change, actor, now, case)
+    sequence = _store(tx, certificate, change, actor, now, case, act)
     done = audit.entry(
         now,
         actor,
@@ -94,7 +96,7 @@ def change_status(
         by=command.owner.value,
         reason=change.reason.name if change.reason is not None else None,
         **_told_of_invalidity(change),
-        **_told_of_case(case),
+        **_told_of_cause(case, act),
     )
     status_history.set_audit_record(tx, sequence, audit_chain.append(tx, done).sequence)
     return Changed(sequence, certificate, change)
@@ -106,7 +108,7 @@ def _standing(tx: Transaction, certificate: CertificateRecord) -> Standing:
     return Standing(
         State(certificate.state),
         certificate.not_after,
-        tuple(Hold(HoldOwner(hold.holder), hold.opened_at, hold.decision) for hold in holds),
+        tuple(Hold(HoldOwner(hold.holder), hold.opened_at, hold.decision, hold.act) for hold in holds),
         told.revoked_at if told else None,
     )
 
@@ -118,12 +120,13 @@ def _store(
     actor: str,
     now: datetime,
     case: int | None,
+    act: int | None,
 ) -> int:
     named = (certificate.authority, certificate.serial)
     for hold in change.closes:
-        status_events.close_hold(tx, *named, hold.owner.value, now, decision=hold.decision)
-    if change.opens is not None:
-        status_events.open_hold(tx, *named, change.opens.owner.value, now, decision=change.opens.decision)
+        status_events.close_hold(tx, *named, hold.owner.value, now, decision=hold.decision, act=hold.act)
+    if (opened := change.opens) is not None:
+        status_events.open_hold(tx, *named, opened.owner.value, now, decision=opened.decision, act=opened.act)
     certificates.set_state(tx, *named, change.to_state.value)
     sequence = status_events.append(
         tx,
@@ -135,6 +138,7 @@ def _store(
         effective_at=now,
         actor=actor,
         case=case,
+        act=act,
     )
     if change.revoked_at is None or change.reason is None:
         crl_entries.end(tx, *named, sequence)
@@ -163,5 +167,5 @@ def _told_of_invalidity(change: Change) -> dict[str, Any]:
     return {} if change.invalid_since is None else {"invalid_since": change.invalid_since.isoformat()}
 
 
-def _told_of_case(case: int | None) -> dict[str, Any]:
-    return {} if case is None else {"case": case}
+def _told_of_cause(case: int | None, act: int | None) -> dict[str, Any]:
+    return ({} if case is None else {"case": case}) | ({} if act is None else {"act": act})

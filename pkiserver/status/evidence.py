@@ -8,6 +8,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any, Final
 
 from cryptography import x509
@@ -21,6 +22,7 @@ from pkiserver.clock import utc_text
 from pkiserver.errors import ConflictError, NotFoundError
 from pkiserver.progress import GiveFile, Progress
 from pkiserver.signer.algorithms import signature_algorithm_for
+from pkiserver.status.bulk_proof import batch_file, batch_of
 from pkiserver.status.evidence_crls import crl_content, crls_in_force
 from pkiserver.status.evidence_files import EvidenceFiles
 from pkiserver.status.evidence_text import readme
@@ -33,7 +35,7 @@ from protocols.ocsp.response import encode_response
 from protocols.x509.certificate import serial_text
 from store import audit as audit_chain
 from store import authorities as authority_rows
-from store import ocsp_archive, status_events, status_history
+from store import bulk_status, ocsp_archive, status_events, status_history
 from store.database import Transaction
 from store.records import AuditRecord, CertificateRecord, HoldSpanRecord, StatusEventRecord, to_unix
 from store.response_entries import ResponseEntry, response_key
@@ -142,6 +144,7 @@ class Evidence:
     ) -> None:
         records = await self._records(events)
         await files.give("audit-records.jsonl", records_text(records).encode("ascii"))
+        await self._give_batches(files, records)
         end = (
             head.sequence
             if head is not None
@@ -165,6 +168,14 @@ class Evidence:
             raise ConflictError(f"audit record {head.sequence} is not the one of the given head")
         await files.more(links.end())
         files.end()
+
+    async def _give_batches(self, files: EvidenceFiles, records: Sequence[AuditRecord]) -> None:
+        """Give the events of each batch of a bulk act whose record is one of these: it has their digest."""
+        for record in records:
+            if (batch := batch_of(record.action, record.detail)) is not None:
+                read = partial(bulk_status.lines_of, first=batch.first, count=batch.count)
+                lines = await self._storage.read(read)
+                await files.give(batch_file(record.sequence), "".join(lines).encode("ascii"))
 
     async def _records(self, events: Sequence[StatusEventRecord]) -> list[AuditRecord]:
         sequences = [event.sequence for event in events]

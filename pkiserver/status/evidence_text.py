@@ -19,13 +19,14 @@ _FILES: Final[Mapping[str, str]] = {
     "shard-delta-crl.der": "the delta CRL of the certificate's shard that was in force",
     "README.txt": "this text",
 }
+_BATCH: Final = "the events of a bulk act, of which the audit record so numbered has the digest (`events`)"
 _CRLS: Final = ("crl.der", "delta-crl.der", "shard-crl.der", "shard-delta-crl.der")
 
 
 def readme(answer: Mapping[str, Any], names: Iterable[str]) -> str:
     """Return the text for a folder with these files."""
     given = [*names, "README.txt"]
-    listed = "".join(f"  {name:<22}{_FILES[name]}\n" for name in given)
+    listed = "".join(f"  {name:<22} {_FILES.get(name, _BATCH)}\n" for name in given)
     checks = [_SUMS, _AUDIT]
     checks += [_CRL.format(name=name, serial=answer["serial"].upper()) for name in _CRLS if name in given]
     if "ocsp-response.der" in given:
@@ -43,7 +44,7 @@ _TEXT: Final = """Status of certificate {serial} of {ca} at {time}: {status}
 OCSP: {ocsp}
 
 Files
-{listed}  SHA256SUMS            the digests of all files but itself
+{listed}  SHA256SUMS             the digests of all files but itself
 
 Times are UTC in whole seconds. An event counts from its own second on; of several within one second the last
 one stands. OCSP and CRLs tell of an event a moment after it: what they say of the seconds around it may be

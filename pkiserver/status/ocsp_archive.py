@@ -50,7 +50,12 @@ class OCSPArchive:
         for authority, serial in sorted({(event.authority, event.serial) for event in changed}):
             key = response_key(authority, integer_content(serial))
             packed = entries.get(key)
-            for entry in (self._served(key), None if packed is None else ResponseEntry.unpack(packed)):
-                if entry is not None:
-                    this_update, next_update = from_unix(entry.this_update), from_unix(entry.next_update)
-                    yield ArchivedResponseRecord(authority, serial, this_update, next_update, entry.pack())
+            if (served := self._served(key)) is not None:
+                yield _record(authority, serial, served, served.pack())
+            if packed is not None:
+                yield _record(authority, serial, ResponseEntry.unpack(packed), packed)
+
+
+def _record(authority: int, serial: int, entry: ResponseEntry, packed: bytes) -> ArchivedResponseRecord:
+    this_update, next_update = from_unix(entry.this_update), from_unix(entry.next_update)
+    return ArchivedResponseRecord(authority, serial, this_update, next_update, packed)

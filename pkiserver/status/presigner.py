@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from functools import partial
+from itertools import groupby
+from operator import itemgetter
 from typing import Final, NamedTuple
 
 import structlog
@@ -328,7 +330,9 @@ class Presigner:
         def read(tx: Transaction) -> News | None:
             events = status_events.after(tx, sequence, BATCH)
             named = sorted({(event.authority, event.serial) for event in events})
-            statuses = [found for name in named if (found := certificates.status(tx, *name))]
+            statuses: list[StatusRecord] = []
+            for authority, group in groupby(named, itemgetter(0)):
+                statuses += certificates.statuses(tx, authority, [serial for _, serial in group])
             return News(events, statuses) if events else None
 
         return await self._storage.read(read)

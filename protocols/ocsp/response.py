@@ -36,6 +36,10 @@ def _time(moment: datetime) -> bytes:
     return der.generalized_time(moment)
 
 
+# Octets of the serial number, status, producedAt, thisUpdate, nextUpdate, archive cutoff.
+_Pattern = tuple[int, CertStatus, datetime, datetime, datetime, datetime | None]
+
+
 class ResponseTemplate:
     """Makes the ResponseData of one issuer's certificates for one responder.
 
@@ -44,7 +48,7 @@ class ResponseTemplate:
     that read only one. No nonce.
     """
 
-    __slots__ = ("_issuer_parts", "_patterns", "_responder_id")
+    __slots__ = ("_issuer_parts", "_patterns", "_repeated", "_responder_id")
 
     def __init__(
         self,
@@ -60,9 +64,8 @@ class ResponseTemplate:
         """
         if len(responder_key_hash) != SHA1_BYTES:
             raise ValueError("a responder's key hash has 20 octets")
-        self._patterns: dict[
-            tuple[int, datetime, datetime, datetime, datetime | None], tuple[bytes, ...]
-        ] = {}
+        self._patterns: dict[_Pattern, tuple[bytes, ...]] = {}
+        self._repeated: CertStatus = Good()  # told of the last certificate: of very many where all are alike
         self._responder_id = ByKey(responder_key_hash).encode()
         # NULL parameters, as in the example of RFC 9919; clients compare the algorithm, or these bytes.
         self._issuer_parts = tuple(
@@ -88,9 +91,10 @@ class ResponseTemplate:
         if next_update <= this_update:
             raise ValueError("nextUpdate is not after thisUpdate")
         serial_number = der.integer(serial)
-        if not isinstance(status, Good):
+        if not isinstance(status, Good) and status != self._repeated:
+            self._repeated = status
             return self._whole(serial_number, status, produced_at, this_update, next_update, archive_cutoff)
-        key = (len(serial_number), produced_at, this_update, next_update, archive_cutoff)
+        key = (len(serial_number), status, produced_at, this_update, next_update, archive_cutoff)
         return serial_number.join(self._patterns.get(key) or self._pattern(*key))
 
     def _whole(
@@ -116,16 +120,17 @@ class ResponseTemplate:
     def _pattern(
         self,
         length: int,
+        status: CertStatus,
         produced_at: datetime,
         this_update: datetime,
         next_update: datetime,
         archive_cutoff: datetime | None,
     ) -> tuple[bytes, ...]:
-        """Return what stands before, between and after the serial numbers of a good certificate.
+        """Return what stands before, between and after the serial numbers of a certificate of this status.
 
         It is the same for all serial numbers whose encoding has `length` octets.
         """
-        whole = self._whole(bytes(length), Good(), produced_at, this_update, next_update, archive_cutoff)
+        whole = self._whole(bytes(length), status, produced_at, this_update, next_update, archive_cutoff)
         pieces, start = [], 0
         for issuer_part in self._issuer_parts:
             end = whole.index(issuer_part, start) + len(issuer_part)
@@ -134,7 +139,7 @@ class ResponseTemplate:
         pattern = (*pieces, whole[start:])
         if len(self._patterns) >= _BATCH_TIMES:
             self._patterns.clear()
-        self._patterns[length, produced_at, this_update, next_update, archive_cutoff] = pattern
+        self._patterns[length, status, produced_at, this_update, next_update, archive_cutoff] = pattern
         return pattern
 
 

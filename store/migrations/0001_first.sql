@@ -231,7 +231,8 @@ CREATE TABLE status_events (
     effective_at INTEGER NOT NULL,
     actor        TEXT NOT NULL,
     audit        INTEGER,               -- the audit record of the same commit
-    decided_case INTEGER                -- the case that was decided so
+    decided_case INTEGER,               -- the case that was decided so
+    act          INTEGER                -- the bulk act that it is of
 );
 CREATE INDEX status_events_by_certificate ON status_events (authority, serial);
 CREATE INDEX status_events_by_time ON status_events (effective_at);
@@ -257,11 +258,13 @@ CREATE TABLE holds (
     serial    BLOB NOT NULL,
     holder    TEXT NOT NULL,            -- whose hold it is
     decision  INTEGER,                  -- the case of an authority's decision: each holds by itself
+    act       INTEGER,                  -- the bulk act that placed it: so does each of them
     opened_at INTEGER NOT NULL,
     closed_at INTEGER
 );
-CREATE UNIQUE INDEX holds_open ON holds (authority, serial, holder, coalesce(decision, 0))
+CREATE UNIQUE INDEX holds_open ON holds (authority, serial, holder, coalesce(decision, 0), coalesce(act, 0))
     WHERE closed_at IS NULL;
+CREATE INDEX holds_of_act ON holds (act, authority, serial) WHERE act IS NOT NULL AND closed_at IS NULL;
 CREATE INDEX holds_by_certificate ON holds (authority, serial);
 
 CREATE TABLE crl_entries (              -- what CRLs say of holds and revocations, and said
@@ -662,6 +665,53 @@ CREATE TRIGGER documents_stay BEFORE UPDATE ON documents
     BEGIN SELECT RAISE(ABORT, 'what proves a document stays as it is'); END;
 CREATE TRIGGER documents_are_kept BEFORE DELETE ON documents
     BEGIN SELECT RAISE(ABORT, 'what proves a document is kept'); END;
+
+-- Bulk acts: one decision about very many certificates, which are those of the moment when it was proposed.
+
+CREATE TABLE bulk_acts (
+    id              INTEGER PRIMARY KEY,
+    kind            TEXT NOT NULL CHECK (kind IN ('suspend', 'restore', 'revoke')),
+    ground          TEXT NOT NULL,
+    lifts           INTEGER REFERENCES bulk_acts (id), -- the act whose holds are to end
+    organization    INTEGER REFERENCES organizations (id), -- whose certificates alone it is about
+    selection       TEXT NOT NULL,      -- JSON: what was looked for
+    evidence        TEXT NOT NULL,      -- JSON, as of cases
+    certificates    INTEGER NOT NULL,   -- how many were found
+    batches         INTEGER NOT NULL,
+    sha256          BLOB NOT NULL,      -- of the serials of all batches: what two people agreed on
+    state           TEXT NOT NULL CHECK (state IN ('proposed', 'running', 'stopped', 'done', 'refused')),
+    version         INTEGER NOT NULL,
+    done            INTEGER NOT NULL DEFAULT 0, -- the last batch that was carried out
+    told            INTEGER NOT NULL DEFAULT 0, -- the last batch whose holders were written to
+    changed         INTEGER NOT NULL DEFAULT 0, -- certificates, so far
+    passed_over     INTEGER NOT NULL DEFAULT 0, -- whose state did not allow it any more
+    proposed_at     INTEGER NOT NULL,
+    proposed_by     TEXT NOT NULL CHECK (proposed_by != ''),
+    proposed_role   TEXT NOT NULL,
+    proposed_person INTEGER,
+    decided_at      INTEGER,
+    decided_by      TEXT,
+    finished_at     INTEGER,
+    CHECK ((kind = 'restore') = (lifts IS NOT NULL)),
+    CHECK ((state = 'proposed') = (decided_at IS NULL)),
+    CHECK (told <= done AND done <= batches)
+);
+CREATE INDEX bulk_acts_in_state ON bulk_acts (state, id);
+CREATE INDEX bulk_acts_to_tell ON bulk_acts (id) WHERE told < done;
+CREATE TRIGGER bulk_acts_are_kept BEFORE DELETE ON bulk_acts
+    BEGIN SELECT RAISE(ABORT, 'bulk acts are kept'); END;
+
+CREATE TABLE bulk_batches (             -- the certificates of an act, as many as share a transaction
+    act         INTEGER NOT NULL REFERENCES bulk_acts (id),
+    number      INTEGER NOT NULL CHECK (number > 0),
+    authority   INTEGER NOT NULL,
+    serials     BLOB NOT NULL,          -- 16 octets each, in order
+    first_event INTEGER,                -- NULL: not carried out, or it changed nothing
+    last_event  INTEGER,
+    PRIMARY KEY (act, number)
+);
+CREATE TRIGGER bulk_batches_are_kept BEFORE DELETE ON bulk_batches
+    BEGIN SELECT RAISE(ABORT, 'the batches of bulk acts are kept'); END;
 
 -- What the civil registry told, each once by its own number; no personal data.
 

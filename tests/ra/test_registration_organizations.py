@@ -45,6 +45,10 @@ ALLOWED = {
 }
 
 
+def nothing_follows(*_: object) -> None:
+    """Stand for what follows the end of a contract, which has tests of its own."""
+
+
 @dataclass
 class Setup:
     storage: Storage
@@ -69,7 +73,7 @@ class Setup:
 @pytest.fixture
 async def setup(tmp_path: Path, clock: Any) -> AsyncIterator[Setup]:
     storage = Storage(Database(tmp_path / "test.db"))
-    yield Setup(storage, Organizations(storage, clock, Gate(storage, clock), SETTINGS))
+    yield Setup(storage, Organizations(storage, clock, Gate(storage, clock), SETTINGS, nothing_follows))
     storage.database.close()
 
 
@@ -164,7 +168,7 @@ async def test_what_waits_is_bounded_and_declined_many_at_a_time(setup: Setup) -
 
 async def test_the_operator_need_not_offer_it(setup: Setup, clock: Any) -> None:
     settings = Registration(public_organizations=False)
-    closed = Organizations(setup.storage, clock, Gate(setup.storage, clock), settings)
+    closed = Organizations(setup.storage, clock, Gate(setup.storage, clock), settings, nothing_follows)
     with pytest.raises(NotAuthorizedError, match="do not register themselves"):
         await closed.register_publicly(ADDRESS, NUMBER, "Татвар", "info@tax.gov.mn")
 

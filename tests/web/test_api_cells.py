@@ -11,8 +11,9 @@ from pkiserver.core import Core
 from pkiserver.ra.registration.roles import PERMISSIONS, Role, Scope, place_of
 from pkiserver.web.api.operations import Operation
 from pkiserver.web.api.table import OPERATIONS
-from store import cases, organizations
+from store import bulk_acts, cases, organizations
 from store.applications import ApplicationRecord
+from store.bulk_acts import NewActRecord
 from store.cases import NewCaseRecord
 from store.database import Transaction
 from tests.web.api_harness import BASE, Client, Desk, Reply, desk, path_of
@@ -153,6 +154,18 @@ CELLS: Mapping[str, Cell] = {
         OF_ANY_ORGANIZATION,
     ),
     "confirmDecision": Cell({"granted": True, "ground": "seen"}),
+    "listBulkActs": Cell(),
+    "proposeBulkAct": Cell(
+        {"kind": "revoke", "ground": "contract_ended", "organization": "{organization}"},
+        OF_ANY_ORGANIZATION,
+        OF_ANY_ORGANIZATION,
+    ),
+    "showBulkAct": Cell(None, OF_ANY_ORGANIZATION, OF_ANY_ORGANIZATION),
+    "showBulkBatch": Cell(None, OF_ANY_ORGANIZATION, OF_ANY_ORGANIZATION),
+    "confirmBulkAct": Cell(None, OF_ANY_ORGANIZATION, OF_ANY_ORGANIZATION),
+    "refuseBulkAct": Cell(None, OF_ANY_ORGANIZATION, OF_ANY_ORGANIZATION),
+    "stopBulkAct": Cell(None, OF_ANY_ORGANIZATION, OF_ANY_ORGANIZATION),
+    "resumeBulkAct": Cell(None, OF_ANY_ORGANIZATION, OF_ANY_ORGANIZATION),
     "listLetters": Cell(),
     "followRegister": Cell(),
     "showReport": Cell(),
@@ -217,6 +230,7 @@ async def names_of(world: World) -> dict[str, dict[str, str]]:
             "card": card,
             "case": str(await case_of(world, application, organization, "written")),
             "decision": str(await case_of(world, application, organization, "authority")),
+            "act": str(await act_of(world, organization)),
         }
     return named
 
@@ -246,6 +260,31 @@ async def case_of(world: World, application: ApplicationRecord, organization: st
             entered_person=None,
         )
         return cases.add(tx, new).id
+
+    return await world.core.storage.write(add)
+
+
+async def act_of(world: World, organization: str) -> int:
+    """Have a bulk act wait, about the certificates of an organisation."""
+
+    def add(tx: Transaction) -> int:
+        of = organizations.with_number(tx, organization)
+        assert of is not None
+        new = NewActRecord(
+            kind="revoke",
+            ground="contract_ended",
+            lifts=None,
+            organization=of.id,
+            selection="{}",
+            evidence="{}",
+            certificates=1,
+            sha256=bytes(32),
+            proposed_at=world.core.clock.now(),
+            proposed_by="somebody else",
+            proposed_role="specialist",
+            proposed_person=None,
+        )
+        return bulk_acts.add(tx, new, [(1, bytes(16))]).id
 
     return await world.core.storage.write(add)
 

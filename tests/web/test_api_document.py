@@ -215,6 +215,7 @@ async def test_no_request_gets_an_answer_that_is_not_in_the_document(office: Des
         "batch": str(batch),
         "card": card,
         "case": "1",
+        "act": "1",
     }
     roles = ("auditor", "registrar", "senior_registrar", "administrator", "specialist", "service", "plant")
     clients = [await office.actor(f"r-{role.replace('_', '-')}", role) for role in roles]

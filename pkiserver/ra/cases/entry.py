@@ -23,7 +23,7 @@ from store.records import CertificateRecord
 EVIDENCE: Final = ("body", "number", "date", "document", "letter", "message")
 MAX_EVIDENCE_CHARACTERS: Final = 200
 # An authority's decision is named in full (regulation 3.3): who decided, its number and date, the document.
-_DECISION: Final = frozenset({"body", "number", "date", "document"})
+DECISION_EVIDENCE: Final = frozenset({"body", "number", "date", "document"})
 _NAMES_HOLD: Final = (Channel.AUTHORITY, Channel.ORGANIZATION, Channel.CIVIL_REGISTRY)
 _ALWAYS_OPEN: Final = Calendar(0, 1440, 0, 0, "1234567")
 
@@ -113,7 +113,7 @@ def evidence_text(new: NewCase) -> str:
     unknown = set(new.evidence) - set(EVIDENCE)
     if unknown:
         raise RefusedError(f"evidence is one of {', '.join(EVIDENCE)}")
-    if new.channel is Channel.AUTHORITY and set(new.evidence) & _DECISION != _DECISION:
+    if new.channel is Channel.AUTHORITY and set(new.evidence) & DECISION_EVIDENCE != DECISION_EVIDENCE:
         raise RefusedError("an authority's decision is named by body, number, date and document (3.3)")
     if new.channel is Channel.WRITTEN and new.office is None:
         raise RefusedError("a written request names the office that received it")

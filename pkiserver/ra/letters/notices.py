@@ -50,17 +50,32 @@ class Notices:
         self, tx: Transaction, changed: Changed, person: int | None, ground: str, now: datetime
     ) -> None:
         """Write it in this transaction; nothing for a holder who is not on record, or was erased."""
+        state, serial = changed.change.to_state, changed.certificate.serial
+        self.of_status(tx, changed.sequence, serial, state, now, person, ground, now)
+
+    def of_status(
+        self,
+        tx: Transaction,
+        sequence: int,
+        serial: int,
+        state: State,
+        since: datetime,
+        person: int | None,
+        ground: str,
+        now: datetime,
+    ) -> None:
+        """Write what a status event told since when, as `of_change` does."""
         mail = self._data.read(tx, SUBJECT, person).get("mail") if person is not None else None
         if not mail:
             return
         letter = Letter(
-            about=f"status-event/{changed.sequence}",
-            template=_TEMPLATES[changed.change.to_state],
+            about=f"status-event/{sequence}",
+            template=_TEMPLATES[state],
             medium=Medium.MAIL,
             to=mail,
             values={
-                "serial": serial_text(changed.certificate.serial),
-                "at": now.astimezone(ULAANBAATAR).strftime("%Y-%m-%d %H:%M"),
+                "serial": serial_text(serial),
+                "at": since.astimezone(ULAANBAATAR).strftime("%Y-%m-%d %H:%M"),
                 "ground": GROUNDS_MN[ground],
             },
             person=person,

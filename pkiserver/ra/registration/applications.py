@@ -455,6 +455,17 @@ def _append(tx: Transaction, event: ApplicationEventRecord) -> ApplicationRecord
     return moved
 
 
+def withdraw_in(tx: Transaction, application: int, actor: str, ground: str, now: datetime) -> None:
+    """Withdraw an application that came to no certificate, in the caller's transaction; its credential ends.
+
+    `ConflictError` while a certificate is being made with it.
+    """
+    found = found_application(tx, application)
+    changed = decide(standing_of(found), Command(Event.WITHDRAW, found.version, actor, ground), now)
+    end_credential(tx, found, now)
+    record_event(tx, found, changed, {})
+
+
 def end_credential(tx: Transaction, record: ApplicationRecord, now: datetime) -> None:
     """Cancel what enrols an application; `ConflictError` where a certificate is being made with it."""
     if record.state == State.ISSUING.value and rows.is_being_issued(tx, record.id):

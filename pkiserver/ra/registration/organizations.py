@@ -3,7 +3,7 @@
 Registering is open to anybody, so it is bounded, and nothing follows from it until a specialist acts.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -47,6 +47,8 @@ MAX_DOMAINS: Final = 20
 MAX_DECLINED: Final = 1000  # at a time
 PUBLIC: Final = "public"  # who is on record for what a stranger registered
 MAX_OFFICERS: Final = 100_000
+# What the end of a contract brings, in its transaction: by whom, and by which paper.
+OnContractEnd = Callable[[Transaction, OrganizationRecord, Actor, str, datetime], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +83,16 @@ class _New:
 class Organizations:
     """Registers organisations and follows their contracts and officers."""
 
-    def __init__(self, storage: Storage, clock: Clock, gate: Gate, settings: RegistrationSettings) -> None:
+    def __init__(
+        self,
+        storage: Storage,
+        clock: Clock,
+        gate: Gate,
+        settings: RegistrationSettings,
+        on_contract_end: OnContractEnd,
+    ) -> None:
         self._settings = settings
+        self._on_contract_end = on_contract_end
         self._share = PublicShare(settings.public_per_hour)
         self._storage = storage
         self._clock = clock
@@ -153,7 +163,10 @@ class Organizations:
     async def move(
         self, actor: Actor, number: str, event: Event, seen_version: int, ground: str
     ) -> OrganizationRecord:
-        """Move the contract of an organisation; `ConflictError` where it changed since it was seen."""
+        """Move the contract of an organisation; `ConflictError` where it changed since it was seen.
+
+        With its end nothing more is issued to its officers, and it is proposed to revoke all that they have.
+        """
         if event is Event.REGISTER:
             raise RefusedError("an organisation is registered, not moved there")
         why = parse_line(ground, MAX_GROUND_CHARACTERS)
@@ -164,7 +177,10 @@ class Organizations:
             record = _found(tx, found.number)
             if record.version != seen_version:
                 raise ChangedError(f"the organisation has changed since: version {record.version}")
-            return self._append(tx, _event(record, event, actor.name, why, now))
+            moved = self._append(tx, _event(record, event, actor.name, why, now))
+            if event is Event.END:
+                self._on_contract_end(tx, moved, actor, why, now)
+            return moved
 
         return await self._storage.write(transaction)
 

@@ -53,6 +53,8 @@ class Action(Enum):
     READ_LETTER = "read_letter"  # to whom and what, but never the words
     REVOKE_AGAINST_WILL = "revoke_against_will"
     ENTER_AUTHORITY_DECISION = "enter_authority_decision"
+    BULK_ACT = "bulk_act"  # on very many certificates at once
+    READ_BULK_ACT = "read_bulk_act"
     PULL_BATCH = "pull_batch"
     READ_BATCH = "read_batch"
     OPERATE_CA = "operate_ca"
@@ -157,6 +159,14 @@ PERMISSIONS: Final[Mapping[tuple[Role, Action], Rule]] = {
     (Role.LEGAL, Action.ENTER_AUTHORITY_DECISION): _with(Scope.ANYWHERE, Role.LEGAL, _SENIOR),
     (Role.LEGAL, Action.READ_CASE): _ANYWHERE,
     (Role.LEGAL, Action.PRINT_DECISION): _ANYWHERE,
+    (Role.LEGAL, Action.BULK_ACT): _with(Scope.ANYWHERE, Role.LEGAL, _SENIOR),
+    (Role.LEGAL, Action.READ_BULK_ACT): _ANYWHERE,
+    (_SENIOR, Action.BULK_ACT): _with(Scope.ANYWHERE, Role.LEGAL),
+    (_SENIOR, Action.READ_BULK_ACT): _ANYWHERE,
+    # The end of a contract: two specialists, or one with legal.
+    (Role.SPECIALIST, Action.BULK_ACT): _with(Scope.ORGANIZATIONS, Role.SPECIALIST, Role.LEGAL, _SENIOR),
+    (Role.SPECIALIST, Action.READ_BULK_ACT): _ORGANIZATIONS,
+    (Role.AUDITOR, Action.READ_BULK_ACT): _ANYWHERE,
     (Role.CIVIL_REGISTRY, Action.FEED_REGISTRY): _ANYWHERE,
     (Role.CA_OPERATOR, Action.OPERATE_CA): _with(Scope.ANYWHERE, Role.CA_OPERATOR),
     (Role.NATIONAL_FUND, Action.FOLLOW_REGISTER): _ANYWHERE,

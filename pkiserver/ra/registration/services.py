@@ -11,6 +11,9 @@ from pkiserver.clock import Clock
 from pkiserver.documents.explanations import SHIPPED
 from pkiserver.home import Home
 from pkiserver.ra.actor_identity import ActorIdentities
+from pkiserver.ra.bulk.acts import BulkActs
+from pkiserver.ra.bulk.runner import BulkRunner
+from pkiserver.ra.bulk.telling import Telling
 from pkiserver.ra.cases.registry_feed import RegistryFeed
 from pkiserver.ra.cases.service import Cases
 from pkiserver.ra.credentials import Credentials
@@ -20,6 +23,7 @@ from pkiserver.ra.letters.notices import Notices
 from pkiserver.ra.letters.outbox import Outbox
 from pkiserver.ra.register.services import RegisterServices, open_register
 from pkiserver.ra.registration.applications import Applications
+from pkiserver.ra.registration.contract_end import ContractEnd
 from pkiserver.ra.registration.data_key import DataKey
 from pkiserver.ra.registration.erasure import Erasures
 from pkiserver.ra.registration.gate import Gate
@@ -59,6 +63,8 @@ class Registration:
     cases: Cases
     documents: Documents
     registry_feed: RegistryFeed
+    bulk_acts: BulkActs
+    bulk_runner: BulkRunner
     outbox: Outbox
     register: RegisterServices
     plant: Plant
@@ -99,13 +105,18 @@ def open_registration(
         people=people,
         registry=registry,
     )
+    notices, subscribers = Notices(outbox, data), subscriber_profiles(profiles)
     cases = Cases(
         storage=storage,
         clock=clock,
         gate=gate,
-        notices=Notices(outbox, data),
-        subscribers=subscriber_profiles(profiles),
+        notices=notices,
+        subscribers=subscribers,
         on_event=on_event,
+    )
+    bulk_runner = BulkRunner(storage=storage, clock=clock, telling=Telling(notices, clock), on_event=on_event)
+    bulk_acts = BulkActs(
+        storage=storage, clock=clock, gate=gate, subscribers=subscribers, begun=bulk_runner.wake
     )
     return Registration(
         offices=Offices(storage, clock, gate),
@@ -120,7 +131,9 @@ def open_registration(
             retention=settings.registration.retention,
         ),
         data_key=DataKey(home=home, storage=storage, clock=clock, gate=gate, data=data),
-        organizations=Organizations(storage, clock, gate, settings.registration),
+        organizations=Organizations(
+            storage, clock, gate, settings.registration, ContractEnd(bulk_acts).follow
+        ),
         applications=applications,
         imports=Imports(
             storage=storage, clock=clock, gate=gate, data=data, people=people, applications=applications
@@ -145,6 +158,8 @@ def open_registration(
             facts=DocumentFacts(data, [home.explanations, SHIPPED], settings.documents.register_url),
         ),
         registry_feed=RegistryFeed(storage=storage, clock=clock, gate=gate, people=people, cases=cases),
+        bulk_acts=bulk_acts,
+        bulk_runner=bulk_runner,
         outbox=outbox,
         register=open_register(
             storage=storage,
