@@ -47,7 +47,7 @@ test: dev
 	$(BIN)/pytest -n $(WORKERS) --dist loadgroup -m "not long"
 
 test-long: test
-	$(BIN)/pytest -m long
+	$(BIN)/pytest -n $(WORKERS) --dist loadgroup -m long
 
 bench: dev
 	@.ci/bench-tools

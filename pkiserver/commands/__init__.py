@@ -4,7 +4,8 @@ One module a subject, each with its part of the table.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any, Final
 
 from pydantic import ConfigDict, ValidationError, validate_call
@@ -64,7 +65,12 @@ COMMANDS: Final[Mapping[str, CommandEntry]] = {
     **audit.COMMANDS,
     **clock.COMMANDS,
 }
-_strict = validate_call(config=ConfigDict(strict=True, arbitrary_types_allowed=True))
+
+
+@cache  # to make it takes some hundredths of a second, for each of the table's functions
+def _strict(run: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a command's function that refuses arguments which are not of its types."""
+    return validate_call(config=ConfigDict(strict=True, arbitrary_types_allowed=True))(run)
 
 
 class Commands:
