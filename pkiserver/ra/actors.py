@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import lru_cache
 from typing import Final
 
 from cryptography import x509
@@ -280,6 +281,7 @@ def _require_usage(new: NewActor) -> None:
         raise RefusedError("the certificate is for no client of ours: its extended key usage is another")
 
 
+@lru_cache(maxsize=1_024)  # the API asks at every request, and a certificate stays as it is
 def has_usage(certificate: x509.Certificate, usage: str) -> bool:
     """Return whether a certificate of ours has an extended key usage."""
     try:

@@ -24,6 +24,8 @@ from store.records import CredentialRecord
 
 # Letters and digits: a word that begins with "-" would be taken for an option on a command line.
 ALPHABET: Final = string.ascii_letters + string.digits
+_LETTERS: Final = bytes(ord(ALPHABET[octet % len(ALPHABET)]) for octet in range(256))
+_NO_LETTERS: Final = bytes(range(256 - 256 % len(ALPHABET), 256))
 REFERENCE_CHARACTERS: Final = 13  # 77 random bits; not secret, but not to be guessed either
 SECRET_CHARACTERS: Final = 25  # 148 random bits: a plain hash keeps them (no dictionary to try)
 MAX_USES: Final = 10_000
@@ -101,15 +103,16 @@ class Credentials:
         check_identity(chosen, Identity(name, names, limit_mnt))
         now = self._clock.now()
         expires_at = now + (lifetime or self._lifetime)
-        new = NewCredential(_random(REFERENCE_CHARACTERS), _random(SECRET_CHARACTERS), expires_at)
+        new = NewCredential(random_text(REFERENCE_CHARACTERS), random_text(SECRET_CHARACTERS), expires_at)
         sealed = self._sealed_secrets.seal(new.reference, new.secret) if use == "cmp" else None
+        shown, shown_names = subject_text(name), tuple(map(san_text, names))
 
         def transaction(tx: Transaction) -> None:
             entry = audit.entry(
                 now,
                 actor,
                 "credential.create",
-                personal={"subject": subject_text(name), "san": list(san)},
+                personal={"subject": shown, "san": list(san)},
                 reference=new.reference,
                 profile=profile,
                 uses=uses,
@@ -121,8 +124,8 @@ class Credentials:
                 secret_hash=_hash(new.secret) if sealed is None else None,
                 sealed_secret=sealed,
                 profile=profile,
-                subject=subject_text(name),
-                san=tuple(san_text(general_name) for general_name in names),
+                subject=shown,
+                san=shown_names,
                 limit_mnt=limit_mnt,
                 uses=uses,
                 attempts=self._max_attempts,
@@ -159,7 +162,7 @@ class Credentials:
         """
         record = await self._storage.read(lambda tx: rows.get(tx, reference), brief=True)
         if record is None or record.sealed_secret is None or record.cancelled_at or not record.attempts_left:
-            return MACSecret(_random(SECRET_CHARACTERS), None)
+            return MACSecret(random_text(SECRET_CHARACTERS), None)
         return MACSecret(self._sealed_secrets.unseal(reference, record.sealed_secret), record)
 
     async def cancel(self, reference: str, actor: str) -> None:
@@ -226,8 +229,12 @@ def check_identity(profile: Profile, identity: Identity) -> None:
     )
 
 
-def _random(characters: int) -> str:
-    return "".join(secrets.choice(ALPHABET) for _ in range(characters))
+def random_text(characters: int) -> str:
+    """Return random characters, each as likely as another: each stands for four octets, eight for none."""
+    text = ""
+    while len(text) < characters:
+        text += secrets.token_bytes(characters).translate(_LETTERS, _NO_LETTERS).decode("ascii")
+    return text[:characters]
 
 
 def _hash(secret: str) -> bytes:

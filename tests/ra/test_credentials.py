@@ -2,6 +2,7 @@
 
 import asyncio
 import hmac
+from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -14,12 +15,14 @@ from config.profile import SHIPPED_PROFILES, load_profiles
 from pkiserver.errors import NotAuthenticatedError, NotFoundError, RefusedError
 from pkiserver.ra import credentials as module
 from pkiserver.ra.credentials import (
+    ALPHABET,
     MAX_USES,
     Credentials,
     NewCredential,
     WrongCredentialError,
     enrollable,
     issuer_name,
+    random_text,
     state,
 )
 from pkiserver.ra.sealed_secrets import SealedSecrets
@@ -179,6 +182,13 @@ def test_who_issues_a_profile() -> None:
     assert issuer_name(enrollable(PROFILES, "government-token")) == "government"
     with pytest.raises(NotFoundError, match="not for end entities"):
         issuer_name(PROFILES["root-ca"])
+
+
+def test_each_character_of_a_secret_is_as_likely_as_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pkiserver.ra.credentials.secrets.token_bytes", lambda _: bytes(range(256)))
+    counted = Counter(random_text(4 * len(ALPHABET)))
+    assert counted == dict.fromkeys(ALPHABET, 4)
+    assert len(random_text(7)) == 7
 
 
 async def test_the_right_secret(setup: Setup) -> None:
