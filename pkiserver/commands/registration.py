@@ -15,13 +15,14 @@ from pkiserver.ra.credentials import Use
 from pkiserver.ra.registration import contracts, states
 from pkiserver.ra.registration.applications import NewApplication
 from pkiserver.ra.registration.erasure import WAITS
-from pkiserver.ra.registration.offices import OfficeForm
+from pkiserver.ra.registration.offices import OfficeForm, time_of_day
 from pkiserver.ra.registration.organizations import NewOfficer
 from pkiserver.ra.registration.registry import IdentityProof, ProofKind
 from pkiserver.ra.registration.roles import Actor, Assignment, Role
 from protocols.x509.certificate import serial_text
 from store import applications, organizations
 from store.applications import ApplicationRecord
+from store.offices import OfficeRecord
 
 _ROLES: Final = (Role.ADMINISTRATOR, Role.SPECIALIST, Role.REGISTRAR)
 
@@ -42,6 +43,11 @@ def _application(record: ApplicationRecord) -> dict[str, Any]:
     return _values(record) | {"serial": serial}
 
 
+def _office(record: OfficeRecord) -> dict[str, Any]:
+    hours = ("opens_at", "closes_at", "break_from", "break_to")
+    return _values(record) | {name: time_of_day(getattr(record, name)) for name in hours}
+
+
 async def add_office(
     services: CommandServices,
     caller: Caller,
@@ -57,17 +63,17 @@ async def add_office(
     weekdays: str,
 ) -> dict[str, Any]:
     form = OfficeForm(name, kind, opens_at, closes_at, break_from, break_to, weekdays)
-    return _values(await services.registration.offices.add(office_worker(caller), code, form))
+    return _office(await services.registration.offices.add(office_worker(caller), code, form))
 
 
 async def list_offices(services: CommandServices, _caller: Caller, /) -> list[dict[str, Any]]:
-    return [_values(one) for one in await services.registration.offices.in_order()]
+    return [_office(one) for one in await services.registration.offices.in_order()]
 
 
 async def show_office(services: CommandServices, _caller: Caller, /, *, code: str) -> dict[str, Any]:
     offices = services.registration.offices
     days = await offices.days(code, date.min, date.max)
-    return _values(await offices.get(code)) | {
+    return _office(await offices.get(code)) | {
         "days": {day.isoformat(): "works" if works else "closed" for day, works in sorted(days.items())}
     }
 

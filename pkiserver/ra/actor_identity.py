@@ -9,16 +9,13 @@ from pkiserver.errors import ConflictError
 from pkiserver.ra.registration.numbers import parse_civil_id
 from pkiserver.ra.registration.people import ACTORS, People
 from pkiserver.ra.registration.personal_data import PersonalData
-from pkiserver.ra.registration.roles import Role
+from pkiserver.ra.registration.roles import PROGRAMS, Role
 from store import actors as rows
 from store import personal_data
 from store.database import Transaction
 from store.records import ActorRecord
 
-# All others are programs: nothing is ever their own.
-ROLES_OF_PEOPLE: Final = frozenset(
-    role.value for role in set(Role) - {Role.PLANT, Role.SERVICE, Role.CIVIL_REGISTRY}
-)
+ROLES_OF_PEOPLE: Final = frozenset(role.value for role in set(Role) - PROGRAMS)
 
 
 class ActorIdentities:

@@ -11,6 +11,7 @@ import pytest
 from pkiserver.core import Core
 from pkiserver.errors import NotAuthorizedError, UnavailableError
 from pkiserver.ra.registration.roles import Actor, Assignment, Role
+from protocols.x509.certificate import serial_text
 from store import api_requests
 from tests.web.api_harness import Client, Desk, desk
 from tests.web.registration_world import (
@@ -76,7 +77,7 @@ async def test_regulation_2_1_to_2_7_one_whole_application(
     issued = await registrar.get(path)
     assert (issued.body["state"], issued.body["serial"]) == (
         "issued",
-        f"{certificate.serial_number:032x}",
+        serial_text(certificate.serial_number),
     )
     assert issued.body["form"] == FORM | {"clan_name": None, "phone": "+97699112233"}
     signed_off = await moved(registrar, issued, "sign-off", {"ground": "stamp 12"})

@@ -41,6 +41,11 @@ class OfficeForm:
     weekdays: str = "12345"
 
 
+def time_of_day(minutes: int) -> str:
+    """Return minutes after midnight as an `OfficeForm` has them: 09:00."""
+    return f"{minutes // 60:02d}:{minutes % 60:02d}"
+
+
 class Offices:
     """Adds and changes offices, and the days on which one differs from its week."""
 

@@ -25,6 +25,10 @@ class Role(Enum):
     CIVIL_REGISTRY = "civil_registry"  # the system that tells of deaths, changed names and cards
 
 
+# All others are people's, and nobody acts on what is their own.
+PROGRAMS: Final = frozenset({Role.PLANT, Role.SERVICE, Role.NATIONAL_FUND, Role.CIVIL_REGISTRY})
+
+
 class Action(Enum):
     """What is asked to be done."""
 

@@ -7,7 +7,7 @@ from pydantic import ConfigDict, Field
 from pydantic.config import JsonDict
 
 from pkiserver.ra.registration.numbers import today
-from pkiserver.ra.registration.offices import MAX_NAME_CHARACTERS, OfficeForm
+from pkiserver.ra.registration.offices import MAX_NAME_CHARACTERS, OfficeForm, time_of_day
 from pkiserver.ra.registration.roles import Action
 from pkiserver.web.api.conditions import seen_number
 from pkiserver.web.api.idempotency import answered
@@ -152,17 +152,13 @@ def _values(record: OfficeRecord) -> dict[str, Any]:
         "code": record.code,
         "name": record.name,
         "kind": record.kind,
-        "opens_at": _time(record.opens_at),
-        "closes_at": _time(record.closes_at),
-        "break_from": _time(record.break_from),
-        "break_to": _time(record.break_to),
+        "opens_at": time_of_day(record.opens_at),
+        "closes_at": time_of_day(record.closes_at),
+        "break_from": time_of_day(record.break_from),
+        "break_to": time_of_day(record.break_to),
         "weekdays": record.weekdays,
         "version": record.version,
     }
-
-
-def _time(minutes: int) -> str:
-    return f"{minutes // 60:02d}:{minutes % 60:02d}"
 
 
 OPERATIONS: Final = (
