@@ -21,6 +21,7 @@ from config.schema_keys import KeyPolicy, Keys
 from config.schema_letters import Letters
 from config.schema_plant import Plant
 from config.schema_registration import CivilRegistry, Registration
+from config.schema_webhooks import Webhooks
 from config.status_policy import StatusPolicy
 from config.units import (
     DNS_NAME,
@@ -184,6 +185,7 @@ class Settings(Section):
     civil_registry: CivilRegistry = option({}, description="The civil registry.")
     documents: Documents = option({}, description="Forms and decisions as PDF.")
     letters: Letters = option({}, description="Letters to holders.")
+    webhooks: Webhooks = option({}, description="Events pushed to connected systems.")
     plant: Plant = option({}, description="Batches of the printing plant.")
     audit: Audit = option({}, description="The audit log.")
     storage: Storage = option({}, description="The disk.")

@@ -79,6 +79,7 @@ class Server:
             home=core.home,
             outbox=core.registration.outbox,
             settings=core.settings.letters,
+            webhooks=core.settings.webhooks,
         )
         self.https = HTTPSSide(core, register_routes(self.register, core.clock.now))
         self.operations = OperationsSide(self.metrics, self.causes)
@@ -157,6 +158,7 @@ class Server:
         self._tasks.start("trim-heap", trim_heap())
         self._tasks.start("postman", self.postman.run())
         self._tasks.start("bulk-acts", core.registration.bulk_runner.run())
+        self._tasks.start("webhooks", core.registration.register.webhooks.run())
         self._tasks.start("audit-heads", core.audit_heads.run())
         self._is_started = True
         self.addresses.tell(core.home.endpoints)

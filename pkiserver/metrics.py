@@ -124,7 +124,9 @@ class Reading(Enum):
         "pkiserver_bulk_oldest_proposal_seconds",
         "Since when the first bulk act waits for a second person; 0: none does",
     )
-    LETTERS = _Family("pkiserver_letters", "Letters that wait, or were given up", ("state",))
+    LETTERS = _Family(
+        "pkiserver_letters", "Letters that wait, or were given up, by medium", ("medium", "state")
+    )
     CRL_THIS_UPDATE = _Family(
         "pkiserver_crl_this_update_timestamp_seconds", "thisUpdate of the CRL published", ("crl",)
     )

@@ -6,6 +6,7 @@ from typing import Final
 
 from pkiserver.clock import Clock
 from pkiserver.metrics import Metrics, Reading, Sample
+from pkiserver.ra.letters.outbox import Medium
 from pkiserver.storage import Storage
 from store import bulk_acts, cases, letters
 from store.bulk_acts import Load
@@ -20,8 +21,8 @@ class RegistrationReadings:
         self._storage = storage
         self._clock = clock
         self._cases: dict[str, int] = {}
-        self._letters: dict[str, int] = {}
         self._bulk = Load({}, 0, None)
+        self._letters: dict[tuple[str, str], int] = {}
 
     async def refresh(self) -> None:
         """Read what the next scrape is to show."""
@@ -35,9 +36,14 @@ class RegistrationReadings:
         )
         self._cases = {"overdue": overdue, "soon": soon - overdue, "later": all_open - soon}
         self._bulk = await self._storage.read(bulk_acts.load)
-        self._letters = await self._storage.read(
+        counted = await self._storage.read(
             lambda tx: {state: letters.count(tx, state) for state in ("waiting", "given_up")}
         )
+        self._letters = {
+            (medium.value, state): counts.get(medium.value, 0)
+            for state, counts in counted.items()
+            for medium in Medium
+        }
 
     def register(self, metrics: Metrics) -> None:
         """Have them shown."""
@@ -45,7 +51,9 @@ class RegistrationReadings:
         metrics.read(Reading.BULK_ACTS, lambda: _samples(self._bulk.acts))
         metrics.read(Reading.BULK_LEFT, lambda: [Sample(self._bulk.left)])
         metrics.read(Reading.BULK_OLDEST, self._oldest_proposal)
-        metrics.read(Reading.LETTERS, lambda: _samples(self._letters))
+        metrics.read(
+            Reading.LETTERS, lambda: [Sample(count, labels) for labels, count in self._letters.items()]
+        )
 
     def _oldest_proposal(self) -> list[Sample]:
         since = self._bulk.oldest_proposal

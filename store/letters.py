@@ -69,14 +69,24 @@ def add(
     return int(row[0]) if row else None
 
 
-def due(tx: Transaction, now: datetime, limit: int) -> list[LetterRecord]:
-    """Return the letters to be sent now, those that wait longest first."""
+def due(tx: Transaction, medium: str, now: datetime, limit: int) -> list[LetterRecord]:
+    """Return the letters to be sent now by a medium, those that wait longest first."""
     rows = tx.all(
-        f"SELECT {_COLUMNS} FROM letters WHERE state = 'waiting' AND next_at <= ?"
+        f"SELECT {_COLUMNS} FROM letters WHERE state = 'waiting' AND medium = ? AND next_at <= ?"
         " ORDER BY next_at, id LIMIT ?",
-        (to_unix(now), limit),
+        (medium, to_unix(now), limit),
     )
     return [_record(row) for row in rows]
+
+
+def waiting_about(tx: Transaction, prefix: str) -> int:
+    """Return how many letters to webhooks wait that are about what begins so."""
+    row = tx.one(
+        "SELECT count(*) FROM letters WHERE state = 'waiting' AND medium = 'webhook'"
+        " AND substr(about, 1, length(?)) = ?",
+        (prefix, prefix),
+    )
+    return int(row[0]) if row else 0
 
 
 def finish(tx: Transaction, letter: int, state: str, at: datetime, failure: str | None = None) -> None:
@@ -127,7 +137,6 @@ def in_state(tx: Transaction, state: str, before: int | None, limit: int) -> lis
     return [_record(row) for row in rows]
 
 
-def count(tx: Transaction, state: str) -> int:
-    """Return how many letters are in a state."""
-    row = tx.one("SELECT count(*) FROM letters WHERE state = ?", (state,))
-    return int(row[0]) if row else 0
+def count(tx: Transaction, state: str) -> dict[str, int]:
+    """Return how many letters are in a state, by their medium."""
+    return dict(tx.all("SELECT medium, count(*) FROM letters WHERE state = ? GROUP BY medium", (state,)))

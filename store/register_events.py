@@ -75,6 +75,12 @@ def after(tx: Transaction, place: Place, limit: int) -> list[RegisterEvent]:
     return found
 
 
+def last_expiry(tx: Transaction) -> int:
+    """Return the id of the expiry that was noted last, 0 when there is none."""
+    row = tx.one("SELECT max(id) FROM expiries")
+    return row[0] or 0 if row else 0
+
+
 def _event(row: tuple[Any, ...], place: Place) -> RegisterEvent:
     authority, serial, from_state, to_state, reason, at, profile, not_after = row[2:10]
     return RegisterEvent(

@@ -41,6 +41,7 @@ from pkiserver.cli.responses import responses_group
 from pkiserver.cli.serve import serve_command
 from pkiserver.cli.signer import signer_group
 from pkiserver.cli.status import status_group
+from pkiserver.cli.webhook import webhook_group
 from pkiserver.home import Home
 
 
@@ -87,6 +88,7 @@ for _command in (
     document_group,
     register_group,
     report_command,
+    webhook_group,
     registry_group,
     plant_group,
     certificate_group,

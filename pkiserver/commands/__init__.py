@@ -34,6 +34,7 @@ from pkiserver.commands import (
     rollover,
     signer,
     status,
+    webhook,
 )
 from pkiserver.commands.services import Caller, CommandEntry, CommandServices
 from pkiserver.errors import NotFoundError, PKIServerError, RefusedError
@@ -49,6 +50,7 @@ COMMANDS: Final[Mapping[str, CommandEntry]] = {
     **imports.COMMANDS,
     **case.COMMANDS,
     **document.COMMANDS,
+    **webhook.COMMANDS,
     **register.COMMANDS,
     **bulk.COMMANDS,
     **registry.COMMANDS,

@@ -739,7 +739,7 @@ CREATE TABLE letters (
     about      TEXT NOT NULL UNIQUE,    -- what it tells of, and how: told once, whatever is repeated
     template   TEXT NOT NULL,
     language   TEXT NOT NULL,
-    medium     TEXT NOT NULL CHECK (medium IN ('mail', 'sms')),
+    medium     TEXT NOT NULL CHECK (medium IN ('mail', 'sms', 'webhook')),
     person     INTEGER REFERENCES people (id),
     state      TEXT NOT NULL CHECK (state IN ('waiting', 'sent', 'given_up')),
     attempts   INTEGER NOT NULL,
@@ -750,9 +750,25 @@ CREATE TABLE letters (
     failure    TEXT,                    -- why the last attempt failed
     CHECK ((state = 'waiting') = (done_at IS NULL))
 );
-CREATE INDEX letters_due ON letters (next_at, id) WHERE state = 'waiting';
+CREATE INDEX letters_due ON letters (medium, next_at, id) WHERE state = 'waiting';
+CREATE INDEX letters_counted ON letters (state, medium);
 CREATE INDEX letters_of_person ON letters (person, id) WHERE person IS NOT NULL;
 CREATE INDEX letters_in_state ON letters (state, id);
+
+CREATE TABLE webhooks (                 -- who is pushed the register's events
+    id            INTEGER PRIMARY KEY,
+    name          TEXT NOT NULL,
+    url           TEXT NOT NULL,
+    sealed_secret BLOB,                 -- that deliveries are signed with: encrypted; NULL: removed
+    sequence      INTEGER NOT NULL,     -- with expiry: up to where letters to it are written
+    expiry        INTEGER NOT NULL,
+    turn          INTEGER NOT NULL,     -- how often that was set back, to send once more
+    added_at      INTEGER NOT NULL,
+    added_by      TEXT NOT NULL,
+    removed_at    INTEGER,
+    removed_by    TEXT
+);
+CREATE UNIQUE INDEX webhooks_current ON webhooks (name) WHERE removed_at IS NULL;
 
 CREATE TABLE carriers (                 -- cards and tokens, by the serial that is on them
     id      INTEGER PRIMARY KEY,

@@ -115,7 +115,7 @@ READINGS = [
     (Reading.BULK_ACTS, ("running",), 'pkiserver_bulk_acts{state="running"}'),
     (Reading.BULK_LEFT, (), "pkiserver_bulk_certificates_left"),
     (Reading.BULK_OLDEST, (), "pkiserver_bulk_oldest_proposal_seconds"),
-    (Reading.LETTERS, ("waiting",), 'pkiserver_letters{state="waiting"}'),
+    (Reading.LETTERS, ("mail", "waiting"), 'pkiserver_letters{medium="mail",state="waiting"}'),
     (Reading.CRL_THIS_UPDATE, ("root",), 'pkiserver_crl_this_update_timestamp_seconds{crl="root"}'),
     (Reading.CRL_NEXT_UPDATE, ("root",), 'pkiserver_crl_next_update_timestamp_seconds{crl="root"}'),
     (Reading.CRL_NUMBER, ("root",), 'pkiserver_crl_number{crl="root"}'),

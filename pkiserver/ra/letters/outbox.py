@@ -23,6 +23,7 @@ class Medium(Enum):
 
     MAIL = "mail"
     SMS = "sms"
+    WEBHOOK = "webhook"  # to a program, whose number here it is addressed to
 
 
 @dataclass(frozen=True, slots=True, repr=False)  # no representation: it would be logged with what it says
@@ -75,9 +76,9 @@ class Outbox:
         self._data.put(tx, LETTERS, written, {"to": letter.to, "values": said})
         return written
 
-    def due(self, tx: Transaction, now: datetime, limit: int) -> list[Addressed]:
-        """Return letters to be sent now; `UnavailableError` where they cannot be read."""
-        return [self._addressed(tx, record) for record in rows.due(tx, now, limit)]
+    def due(self, tx: Transaction, medium: Medium, now: datetime, limit: int) -> list[Addressed]:
+        """Return letters to be sent now by a medium; `UnavailableError` where they cannot be read."""
+        return [self._addressed(tx, record) for record in rows.due(tx, medium.value, now, limit)]
 
     def finish(
         self, tx: Transaction, letter: int, *, sent: bool, at: datetime, failure: str | None = None

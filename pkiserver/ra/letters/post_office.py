@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from config.schema_letters import Letters
+from config.schema_webhooks import Webhooks
 from pkiserver.clock import Clock
 from pkiserver.home import Home
 from pkiserver.ra.letters.media import FileSink, Way
@@ -11,11 +12,19 @@ from pkiserver.ra.letters.postman import Postman
 from pkiserver.ra.letters.sms_gateway import SMSGateway, SMSWay
 from pkiserver.ra.letters.smtp import SMTPServer, SMTPWay
 from pkiserver.ra.letters.templates import Templates
+from pkiserver.ra.letters.webhook import WebhookWay
+from pkiserver.ra.sealed_secrets import SealedSecrets
 from pkiserver.storage import Storage
 
 
 def open_post_office(
-    *, storage: Storage, clock: Clock, home: Home, outbox: Outbox, settings: Letters
+    *,
+    storage: Storage,
+    clock: Clock,
+    home: Home,
+    outbox: Outbox,
+    settings: Letters,
+    webhooks: Webhooks,
 ) -> Postman:
     """Return the postman; nothing is connected yet."""
     return Postman(
@@ -23,7 +32,13 @@ def open_post_office(
         clock=clock,
         outbox=outbox,
         templates=Templates(home.letter_templates),
-        ways={Medium.MAIL: _mail(home, settings), Medium.SMS: _sms(home, settings)},
+        ways={
+            Medium.MAIL: _mail(home, settings),
+            Medium.SMS: _sms(home, settings),
+            Medium.WEBHOOK: WebhookWay(
+                storage, clock, SealedSecrets(home.credential_key), webhooks, home.path
+            ),
+        },
         patience=settings.patience,
     )
 

@@ -63,23 +63,29 @@ class Postman:
         self._patience = patience
 
     async def run(self) -> None:
-        """Deliver for ever; what the store refuses is tried again."""
+        """Deliver for ever, each medium by itself: where one is silent, the others do not wait."""
+        await asyncio.gather(*(self._run(medium) for medium in self._ways))
+
+    async def _run(self, medium: Medium) -> None:
         while True:
             tried = 0
             try:
-                tried = await self.deliver_due()
+                tried = await self._deliver_due(medium)
             except UnavailableError as error:
                 _log.warning("letters-wait", reason=str(error))
             if tried < BATCH:
                 await asyncio.sleep(_EVERY.total_seconds())
 
     async def deliver_due(self) -> int:
-        """Deliver the letters that are due now, at most `BATCH`; return how many were tried."""
+        """Deliver the letters that are due now, at most `BATCH` of a medium; return how many were tried."""
+        return sum([await self._deliver_due(medium) for medium in self._ways])
+
+    async def _deliver_due(self, medium: Medium) -> int:
         now = self._clock.now()
-        due = await self._storage.read(lambda tx: self._outbox.due(tx, now, BATCH))
+        due = await self._storage.read(lambda tx: self._outbox.due(tx, medium, now, BATCH))
         if not due:
             return 0
-        deliveries = await self._delivered(due, now)
+        deliveries = await self._delivered(due, medium, now)
         await self._storage.write(lambda tx: self._note(tx, deliveries))
         return len(due)
 
@@ -88,28 +94,26 @@ class Postman:
         for way in self._ways.values():
             await way.close()
 
-    async def _delivered(self, due: Sequence[Addressed], now: datetime) -> list[Delivery]:
+    async def _delivered(self, due: Sequence[Addressed], medium: Medium, now: datetime) -> list[Delivery]:
         done: list[Delivery] = []
-        ready: dict[Medium, list[tuple[Addressed, Message]]] = {}
+        ready: list[tuple[Addressed, Message]] = []
         for letter in due:
             expires_at = letter.record.expires_at
             if expires_at is not None and expires_at <= now:
                 done.append(Delivery(letter, Outcome.failed("too late to be told", is_final=True)))
                 continue
-            medium = Medium(letter.record.medium)
             try:
-                message = self._message(letter, medium)
+                ready.append((letter, self._message(letter, medium)))
             except UnavailableError as error:
                 done.append(Delivery(letter, Outcome.failed(str(error))))
-            else:
-                ready.setdefault(medium, []).append((letter, message))
-        for medium, pairs in ready.items():
-            outcomes = await self._ways[medium].deliver([message for _, message in pairs])
-            done += [Delivery(letter, outcome) for (letter, _), outcome in zip(pairs, outcomes, strict=True)]
+        outcomes = await self._ways[medium].deliver([message for _, message in ready])
+        done += [Delivery(letter, outcome) for (letter, _), outcome in zip(ready, outcomes, strict=True)]
         return done
 
     def _message(self, letter: Addressed, medium: Medium) -> Message:
         record = letter.record
+        if medium is Medium.WEBHOOK:  # programs are told what happened, and no words
+            return Message(record.id, letter.to, "", letter.values["body"])
         words = self._templates.fill(record.template, record.language, medium, letter.values)
         return Message(record.id, letter.to, words.subject, words.text)
 

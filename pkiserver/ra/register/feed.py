@@ -6,11 +6,12 @@ comes at least once, in an order that never changes, and none is left out.
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 from pkiserver.ca.authorities import Authorities
+from pkiserver.clock import utc_text
 from pkiserver.errors import RefusedError
 from pkiserver.ra.registration.gate import Gate
 from pkiserver.ra.registration.roles import Action, Actor, Permission
@@ -45,6 +46,11 @@ class FollowedEvent:
     office: str | None
     application: int | None
     person: int | None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as JSON values."""
+        values: dict[str, Any] = asdict(self)
+        return {name: utc_text(one) if isinstance(one, datetime) else one for name, one in values.items()}
 
 
 class RegisterFeed:

@@ -39,6 +39,7 @@ from pkiserver.ra.registration.plant_results import PlantResults
 from pkiserver.ra.registration.registry import FileRegistry
 from pkiserver.ra.registration.renewal_ends import RenewalEnds
 from pkiserver.ra.registration.renewal_rules import RenewalRules
+from pkiserver.ra.sealed_secrets import SealedSecrets
 from pkiserver.ra.status_changes import StatusChanges
 from pkiserver.ra.subscribers import subscriber_profiles
 from pkiserver.storage import Storage
@@ -167,6 +168,9 @@ def open_registration(
             authorities=authorities,
             gate=gate,
             subscribers=subscriber_profiles(profiles),
+            outbox=outbox,
+            sealed=SealedSecrets(home.credential_key),
+            webhooks=settings.webhooks,
         ),
         plant=Plant(
             storage=storage,

@@ -37,7 +37,7 @@ class Letter(Message):
     letter: int
     template: str
     language: str
-    medium: Literal["mail", "sms"]
+    medium: Literal["mail", "sms", "webhook"]
     person: int | None
     state: StateName
     attempts: int

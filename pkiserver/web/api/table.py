@@ -28,6 +28,7 @@ from pkiserver.web.api import (
     renewals,
     reports,
     timelines,
+    webhooks,
 )
 from pkiserver.web.api.openapi import openapi_json
 from pkiserver.web.api.operations import Operation
@@ -53,6 +54,7 @@ OPERATIONS: Final[Sequence[Operation]] = (
     *register_events.OPERATIONS,
     *reports.OPERATIONS,
     *timelines.OPERATIONS,
+    *webhooks.OPERATIONS,
     *registry_messages.OPERATIONS,
     *plant.OPERATIONS,
     *actors.OPERATIONS,
