@@ -15,21 +15,8 @@ from pkiserver.demo.client import Doors
 from pkiserver.demo.stage import Stage, Step
 from pkiserver.errors import UnavailableError
 from pkiserver.home import Home
+from tests.citizens import UNLIMITED_FORM as CITIZEN
 
-CITIZEN = {
-    "aimag": "Улаанбаатар",
-    "district": "Сүхбаатар",
-    "register_number": "УБ05231418",
-    "civil_id": "123456789012",
-    "birth_date": "2005-03-14",
-    "parent_name": "Бат",
-    "given_name": "Дорж",
-    "address": "1-р хороо 5-12",
-    "phone": "99112233",
-    "mail": "dorj@example.mn",
-    "use_restricted": False,
-    "value_limited": False,
-}
 APPLICATION = {"office": "demo-1", "channel": "branch", "carrier": "id_card", "profile": "citizen-signature"}
 SAID_OF_STATUS = [f"asked OCSP, which says: {one}" for one in ("good", "on hold", "good", "revoked")]
 

@@ -20,24 +20,11 @@ from foreign_clients import save_certificate
 from server_harness import Server, copied, running
 
 from config.profile import SHIPPED_PROFILES
+from tests.citizens import UNLIMITED_FORM as FORM
 
 pytestmark = pytest.mark.interop
 
 PATH = "/api/v1/renewals"
-FORM: dict[str, Any] = {
-    "aimag": "Улаанбаатар",
-    "district": "Сүхбаатар",
-    "register_number": "УБ05231418",
-    "civil_id": "123456789012",
-    "birth_date": "2005-03-14",
-    "parent_name": "Бат",
-    "given_name": "Дорж",
-    "address": "1-р хороо 5-12",
-    "phone": "99112233",
-    "mail": "dorj@example.mn",
-    "use_restricted": False,
-    "value_limited": False,
-}
 SARAA = FORM | {"register_number": "УК90061224", "civil_id": "123456789013", "birth_date": "1990-06-12"}
 
 

@@ -45,22 +45,8 @@ from store import certificates, issuances, letters
 from store.applications import ApplicationRecord
 from store.database import Transaction
 from store.errors import StorageError
+from tests.citizens import FORM as FIELDS
 
-FIELDS: dict[str, Any] = {
-    "aimag": "Улаанбаатар",
-    "district": "Сүхбаатар",
-    "register_number": "УБ05231418",
-    "civil_id": "123456789012",
-    "birth_date": "2005-03-14",
-    "parent_name": "Бат",
-    "given_name": "Дорж",
-    "address": "1-р хороо 5-12",
-    "phone": "99112233",
-    "mail": "dorj@example.mn",
-    "use_restricted": False,
-    "value_limited": True,
-    "limit_mnt": 5_000_000,
-}
 CITIZEN: dict[str, Any] = {
     "register_number": "УБ05231418",
     "civil_id": "123456789012",

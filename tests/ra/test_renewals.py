@@ -50,23 +50,9 @@ from protocols.x509.certificate import TBSCertificate
 from protocols.x509.names import parse_subject, subject_text
 from store import applications, certificates
 from store.applications import ApplicationRecord
+from tests.citizens import FORM as FIELDS
 from tests.cmp_messages import BySignature, Client, new_key
 
-FIELDS: dict[str, Any] = {
-    "aimag": "Улаанбаатар",
-    "district": "Сүхбаатар",
-    "register_number": "УБ05231418",
-    "civil_id": "123456789012",
-    "birth_date": "2005-03-14",
-    "parent_name": "Бат",
-    "given_name": "Дорж",
-    "address": "1-р хороо 5-12",
-    "phone": "99112233",
-    "mail": "dorj@example.mn",
-    "use_restricted": False,
-    "value_limited": True,
-    "limit_mnt": 5_000_000,
-}
 SARAA = FIELDS | {"register_number": "УК90061224", "civil_id": "123456789013", "birth_date": "1990-06-12"}
 CITIZEN: dict[str, Any] = {
     "register_number": "УБ05231418",

@@ -10,21 +10,8 @@ from click.testing import CliRunner, Result
 
 from pkiserver.cli import main
 from pkiserver.home import Home, HomeLock
+from tests.citizens import UNLIMITED_FORM as FORM
 
-FORM: dict[str, Any] = {
-    "aimag": "Улаанбаатар",
-    "district": "Сүхбаатар",
-    "register_number": "УБ05231418",
-    "civil_id": "123456789012",
-    "birth_date": "2005-03-14",
-    "parent_name": "Бат",
-    "given_name": "Дорж",
-    "address": "1-р хороо 5-12",
-    "phone": "99112233",
-    "mail": "dorj@example.mn",
-    "use_restricted": False,
-    "value_limited": False,
-}
 CITIZEN: dict[str, Any] = {
     "register_number": "УБ05231418",
     "civil_id": "123456789012",

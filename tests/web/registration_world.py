@@ -14,23 +14,9 @@ from pkiserver.ra.registration.registry import IdentityProof
 from pkiserver.ra.registration.roles import Actor, Assignment, Role
 from protocols.x509.names import parse_subject
 from store.applications import ApplicationRecord
+from tests.citizens import FORM
 from tests.web.api_harness import Client, Desk, Reply
 
-FORM: dict[str, Any] = {
-    "aimag": "Улаанбаатар",
-    "district": "Сүхбаатар",
-    "register_number": "УБ05231418",
-    "civil_id": "123456789012",
-    "birth_date": "2005-03-14",
-    "parent_name": "Бат",
-    "given_name": "Дорж",
-    "address": "1-р хороо 5-12",
-    "phone": "99112233",
-    "mail": "dorj@example.mn",
-    "use_restricted": False,
-    "value_limited": True,
-    "limit_mnt": 5_000_000,
-}
 OTHER_FORM = FORM | {
     "register_number": "УА90051207",
     "civil_id": "210987654321",
