@@ -129,7 +129,7 @@ def test_a_person_is_erased_by_two(home: Home, form: str, monkeypatch: pytest.Mo
     asked = as_json(home, "person", "erase", "1", "--ground", "retention is over")
     assert asked["confirm_until"] > asked["asked_at"]
     assert "second person" in run(home, "person", "confirm-erasure", "1").stderr
-    monkeypatch.setattr("pkiserver.cli.context.local_actor", lambda _: "user:second")
+    monkeypatch.setattr("pkiserver.control.local_actor", lambda _: "user:second")
     assert as_json(home, "person", "confirm-erasure", "1")["applications"] == [1]
     assert as_json(home, "person", "show", "1")["given_name"] is None
 
