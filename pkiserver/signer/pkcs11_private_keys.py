@@ -17,6 +17,7 @@ from pkiserver.signer.algorithms import digest
 from pkiserver.signer.errors import UnsupportedKeyError
 from pkiserver.signer.pkcs11 import Pkcs11KeyStore
 from pkiserver.signer.pkcs11_signing import Padding
+from pkiserver.signer.public_part import ECPublicPart, Ed25519PublicPart, RSAPublicPart
 from pkiserver.signer.secret import SecretSource, ask_secret
 from pkiserver.signer.settings import SignerSettings
 
@@ -82,96 +83,33 @@ def _hashed(algorithm: object, data: bytes) -> tuple[bytes, hashes.HashAlgorithm
     return digest(algorithm, data), algorithm
 
 
-class _ECTokenKey(ec.EllipticCurvePrivateKey):
+class _ECTokenKey(ECPublicPart):
     def __init__(self, store: Pkcs11KeyStore, label: str, public_key: ec.EllipticCurvePublicKey) -> None:
+        super().__init__(public_key, _nothing_private)
         self._store = store
         self._label = label
-        self._public_key = public_key
-
-    def public_key(self) -> ec.EllipticCurvePublicKey:
-        return self._public_key
-
-    @property
-    def curve(self) -> ec.EllipticCurve:
-        return self._public_key.curve
-
-    @property
-    def key_size(self) -> int:
-        return self._public_key.key_size
 
     def sign(self, data: Any, signature_algorithm: ec.EllipticCurveSignatureAlgorithm) -> bytes:
         return self._store.sign_hashed(self._label, *_hashed(signature_algorithm.algorithm, bytes(data)))
 
-    def exchange(self, *_: object) -> NoReturn:
-        _nothing_private()
 
-    def private_numbers(self) -> NoReturn:
-        _nothing_private()
-
-    def private_bytes(self, *_: object) -> NoReturn:
-        _nothing_private()
-
-    def __copy__(self) -> "_ECTokenKey":
-        return self
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> "_ECTokenKey":
-        return self
-
-
-class _RSATokenKey(rsa.RSAPrivateKey):
+class _RSATokenKey(RSAPublicPart):
     def __init__(self, store: Pkcs11KeyStore, label: str, public_key: rsa.RSAPublicKey) -> None:
+        super().__init__(public_key, _nothing_private)
         self._store = store
         self._label = label
-        self._public_key = public_key
-
-    def public_key(self) -> rsa.RSAPublicKey:
-        return self._public_key
-
-    @property
-    def key_size(self) -> int:
-        return self._public_key.key_size
 
     def sign(self, data: Any, padding_: object, algorithm: object) -> bytes:
         if not isinstance(padding_, Padding):
             raise UnsupportedKeyError("RSA signs with PKCS #1 v1.5 or PSS")
         return self._store.sign_hashed(self._label, *_hashed(algorithm, bytes(data)), padding_)
 
-    def decrypt(self, *_: object) -> NoReturn:
-        _nothing_private()
 
-    def private_numbers(self) -> NoReturn:
-        _nothing_private()
-
-    def private_bytes(self, *_: object) -> NoReturn:
-        _nothing_private()
-
-    def __copy__(self) -> "_RSATokenKey":
-        return self
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> "_RSATokenKey":
-        return self
-
-
-class _Ed25519TokenKey(ed25519.Ed25519PrivateKey):
+class _Ed25519TokenKey(Ed25519PublicPart):
     def __init__(self, store: Pkcs11KeyStore, label: str, public_key: ed25519.Ed25519PublicKey) -> None:
+        super().__init__(public_key, _nothing_private)
         self._store = store
         self._label = label
-        self._public_key = public_key
-
-    def public_key(self) -> ed25519.Ed25519PublicKey:
-        return self._public_key
 
     def sign(self, data: Any) -> bytes:
         return self._store.sign(self._label, bytes(data))
-
-    def private_bytes(self, *_: object) -> NoReturn:
-        _nothing_private()
-
-    def private_bytes_raw(self) -> NoReturn:
-        _nothing_private()
-
-    def __copy__(self) -> "_Ed25519TokenKey":
-        return self
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> "_Ed25519TokenKey":
-        return self

@@ -5,7 +5,7 @@ any key: ECDSA with r = s = 0, RSA with the value 0, Ed25519 with S beyond the g
 returns with it is good for its TBS alone, and is completed by `Signer.sign` over that TBS.
 """
 
-from typing import Any, Final, NoReturn
+from typing import Final, NoReturn
 
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 
 from pkiserver.signer.algorithms import signature_algorithm_for
 from pkiserver.signer.errors import PlaceholderError, UnsupportedKeyError
+from pkiserver.signer.public_part import ECPublicPart, Ed25519PublicPart, RSAPublicPart
 from protocols.asn1 import der
 
 _ECDSA_NOTHING: Final = der.sequence(der.integer(0), der.integer(0))  # r and s are at least 1 (SEC 1 §4.1.4)
@@ -30,11 +31,11 @@ def placeholder_key(public_key: PublicKeyTypes) -> PlaceholderKey:
     """
     signature_algorithm_for(public_key)
     if isinstance(public_key, ec.EllipticCurvePublicKey):
-        return _ECPlaceholder(public_key)
+        return _ECPlaceholder(public_key, _nothing_private)
     if isinstance(public_key, rsa.RSAPublicKey):
-        return _RSAPlaceholder(public_key)
+        return _RSAPlaceholder(public_key, _nothing_private)
     if isinstance(public_key, ed25519.Ed25519PublicKey):
-        return _Ed25519Placeholder(public_key)
+        return _Ed25519Placeholder(public_key, _nothing_private)
     raise UnsupportedKeyError("no placeholder for this kind of public key")
 
 
@@ -48,92 +49,20 @@ def _check_hash(public_key: PublicKeyTypes, given: object) -> None:
         raise PlaceholderError("the builder was given another hash than the signer will use")
 
 
-class _ECPlaceholder(ec.EllipticCurvePrivateKey):
-    def __init__(self, public_key: ec.EllipticCurvePublicKey) -> None:
-        self._public_key = public_key
-
-    def public_key(self) -> ec.EllipticCurvePublicKey:
-        return self._public_key
-
-    @property
-    def curve(self) -> ec.EllipticCurve:
-        return self._public_key.curve
-
-    @property
-    def key_size(self) -> int:
-        return self._public_key.key_size
-
+class _ECPlaceholder(ECPublicPart):
     def sign(self, data: object, signature_algorithm: ec.EllipticCurveSignatureAlgorithm) -> bytes:  # noqa: ARG002 - signs nothing
         _check_hash(self._public_key, signature_algorithm.algorithm)
         return _ECDSA_NOTHING
 
-    def exchange(self, *_: object) -> NoReturn:
-        _nothing_private()
 
-    def private_numbers(self) -> NoReturn:
-        _nothing_private()
-
-    def private_bytes(self, *_: object) -> NoReturn:
-        _nothing_private()
-
-    def __copy__(self) -> "_ECPlaceholder":
-        return self
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> "_ECPlaceholder":
-        return self
-
-
-class _RSAPlaceholder(rsa.RSAPrivateKey):
-    def __init__(self, public_key: rsa.RSAPublicKey) -> None:
-        self._public_key = public_key
-
-    def public_key(self) -> rsa.RSAPublicKey:
-        return self._public_key
-
-    @property
-    def key_size(self) -> int:
-        return self._public_key.key_size
-
+class _RSAPlaceholder(RSAPublicPart):
     def sign(self, data: object, padding_: object, algorithm: object) -> bytes:  # noqa: ARG002 - signs nothing
         if not isinstance(padding_, padding.PKCS1v15):
             raise PlaceholderError("the builder was given another padding than the signer will use")
         _check_hash(self._public_key, algorithm)
         return bytes((self.key_size + 7) // 8)
 
-    def decrypt(self, *_: object) -> NoReturn:
-        _nothing_private()
 
-    def private_numbers(self) -> NoReturn:
-        _nothing_private()
-
-    def private_bytes(self, *_: object) -> NoReturn:
-        _nothing_private()
-
-    def __copy__(self) -> "_RSAPlaceholder":
-        return self
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> "_RSAPlaceholder":
-        return self
-
-
-class _Ed25519Placeholder(ed25519.Ed25519PrivateKey):
-    def __init__(self, public_key: ed25519.Ed25519PublicKey) -> None:
-        self._public_key = public_key
-
-    def public_key(self) -> ed25519.Ed25519PublicKey:
-        return self._public_key
-
+class _Ed25519Placeholder(Ed25519PublicPart):
     def sign(self, data: object) -> bytes:  # noqa: ARG002 - signs nothing
         return _ED25519_NOTHING
-
-    def private_bytes(self, *_: object) -> NoReturn:
-        _nothing_private()
-
-    def private_bytes_raw(self) -> NoReturn:
-        _nothing_private()
-
-    def __copy__(self) -> "_Ed25519Placeholder":
-        return self
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> "_Ed25519Placeholder":
-        return self

@@ -109,8 +109,11 @@ def test_nothing_private_comes_out(key: Key) -> None:
     ]
     if isinstance(placeholder, ed25519.Ed25519PrivateKey):
         private.append(placeholder.private_bytes_raw)
+    elif isinstance(placeholder, ec.EllipticCurvePrivateKey):
+        own = ec.generate_private_key(placeholder.curve).public_key()
+        private += [placeholder.private_numbers, lambda: placeholder.exchange(ec.ECDH(), own)]
     else:
-        private.append(placeholder.private_numbers)
+        private += [placeholder.private_numbers, lambda: placeholder.decrypt(b"", padding.PKCS1v15())]
     for asked in private:
         with pytest.raises(PlaceholderError):
             asked()
