@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from pkiserver.ceremony.products import Product
+from pkiserver.ceremony.signed_once import Product
 from pkiserver.clock import utc_text
 from protocols.x509.certificate import serial_text
 from protocols.x509.names import subject_text

@@ -82,6 +82,11 @@ class Journal:
     ) -> None:
         os.close(self._descriptor)
 
+    @staticmethod
+    def is_in(folder: Path) -> bool:
+        """Return whether a ceremony was begun in a folder."""
+        return (folder / _NAME).exists()
+
     def begun(self, kind: str, name: str) -> bytes | None:
         """Return what was noted when a step was begun, None where it was not."""
         return self._begun.get((kind, name))
@@ -120,11 +125,6 @@ class Journal:
         while data:
             data = data[os.write(self._descriptor, data) :]
         os.fsync(self._descriptor)
-
-    @staticmethod
-    def is_in(folder: Path) -> bool:
-        """Return whether a ceremony was begun in a folder."""
-        return (folder / _NAME).exists()
 
     def _lines(self) -> list[dict[str, Any]]:
         """Return what is noted; a last line without its end was being written when all ended."""

@@ -20,10 +20,12 @@ from pkiserver.ceremony.inputs import (
 from pkiserver.ceremony.journal import ALTERED, Journal
 from pkiserver.ceremony.keys import CeremonyKeys, device_of, opened_store, throw_away_store
 from pkiserver.ceremony.pdf import as_pdf
-from pkiserver.ceremony.products import SUFFIXES, Product, Products
+from pkiserver.ceremony.products import Products
 from pkiserver.ceremony.profiles import ceremony_profiles
 from pkiserver.ceremony.quorum import OperatorRegister, check_quorum
-from pkiserver.ceremony.transcript import Section, TranscriptFacts, TranscriptSigner, as_text, sections
+from pkiserver.ceremony.signed_once import SUFFIXES, Product
+from pkiserver.ceremony.transcript import Section, TranscriptFacts, as_text, sections
+from pkiserver.ceremony.transcript_signing import TranscriptSigner
 from pkiserver.ceremony.witness import check_witnessed, witness_certificate
 from pkiserver.clock import Clock
 from pkiserver.errors import ConflictError

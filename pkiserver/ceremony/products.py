@@ -1,16 +1,13 @@
-"""Makes what a ceremony's file says: certificates, requests, CRLs, each noted before it is signed and after.
+"""Makes what a ceremony's file says: certificates, requests and CRLs, in its order.
 
 The certificates take the profiles, the key policy and the lint of the server.
 """
 
-import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final, Literal
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from config.ceremony import CRL, REASON_CODES, Certificate, Request, end_of
 from config.profile import Profile
@@ -19,33 +16,18 @@ from pkiserver.ca.identity import Identity
 from pkiserver.ca.key_policy import check_key
 from pkiserver.ca.lint import LintError, check_tbs
 from pkiserver.ca.lint_crl import CRLFacts, PublishedCRL, lint_crl
-from pkiserver.ca.serials import SERIAL_BITS
 from pkiserver.ca.tbs import CertificateContents, IssuerFacts, build_tbs, lint_facts, validity
+from pkiserver.ceremony.detached import spki
 from pkiserver.ceremony.inputs import CeremonyFile, read_certificate, read_crl, read_request
-from pkiserver.ceremony.journal import ALTERED, Journal
+from pkiserver.ceremony.journal import Journal
 from pkiserver.ceremony.keys import CeremonyKeys
+from pkiserver.ceremony.signed_once import Product, SignedOnce
 from pkiserver.errors import ConflictError, RefusedError
-from pkiserver.signer.algorithms import SigningPublicKey, public_key_der, signature_algorithm_for, verify
-from pkiserver.signer.errors import SignerError
+from pkiserver.signer.algorithms import SigningPublicKey, public_key_der, signature_algorithm_for
 from pkiserver.signer.placeholder import placeholder_key
-from protocols.asn1 import der
 from protocols.crl import NO_FURTHER_UPDATE, build_tbs_cert_list, revoked_entry
-from protocols.errors import ProtocolError
-from protocols.x509.certificate import TBSCertificate, serial_text
+from protocols.x509.certificate import serial_text
 from protocols.x509.names import parse_subject
-
-Kind = Literal["certificate", "request", "crl"]
-SUFFIXES: Final[Mapping[Kind, str]] = {"certificate": ".cer", "request": ".csr", "crl": ".crl"}
-
-
-@dataclass(frozen=True, slots=True)
-class Product:
-    """Something that was signed in a ceremony: `signed` is the part of `der` that the signature is over."""
-
-    kind: Kind
-    name: str
-    signed: bytes
-    der: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +53,7 @@ class Products:
         self._ceremony = file.ceremony
         self._profiles = profiles
         self._keys = keys
-        self._journal = journal
+        self._signing = SignedOnce(keys, journal)
         self._rehearsal = rehearsal
         self._now = file.ceremony.at or journal.begun_at
         self._issuers: dict[str, _Issuer] = {}
@@ -107,8 +89,7 @@ class Products:
         known = self._ceremony.known[name]
         certificate = read_certificate(self._file, known.certificate)
         ours = public_key_der(self._keys.public_key(known.key))
-        theirs = certificate.public_key()
-        if not self._rehearsal and ours != _spki(theirs):
+        if not self._rehearsal and ours != spki(certificate):
             raise ConflictError(f"the key {known.key} is not that of the certificate of {name}")
         self._issuers[name] = _Issuer(IssuerFacts.of(certificate), certificate, known.key)
 
@@ -136,13 +117,12 @@ class Products:
             public_key,
             facts,
             self._addresses(wanted.issuer or name),
-            self._serial(name),
+            self._signing.serial_of(name),
             *validity(profile, self._now, facts.not_after),
         )
-
         tbs = build_tbs(contents)
         check_tbs(tbs, lint_facts(contents))
-        product = self._signed(
+        product = self._signing.sign(
             "certificate", name, issuer.key if issuer else wanted.key, facts.public_key, tbs
         )
         if wanted.key:
@@ -163,11 +143,10 @@ class Products:
 
     def _request(self, name: str, wanted: Request) -> Product:
         public_key = self._keys.public_key(wanted.key)
-
         builder = x509.CertificateSigningRequestBuilder().subject_name(parse_subject(wanted.subject))
         algorithm = signature_algorithm_for(public_key).hash
         draft = builder.sign(placeholder_key(public_key), algorithm)  # type: ignore[arg-type]  # SHA-2 only
-        return self._signed("request", name, wanted.key, public_key, draft.tbs_certrequest_bytes)
+        return self._signing.sign("request", name, wanted.key, public_key, draft.tbs_certrequest_bytes)
 
     def _crl(self, name: str, wanted: CRL) -> Product:
         issuer = self._issuers[wanted.issuer]
@@ -198,7 +177,7 @@ class Products:
         )
         if findings := lint_crl(tbs, facts):
             raise LintError("CRL", findings)
-        return self._signed("crl", name, issuer.key, public_key, tbs)
+        return self._signing.sign("crl", name, issuer.key, public_key, tbs)
 
     def _previous(self, wanted: CRL, issuer: _Issuer) -> PublishedCRL | None:
         """Return the CRL that one follows; `RefusedError` where it is none, or would forget anybody."""
@@ -211,52 +190,7 @@ class Products:
         number = former.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number
         return PublishedCRL(number, former.last_update_utc)
 
-    def _signed(
-        self, kind: Kind, name: str, key: str, public_key: CertificatePublicKeyTypes, tbs: bytes
-    ) -> Product:
-        """Return a product: that of the journal, held to what is to be signed, or one signed now."""
-        begun, done = self._journal.begun(kind, name), self._journal.done(kind, name)
-        if begun is not None and begun != tbs:
-            raise ConflictError(f"{kind} {name} was begun otherwise: the program or a file has changed since")
-        if begun is None:
-            self._journal.begin(kind, name, tbs)
-        algorithm = signature_algorithm_for(public_key).der
-        if done is not None:
-            _check_done(done, tbs, algorithm, self._keys.public_key(key))
-            return Product(kind, name, tbs, done)
-        signature = self._keys.sign(key, tbs)
-        encoded = der.sequence(tbs, algorithm, der.bit_string(signature))
-        self._journal.finish(kind, name, encoded)
-        return Product(kind, name, tbs, encoded)
-
-    def _serial(self, name: str) -> int:
-        """Return the serial number of a certificate: the one that it was begun with, or a new one."""
-        begun = self._journal.begun("certificate", name)
-        if begun is None:
-            return secrets.randbits(SERIAL_BITS) or 1
-        return TBSCertificate.parse(begun).serial_number
-
     def signer(self) -> tuple[x509.Certificate, str, SigningPublicKey]:
         """Return who signs the transcript: certificate, label and public part of the key."""
         named = self._issuers[self._ceremony.transcript.certificate]
         return named.certificate, named.key, self._keys.public_key(named.key)
-
-
-def _check_done(done: bytes, tbs: bytes, algorithm: bytes, public_key: SigningPublicKey) -> None:
-    """Raise `ConflictError` unless the journal has what this key signed here, and nothing else."""
-    try:
-        outer = der.Reader(done)
-        fields = outer.enter()
-        outer.finish()
-        found = (fields.read_raw(der.SEQUENCE), fields.read_raw(der.SEQUENCE))
-        signature = fields.bit_string()
-        fields.finish()
-        if found != (tbs, algorithm):
-            raise ConflictError(ALTERED)
-        verify(public_key, signature, tbs)
-    except (ProtocolError, SignerError) as error:
-        raise ConflictError(ALTERED) from error
-
-
-def _spki(public_key: CertificatePublicKeyTypes) -> bytes:
-    return public_key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)

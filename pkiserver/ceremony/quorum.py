@@ -67,13 +67,8 @@ def read_register(path: Path) -> OperatorRegister:
     if len(keys) != len(found):
         raise RefusedError("a key stands twice in the register of operators: a person has one voice")
     certificates = [one.certificate for one in found] + list(issuers.certificates if issuers else ())
-    digest = der_digest(content, *(one.public_bytes(Encoding.DER) for one in certificates))
+    digest = _digest(content, *(one.public_bytes(Encoding.DER) for one in certificates))
     return OperatorRegister(settings.quorum, found, digest, issuers)
-
-
-def der_digest(*parts: bytes) -> str:
-    """Return the SHA-256 over some octet strings one after another, each in DER so that none runs over."""
-    return hashlib.sha256(b"".join(map(der.octet_string, parts))).hexdigest()
 
 
 def check_quorum(
@@ -118,3 +113,8 @@ def require_valid(name: str, certificate: x509.Certificate, now: datetime) -> No
     """Raise `NotAuthorizedError` unless somebody's certificate is valid now (RFC 5280 §4.1.2.5)."""
     if not certificate.not_valid_before_utc <= now <= certificate.not_valid_after_utc:
         raise NotAuthorizedError(f"the certificate of {name} is not valid now")
+
+
+def _digest(*parts: bytes) -> str:
+    """Return the SHA-256 over some octet strings one after another, each in DER so that none runs over."""
+    return hashlib.sha256(b"".join(map(der.octet_string, parts))).hexdigest()

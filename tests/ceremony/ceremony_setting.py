@@ -13,8 +13,8 @@ from cryptography.hazmat.primitives.serialization.pkcs7 import PKCS7Options, PKC
 
 from pkiserver.ceremony.inputs import read_ceremony
 from pkiserver.ceremony.performing import Approval, perform, rehearse
-from pkiserver.ceremony.products import Product
 from pkiserver.ceremony.quorum import read_register
+from pkiserver.ceremony.signed_once import Product
 from pkiserver.ceremony.transcript import Section
 from pkiserver.clock import Clock
 
@@ -63,6 +63,25 @@ lifetime = "180d"
 [transcript]
 certificate = "transcript"
 """
+
+
+SECOND = """
+[keys]
+root = {{ kind = "ec:P-384", existing = true }}
+second = {{ kind = "ec:P-256" }}
+[known.root]
+certificate = {root}
+key = "root"
+[certificates.second]
+profile = "ceremony-transcript"
+issuer = "root"
+lifetime = "1y"
+key = "second"
+subject = "CN=Second ceremony"
+{more}
+[transcript]
+certificate = "second"
+"""  # by the root of an earlier one
 
 
 @dataclass

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ceremony_setting import HEAD, ROOT, STORE, Operator, Setting, certificate
+from ceremony_setting import HEAD, ROOT, SECOND, STORE, Operator, Setting, certificate
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -113,13 +113,7 @@ class TestProducts:
         name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "Other CA")])
         request = x509.CertificateSigningRequestBuilder(name).sign(key, SHA256()).public_bytes(Encoding.PEM)
         other = Operator("Partner Root", key=key).certificate.public_bytes(Encoding.DER)
-        text = f"""
-[keys]
-root = {{ kind = "ec:P-384", existing = true }}
-second = {{ kind = "ec:P-256" }}
-[known.root]
-certificate = {setting.pinned("first-root.cer", root)}
-key = "root"
+        more = f"""
 [certificates.other]
 profile = "issuing-ca"
 issuer = "root"
@@ -130,21 +124,14 @@ profile = "root-link"
 issuer = "root"
 lifetime = "5y"
 certificate = {setting.pinned("partner.cer", other)}
-[certificates.second]
-profile = "ceremony-transcript"
-issuer = "root"
-lifetime = "1y"
-key = "second"
-subject = "CN=Second ceremony"
 [crls.last]
 issuer = "root"
 number = 2
 previous = {setting.pinned("first.crl", (tmp_path / "first" / "root.crl").read_bytes())}
 last = true
 revoked = [{{ serial = "0a1b", date = 2026-11-22T00:00:00Z, reason = "superseded" }}]
-[transcript]
-certificate = "second"
 """
+        text = SECOND.format(root=setting.pinned("first-root.cer", root), more=more)
         setting.write(HEAD + STORE + text)
         setting.rehearse()
         setting.perform(tmp_path / "second")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ceremony_setting import HEAD, ROOT, STORE, Operator, Setting, certificate
+from ceremony_setting import HEAD, ROOT, SECOND, STORE, Operator, Setting, certificate
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA384
@@ -190,27 +190,7 @@ def test_a_deeply_nested_file_is_refused() -> None:
 class TestFormerCRL:
     """A CRL of an issuer that had one before follows that one: nobody is forgotten, no number comes again."""
 
-    TEXT = """
-[keys]
-root = {{ kind = "ec:P-384", existing = true }}
-second = {{ kind = "ec:P-256" }}
-[known.root]
-certificate = {root}
-key = "root"
-[certificates.second]
-profile = "ceremony-transcript"
-issuer = "root"
-lifetime = "1y"
-key = "second"
-subject = "CN=Second ceremony"
-[crls.root]
-issuer = "root"
-number = {number}
-lifetime = "180d"
-{rest}
-[transcript]
-certificate = "second"
-"""
+    CRL = '[crls.root]\nissuer = "root"\nnumber = {number}\nlifetime = "180d"\n{rest}'
     REVOKED = '[[crls.root.revoked]]\nserial = "0a1b"\ndate = 2026-11-22T00:00:00Z\nreason = "superseded"\n'
     NAMED = "previous = {former}\n"
 
@@ -228,7 +208,8 @@ certificate = "second"
     def second(self, setting: Setting, first: Path, number: int, rest: str, former: bytes) -> None:
         root = setting.pinned("first.cer", (first / "root.cer").read_bytes())
         rest = rest.format(former=setting.pinned("former.crl", former))
-        setting.write(HEAD + STORE + self.TEXT.format(root=root, number=number, rest=rest))
+        crl = self.CRL.format(number=number, rest=rest)
+        setting.write(HEAD + STORE + SECOND.format(root=root, more=crl))
 
     def test_one_that_follows(self, setting: Setting, first: Path, tmp_path: Path) -> None:
         former = (first / "root.crl").read_bytes()

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from ceremony_setting import HEAD, ROOT, STORE, Operator, Setting
+from ceremony_setting import HEAD, ROOT, SECOND, STORE, Operator, Setting
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from pkiserver.ceremony.inputs import read_ceremony
@@ -84,23 +84,7 @@ def test_a_witness_whose_certificate_has_ended(setting: Setting, tmp_path: Path)
 def test_where_no_root_is_made_none_is_asked_for(setting: Setting, tmp_path: Path) -> None:
     setting.perform(tmp_path / "first")
     pinned = setting.pinned("root.cer", (tmp_path / "first" / "root.cer").read_bytes())
-    text = f"""
-[keys]
-root = {{ kind = "ec:P-384", existing = true }}
-second = {{ kind = "ec:P-256" }}
-[known.root]
-certificate = {pinned}
-key = "root"
-[certificates.second]
-profile = "ceremony-transcript"
-issuer = "root"
-lifetime = "1y"
-key = "second"
-subject = "CN=Second ceremony"
-[transcript]
-certificate = "second"
-"""
-    setting.write(HEAD + STORE + text)
+    setting.write(HEAD + STORE + SECOND.format(root=pinned, more=""))
     found = setting.rehearse()
     assert told(found) == {"name": "none"}
     assert "GEN-6.5.1-14" not in as_text(found)
