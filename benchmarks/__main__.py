@@ -15,6 +15,7 @@ from benchmarks import (
     crl_serving,
     est,
     latency,
+    mail,
     ocsp,
     presigning,
     search,
@@ -33,6 +34,7 @@ BENCHES: Final[dict[str, Callable[[Path, int, int], list[Figure]]]] = {
     "search": search.run,
     "applications": applications.run,
     "bulk": bulk.run,
+    "mail": mail.run,
     "signer": signer.run,
 }
 
