@@ -1,4 +1,4 @@
-"""Letters a CPU minute: from the outbox to a mail server on this machine, noted and audited; median of rounds."""
+"""Letters a CPU minute: from the outbox to a mail server on this machine, noted and audited."""
 
 import asyncio
 import statistics
