@@ -195,10 +195,16 @@ class Desk:
         return number
 
     async def issue(
-        self, name: str, profile: str = "citizen-signature", key: ec.EllipticCurvePrivateKey | None = None
+        self,
+        name: str,
+        profile: str = "citizen-signature",
+        key: ec.EllipticCurvePrivateKey | None = None,
+        subject: str | None = None,
     ) -> CertificateRecord:
-        """Issue a certificate of this profile, with what it asks for."""
+        """Issue a certificate of this profile, with what it asks for, or for this subject."""
         request = self._request(name, profile, key)
+        if subject is not None:
+            request = replace(request, identity=replace(request.identity, subject=parse_subject(subject)))
         return await self.core.issuance.issue(await self.core.issuance.prepare(request))
 
     async def enrollment(self, name: str, profile: str = "citizen-signature", by: str = "test") -> int:

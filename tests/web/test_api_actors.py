@@ -16,7 +16,7 @@ from pkiserver.progress import silent
 from pkiserver.ra.actor_identity import ROLES_OF_PEOPLE
 from pkiserver.ra.role_grants import PROPOSAL_LIFETIME
 from store import actor_profiles
-from tests.web.api_harness import Client, Desk, Reply, desk
+from tests.web.api_harness import Client, Desk, Reply, desk, path_of
 from tests.web.registration_world import FORM, LOCAL, OTHER_FORM, World
 
 if TYPE_CHECKING:
@@ -136,7 +136,7 @@ class TestTwoAdministrators:
         assert await roles(office, "bat") == []
 
     async def test_a_certificate_more_of_who_has_roles(self, office: Desk, ann: Client, bold: Client) -> None:
-        """It would be a grant of all of these; the own one is proposed, and not confirmed, by oneself."""
+        """It would be a grant of all of these."""
         await office.actor("bat", "auditor")
         renewed = await office.holder("renewed")
         assert renewed.files is not None
@@ -146,6 +146,18 @@ class TestTwoAdministrators:
         assert (waiting["kind"], waiting["name"]) == ("certificate", "bat")
         await office.confirmed(waiting["proposal"])
         assert (await renewed.get("/actors")).status == 200
+
+    async def test_every_certificate_of_an_actor_is_the_own(self, office: Desk, ann: Client) -> None:
+        renewed = await office.holder("renewed")
+        await office.register(renewed, "administrator", "ann")
+        assert renewed.certificate is not None
+        path = path_of(office.core, renewed.certificate)
+        seen = (await ann.get(path)).etag
+        reply = await ann.post(f"{path}/revoke", {"reason": "superseded"}, If_Match=seen)
+        assert "your own certificate" in reply.refused(403, "not_authorized")
+
+    async def test_a_certificate_more_of_the_own(self, office: Desk, ann: Client, bold: Client) -> None:
+        """It is proposed, and not confirmed, by oneself."""
         own = await office.holder("own")
         assert own.files is not None
         await ann.post("/actors", {"name": "ann", "certificate": own.files[0].read_text()})

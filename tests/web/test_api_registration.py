@@ -13,7 +13,7 @@ from pkiserver.errors import NotAuthorizedError, UnavailableError
 from pkiserver.ra.registration.roles import Actor, Assignment, Role
 from protocols.x509.certificate import serial_text
 from store import api_requests
-from tests.web.api_harness import Client, Desk, desk
+from tests.web.api_harness import Client, Desk, desk, path_of
 from tests.web.registration_world import (
     ALL_EXPLAINED,
     DRAFT,
@@ -276,6 +276,12 @@ async def test_nobody_acts_on_the_own_application_or_certificate(world: World, o
     assert "own certificate or application" in reply.refused(403, "not_authorized")
     reply = await registrar.post(f"{named}/suspend", {"ground": "holder_request"}, If_Match=seen)
     assert reply.status == 200
+    # A renewed one came of no application: it is known by the subject.
+    first = (await registrar.get(named)).body
+    renewed = path_of(world.core, await office.issue("renewed", subject=first["subject"]))
+    seen = (await oneself.get(renewed)).etag
+    reply = await oneself.post(f"{renewed}/revoke", {"reason": "superseded"}, If_Match=seen)
+    assert "own certificate or application" in reply.refused(403, "not_authorized")
 
 
 @pytest.mark.usefixtures("world")
