@@ -15,8 +15,8 @@ from pkiserver.ra.credentials import Use
 from pkiserver.ra.registration import contracts, states
 from pkiserver.ra.registration.applications import NewApplication
 from pkiserver.ra.registration.erasure import WAITS
+from pkiserver.ra.registration.officers import NewOfficer
 from pkiserver.ra.registration.offices import OfficeForm, time_of_day
-from pkiserver.ra.registration.organizations import NewOfficer
 from pkiserver.ra.registration.registry import IdentityProof, ProofKind
 from pkiserver.ra.registration.roles import Actor, Assignment, Role
 from protocols.x509.certificate import serial_text
@@ -222,13 +222,11 @@ async def add_officer(
     ground: str,
 ) -> dict[str, Any]:
     new = NewOfficer(parent_name, given_name, mail, title, unit)
-    return _values(
-        await services.registration.organizations.add_officer(office_worker(caller), number, new, ground)
-    )
+    return _values(await services.registration.officers.add(office_worker(caller), number, new, ground))
 
 
 async def list_officers(services: CommandServices, caller: Caller, /, *, number: str) -> list[dict[str, Any]]:
-    found = await services.registration.organizations.officers(office_worker(caller), number)
+    found = await services.registration.officers.current(office_worker(caller), number)
     return [_values(one) for one in found]
 
 

@@ -17,7 +17,7 @@ from pkiserver.ra.registration import imports as module
 from pkiserver.ra.registration.contracts import Event
 from pkiserver.ra.registration.imports import ImportOptions, ImportReport
 from pkiserver.ra.registration.officer_list import ListError
-from pkiserver.ra.registration.organizations import NewOfficer
+from pkiserver.ra.registration.officers import NewOfficer
 from pkiserver.ra.registration.registry import IdentityProof
 from pkiserver.ra.registration.roles import Actor, Assignment, Role
 from pkiserver.ra.requester import Channel, Password, Requester
@@ -303,7 +303,7 @@ async def test_a_mail_of_another_organisation_s_domain(desk: Desk) -> None:
     assert report.rows[0].faults == (("work_mail", "it is of another organisation's domain"),)
     new = NewOfficer("Бат", "Дорж", "dorj@audit.gov.mn", "Дарга")
     with pytest.raises(RefusedError, match="another organisation's domain"):
-        await services.add_officer(SPECIALIST, NUMBER, new, "order 1")
+        await desk.core.registration.officers.add(SPECIALIST, NUMBER, new, "order 1")
 
 
 async def test_a_namesake_does_not_become_the_officer(desk: Desk) -> None:
@@ -338,9 +338,9 @@ async def test_who_left_or_has_another_position_gets_nothing(desk: Desk, change:
     proof = IdentityProof.of("register_numbers", "appointment paper 4")
     verified = await services.applications.verify(SPECIALIST, made.id, made.version, proof)
     if change == "left":
-        await services.organizations.remove_officer(SPECIALIST, NUMBER, made.officer or 0)
+        await services.officers.remove(SPECIALIST, NUMBER, made.officer or 0)
     else:
-        await services.organizations.change_position(
+        await services.officers.change_position(
             SPECIALIST, NUMBER, made.officer or 0, "Нярав", None, "order 2"
         )
     with pytest.raises(ConflictError, match=change):
@@ -368,11 +368,11 @@ async def enroll(desk: Desk, who: Requester) -> None:
 @pytest.mark.parametrize("change", ["left", "position", "list"])
 async def test_the_credential_dies_with_the_position(desk: Desk, recorded: Any, change: str) -> None:
     made, who = await given(desk)
-    organization_services, officer = desk.core.registration.organizations, made.officer or 0
+    officers, officer = desk.core.registration.officers, made.officer or 0
     if change == "left":
-        await organization_services.remove_officer(SPECIALIST, NUMBER, officer)
+        await officers.remove(SPECIALIST, NUMBER, officer)
     elif change == "position":
-        await organization_services.change_position(SPECIALIST, NUMBER, officer, "Нярав", None, "order 2")
+        await officers.change_position(SPECIALIST, NUMBER, officer, "Нярав", None, "order 2")
     else:
         other = "УК90061224,123456789013"
         text = DORJ.replace("УБ05231418,123456789012", other).replace("Мэргэжилтэн", "Нярав")
@@ -398,7 +398,7 @@ async def test_a_credential_whose_certificate_was_refused_dies_with_the_position
         assert credentials.give_back_refused_use(tx, found.id)
 
     await desk.core.storage.write(refused)
-    await desk.core.registration.organizations.remove_officer(SPECIALIST, NUMBER, made.officer or 0)
+    await desk.core.registration.officers.remove(SPECIALIST, NUMBER, made.officer or 0)
     assert (await desk.record(made.id)).state == "issued"
     with pytest.raises(WrongCredentialError, match="cancelled"):
         await enroll(desk, who)
@@ -407,14 +407,13 @@ async def test_a_credential_whose_certificate_was_refused_dies_with_the_position
 async def test_officers_are_erased_with_the_person(desk: Desk, clock: Any) -> None:
     made, _ = await given(desk)
     services, officer = desk.core.registration, made.officer or 0
-    services_of = services.organizations
     first = Actor("administrator-1", (Assignment(Role.ADMINISTRATOR),))
     await services.applications.withdraw(SPECIALIST, made.id, made.version, "a new list")
     clock.moment += desk.core.settings.registration.retention
     assert made.person is not None
     with pytest.raises(ConflictError, match=f"this person is officer {officer}"):
         await services.erasures.ask(first, made.person, "the retention is over")
-    await services_of.remove_officer(SPECIALIST, NUMBER, officer)
+    await services.officers.remove(SPECIALIST, NUMBER, officer)
     left = await desk.core.storage.read(lambda tx: organizations.officer(tx, officer))
     assert left is not None
     assert left.given_name == "Дорж"  # applied for: kept as long as the application is
@@ -426,14 +425,14 @@ async def test_officers_are_erased_with_the_person(desk: Desk, clock: Any) -> No
 
 
 async def test_an_officer_for_whom_nobody_applied_leaves_no_name(desk: Desk) -> None:
-    services = desk.core.registration.organizations
+    services = desk.core.registration.officers
     new = NewOfficer("Бат", "Дорж", "dorj@tax.gov.mn", "Дарга")
-    added = await services.add_officer(SPECIALIST, NUMBER, new, "order 1")
-    assert (await services.remove_officer(SPECIALIST, NUMBER, added.id)).given_name == "Дорж"
+    added = await services.add(SPECIALIST, NUMBER, new, "order 1")
+    assert (await services.remove(SPECIALIST, NUMBER, added.id)).given_name == "Дорж"
     left = await desk.core.storage.read(lambda tx: organizations.officer(tx, added.id))
     assert left is not None
     assert (left.parent_name, left.given_name, left.mail) == (None, None, None)
-    assert await services.add_officer(SPECIALIST, NUMBER, new, "order 2")
+    assert await services.add(SPECIALIST, NUMBER, new, "order 2")
 
 
 async def test_nobody_applies_for_oneself(desk: Desk) -> None:

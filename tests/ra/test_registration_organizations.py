@@ -22,7 +22,8 @@ from pkiserver.ra.registration import organizations as module
 from pkiserver.ra.registration import public_share
 from pkiserver.ra.registration.contracts import TRANSITIONS, Event, State, decide
 from pkiserver.ra.registration.gate import Gate
-from pkiserver.ra.registration.organizations import NewOfficer, Organizations
+from pkiserver.ra.registration.officers import NewOfficer, Officers
+from pkiserver.ra.registration.organizations import Organizations
 from pkiserver.ra.registration.roles import Actor, Assignment, Role
 from pkiserver.storage import Storage
 from store.database import Database
@@ -53,6 +54,7 @@ def nothing_follows(*_: object) -> None:
 class Setup:
     storage: Storage
     organizations: Organizations
+    officers: Officers
 
     async def registered(
         self, number: str = NUMBER, name: str = "Татварын ерөнхий газар"
@@ -73,7 +75,9 @@ class Setup:
 @pytest.fixture
 async def setup(tmp_path: Path, clock: Any) -> AsyncIterator[Setup]:
     storage = Storage(Database(tmp_path / "test.db"))
-    yield Setup(storage, Organizations(storage, clock, Gate(storage, clock), SETTINGS, nothing_follows))
+    gate = Gate(storage, clock)
+    organizations = Organizations(storage, clock, gate, SETTINGS, nothing_follows)
+    yield Setup(storage, organizations, Officers(storage, clock, gate))
     storage.database.close()
 
 
@@ -126,7 +130,7 @@ async def test_organisations_register_themselves(setup: Setup, recorded: Any) ->
     with pytest.raises(ConflictError, match="registered already"):
         await publicly("192.0.2.8", NUMBER, "Татвар", "evil@example.mn")
     with pytest.raises(ConflictError, match="come with the contract"):
-        await setup.organizations.add_officer(SPECIALIST, NUMBER, OFFICER, "order 1")
+        await setup.officers.add(SPECIALIST, NUMBER, OFFICER, "order 1")
     [entry] = await recorded(setup.storage)
     assert (entry["actor"], entry["action"], entry["peer"]) == ("public", "organization.register", ADDRESS)
 
@@ -199,9 +203,9 @@ async def test_what_is_no_organisation(setup: Setup, number: str, name: str, mai
 async def test_an_officer_and_their_positions(setup: Setup) -> None:
     organization = await setup.contracted()
     actor = setup.officer_of(organization.id)
-    added = await setup.organizations.add_officer(actor, NUMBER, OFFICER, "order 1")
+    added = await setup.officers.add(actor, NUMBER, OFFICER, "order 1")
     assert (added.mail, added.title, added.unit) == ("dorj@tax.gov.mn", "Мэргэжилтэн", "Аудитын газар")
-    change = setup.organizations.change_position
+    change = setup.officers.change_position
     changed = await change(actor, NUMBER, added.id, "Дарга", None, "order 2")
     assert (changed.title, changed.unit) == ("Дарга", None)
     assert await change(actor, NUMBER, added.id, "Дарга", None, "order 2") == changed
@@ -209,12 +213,12 @@ async def test_an_officer_and_their_positions(setup: Setup) -> None:
         lambda tx: tx.all("SELECT title, until IS NULL, ground FROM officer_positions ORDER BY id")
     )
     assert kept == [("Мэргэжилтэн", 0, "order 1"), ("Дарга", 1, "order 2")]
-    left = await setup.organizations.remove_officer(actor, NUMBER, added.id)
+    left = await setup.officers.remove(actor, NUMBER, added.id)
     assert left.title is None
-    assert await setup.organizations.officers(actor, NUMBER) == []
+    assert await setup.officers.current(actor, NUMBER) == []
     for refused in (
         change(actor, NUMBER, added.id, "Нарийн бичиг", None, "order 3"),
-        setup.organizations.remove_officer(actor, NUMBER, added.id),
+        setup.officers.remove(actor, NUMBER, added.id),
     ):
         with pytest.raises(ConflictError, match="has left"):
             await refused
@@ -222,7 +226,7 @@ async def test_an_officer_and_their_positions(setup: Setup) -> None:
 
 async def test_only_of_an_allowed_domain_only_once_and_only_with_a_contract(setup: Setup) -> None:
     record = await setup.registered()
-    add = setup.organizations.add_officer
+    add = setup.officers.add
     with pytest.raises(ConflictError, match="come with the contract"):
         await add(SPECIALIST, NUMBER, OFFICER, "order 1")
     for event in (Event.SEND_CONTRACT, Event.SIGN_CONTRACT):
@@ -239,11 +243,11 @@ async def test_only_of_an_allowed_domain_only_once_and_only_with_a_contract(setu
 async def test_another_organisation_may_not(setup: Setup) -> None:
     organization = await setup.contracted()
     other = await setup.registered("7654321", "Гаалийн газар")
-    added = await setup.organizations.add_officer(SPECIALIST, NUMBER, OFFICER, "order 1")
+    added = await setup.officers.add(SPECIALIST, NUMBER, OFFICER, "order 1")
     stranger = setup.officer_of(other.id)
     for refused in (
         setup.organizations.show(stranger, NUMBER),
-        setup.organizations.add_officer(stranger, NUMBER, OFFICER, "order 1"),
+        setup.officers.add(stranger, NUMBER, OFFICER, "order 1"),
         setup.organizations.newest(stranger),
         setup.organizations.move(
             setup.officer_of(organization.id), NUMBER, Event.END, organization.version, "mine"
@@ -252,7 +256,7 @@ async def test_another_organisation_may_not(setup: Setup) -> None:
         with pytest.raises(NotAuthorizedError):
             await refused
     with pytest.raises(NotFoundError, match="of this organisation"):
-        await setup.organizations.remove_officer(SPECIALIST, "7654321", added.id)
+        await setup.officers.remove(SPECIALIST, "7654321", added.id)
 
 
 async def test_lists_and_names(setup: Setup) -> None:

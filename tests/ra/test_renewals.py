@@ -780,7 +780,7 @@ class TestOfficers:
 
     async def test_another_position(self, desk: Desk) -> None:
         held, record = await self.held(desk)
-        await desk.core.registration.organizations.change_position(
+        await desk.core.registration.officers.change_position(
             self.SPECIALIST, self.NUMBER, record.officer or 0, "Дарга", "Аудит", "order 2"
         )
         with pytest.raises(NotAuthorizedError, match="another position"):
@@ -788,9 +788,7 @@ class TestOfficers:
 
     async def test_left(self, desk: Desk) -> None:
         held, record = await self.held(desk)
-        await desk.core.registration.organizations.remove_officer(
-            self.SPECIALIST, self.NUMBER, record.officer or 0
-        )
+        await desk.core.registration.officers.remove(self.SPECIALIST, self.NUMBER, record.officer or 0)
         with pytest.raises(NotAuthorizedError, match="has left"):
             await self.renew(desk, held)
 

@@ -135,7 +135,8 @@ class TestTwoAdministrators:
         assert "propose it again" in now.refused(412, "precondition_failed")
         assert await roles(office, "bat") == []
 
-    async def test_a_certificate_more_of_who_has_roles(self, office: Desk, ann: Client, bold: Client) -> None:
+    @pytest.mark.usefixtures("bold")
+    async def test_a_certificate_more_of_who_has_roles(self, office: Desk, ann: Client) -> None:
         """It would be a grant of all of these."""
         await office.actor("bat", "auditor")
         renewed = await office.holder("renewed")

@@ -22,7 +22,7 @@ from pkiserver.ra.registration.gate import Gate
 from pkiserver.ra.registration.numbers import today
 from pkiserver.ra.registration.officer_form import OfficerForm
 from pkiserver.ra.registration.officer_list import ListedOfficer, read_officers
-from pkiserver.ra.registration.organizations import MAX_OFFICERS
+from pkiserver.ra.registration.officers import MAX_OFFICERS
 from pkiserver.ra.registration.people import APPLICATIONS, People
 from pkiserver.ra.registration.personal_data import PersonalData
 from pkiserver.ra.registration.positions import end_credentials

@@ -21,45 +21,29 @@ from pkiserver.errors import (
     UnavailableError,
 )
 from pkiserver.ra.registration.contacts import (
-    is_of_domain,
     name_key,
     parse_domain,
     parse_line,
     parse_mail,
-    parse_name,
 )
 from pkiserver.ra.registration.contracts import Event, State, decide
 from pkiserver.ra.registration.gate import Gate
 from pkiserver.ra.registration.numbers import parse_organization_number
-from pkiserver.ra.registration.positions import end_credentials
 from pkiserver.ra.registration.public_share import PublicShare
 from pkiserver.ra.registration.roles import Action, Actor, Permission, Target
 from pkiserver.ra.registration.states import MAX_GROUND_CHARACTERS
 from pkiserver.storage import Storage
-from store import applications
 from store import audit as audit_chain
 from store import organizations as rows
 from store.database import Transaction
-from store.organizations import OfficerRecord, OrganizationEventRecord, OrganizationRecord
+from store.organizations import OrganizationEventRecord, OrganizationRecord
 
 MAX_NAME_CHARACTERS: Final = 64  # ub-organization-name, RFC 5280 App. A.1; so are unit and title bounded
 MAX_DOMAINS: Final = 20
 MAX_DECLINED: Final = 1000  # at a time
 PUBLIC: Final = "public"  # who is on record for what a stranger registered
-MAX_OFFICERS: Final = 100_000
 # What the end of a contract brings, in its transaction: by whom, and by which paper.
 OnContractEnd = Callable[[Transaction, OrganizationRecord, Actor, str, datetime], None]
-
-
-@dataclass(frozen=True, slots=True)
-class NewOfficer:
-    """An officer as the list of an organisation names them."""
-
-    parent_name: str
-    given_name: str
-    mail: str
-    title: str
-    unit: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +158,7 @@ class Organizations:
         now = self._clock.now()
 
         def transaction(tx: Transaction) -> OrganizationRecord:
-            record = _found(tx, found.number)
+            record = found_organization(tx, found.number)
             if record.version != seen_version:
                 raise ChangedError(f"the organisation has changed since: version {record.version}")
             moved = self._append(tx, _event(record, event, actor.name, why, now))
@@ -202,107 +186,14 @@ class Organizations:
 
         return await self._storage.write(transaction)
 
-    async def add_officer(self, actor: Actor, number: str, new: NewOfficer, ground: str) -> OfficerRecord:
-        """Add an officer, whose work mail is of an allowed domain, to a contracted organisation."""
-        mail = parse_mail(new.mail)
-        parent_name, given_name = parse_name(new.parent_name), parse_name(new.given_name)
-        title, unit, why = _position(new.title, new.unit, ground)
-        found = await self._permitted(actor, Action.MANAGE_OFFICERS, number)
-        now = self._clock.now()
-
-        def transaction(tx: Transaction) -> OfficerRecord:
-            _require_contracted(_found(tx, number))
-            if not any(is_of_domain(mail, domain) for domain in rows.domains(tx, found.id)):
-                raise RefusedError("the work mail is of none of the organisation's domains")
-            if rows.is_of_nearer_domain(tx, found.id, mail):
-                raise RefusedError("the work mail is of another organisation's domain")
-            if rows.officer_with_mail(tx, found.id, mail) is not None:
-                raise ConflictError("an officer of the organisation has this work mail")
-            if rows.count_officers(tx, found.id) >= MAX_OFFICERS:
-                raise ConflictError(f"an organisation has at most {MAX_OFFICERS} officers")
-            officer = rows.add_officer(
-                tx, organization=found.id, parent_name=parent_name, given_name=given_name, mail=mail, now=now
-            )
-            rows.set_position(
-                tx, officer=officer, title=title, unit=unit, actor=actor.name, ground=why, now=now
-            )
-            entry = audit.entry(now, actor.name, "officer.add", organization=found.id, officer=officer)
-            audit_chain.append(tx, entry)
-            return _officer(tx, found.id, officer)
-
-        return await self._storage.write(transaction)
-
-    async def change_position(
-        self, actor: Actor, number: str, officer: int, title: str, unit: str | None, ground: str
-    ) -> OfficerRecord:
-        """Give an officer another position, on the ground of a paper; the one before stays on record."""
-        title, unit, why = _position(title, unit, ground)
-        found = await self._permitted(actor, Action.MANAGE_OFFICERS, number)
-        now = self._clock.now()
-
-        def transaction(tx: Transaction) -> OfficerRecord:
-            before = _officer(tx, found.id, officer)
-            if before.left_at is not None:
-                raise ConflictError(f"officer {officer} has left")
-            if (before.title, before.unit) == (title, unit):
-                return before  # asked twice
-            rows.set_position(
-                tx, officer=officer, title=title, unit=unit, actor=actor.name, ground=why, now=now
-            )
-            entry = audit.entry(
-                now,
-                actor.name,
-                "officer.position",
-                organization=found.id,
-                officer=officer,
-                cancelled=end_credentials(tx, officer, actor.name, "the officer has another position", now),
-            )
-            audit_chain.append(tx, entry)
-            return _officer(tx, found.id, officer)
-
-        return await self._storage.write(transaction)
-
-    async def remove_officer(self, actor: Actor, number: str, officer: int) -> OfficerRecord:
-        """Note that an officer left, and has what enrols for them enrol nothing any more.
-
-        What happens to the certificates is another's to decide. For whom nobody applied, no name is kept.
-        """
-        found = await self._permitted(actor, Action.MANAGE_OFFICERS, number)
-        now = self._clock.now()
-
-        def transaction(tx: Transaction) -> OfficerRecord:
-            _officer(tx, found.id, officer)
-            if not rows.end_officer(tx, officer, now):
-                raise ConflictError(f"officer {officer} has left already")
-            entry = audit.entry(
-                now,
-                actor.name,
-                "officer.remove",
-                organization=found.id,
-                officer=officer,
-                cancelled=end_credentials(tx, officer, actor.name, "the officer has left", now),
-            )
-            audit_chain.append(tx, entry)
-            left = _officer(tx, found.id, officer)
-            if not applications.of_officer(tx, officer):
-                rows.erase_officer(tx, officer)
-            return left
-
-        return await self._storage.write(transaction)
-
     async def show(self, actor: Actor, number: str) -> ShownOrganization:
         """Return an organisation with its domains and events."""
         found = await self._permitted(actor, Action.READ_ORGANIZATION, number)
         return await self._storage.read(
             lambda tx: ShownOrganization(
-                _found(tx, found.number), rows.domains(tx, found.id), rows.events(tx, found.id)
+                found_organization(tx, found.number), rows.domains(tx, found.id), rows.events(tx, found.id)
             )
         )
-
-    async def officers(self, actor: Actor, number: str) -> list[OfficerRecord]:
-        """Return the officers of an organisation who have not left, with their positions."""
-        found = await self._permitted(actor, Action.READ_ORGANIZATION, number)
-        return await self._storage.read(lambda tx: rows.officers(tx, found.id, MAX_LIST))
 
     async def newest(
         self, actor: Actor, *, state: State | None = None, before: int | None = None, limit: int = 100
@@ -321,7 +212,7 @@ class Organizations:
         return await self._storage.read(lambda tx: rows.with_name_prefix(tx, prefix, MAX_LIST))
 
     async def _permitted(self, actor: Actor, action: Action, number: str) -> OrganizationRecord:
-        found = await self._storage.read(lambda tx: _found(tx, number))
+        found = await self._storage.read(lambda tx: found_organization(tx, number))
         await self._gate.require(Permission(actor, action, Target(organization=found.id)))
         return found
 
@@ -370,28 +261,9 @@ def _event(
     )
 
 
-def _found(tx: Transaction, number: str) -> OrganizationRecord:
+def found_organization(tx: Transaction, number: str) -> OrganizationRecord:
+    """Return the organisation of a number or raise `NotFoundError`."""
     found = rows.with_number(tx, number)
     if found is None:
         raise NotFoundError(f"no organisation {number[:20]}; see `pkiserver organization list`")
     return found
-
-
-def _officer(tx: Transaction, organization: int, officer: int) -> OfficerRecord:
-    found = rows.officer(tx, officer)
-    if found is None or found.organization != organization:
-        raise NotFoundError(f"no officer {officer} of this organisation")
-    return found
-
-
-def _require_contracted(record: OrganizationRecord) -> None:
-    if record.state != State.CONTRACTED.value:
-        raise ConflictError(f"the organisation is {record.state}: officers come with the contract")
-
-
-def _position(title: str, unit: str | None, ground: str) -> tuple[str, str | None, str]:
-    return (
-        parse_line(title, MAX_NAME_CHARACTERS),
-        parse_line(unit, MAX_NAME_CHARACTERS) if unit is not None else None,
-        parse_line(ground, MAX_GROUND_CHARACTERS),
-    )

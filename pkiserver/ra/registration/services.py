@@ -30,6 +30,7 @@ from pkiserver.ra.registration.gate import Gate
 from pkiserver.ra.registration.http_registry import HTTPRegistry
 from pkiserver.ra.registration.imports import Imports
 from pkiserver.ra.registration.issuing import Issuing
+from pkiserver.ra.registration.officers import Officers
 from pkiserver.ra.registration.offices import Offices
 from pkiserver.ra.registration.organizations import Organizations
 from pkiserver.ra.registration.people import People
@@ -55,6 +56,7 @@ class Registration:
     erasures: Erasures
     data_key: DataKey
     organizations: Organizations
+    officers: Officers
     applications: Applications
     imports: Imports
     issuing: Issuing
@@ -132,6 +134,7 @@ def open_registration(
             retention=settings.registration.retention,
         ),
         data_key=DataKey(home=home, storage=storage, clock=clock, gate=gate, data=data),
+        officers=Officers(storage, clock, gate),
         organizations=Organizations(
             storage, clock, gate, settings.registration, ContractEnd(bulk_acts).follow
         ),

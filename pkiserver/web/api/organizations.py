@@ -8,7 +8,8 @@ from pydantic.config import JsonDict
 
 from pkiserver.ra.registration.contacts import MAX_MAIL_CHARACTERS
 from pkiserver.ra.registration.contracts import Event, State
-from pkiserver.ra.registration.organizations import MAX_DOMAINS, MAX_NAME_CHARACTERS, NewOfficer
+from pkiserver.ra.registration.officers import NewOfficer
+from pkiserver.ra.registration.organizations import MAX_DOMAINS, MAX_NAME_CHARACTERS
 from pkiserver.ra.registration.roles import Action
 from pkiserver.web.api.conditions import seen_number
 from pkiserver.web.api.idempotency import answered
@@ -221,7 +222,7 @@ async def set_domains(services: APIServices, call: Call[OrganizationPath, Any, D
 
 async def list_officers(services: APIServices, call: Call[OrganizationPath, Any, None]) -> Answer:
     """List the officers of an organisation."""
-    found = await services.registration.organizations.officers(call.caller.acting, call.path.organization)
+    found = await services.registration.officers.current(call.caller.acting, call.path.organization)
     return Answer(OfficerList(items=tuple(_officer(one) for one in found)))
 
 
@@ -229,16 +230,14 @@ async def add_officer(services: APIServices, call: Call[OrganizationPath, Any, N
     """Add an officer, whose work mail is of an allowed domain, to a contracted organisation."""
     body = call.body
     new = NewOfficer(body.parent_name, body.given_name, body.mail, body.title, body.unit)
-    deed = services.registration.organizations.add_officer(
-        call.caller.acting, call.path.organization, new, body.ground
-    )
+    deed = services.registration.officers.add(call.caller.acting, call.path.organization, new, body.ground)
     return await answered(OfficerRecord, deed, lambda made: Answer(_officer(made)))
 
 
 async def change_position(services: APIServices, call: Call[OfficerPath, Any, Position]) -> Answer:
     """Give an officer another position; asked again, nothing changes."""
     path, body = call.path, call.body
-    deed = services.registration.organizations.change_position(
+    deed = services.registration.officers.change_position(
         call.caller.acting, path.organization, path.officer, body.title, body.unit, body.ground
     )
     return await answered(OfficerRecord, deed, lambda made: Answer(_officer(made)))
@@ -246,7 +245,7 @@ async def change_position(services: APIServices, call: Call[OfficerPath, Any, Po
 
 async def remove_officer(services: APIServices, call: Call[OfficerPath, Any, None]) -> Answer:
     """Note that an officer left."""
-    deed = services.registration.organizations.remove_officer(
+    deed = services.registration.officers.remove(
         call.caller.acting, call.path.organization, call.path.officer
     )
     return await answered(OfficerRecord, deed, lambda made: Answer(_officer(made)))
