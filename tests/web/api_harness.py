@@ -69,13 +69,21 @@ class Reply:
 
 @dataclass
 class Client:
-    """Somebody who asks, on a connection of their own for each request."""
+    """Somebody who asks, on a connection of their own for each request but where it is `kept`."""
 
     url: str
     tls: ssl.SSLContext
     name: str = "nobody"
     certificate: CertificateRecord | None = None
     files: tuple[Path, Path] | None = None
+    _session: aiohttp.ClientSession | None = None
+
+    @asynccontextmanager
+    async def kept(self) -> AsyncIterator[None]:
+        """Keep connections from request to request in this block: a handshake is half of one's time."""
+        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=self.tls)) as self._session:
+            yield
+        self._session = None
 
     async def ask(
         self,
@@ -89,12 +97,11 @@ class Client:
         given: dict[str, Any] = {"data": data} if data is not None else {}
         if body is not None:
             given["json"] = body
+        if self._session is not None:
+            return await _asked(self._session, method, self.url + path, headers=headers, **given)
         connector = aiohttp.TCPConnector(ssl=self.tls, force_close=True)
-        async with (
-            aiohttp.ClientSession(connector=connector) as session,
-            session.request(method, self.url + path, headers=headers, **given) as response,
-        ):
-            return Reply(response.status, response.headers, await response.read())
+        async with aiohttp.ClientSession(connector=connector) as session:
+            return await _asked(session, method, self.url + path, headers=headers, **given)
 
     async def get(self, path: str, **headers: str) -> Reply:
         return await self.ask("GET", BASE + path, headers=_named(headers))
@@ -104,6 +111,11 @@ class Client:
 
     async def put(self, path: str, body: object = None, **headers: str) -> Reply:
         return await self.ask("PUT", BASE + path, body, _named(headers))
+
+
+async def _asked(session: aiohttp.ClientSession, method: str, url: str, **given: Any) -> Reply:
+    async with session.request(method, url, **given) as response:
+        return Reply(response.status, response.headers, await response.read())
 
 
 def _named(headers: Mapping[str, str]) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -338,8 +339,8 @@ async def test_every_cell(core: Core, tmp_path: Path, role: Role) -> None:
         named = await names_of(world)
         client = await client_of(world, role)
         refused: list[Operation] = []
-        for one in OPERATIONS:
-            for place in (HERE, ELSEWHERE):
+        async with client.kept():
+            for one, place in product(OPERATIONS, (HERE, ELSEWHERE)):
                 reply = await asked(client, role, one, named[place], place)
                 allowed = may(role, one, place)
                 assert (reply.status != 403) == allowed, (one.operation_id, place, reply)
