@@ -261,13 +261,16 @@ def events(tx: Transaction, application: int) -> list[ApplicationEventRecord]:
     return [ApplicationEventRecord(*value) for value in values]
 
 
+UNISSUED: Final = ("draft", "verified", "issuing", "failed")  # states of what came to no certificate yet
+
+
 def unissued(tx: Transaction, *, organization: int | None = None, person: int | None = None) -> list[int]:
     """Return applications of an organisation, or a person, that came to no certificate and no end yet."""
     column, value = ("organization", organization) if person is None else ("person", person)
     rows = tx.all(
         f"SELECT id FROM applications WHERE {column} = ?"
-        " AND state IN ('draft', 'verified', 'issuing', 'failed') ORDER BY id",
-        (value,),
+        f" AND state IN ({', '.join('?' * len(UNISSUED))}) ORDER BY id",
+        (value, *UNISSUED),
     )
     return [row[0] for row in rows]
 

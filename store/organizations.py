@@ -265,6 +265,12 @@ def officer_with_mail(tx: Transaction, organization: int, mail: str) -> int | No
     return row[0] if row else None
 
 
+def work_mail(tx: Transaction, person: int) -> str | None:
+    """Return the newest work mail of a person, or None where they are no officer."""
+    row = tx.one("SELECT mail FROM officers WHERE person = ? ORDER BY id DESC LIMIT 1", (person,))
+    return row[0] if row else None
+
+
 def set_officer_person(tx: Transaction, officer: int, person: int) -> bool:
     """Note who an officer is; False where that is another person, who is not erased."""
     return (

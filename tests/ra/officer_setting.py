@@ -10,13 +10,14 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from pkiserver.core import Core
+from pkiserver.ra.registration.applications import Explanation
 from pkiserver.ra.registration.contracts import Event
 from pkiserver.ra.registration.imports import ImportOptions
 from pkiserver.ra.registration.registry import IdentityProof
 from pkiserver.ra.registration.roles import Actor, Assignment, Role
 from pkiserver.ra.requester import Channel, Password, Requester
 from protocols.x509.names import parse_subject
-from store import applications
+from store import applications, certificates, crl_entries
 from store.applications import ApplicationRecord
 
 NUMBER = "1234567"
@@ -59,12 +60,12 @@ class Organization:
         """Who speaks for it."""
         return Actor("org-1", (Assignment(Role.ORG_OFFICER, organization=self.id),))
 
-    async def issued(self) -> ApplicationRecord:
+    async def issued(self, listed: str = LIST) -> ApplicationRecord:
         """Have its officer get a certificate."""
         with self.core.home.civil_registry.open("a") as registry:
             registry.write(json.dumps(SARAA) + "\n")
         services = self.core.registration
-        report = await services.imports.run(SPECIALIST, NUMBER, LIST.encode(), ImportOptions())
+        report = await services.imports.run(SPECIALIST, NUMBER, listed.encode(), ImportOptions())
         made = report.rows[0].application or 0
         proof = IdentityProof.of("register_numbers", "appointment paper 4")
         verified = await services.applications.verify(SPECIALIST, made, 1, proof)
@@ -73,6 +74,26 @@ class Organization:
         octets = request.sign(ec.generate_private_key(ec.SECP256R1()), SHA256()).public_bytes(Encoding.DER)
         who = Requester("192.0.2.7", Channel("TLS 1.3"), Password(new.reference, new.secret), None)
         await self.core.enrollment.enroll(octets, who, None)
-        found = await self.core.storage.read(lambda tx: applications.get(tx, made))
+        return await self.record(made)
+
+    async def record(self, application: int) -> ApplicationRecord:
+        """Return an application as it is."""
+        found = await self.core.storage.read(lambda tx: applications.get(tx, application))
         assert found is not None
         return found
+
+    async def delivered(self, issued: ApplicationRecord) -> ApplicationRecord:
+        """Hand a token over."""
+        services = self.core.registration.applications
+        signed = await services.sign_off(SPECIALIST, issued.id, issued.version, "stamped")
+        return await services.deliver(SPECIALIST, issued.id, signed.version, frozenset(Explanation), "2026-1")
+
+    async def state(self, issued: ApplicationRecord) -> tuple[str, int | None]:
+        """Return the state of a certificate and the reason that CRL and OCSP give, if any."""
+        assert issued.authority is not None
+        assert issued.serial is not None
+        named = (issued.authority, issued.serial)
+        state = await self.core.storage.read(lambda tx: certificates.state_of(tx, *named))
+        told = await self.core.storage.read(lambda tx: crl_entries.current(tx, *named))
+        assert state is not None
+        return state, None if told is None else told.reason

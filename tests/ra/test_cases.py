@@ -423,7 +423,7 @@ class TestOfficers:
         with pytest.raises(NotAuthorizedError):
             await officers.cases.receive(officers.registrar, restore)
         await officers.decided_by_authority(Kind.RESTORE, lifts=held.id)
-        new = self.asked(officers, Kind.SUSPEND, "carrier_missing", office="ub-1")
+        new = self.asked(officers, Kind.SUSPEND, "key_compromised", office="ub-1")
         asked = await officers.cases.receive(own.officer, new)
         await officers.cases.decide(officers.registrar, asked.id, Decision(asked.version, True, "letter 15"))
         assert await officers.holds() == [("authority", asked.id)]

@@ -20,6 +20,7 @@ from pkiserver.errors import (
 )
 from pkiserver.ra.registration import organizations as module
 from pkiserver.ra.registration import public_share
+from pkiserver.ra.registration.consequences import Consequences
 from pkiserver.ra.registration.contracts import TRANSITIONS, Event, State, decide
 from pkiserver.ra.registration.gate import Gate
 from pkiserver.ra.registration.officers import NewOfficer, Officers
@@ -46,8 +47,17 @@ ALLOWED = {
 }
 
 
-def nothing_follows(*_: object) -> None:
-    """Stand for what follows the end of a contract, which has tests of its own."""
+class NothingFollows(Consequences):
+    """What follows for certificates has tests of its own."""
+
+    def __init__(self) -> None:
+        pass
+
+    def contract_ended(self, *_: object) -> None:
+        pass
+
+    def officer_left(self, *_: object) -> list[int]:
+        return []
 
 
 @dataclass
@@ -76,8 +86,8 @@ class Setup:
 async def setup(tmp_path: Path, clock: Any) -> AsyncIterator[Setup]:
     storage = Storage(Database(tmp_path / "test.db"))
     gate = Gate(storage, clock)
-    organizations = Organizations(storage, clock, gate, SETTINGS, nothing_follows)
-    yield Setup(storage, organizations, Officers(storage, clock, gate))
+    organizations = Organizations(storage, clock, gate, SETTINGS, NothingFollows())
+    yield Setup(storage, organizations, Officers(storage, clock, gate, NothingFollows()))
     storage.database.close()
 
 
@@ -172,7 +182,7 @@ async def test_what_waits_is_bounded_and_declined_many_at_a_time(setup: Setup) -
 
 async def test_the_operator_need_not_offer_it(setup: Setup, clock: Any) -> None:
     settings = Registration(public_organizations=False)
-    closed = Organizations(setup.storage, clock, Gate(setup.storage, clock), settings, nothing_follows)
+    closed = Organizations(setup.storage, clock, Gate(setup.storage, clock), settings, NothingFollows())
     with pytest.raises(NotAuthorizedError, match="do not register themselves"):
         await closed.register_publicly(ADDRESS, NUMBER, "Татвар", "info@tax.gov.mn")
 

@@ -789,7 +789,7 @@ class TestOfficers:
     async def test_left(self, desk: Desk) -> None:
         held, record = await self.held(desk)
         await desk.core.registration.officers.remove(self.SPECIALIST, self.NUMBER, record.officer or 0)
-        with pytest.raises(NotAuthorizedError, match="has left"):
+        with pytest.raises(NotAuthorizedError, match="is revoked"):
             await self.renew(desk, held)
 
     async def test_without_a_contract(self, desk: Desk) -> None:

@@ -3,7 +3,7 @@
 from pkiserver.clock import Clock
 from pkiserver.ra.letters.notices import Notices
 from pkiserver.ra.lifecycle import State
-from store import applications, bulk_acts, bulk_status, certificates, renewals
+from store import bulk_acts, bulk_status, certificates, renewals
 from store.bulk_acts import ActRecord
 from store.bulk_status import Named
 from store.database import Transaction
@@ -41,9 +41,6 @@ class Telling:
 
 def _holder(tx: Transaction, named: Named) -> int | None:
     """Return whose certificate it is; for a renewed one, of its subject. None: nobody on record."""
-    serial = int.from_bytes(named[1], "big")
-    found = applications.of_certificate(tx, named[0], serial)
-    if found is None:
-        record = certificates.get(tx, named[0], serial)
-        found = renewals.of_subject(tx, record.subject) if record is not None else None
+    record = certificates.get(tx, named[0], int.from_bytes(named[1], "big"))
+    found = None if record is None else renewals.behind(tx, record)
     return None if found is None else found.person

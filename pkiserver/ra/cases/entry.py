@@ -69,9 +69,17 @@ def place_of(tx: Transaction, new: NewCase, now: datetime) -> Place:
 
 
 def require_admissible(tx: Transaction, new: NewCase, subscribers: Collection[str]) -> None:
-    """`RefusedError` for a certificate of another profile, and for a hold that is not this channel's."""
-    if _certificate(tx, new).profile not in subscribers:
+    """`RefusedError` for a certificate of another profile, and for a hold that is not this channel's.
+
+    And to suspend for a lost token: nobody knows who has it, so its certificate is revoked.
+    """
+    certificate = _certificate(tx, new)
+    if certificate.profile not in subscribers:
         raise RefusedError("a certificate of the infrastructure is no case; see `pkiserver certificate`")
+    if (new.kind, new.ground) == (Kind.SUSPEND, "carrier_missing"):
+        application = renewals.behind(tx, certificate)
+        if application is not None and application.carrier == "token":
+            raise RefusedError("the certificate of a lost token is revoked, never suspended")
     if new.lifts is not None:
         _require_holding(tx, new)
 

@@ -11,14 +11,16 @@ from typing import Any, Final
 
 from pkiserver import audit
 from pkiserver.clock import Clock
-from pkiserver.errors import RefusedError
+from pkiserver.errors import ConflictError, RefusedError, UnavailableError
 from pkiserver.ra.cases.entry import NewCase
 from pkiserver.ra.cases.registry_rules import MESSAGE_RULES, Message, MessageRule
 from pkiserver.ra.cases.rules import Channel, Kind, asking, rule_for
 from pkiserver.ra.cases.service import Cases, Decision, Entered
 from pkiserver.ra.lifecycle import Standing, State
+from pkiserver.ra.registration.applications import withdraw_in
 from pkiserver.ra.registration.gate import Gate
-from pkiserver.ra.registration.people import People
+from pkiserver.ra.registration.people import APPLICATIONS, People
+from pkiserver.ra.registration.personal_data import PersonalData
 from pkiserver.ra.registration.roles import Action, Actor, Permission, Role
 from pkiserver.storage import Storage
 from store import applications, certificates, status_events
@@ -61,7 +63,10 @@ class Teller:
 class RegistryFeed:
     """Takes messages of the civil registry."""
 
-    def __init__(self, *, storage: Storage, clock: Clock, gate: Gate, people: People, cases: Cases) -> None:
+    def __init__(
+        self, *, storage: Storage, clock: Clock, gate: Gate, data: PersonalData, people: People, cases: Cases
+    ) -> None:
+        self._data = data
         self._storage = storage
         self._clock = clock
         self._gate = gate
@@ -71,7 +76,8 @@ class RegistryFeed:
     async def take(self, actor: Actor, messages: Sequence[Message]) -> list[Result]:
         """Carry out what messages lead to, each in a commit of its own; durable when this returns.
 
-        Raises `NotAuthorizedError`, and `RefusedError` for more than a batch holds.
+        Raises `NotAuthorizedError`, and `RefusedError` for more than a batch holds; `UnavailableError` while
+        a certificate is being made for who died: the batch is to be sent again.
         """
         if len(messages) > MAX_MESSAGES:
             raise RefusedError(f"a batch has {MAX_MESSAGES} messages at most")
@@ -108,6 +114,7 @@ class RegistryFeed:
             _audit(tx, message, teller, "refused", person=person, why=why)
             return Result(message.id, "refused"), ()
         rule, entered = MESSAGE_RULES[message.kind], list[Entered]()
+        withdrawn = self._end_applications(tx, message, person, teller) if rule.ends_applications else 0
         if person is None:
             outcome = "unknown"
         elif _is_outdated(tx, message, rule, person):
@@ -115,10 +122,23 @@ class RegistryFeed:
         else:
             for certificate in _concerned(tx, message, rule, person, teller.now):
                 entered += self._enter(tx, message, rule, certificate, teller)
-            outcome = "done" if entered else "nothing"
+            outcome = "done" if entered or withdrawn else "nothing"
         rows.add(tx, _record(message, person, outcome, teller))
-        _audit(tx, message, teller, "done", person=person, result=outcome)
+        more = {"withdrawn": withdrawn} if withdrawn else {}
+        _audit(tx, message, teller, "done", person=person, result=outcome, **more)
         return Result(message.id, outcome, tuple(one.case.id for one in entered)), entered
+
+    def _end_applications(self, tx: Transaction, message: Message, person: int | None, teller: Teller) -> int:
+        """Withdraw what a person applied for, with what enrols it; return how many applications that were."""
+        drafts = self._data.find(tx, APPLICATIONS, "civil_id", message.civil_id)  # whose nobody verified yet
+        of_person = [] if person is None else applications.unissued(tx, person=person)
+        open_ones = {one for one in drafts if _is_unissued(tx, one)} | set(of_person)
+        for application in sorted(open_ones):
+            try:
+                withdraw_in(tx, application, teller.actor.name, f"{message.kind.value} was told", teller.now)
+            except ConflictError as error:
+                raise UnavailableError(f"{error}: send the message again") from error
+        return len(open_ones)
 
     def _enter(
         self,
@@ -184,6 +204,11 @@ def _concerned(
             continue
         if not rule.earlier or certificate.not_before <= message.effective_at:
             yield certificate
+
+
+def _is_unissued(tx: Transaction, application: int) -> bool:
+    found = applications.get(tx, application)
+    return found is not None and found.state in applications.UNISSUED
 
 
 def _standing(certificate: CertificateRecord) -> Standing:

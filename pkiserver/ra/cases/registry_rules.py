@@ -35,19 +35,21 @@ class MessageRule:
 
     `cards`: of those on identity cards alone. `earlier`: of those alone that were issued before it took
     effect, as what came after holds the new name, or is on the new card. A dead person's are revoked
-    whenever they were issued. `undoes`: of these kinds and its own the last one counts.
+    whenever they were issued, and what is applied for is withdrawn (`ends_applications`). `undoes`: of these
+    kinds and its own the last one counts.
     """
 
     kind: Kind
     ground: str
+    ends_applications: bool = False
     cards: bool = False
     earlier: bool = False
     undoes: frozenset[MessageKind] = frozenset()
 
 
 MESSAGE_RULES: Final[Mapping[MessageKind, MessageRule]] = {
-    MessageKind.DEATH: MessageRule(Kind.REVOKE, "death"),
-    MessageKind.CITIZENSHIP_LOST: MessageRule(Kind.REVOKE, "citizenship_lost"),
+    MessageKind.DEATH: MessageRule(Kind.REVOKE, "death", ends_applications=True),
+    MessageKind.CITIZENSHIP_LOST: MessageRule(Kind.REVOKE, "citizenship_lost", ends_applications=True),
     # A case for a registrar (`rules.BY_REGISTRAR`): a new certificate comes first.
     MessageKind.NAME_CHANGED: MessageRule(Kind.REVOKE, "name_changed", earlier=True),
     MessageKind.CARD_LOST: MessageRule(

@@ -130,7 +130,7 @@ GROUNDS: Final[Mapping[str, Ground]] = {
     "forged_documents": _ground(*_REVOKE, reason=CRLReason.PRIVILEGE_WITHDRAWN, against_will=True),
     "duties_breached": _ground(*_REVOKE, reason=CRLReason.PRIVILEGE_WITHDRAWN, against_will=True),
     "position_changed": _ground(*_REVOKE, reason=CRLReason.SUPERSEDED),
-    "officer_left": _ground(*_REVOKE, reason=CRLReason.AFFILIATION_CHANGED),
+    "officer_left": _ground(*_REVOKE, reason=CRLReason.CESSATION_OF_OPERATION),
     "contract_ended": _ground(*_REVOKE, reason=CRLReason.CESSATION_OF_OPERATION),
 }
 

@@ -11,6 +11,7 @@ from pkiserver.ra.registration.people import SUBJECT
 from pkiserver.ra.registration.personal_data import PersonalData
 from pkiserver.ra.status_changes import Changed
 from protocols.x509.certificate import serial_text
+from store import organizations
 from store.database import Transaction
 
 _TEMPLATES: Final[Mapping[State, str]] = {
@@ -65,7 +66,10 @@ class Notices:
         now: datetime,
     ) -> None:
         """Write what a status event told since when, as `of_change` does."""
-        mail = self._data.read(tx, SUBJECT, person).get("mail") if person is not None else None
+        if person is None:
+            return
+        # Of an officer the list has no other than the work mail.
+        mail = self._data.read(tx, SUBJECT, person).get("mail") or organizations.work_mail(tx, person)
         if not mail:
             return
         letter = Letter(

@@ -5,7 +5,7 @@ How one becomes a certificate is in `issuing`. Events are of `states`; permissio
 
 import base64
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import date, datetime
 from enum import Enum
@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from pkiserver import audit
 from pkiserver.bounds import MAX_LIST
+from pkiserver.ca.issuance import OnEvent
 from pkiserver.clock import Clock
 from pkiserver.errors import ConflictError, NotFoundError, RefusedError
 from pkiserver.ra.registration.carriers import KINDS
@@ -72,6 +73,10 @@ class ShownApplication:
     events: list[ApplicationEventRecord]
 
 
+# What follows when a carrier is handed over, in that transaction: the status events that it led to.
+OnDelivered = Callable[[Transaction, ApplicationRecord, str, datetime], list[int]]
+
+
 class Applications:
     """The way of an application up to verification, and from the certificate to its end."""
 
@@ -84,7 +89,12 @@ class Applications:
         data: PersonalData,
         people: People,
         registry: CivilRegistry,
+        on_delivered: OnDelivered,
+        on_event: OnEvent,
     ) -> None:
+        """Take what it works with; `on_event` is awaited for the events that `on_delivered` returns."""
+        self._on_delivered = on_delivered
+        self._on_event = on_event
         self._storage = storage
         self._clock = clock
         self._gate = gate
@@ -199,7 +209,10 @@ class Applications:
         acknowledged: frozenset[Explanation],
         text_version: str,
     ) -> ApplicationRecord:
-        """Note that the carrier was handed over; all four explanations are acknowledged (regulation 2.7)."""
+        """Note that the carrier was handed over; all four explanations are acknowledged (regulation 2.7).
+
+        What an officer has for another position is superseded with it.
+        """
         await self._permitted(actor, Action.FINISH_APPLICATION, application)
         missing = sorted(one.value for one in set(Explanation) - acknowledged)
         if missing:
@@ -209,7 +222,19 @@ class Applications:
             "text_version": parse_line(text_version, 40),
         }
         ground = "handed over, explanations acknowledged"
-        return await self._move(actor, application, Event.DELIVER, seen_version, ground, detail)
+        now, events = self._clock.now(), list[int]()
+
+        def transaction(tx: Transaction) -> ApplicationRecord:
+            found = found_application(tx, application)
+            command = Command(Event.DELIVER, seen_version, actor.name, ground)
+            made = record_event(tx, found, decide(standing_of(found), command, now), detail)
+            events[:] = self._on_delivered(tx, made, actor.name, now)
+            return made
+
+        delivered = await self._storage.write(transaction)
+        for sequence in events:
+            await self._on_event(sequence)
+        return delivered
 
     async def close(
         self, actor: Actor, application: int, seen_version: int, archive_unit: str

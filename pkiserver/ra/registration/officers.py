@@ -10,6 +10,7 @@ from pkiserver import audit
 from pkiserver.bounds import MAX_LIST
 from pkiserver.clock import Clock
 from pkiserver.errors import ConflictError, NotFoundError, RefusedError
+from pkiserver.ra.registration.consequences import Consequences
 from pkiserver.ra.registration.contacts import is_of_domain, parse_line, parse_mail, parse_name
 from pkiserver.ra.registration.contracts import State
 from pkiserver.ra.registration.gate import Gate
@@ -41,7 +42,8 @@ class NewOfficer:
 class Officers:
     """Keeps the officers of organisations that have a contract."""
 
-    def __init__(self, storage: Storage, clock: Clock, gate: Gate) -> None:
+    def __init__(self, storage: Storage, clock: Clock, gate: Gate, consequences: Consequences) -> None:
+        self._consequences = consequences
         self._storage = storage
         self._clock = clock
         self._gate = gate
@@ -107,12 +109,12 @@ class Officers:
         return await self._storage.write(transaction)
 
     async def remove(self, actor: Actor, number: str, officer: int) -> OfficerRecord:
-        """Note that an officer left, and has what enrols for them enrol nothing any more.
+        """Note that an officer left: what enrols for them enrols nothing any more, what they have is revoked.
 
-        What happens to the certificates is another's to decide. For whom nobody applied, no name is kept.
+        For whom nobody applied, no name is kept.
         """
         found = await self._permitted(actor, Action.MANAGE_OFFICERS, number)
-        now = self._clock.now()
+        now, events = self._clock.now(), list[int]()
 
         def transaction(tx: Transaction) -> OfficerRecord:
             _officer(tx, found.id, officer)
@@ -127,12 +129,15 @@ class Officers:
                 cancelled=end_credentials(tx, officer, actor.name, "the officer has left", now),
             )
             audit_chain.append(tx, entry)
+            events[:] = self._consequences.officer_left(tx, officer, actor.name, now)
             left = _officer(tx, found.id, officer)
             if not applications.of_officer(tx, officer):
                 rows.erase_officer(tx, officer)
             return left
 
-        return await self._storage.write(transaction)
+        removed = await self._storage.write(transaction)
+        await self._consequences.tell(events)
+        return removed
 
     async def current(self, actor: Actor, number: str) -> list[OfficerRecord]:
         """Return the officers of an organisation who have not left, with their positions."""

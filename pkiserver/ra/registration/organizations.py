@@ -3,7 +3,7 @@
 Registering is open to anybody, so it is bounded, and nothing follows from it until a specialist acts.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -20,6 +20,7 @@ from pkiserver.errors import (
     RefusedError,
     UnavailableError,
 )
+from pkiserver.ra.registration.consequences import Consequences
 from pkiserver.ra.registration.contacts import (
     name_key,
     parse_domain,
@@ -42,8 +43,6 @@ MAX_NAME_CHARACTERS: Final = 64  # ub-organization-name, RFC 5280 App. A.1; so a
 MAX_DOMAINS: Final = 20
 MAX_DECLINED: Final = 1000  # at a time
 PUBLIC: Final = "public"  # who is on record for what a stranger registered
-# What the end of a contract brings, in its transaction: by whom, and by which paper.
-OnContractEnd = Callable[[Transaction, OrganizationRecord, Actor, str, datetime], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +72,10 @@ class Organizations:
         clock: Clock,
         gate: Gate,
         settings: RegistrationSettings,
-        on_contract_end: OnContractEnd,
+        consequences: Consequences,
     ) -> None:
         self._settings = settings
-        self._on_contract_end = on_contract_end
+        self._consequences = consequences
         self._share = PublicShare(settings.public_per_hour)
         self._storage = storage
         self._clock = clock
@@ -163,7 +162,7 @@ class Organizations:
                 raise ChangedError(f"the organisation has changed since: version {record.version}")
             moved = self._append(tx, _event(record, event, actor.name, why, now))
             if event is Event.END:
-                self._on_contract_end(tx, moved, actor, why, now)
+                self._consequences.contract_ended(tx, moved, actor, why, now)
             return moved
 
         return await self._storage.write(transaction)

@@ -23,7 +23,7 @@ from pkiserver.ra.letters.notices import Notices
 from pkiserver.ra.letters.outbox import Outbox
 from pkiserver.ra.register.services import RegisterServices, open_register
 from pkiserver.ra.registration.applications import Applications
-from pkiserver.ra.registration.contract_end import ContractEnd
+from pkiserver.ra.registration.consequences import Consequences
 from pkiserver.ra.registration.data_key import DataKey
 from pkiserver.ra.registration.erasure import Erasures
 from pkiserver.ra.registration.gate import Gate
@@ -100,6 +100,12 @@ def open_registration(
     )
     people = People(storage=storage, clock=clock, gate=gate, data=data)
     outbox = Outbox(data)
+    notices, subscribers = Notices(outbox, data), subscriber_profiles(profiles)
+    bulk_runner = BulkRunner(storage=storage, clock=clock, telling=Telling(notices, clock), on_event=on_event)
+    bulk_acts = BulkActs(
+        storage=storage, clock=clock, gate=gate, subscribers=subscribers, begun=bulk_runner.wake
+    )
+    consequences = Consequences(bulk_acts=bulk_acts, notices=notices, on_event=on_event)
     applications = Applications(
         storage=storage,
         clock=clock,
@@ -107,8 +113,9 @@ def open_registration(
         data=data,
         people=people,
         registry=registry,
+        on_delivered=consequences.delivered,
+        on_event=on_event,
     )
-    notices, subscribers = Notices(outbox, data), subscriber_profiles(profiles)
     cases = Cases(
         storage=storage,
         clock=clock,
@@ -116,10 +123,6 @@ def open_registration(
         notices=notices,
         subscribers=subscribers,
         on_event=on_event,
-    )
-    bulk_runner = BulkRunner(storage=storage, clock=clock, telling=Telling(notices, clock), on_event=on_event)
-    bulk_acts = BulkActs(
-        storage=storage, clock=clock, gate=gate, subscribers=subscribers, begun=bulk_runner.wake
     )
     return Registration(
         offices=Offices(storage, clock, gate),
@@ -134,10 +137,8 @@ def open_registration(
             retention=settings.registration.retention,
         ),
         data_key=DataKey(home=home, storage=storage, clock=clock, gate=gate, data=data),
-        officers=Officers(storage, clock, gate),
-        organizations=Organizations(
-            storage, clock, gate, settings.registration, ContractEnd(bulk_acts).follow
-        ),
+        officers=Officers(storage, clock, gate, consequences),
+        organizations=Organizations(storage, clock, gate, settings.registration, consequences),
         applications=applications,
         imports=Imports(
             storage=storage, clock=clock, gate=gate, data=data, people=people, applications=applications
@@ -161,7 +162,9 @@ def open_registration(
             data=data,
             facts=DocumentFacts(data, [home.explanations, SHIPPED], settings.documents.register_url),
         ),
-        registry_feed=RegistryFeed(storage=storage, clock=clock, gate=gate, people=people, cases=cases),
+        registry_feed=RegistryFeed(
+            storage=storage, clock=clock, gate=gate, data=data, people=people, cases=cases
+        ),
         bulk_acts=bulk_acts,
         bulk_runner=bulk_runner,
         outbox=outbox,
