@@ -12,22 +12,16 @@ import sys
 from pathlib import Path
 from typing import Any, Final
 
-from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-
 from benchmarks.application_load import form
+from benchmarks.desks import REGISTRAR, registrar_certificate, without_limits
 from benchmarks.est_server import descendants, started, write_csrs
 from benchmarks.figures import Figure
 from benchmarks.processes import cpu_s
-from pkiserver.ca.authorized_request import AuthorizedRequest
-from pkiserver.ca.identity import Identity
 from pkiserver.clock import Clock
 from pkiserver.control import call
-from pkiserver.core import Core, open_core
+from pkiserver.core import open_core
 from pkiserver.home import Home
 from pkiserver.progress import silent
-from protocols.x509.names import parse_subject
 
 AIM: Final = 120
 CLIENTS: Final = 16
@@ -39,8 +33,7 @@ ROUNDS: Final = (
 
 async def _equip(home: Home, folder: Path, count: int) -> None:
     """Put an office, a registrar with a certificate, and the citizens into a home."""
-    text = home.configuration.read_text().replace("rate = 20\n", "rate = 10000\n")
-    home.configuration.write_text(text.replace("burst = 100\n", "burst = 100000\n"))
+    without_limits(home)
     with home.civil_registry.open("w") as file:
         for number in range(count):
             file.write(json.dumps(_citizen(number), ensure_ascii=False) + "\n")
@@ -50,9 +43,14 @@ async def _equip(home: Home, folder: Path, count: int) -> None:
             "break_from": "13:00", "break_to": "14:00", "weekdays": "12345",
         }  # fmt: skip
         await core.commands.run("office.add", office, "user:bench", silent)
-        pem = await _registrar(core, folder)
-        actor = {"name": "registrar", "pem": pem, "role": "registrar", "everywhere": True}
-        actor |= {"civil_id": "900000000001"}
+        pem = await registrar_certificate(core, folder)
+        actor = {
+            "name": "registrar",
+            "pem": pem,
+            "role": "registrar",
+            "everywhere": True,
+            "civil_id": REGISTRAR,
+        }
         await core.commands.run("actor.add", actor, "user:bench", silent)
 
 
@@ -60,22 +58,6 @@ def _citizen(number: int) -> dict[str, Any]:
     names = ("register_number", "civil_id", "birth_date", "parent_name", "given_name")
     known = {name: value for name, value in form(number).items() if name in names}
     return known | {"clan_name": None, "entitled": True, "fingerprints": [f"check-{number}"]}
-
-
-async def _registrar(core: Core, folder: Path) -> str:
-    key = ec.generate_private_key(ec.SECP256R1())
-    request = AuthorizedRequest(
-        profile=core.profiles["administrator"],
-        authority="infrastructure",
-        identity=Identity(parse_subject("CN=registrar"), ()),
-        public_key=key.public_key(),
-        requested_by="bench",
-    )
-    record = await core.issuance.issue(await core.issuance.prepare(request))
-    pem = x509.load_der_x509_certificate(record.certificate).public_bytes(Encoding.PEM)
-    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    (folder / "registrar.pem").write_bytes(pem + private)
-    return pem.decode()
 
 
 def _load(
