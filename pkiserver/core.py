@@ -25,7 +25,7 @@ from pkiserver.ca.ca_certificates import root_update
 from pkiserver.ca.distribution_points import DistributionPoints
 from pkiserver.ca.hierarchy import Hierarchy
 from pkiserver.ca.issuance import Issuance, OnEvent, OnRecord
-from pkiserver.ca.message_signer import AUDIT_LOG, MESSAGES, MessageSigner
+from pkiserver.ca.message_signer import ARCHIVE, AUDIT_LOG, MESSAGES, MessageSigner
 from pkiserver.ca.outside_root import OutsideRoot
 from pkiserver.ca.own_certificates import CAServices
 from pkiserver.ca.rollover import Rollover
@@ -40,6 +40,7 @@ from pkiserver.errors import ConflictError
 from pkiserver.home import Home
 from pkiserver.ra.actors import Actors
 from pkiserver.ra.approval import Approvals
+from pkiserver.ra.archive import Archive
 from pkiserver.ra.client_certificates import ClientCertificates
 from pkiserver.ra.cmc import FullPKIRequests
 from pkiserver.ra.cmp.crls import CRLAnswers
@@ -98,6 +99,7 @@ class Core:
     server_certificates: ServerCertificates
     message_signer: MessageSigner
     audit_signer: MessageSigner
+    archive: Archive
     audit_heads: AuditHeads
     credentials: Credentials
     trusted_issuers: TrustedIssuers
@@ -350,6 +352,14 @@ async def _compose(
         protections=KeyProtections(storage, clock, home.decrypt_keys),
         key_maker=key_maker,
     )
+    archive = Archive(
+        storage=storage,
+        clock=clock,
+        gate=Gate(storage, clock),
+        data=registration.personal_data,
+        documents=registration.documents,
+        signer=MessageSigner(services, ARCHIVE),
+    )
     audit_signer = MessageSigner(services, AUDIT_LOG)
     audit_heads = AuditHeads(
         storage=storage,
@@ -384,6 +394,7 @@ async def _compose(
             server_certificates=server_certificates,
             clock_guard=clock_guard,
             evidence=Evidence(storage, authorities, served_responses),
+            archive=archive,
             audit_heads=audit_heads,
             audit_export=AuditExport(storage, clock, audit_heads),
             on_authorities_changed=on_authorities_changed,
@@ -449,6 +460,7 @@ async def _compose(
         server_certificates=server_certificates,
         message_signer=message_signer,
         audit_signer=audit_signer,
+        archive=archive,
         audit_heads=audit_heads,
         credentials=credentials,
         trusted_issuers=trusted_issuers,

@@ -2,7 +2,7 @@
 
 The certificate is one of `infrastructure` for id-kp-cmcCA (RFC 6402 §2.10), so that no CA key signs what
 clients have a part in. It is made when first needed, and anew when it is due or no longer active. Heads of
-the audit log are signed in the same way, with keys and certificates of their own (`AUDIT_LOG`).
+the audit log and what goes to the archive are signed in the same way, each with keys of its own.
 
 Signatures are not verified here once more: a token's never leave the signer unverified (`pkcs11_signing`),
 and a key's certificate is found by the key that the signer named.
@@ -50,6 +50,7 @@ class SignerKind:
 
 MESSAGES: Final = SignerKind("cmc-server", "cmc-", "CMC server")
 AUDIT_LOG: Final = SignerKind("audit-log", "audit-", "Audit log")
+ARCHIVE: Final = SignerKind("archive", "archive-", "Archive")
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from click.core import ParameterSource
 
 from pkiserver.cli.actor import actor_group
 from pkiserver.cli.application import application_group
+from pkiserver.cli.archive import archive_group
 from pkiserver.cli.audit import audit_group
 from pkiserver.cli.backup import backup_command, restore_command
 from pkiserver.cli.bulk import bulk_group
@@ -86,6 +87,7 @@ for _command in (
     bulk_group,
     letter_group,
     document_group,
+    archive_group,
     register_group,
     report_command,
     webhook_group,

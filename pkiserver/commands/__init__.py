@@ -13,6 +13,7 @@ from pydantic import ConfigDict, ValidationError, validate_call
 from pkiserver import audit as audit_entries
 from pkiserver.commands import (
     actor,
+    archive,
     audit,
     authority,
     backup,
@@ -51,6 +52,7 @@ COMMANDS: Final[Mapping[str, CommandEntry]] = {
     **case.COMMANDS,
     **document.COMMANDS,
     **webhook.COMMANDS,
+    **archive.COMMANDS,
     **register.COMMANDS,
     **bulk.COMMANDS,
     **registry.COMMANDS,

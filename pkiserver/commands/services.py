@@ -18,6 +18,7 @@ from pkiserver.errors import ConflictError, NotFoundError, RefusedError
 from pkiserver.progress import GiveFile, Progress
 from pkiserver.ra.actors import Actors
 from pkiserver.ra.approval import Approvals
+from pkiserver.ra.archive import Archive
 from pkiserver.ra.compromise import Compromise
 from pkiserver.ra.credentials import Credentials
 from pkiserver.ra.key_revocation import KeyRevocation
@@ -64,6 +65,7 @@ class CommandServices:
     server_certificates: ServerCertificates
     clock_guard: ClockGuard
     evidence: Evidence
+    archive: Archive
     audit_heads: AuditHeads
     audit_export: AuditExport
     on_authorities_changed: Callable[[], None]

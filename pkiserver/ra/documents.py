@@ -73,6 +73,11 @@ class Documents:
         """
         chosen = _language(language)
         record = await self._application(actor, Action.FINISH_APPLICATION, application)
+        return await self._made_of_application(actor, record, kind, chosen)
+
+    async def _made_of_application(
+        self, actor: Actor, record: ApplicationRecord, kind: str, chosen: Language
+    ) -> DocumentRecord:
         if kind == FORM:
             form = await self._storage.read(lambda tx: self._facts.form(tx, record))
             pdf = await self._set(lambda: application_form_pdf(form, chosen))
@@ -87,9 +92,32 @@ class Documents:
         """Make the decision of a case (regulation 3.1 to 3.6); `ConflictError` where there is none yet."""
         chosen = _language(language)
         record = await self._case(actor, Action.PRINT_DECISION, case)
+        return await self._made_of_case(actor, record, chosen)
+
+    async def _made_of_case(self, actor: Actor, record: CaseRecord, chosen: Language) -> DocumentRecord:
         decision = await self._storage.read(lambda tx: self._facts.decision(tx, record))
         pdf = await self._set(lambda: decision_pdf(decision, chosen))
         return await self._keep(actor, pdf, DECISION, chosen, case=record)
+
+    async def complete(self, actor: Actor, record: ApplicationRecord | CaseRecord) -> list[DocumentRecord]:
+        """Return the documents of what goes to the archive; those that are missing are made, in Mongolian.
+
+        For callers who asked the permission table. `ConflictError` where one was erased, or cannot be made.
+        """
+        if isinstance(record, CaseRecord):
+            found = await self._storage.read(lambda tx: rows.of_case(tx, record.id, MAX_LIST))
+            wanted: tuple[str, ...] = (DECISION,)
+        else:
+            found = await self._storage.read(lambda tx: rows.of_application(tx, record.id, MAX_LIST))
+            wanted = OF_APPLICATION if record.organization is None else (ACKNOWLEDGEMENT,)
+        for kind in wanted:
+            if kind in {one.kind for one in found}:
+                continue
+            if isinstance(record, CaseRecord):
+                found.append(await self._made_of_case(actor, record, "mn"))
+            else:
+                found.append(await self._made_of_application(actor, record, kind, "mn"))
+        return found
 
     async def of_application(self, actor: Actor, application: int) -> list[DocumentRecord]:
         """Return the documents of an application, the oldest first."""

@@ -713,6 +713,43 @@ CREATE TABLE bulk_batches (             -- the certificates of an act, as many a
 CREATE TRIGGER bulk_batches_are_kept BEFORE DELETE ON bulk_batches
     BEGIN SELECT RAISE(ABORT, 'the batches of bulk acts are kept'); END;
 
+-- What is handed over to the archive. Manifests hold no personal data; the record of a unit is personal data of it.
+
+CREATE TABLE archive_packages (
+    id                INTEGER PRIMARY KEY,
+    made_at           INTEGER NOT NULL,
+    made_by           TEXT NOT NULL CHECK (made_by != ''),
+    manifest          BLOB NOT NULL,
+    signature         BLOB NOT NULL,    -- detached CMS, as all below
+    taken_at          INTEGER,
+    receipt           BLOB,
+    receipt_signature BLOB,
+    CHECK ((taken_at IS NULL) = (receipt IS NULL)),
+    CHECK ((taken_at IS NULL) = (receipt_signature IS NULL))
+);
+
+CREATE TABLE archive_units (
+    id           INTEGER PRIMARY KEY,
+    application  INTEGER UNIQUE REFERENCES applications (id),
+    decided_case INTEGER UNIQUE REFERENCES cases (id),
+    made_at      INTEGER NOT NULL,
+    made_by      TEXT NOT NULL CHECK (made_by != ''),
+    manifest     BLOB NOT NULL,
+    signature    BLOB NOT NULL,
+    package      INTEGER REFERENCES archive_packages (id), -- by which it was handed over
+    CHECK ((application IS NULL) != (decided_case IS NULL))
+);
+CREATE TRIGGER archive_units_stay BEFORE UPDATE ON archive_units
+    WHEN NEW.manifest != OLD.manifest OR NEW.signature != OLD.signature OR OLD.package IS NOT NULL
+    BEGIN SELECT RAISE(ABORT, 'what was signed for the archive stays as it is'); END;
+CREATE TRIGGER archive_units_are_kept BEFORE DELETE ON archive_units
+    BEGIN SELECT RAISE(ABORT, 'archive units are kept'); END;
+CREATE TRIGGER archive_packages_stay BEFORE UPDATE ON archive_packages
+    WHEN NEW.manifest != OLD.manifest OR NEW.signature != OLD.signature OR OLD.taken_at IS NOT NULL
+    BEGIN SELECT RAISE(ABORT, 'what was signed for the archive stays as it is'); END;
+CREATE TRIGGER archive_packages_are_kept BEFORE DELETE ON archive_packages
+    BEGIN SELECT RAISE(ABORT, 'archive packages are kept'); END;
+
 -- What the civil registry told, each once by its own number; no personal data.
 
 CREATE TABLE registry_messages (

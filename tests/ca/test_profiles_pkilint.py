@@ -50,6 +50,7 @@ APPROVED = {
     "registration-client": ("CN=Station 7,O=Registration", ()),
     "administrator": ("CN=Дорж", ("email:dorj@gov.mn",)),
     "cmc-server": ("CN=CMC server 1", ()),
+    "archive": ("CN=Archive 1", ()),
     "audit-log": ("CN=Audit log 1", ()),
     "ceremony-transcript": ("CN=Ceremony of 2026", ()),
 }

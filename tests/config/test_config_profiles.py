@@ -48,6 +48,7 @@ def test_shipped_profiles() -> None:
         "ocsp-responder",
         "root-link",
         "ceremony-transcript",
+        "archive",
         "audit-log",
         "cmc-server",
         "cross-ca",

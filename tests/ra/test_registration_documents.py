@@ -36,7 +36,11 @@ async def delivered(story: Story) -> ApplicationRecord:
 
 
 async def decided(story: Story) -> int:
-    made = await story.issued()
+    return await suspended(story, await story.issued())
+
+
+async def suspended(story: Story, made: ApplicationRecord) -> int:
+    """Have the holder suspend the certificate of an application; return the case."""
     assert made.authority is not None
     assert made.serial is not None
     new = NewCase(

@@ -30,7 +30,7 @@ from pkiserver.ra.registration.roles import (
 )
 from pkiserver.ra.registration.states import MAX_GROUND_CHARACTERS, OPEN, State
 from pkiserver.storage import Storage
-from store import actors, applications, certificates, credentials, documents, organizations
+from store import actors, applications, archive, certificates, credentials, documents, organizations
 from store import audit as audit_chain
 from store import people as rows
 from store.applications import ApplicationRecord
@@ -158,6 +158,8 @@ class Erasures:
         erased += sum(self._data.erase(tx, CHANGES, row) for row in rows.all_change_ids(tx, person))
         erased += sum(self._data.erase(tx, ACTORS, one.id) for one in actors.of_person(tx, person))
         erased += erase_documents(tx, self._data, documents.of_person(tx, person), now)
+        for unit in archive.units_of_person(tx, person):
+            erased += self._data.erase(tx, "archive_units", unit)
         erased += self._outbox.drop(tx, person, now)
         for officer in _officers(tx, person, of_person):
             organizations.erase_officer(tx, officer.id)

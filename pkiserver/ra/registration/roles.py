@@ -49,6 +49,7 @@ class Action(Enum):
     CORRECT_PERSON = "correct_person"
     ERASE_PERSON = "erase_person"
     REPLACE_DATA_KEY = "replace_data_key"
+    HAND_OVER_ARCHIVE = "hand_over_archive"
     READ_CASE = "read_case"
     DECIDE_CASE = "decide_case"
     PRINT_DECISION = "print_decision"
@@ -118,6 +119,7 @@ PERMISSIONS: Final[Mapping[tuple[Role, Action], Rule]] = {
     (Role.ADMINISTRATOR, Action.GRANT_ROLE): _with(Scope.ANYWHERE, Role.ADMINISTRATOR),
     (Role.ADMINISTRATOR, Action.ERASE_PERSON): _with(Scope.ANYWHERE, Role.ADMINISTRATOR, _SENIOR),
     (Role.ADMINISTRATOR, Action.REPLACE_DATA_KEY): _ANYWHERE,
+    (Role.ADMINISTRATOR, Action.HAND_OVER_ARCHIVE): _ANYWHERE,
     (Role.SPECIALIST, Action.REGISTER_ORGANIZATION): _ANYWHERE,
     (Role.SPECIALIST, Action.MANAGE_CONTRACT): _ANYWHERE,
     (Role.SPECIALIST, Action.MANAGE_OFFICERS): _ANYWHERE,

@@ -69,6 +69,7 @@ class Registration:
     bulk_acts: BulkActs
     bulk_runner: BulkRunner
     outbox: Outbox
+    personal_data: PersonalData
     register: RegisterServices
     plant: Plant
     plant_results: PlantResults
@@ -168,6 +169,7 @@ def open_registration(
         bulk_acts=bulk_acts,
         bulk_runner=bulk_runner,
         outbox=outbox,
+        personal_data=data,
         register=open_register(
             storage=storage,
             clock=clock,

@@ -1,0 +1,1 @@
+"""Archive units and packages: what is in them, pure, and whether a folder is what was signed."""
