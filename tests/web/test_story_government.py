@@ -186,7 +186,9 @@ async def test_part_b_nothing_for_an_organisation_whose_contract_ended(
     verified = await moved(specialist, draft, "verify", proof)
     ended = await contract_step(specialist, await specialist.get(PATH), "end")
     assert ended.body["state"] == "ended"
-    (await moved(specialist, verified, "issue", {})).refused(409, "conflict")
+    withdrawn = await specialist.get(f"/applications/{first}")
+    assert (verified.body["state"], withdrawn.body["state"]) == ("verified", "withdrawn")
+    (await moved(specialist, withdrawn, "issue", {})).refused(409, "conflict")
     (await officer.post(f"{PATH}/officers", OFFICER)).refused(409, "conflict")
     (await sent(officer, f"{DORJ},Зөвлөх")).refused(409, "conflict")
 

@@ -1,7 +1,7 @@
-"""Actors: who acts here, by which certificates, in which roles; what awaits a second administrator."""
+"""Actors: who acts here, by which certificates, in which roles."""
 
 from datetime import datetime
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final
 
 from cryptography import x509
 from pydantic import ConfigDict, Field
@@ -10,7 +10,8 @@ from pkiserver.errors import RefusedError
 from pkiserver.ra.actors import NewActor, ShownActor, grant_of
 from pkiserver.ra.registration.roles import Action
 from pkiserver.ra.role_grants import ROLE_NAMES
-from pkiserver.web.api.conditions import require_seen, seen_number
+from pkiserver.web.api.actor_proposals import Proposal, before, shown_proposal
+from pkiserver.web.api.conditions import seen_number
 from pkiserver.web.api.offices import OfficeCode
 from pkiserver.web.api.operations import (
     DEFAULT_LIMIT,
@@ -19,7 +20,6 @@ from pkiserver.web.api.operations import (
     Call,
     Limit,
     Message,
-    Number,
     NumberCursor,
     Operation,
     Parameters,
@@ -27,10 +27,8 @@ from pkiserver.web.api.operations import (
 from pkiserver.web.api.organizations import OrganizationNumber
 from pkiserver.web.api.people import CivilId
 from protocols.x509.certificate import serial_text
-from store.actor_proposals import Change, ProposalRecord
-from store.records import ActorRecord
+from store.actor_proposals import Change
 
-_END: Final = (1 << 63) - 1  # no number of the store is larger
 MAX_PEM_CHARACTERS: Final = 20_000
 ActorName = Annotated[
     str, Field(pattern=r"^[a-z][a-z0-9-]{0,62}$", description="The name of an actor, as of `actor:NAME`.")
@@ -38,7 +36,6 @@ ActorName = Annotated[
 RoleName = Annotated[
     str, Field(pattern=r"^[a-z_]{1,40}$", json_schema_extra={"enum": list(ROLE_NAMES)}, description="A role.")
 ]
-ProposalState = Literal["waiting", "done", "refused"]
 
 
 class ActorPath(Parameters):
@@ -52,18 +49,6 @@ class ActorSearch(Parameters):
 
     limit: Limit = DEFAULT_LIMIT
     after: NumberCursor | None = None
-
-
-class ProposalPath(Parameters):
-    """A proposal by number."""
-
-    proposal: Number
-
-
-class ProposalSearch(ActorSearch):
-    """Which proposals."""
-
-    state: ProposalState | None = None
 
 
 class RoleChange(Message):
@@ -144,36 +129,10 @@ class ActorList(Message):
     next: str | None
 
 
-class Proposal(Message):
-    """A change of an actor: done, or waiting for a second administrator; `version` is the actor's of now."""
-
-    proposal: int
-    state: ProposalState
-    kind: Literal["grant", "withdraw", "certificate", "remove"]
-    actor: str
-    role: str | None
-    office: str | None
-    organization: str | None
-    everywhere: bool
-    serial: str | None
-    version: int
-    proposed_at: datetime
-    proposed_by: str
-    decided_at: datetime | None
-    decided_by: str | None
-
-
-class ProposalList(Message):
-    """A page of proposals, the newest first; `next` leads to the page behind, null where none is."""
-
-    items: tuple[Proposal, ...]
-    next: str | None
-
-
 async def list_actors(services: APIServices, call: Call[Any, ActorSearch, None]) -> Answer:
     """List the actors with their roles and certificates."""
     limit = call.query.limit
-    found = await services.actors.newest(_before(call.query.after), limit + 1)
+    found = await services.actors.newest(before(call.query.after), limit + 1)
     items = [await _actor(services, one) for one in found[:limit]]
     more = str(found[limit - 1].record.id) if len(found) > limit else None
     return Answer(ActorList(items=tuple(items), next=more))
@@ -223,41 +182,11 @@ async def remove_actor(services: APIServices, call: Call[ActorPath, Any, None]) 
     return await _propose(services, call, Change("remove"))
 
 
-async def list_proposals(services: APIServices, call: Call[Any, ProposalSearch, None]) -> Answer:
-    """List proposed changes of actors."""
-    query = call.query
-    found = await services.actors.proposals(query.state, _before(query.after), query.limit + 1)
-    items = [await _proposal(services, one, actor) for one, actor in found[: query.limit]]
-    more = str(items[-1].proposal) if len(found) > query.limit else None
-    return Answer(ProposalList(items=tuple(items), next=more))
-
-
-async def show_proposal(services: APIServices, call: Call[ProposalPath, Any, None]) -> Answer:
-    """Show a proposed change of an actor."""
-    return await _shown_proposal(services, call.path.proposal)
-
-
-async def confirm_proposal(services: APIServices, call: Call[ProposalPath, Any, None]) -> Answer:
-    """Confirm what another administrator proposed of somebody else; it is carried out at once."""
-    found, actor = await services.actors.proposal(call.path.proposal)
-    require_seen(call.seen, _version(found, actor))
-    await services.role_grants.confirm(call.caller.acting, found.id, actor.version)
-    return await _shown_proposal(services, found.id)
-
-
-async def refuse_proposal(services: APIServices, call: Call[ProposalPath, Any, None]) -> Answer:
-    """Refuse a proposed change, or take the own proposal back."""
-    found, actor = await services.actors.proposal(call.path.proposal)
-    require_seen(call.seen, _version(found, actor))
-    await services.role_grants.refuse(call.caller.acting, found.id)
-    return await _shown_proposal(services, found.id)
-
-
 async def _propose(services: APIServices, call: Call[ActorPath, Any, Any], change: Change) -> Answer:
     made = await services.role_grants.propose(
         call.caller.acting, call.path.actor, change, seen_number(call.seen)
     )
-    return await _shown_proposal(services, made.id)
+    return await shown_proposal(services, made.id)
 
 
 async def _role_change(services: APIServices, body: RoleChange, kind: str) -> Change:
@@ -268,20 +197,6 @@ async def _role_change(services: APIServices, body: RoleChange, kind: str) -> Ch
 async def _shown(services: APIServices, name: str) -> Answer:
     found = await services.actors.show(name)
     return Answer(await _actor(services, found), str(found.record.version))
-
-
-async def _shown_proposal(services: APIServices, number: int) -> Answer:
-    found, actor = await services.actors.proposal(number)
-    return Answer(await _proposal(services, found, actor), _version(found, actor))
-
-
-def _version(found: ProposalRecord, actor: ActorRecord) -> str:
-    # Who confirms has seen the proposal, and whom it is about.
-    return f"{found.id}-{found.state}-{actor.version}"
-
-
-def _before(after: str | None) -> int:
-    return _END if after is None else int(after)
 
 
 async def _actor(services: APIServices, shown: ShownActor) -> Actor:
@@ -317,29 +232,6 @@ async def _actor(services: APIServices, shown: ShownActor) -> Actor:
         ),
         added_at=record.added_at,
         added_by=record.added_by,
-    )
-
-
-async def _proposal(services: APIServices, found: ProposalRecord, actor: ActorRecord) -> Proposal:
-    office, organization = await services.actors.place_names(found.change)
-    change = found.change
-    return Proposal.model_validate(
-        {
-            "proposal": found.id,
-            "state": found.state,
-            "kind": change.kind,
-            "actor": actor.name,
-            "role": change.role,
-            "office": office,
-            "organization": organization,
-            "everywhere": change.everywhere,
-            "serial": None if change.serial is None else serial_text(change.serial),
-            "version": actor.version,
-            "proposed_at": found.proposed_at,
-            "proposed_by": found.proposed_by,
-            "decided_at": found.decided_at,
-            "decided_by": found.decided_by,
-        }
     )
 
 
@@ -416,43 +308,5 @@ OPERATIONS: Final = (
         Proposal,
         parameters=ActorPath,
         versioned=True,
-    ),
-    Operation(
-        "listProposals",
-        "GET",
-        "/actor-proposals",
-        "List proposed changes of actors",
-        Action.READ_ACTOR,
-        list_proposals,
-        ProposalList,
-        query=ProposalSearch,
-    ),
-    Operation(
-        "showProposal",
-        "GET",
-        "/actor-proposals/{proposal}",
-        "Show a proposed change of an actor",
-        Action.READ_ACTOR,
-        show_proposal,
-        Proposal,
-        parameters=ProposalPath,
-        shows_version=True,
-    ),
-    *(
-        Operation(
-            f"{verb}Proposal",
-            "POST",
-            f"/actor-proposals/{{proposal}}/{verb}",
-            summary,
-            Action.GRANT_ROLE,
-            handle,
-            Proposal,
-            parameters=ProposalPath,
-            versioned=True,
-        )
-        for verb, summary, handle in (
-            ("confirm", "Confirm a change that another administrator proposed", confirm_proposal),
-            ("refuse", "Refuse a proposed change of an actor", refuse_proposal),
-        )
     ),
 )

@@ -7,6 +7,7 @@ from typing import Final, Generic, TypeVar
 from aiohttp import web
 
 from pkiserver.web.api import (
+    actor_proposals,
     actors,
     application_ends,
     applications,
@@ -18,6 +19,7 @@ from pkiserver.web.api import (
     erasures,
     imports,
     letters,
+    officers,
     offices,
     organizations,
     people,
@@ -43,6 +45,7 @@ OPERATIONS: Final[Sequence[Operation]] = (
     *people.OPERATIONS,
     *erasures.OPERATIONS,
     *organizations.OPERATIONS,
+    *officers.OPERATIONS,
     *imports.OPERATIONS,
     *public_organizations.OPERATIONS,
     *applications.OPERATIONS,
@@ -58,6 +61,7 @@ OPERATIONS: Final[Sequence[Operation]] = (
     *registry_messages.OPERATIONS,
     *plant.OPERATIONS,
     *actors.OPERATIONS,
+    *actor_proposals.OPERATIONS,
 )
 PUBLIC: Final[Sequence[Operation]] = (*public_organizations.PUBLIC, *renewals.PUBLIC)  # for everybody
 _NOSNIFF: Final = {"X-Content-Type-Options": "nosniff"}
