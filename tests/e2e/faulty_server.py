@@ -18,6 +18,7 @@ from pkiserver.ca.issuance import Issuance
 from pkiserver.cli import main
 from pkiserver.clock import Clock
 from pkiserver.ra.approval import Approvals
+from pkiserver.ra.bulk.runner import BulkRunner
 from pkiserver.ra.cmc import FullPKIRequests
 from pkiserver.ra.cmp.answers import Answers
 from pkiserver.ra.cmp.confirmation import Confirmation
@@ -48,6 +49,8 @@ STEPS = {
     "pull": Plant,
     "report": PlantResults,
     "announce": StatusChanges,
+    "next_batch": BulkRunner,
+    "_follow": BulkRunner,
 }
 
 

@@ -65,13 +65,16 @@ class BulkRunner:
                 if done is None:
                     continue
                 changed += done.changed
-                if done.last_event is not None:
-                    await self._on_event(done.last_event)
+                await self._follow(done)
                 progress(f"bulk act {act.id}", act.done + 1, act.batches)
         while act_to_tell := await self._storage.read(rows.to_tell):
             await self._storage.write(self._telling.tell_next)
             progress(f"letters of bulk act {act_to_tell.id}", act_to_tell.told + 1, act_to_tell.done)
         return changed
+
+    async def _follow(self, done: Done) -> None:
+        if done.last_event is not None:
+            await self._on_event(done.last_event)
 
     def next_batch(self, tx: Transaction, act: int) -> Done | None:
         """Carry out the next batch of an act; None where it runs no more."""
