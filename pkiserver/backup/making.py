@@ -10,7 +10,7 @@ import re
 import secrets
 import shutil
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -23,6 +23,7 @@ from config.loader import load_settings
 from config.schema import Settings
 from pkiserver.audit import Head
 from pkiserver.backup.manifest import DATABASE, MAX_FILE_OCTETS, MAX_FILES, BackupFile, Manifest
+from pkiserver.backup.outside import files_outside
 from pkiserver.backup.sealed import COST, SealedWriter
 from pkiserver.clock import utc_text
 from pkiserver.errors import ConflictError, UnavailableError
@@ -81,7 +82,7 @@ def make_backup(
             Head.of(head),
             events,
             tuple(files),
-            _not_in_it(home, settings, names),
+            files_outside(home, settings, names),
         )
         with _new_file(target) as out:
             _write(home, copy, manifest, SealedWriter(out, passphrase, cost=cost), tell)
@@ -167,19 +168,6 @@ def _require_keys(home: Home, settings: Settings, copy: Path) -> None:
         for label in read_only(copy, key_labels) or []:
             if not (home.keys / f"{label}.pem").exists():
                 raise ConflictError(f"the key {label} is not in {home.keys}: the home is not whole")
-
-
-def _not_in_it(home: Home, settings: Settings, names: Sequence[str]) -> tuple[str, ...]:
-    """Return the files that the configuration names and that are not among `names`: a home needs them too."""
-    keys = settings.keys
-    if keys.store == "software":
-        named: list[Path | str | None] = [None if keys.passphrase_env else keys.passphrase_file]
-    else:
-        named = [keys.token.module_path, keys.token.pin_file]
-    there = {(home.path / name).resolve() for name in names}
-    wanted = [Path(one) for one in (*settings.key_policy.blocklists, *named) if one is not None]
-    paths = ((home.path / path).resolve() for path in wanted)
-    return tuple(sorted({str(path) for path in paths if path not in there}))
 
 
 def _open(path: Path) -> BufferedReader:

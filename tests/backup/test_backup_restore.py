@@ -128,6 +128,34 @@ class TestMaking:
         home.configuration.write_text(text)
         assert backed_up(home, tmp_path / "b").manifest.outside == (str(secret),)
 
+    @pytest.mark.parametrize(
+        ("line", "named"),
+        [
+            ('mail_ca_file = ""', 'mail_ca_file = "{}"'),
+            ('sms_token_file = ""', 'sms_token_file = "{}"'),
+            ('certificate_file = ""', 'certificate_file = "{}"'),
+            ("peers = []", 'peers = ["{}"]'),
+            ("blocklists = []", 'blocklists = ["{}"]'),
+        ],
+        ids=["mail", "sms", "civil registry", "peers", "blocklists"],
+    )
+    def test_every_file_outside_is_named(self, home: Home, tmp_path: Path, line: str, named: str) -> None:
+        """Of the secrets of other services, too: a restored home is of little use without them."""
+        text = home.configuration.read_text()
+        assert text.count(f"\n{line}\n") == 1
+        for path, outside in ((tmp_path / "elsewhere", True), (home.path / "within", False)):
+            path.write_bytes(b"needed")
+            home.configuration.write_text(text.replace(line, named.format(path)))
+            found = backed_up(home, tmp_path / f"b-{path.name}").manifest.outside
+            assert found == ((str(path),) if outside else ())
+
+    def test_so_are_the_issuers_that_profiles_trust(self, home: Home, tmp_path: Path) -> None:
+        home.profiles.mkdir(exist_ok=True)
+        (home.profiles / "own.toml").write_text(f'trusted_issuers = ["{tmp_path}/third.pem", "within.pem"]\n')
+        (home.profiles / "broken.toml").write_bytes(b"\xff =")
+        (home.path / "within.pem").write_bytes(b"")
+        assert backed_up(home, tmp_path / "b").manifest.outside == (f"{tmp_path.resolve()}/third.pem",)
+
     @pytest.mark.parametrize(("name", "is_in_it"), [("keys/.secret", True), ("run/secret", False)])
     def test_no_secret_is_lost_unseen(self, home: Home, tmp_path: Path, name: str, is_in_it: bool) -> None:
         """A passphrase in a hidden file, or in a folder that is left out: the keys are nothing without it."""
