@@ -15,12 +15,12 @@ A process forked from the server would share the workers' sockets: start it befo
 """
 
 import asyncio
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 
-from pkiserver.signer.algorithms import KeySpec, verify
+from pkiserver.signer.algorithms import KeySpec, verify, verify_digest
 from pkiserver.signer.circuit import CircuitState
 from pkiserver.signer.errors import (
     BadSignatureError,
@@ -44,6 +44,7 @@ MAX_BATCH: Final = 512  # signatures in one frame
 FRAME_AIM_S: Final = 0.014  # what one frame takes: other requests get their turn in between
 FIRST_FRAME: Final = 16  # signatures in a frame of a key that was not used yet
 MAX_BATCH_BYTES: Final = 1 << 20  # likewise; one larger octet string travels alone
+Verify = Callable[[PublicKeyTypes, bytes, bytes], None]
 MAX_DATA_BYTES: Final = MAX_FRAME_BYTES - 1024  # leaves room for the head of the frame
 
 
@@ -209,10 +210,12 @@ class Signer:
     async def sign_digest(self, label: str, hashed: bytes) -> bytes:
         """Return the signature over what hashes to `hashed`, where that is too much to be sent to a worker.
 
-        The hash is that of the key's algorithm; `UnsupportedKeyError` for one that hashes by itself.
+        The hash is that of the key's algorithm; `UnsupportedKeyError` for one that hashes by itself. Raises
+        otherwise as `sign` does.
         """
         check_label(label)
         (signature,) = await self._ask(Operation.SIGN_DIGEST, label, (hashed,))
+        self._check_expected(label, signature, hashed, verify_digest)
         return signature
 
     async def sign_many(self, label: str, data: Sequence[bytes]) -> list[bytes]:
@@ -239,12 +242,12 @@ class Signer:
         await _all_of([pull() for _ in range(min(self._workers, len(data)))])
         return signatures
 
-    def _check_expected(self, label: str, signature: bytes, data: bytes) -> None:
+    def _check_expected(self, label: str, signature: bytes, data: bytes, verify_: Verify = verify) -> None:
         expected = self._expected.get(label)
         if expected is None:
             return
         try:
-            verify(expected, signature, data)
+            verify_(expected, signature, data)
         except BadSignatureError as error:
             raise TokenSignatureError(
                 f"the key store has another key as {label} than is certified"

@@ -1,7 +1,7 @@
 """What holds for both key stores, asked through the signer as the server does."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from pkiserver.signer.errors import (
     KeyNotFoundError,
     SignerSecretError,
     SignerUnavailableError,
+    TokenSignatureError,
     UnsupportedKeyError,
 )
 from pkiserver.signer.settings import SignerSettings
@@ -62,6 +63,25 @@ async def test_a_key_that_hashes_by_itself_signs_no_digest(signer: Signer) -> No
         await signer.sign_digest("key", bytes(32))
     with pytest.raises(UnsupportedKeyError, match="takes no hash"):
         verify_digest(public_key, bytes(64), bytes(32))
+
+
+async def test_another_key_than_is_certified_signs_nothing(signer: Signer) -> None:
+    """As where another token took the place of the known one: each signature verifies, by the wrong key."""
+    public_key = load_public_key(await signer.generate("key", P256))
+    other = load_public_key(await signer.generate("other", P256))
+    hashed = digest(hash_of(public_key), b"data")
+    ways: list[Callable[[], Awaitable[object]]] = [
+        lambda: signer.sign("key", b"data"),
+        lambda: signer.sign_many("key", [b"data"]),
+        lambda: signer.sign_digest("key", hashed),
+    ]
+    signer.expect("key", public_key)
+    for way in ways:
+        await way()
+    signer.expect("key", other)
+    for way in ways:
+        with pytest.raises(TokenSignatureError, match="another key as key"):
+            await way()
 
 
 async def test_sign_many_keeps_the_order(signer: Signer) -> None:
