@@ -13,6 +13,7 @@ from pydantic import ConfigDict, ValidationError, validate_call
 from pkiserver import audit as audit_entries
 from pkiserver.commands import (
     actor,
+    application,
     archive,
     audit,
     authority,
@@ -28,6 +29,7 @@ from pkiserver.commands import (
     enrollment,
     imports,
     ocsp,
+    organization,
     plant,
     register,
     registration,
@@ -48,6 +50,8 @@ COMMANDS: Final[Mapping[str, CommandEntry]] = {
     **enrollment.COMMANDS,
     **actor.COMMANDS,
     **registration.COMMANDS,
+    **organization.COMMANDS,
+    **application.COMMANDS,
     **imports.COMMANDS,
     **case.COMMANDS,
     **document.COMMANDS,
