@@ -12,6 +12,7 @@ from pkiserver.errors import ChangedError, ConflictError, NotAuthorizedError, No
 from pkiserver.ra.cases.entry import NewCase
 from pkiserver.ra.cases.rules import GROUNDS, RULES, Channel, Kind, rule_for
 from pkiserver.ra.cases.service import Cases, Decision
+from pkiserver.ra.letters.outbox import Medium
 from pkiserver.ra.registration.numbers import ULAANBAATAR
 from pkiserver.ra.registration.offices import OfficeForm
 from pkiserver.ra.registration.roles import Actor, Assignment, Role
@@ -342,7 +343,7 @@ async def test_regulation_3_3_and_3_5_the_holder_is_told_by_mail(setup: Setup) -
         "certificate-revoked",
     ]
     waiting = await setup.core.storage.read(
-        lambda tx: setup.core.registration.outbox.due(tx, setup.clock.now(), 10)
+        lambda tx: setup.core.registration.outbox.due(tx, Medium.MAIL, setup.clock.now(), 10)
     )
     assert {one.to for one in waiting} == {"dorj@example.mn"}
     assert [one.values["ground"] for one in waiting] == [

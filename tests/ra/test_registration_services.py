@@ -552,7 +552,7 @@ async def test_what_waits_in_the_outbox_is_erased_too(story: Story) -> None:
     mail, sms, others = await storage.write(write)
     await story.services.erasures.ask(SENIOR, made.person, "retention is over")
     await story.services.erasures.confirm(ADMINISTRATOR, made.person)
-    due = await storage.read(lambda tx: outbox.due(tx, story.clock.moment, 10))
+    due = await storage.read(lambda tx: outbox.due(tx, Medium.MAIL, story.clock.moment, 10))
     assert [(one.record.id, one.to) for one in due] == [(others, "bold@example.mn")]
     left = await storage.read(lambda tx: tx.all("SELECT DISTINCT subject, row FROM personal_data"))
     assert left == [(LETTERS, others)]
