@@ -15,7 +15,7 @@ from config.errors import Broken, RuleError, refuse
 from config.schema_audit import Audit
 from config.schema_authorities import DEFAULT_AUTHORITIES, Authorities
 from config.schema_cmp import CMP
-from config.schema_documents import Documents
+from config.schema_documents import Documents, Retention
 from config.schema_est import API, EST, HTTPS, Approval
 from config.schema_keys import KeyPolicy, Keys
 from config.schema_letters import Letters
@@ -184,6 +184,7 @@ class Settings(Section):
     registration: Registration = option({}, description="People and organisations.")
     civil_registry: CivilRegistry = option({}, description="The civil registry.")
     documents: Documents = option({}, description="Forms and decisions as PDF.")
+    retention: Retention = option({}, description="How long documents are kept.")
     letters: Letters = option({}, description="Letters to holders.")
     webhooks: Webhooks = option({}, description="Events pushed to connected systems.")
     plant: Plant = option({}, description="Batches of the printing plant.")

@@ -3,10 +3,11 @@
 from typing import Annotated, Final
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, StrictBool
 
 from config.base import Section, option
 from config.errors import refuse
+from config.schema_registration import Retention as Period
 
 _MAX_URL_CHARACTERS: Final = 200  # with a serial number it is still readable as a QR code
 _URL_RULE: Final = "https://, a host and perhaps a port and a path, no query: the serial number goes there"
@@ -35,4 +36,16 @@ class Documents(Section):
     register_url: RegisterURL = option(
         "https://localhost:8443/register",
         description="The public register as citizens reach it: the QR code of a form leads there.",
+    )
+
+
+class Retention(Section):
+    """How long documents are kept; what a purge may erase, two administrators decide."""
+
+    applications: Period = option(
+        "7y", description="Forms and acknowledgements, after the last certificate of their holder has ended."
+    )
+    cases: Period = option("7y", description="Decisions, after they were made and the certificate has ended.")
+    hand_over_first: StrictBool = option(
+        True, description="Whether only what the archive has taken may be purged."
     )

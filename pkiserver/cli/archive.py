@@ -225,3 +225,30 @@ def archive_receipt(
             "archive.receipt", _Writer(made).take, package=package, taken_by=taken_by, number=number
         )
     show(answer, as_json)
+
+
+@archive_group.command("purge")
+@click.argument("kind", type=click.Choice(["application", "case"]))
+@click.option("--ground", required=True, help="Why; without personal data.")
+@JSON_OPTION
+@click.pass_obj
+def archive_purge(context: Context, kind: str, ground: str, as_json: bool) -> None:
+    """Ask that documents are erased whose retention is over. Another administrator confirms it.
+
+    \b
+    Example:  pkiserver archive purge application --ground 'retention is over'
+    """
+    show(context.command("archive.purge", kind=kind, ground=ground), as_json)
+
+
+@archive_group.command("confirm-purge")
+@click.argument("purge", type=int)
+@JSON_OPTION
+@click.pass_obj
+def archive_confirm_purge(context: Context, purge: int, as_json: bool) -> None:
+    """Erase the documents that another administrator asked to erase. It cannot be undone.
+
+    \b
+    Example:  pkiserver archive confirm-purge 1
+    """
+    show(context.command("archive.confirm-purge", purge=purge), as_json)

@@ -9,6 +9,7 @@ from pkiserver.commands.registration import office_worker
 from pkiserver.commands.services import Caller, CommandEntry, CommandServices
 from pkiserver.errors import RefusedError
 from pkiserver.ra.archive import Subject
+from pkiserver.ra.purges import WAITS
 
 RECEIPT: Final = "receipt.json"
 RECEIPT_SIGNATURE: Final = "receipt.p7s"
@@ -62,9 +63,27 @@ async def record_receipt(
     return {"package": taken.id, "taken_at": taken.taken_at.isoformat() if taken.taken_at else None}
 
 
+async def propose_purge(
+    services: CommandServices, caller: Caller, /, *, kind: str, ground: str
+) -> dict[str, Any]:
+    asked = await services.registration.purges.propose(office_worker(caller), kind, ground)
+    return {
+        "purge": asked.id,
+        "documents": len(asked.documents),
+        "confirm_until": (asked.asked_at + WAITS).isoformat(),
+    }
+
+
+async def confirm_purge(services: CommandServices, caller: Caller, /, *, purge: int) -> dict[str, Any]:
+    erased = await services.registration.purges.confirm(office_worker(caller), purge)
+    return {"purge": purge, "erased": erased}
+
+
 COMMANDS: Final[Mapping[str, CommandEntry]] = {
     "archive.pending": CommandEntry(pending_units, reading=True),
     "archive.unit": CommandEntry(give_unit),
     "archive.seal": CommandEntry(seal_package),
     "archive.receipt": CommandEntry(record_receipt),
+    "archive.purge": CommandEntry(propose_purge),
+    "archive.confirm-purge": CommandEntry(confirm_purge),
 }

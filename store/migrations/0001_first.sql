@@ -713,6 +713,20 @@ CREATE TABLE bulk_batches (             -- the certificates of an act, as many a
 CREATE TRIGGER bulk_batches_are_kept BEFORE DELETE ON bulk_batches
     BEGIN SELECT RAISE(ABORT, 'the batches of bulk acts are kept'); END;
 
+CREATE TABLE document_purges (          -- asked for by one, waiting for a second person
+    id           INTEGER PRIMARY KEY,
+    kind         TEXT NOT NULL CHECK (kind IN ('application', 'case')),
+    documents    TEXT NOT NULL,         -- JSON: their numbers, which both people saw
+    ground       TEXT NOT NULL CHECK (ground != ''),
+    asked_by     TEXT NOT NULL CHECK (asked_by != ''),
+    asked_role   TEXT NOT NULL,
+    asked_person INTEGER,
+    asked_at     INTEGER NOT NULL,
+    decided_at   INTEGER,
+    decided_by   TEXT,
+    CHECK ((decided_at IS NULL) = (decided_by IS NULL))
+);
+
 -- What is handed over to the archive. Manifests hold no personal data; the record of a unit is personal data of it.
 
 CREATE TABLE archive_packages (

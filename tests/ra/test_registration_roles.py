@@ -25,18 +25,18 @@ from pkiserver.ra.registration.roles import (
 # H identified holder, C of any organisation, S of subscribers, I of the infrastructure; small where a
 # second person is needed; - no. DOMAIN, "Roles", read anew.
 EXPECTED = {
-    Role.ADMINISTRATOR: "AAa---- ------- -aAA -----A-- -- -- - - -AAA IIIIAA",
-    Role.SPECIALIST: "---AAAA CCCCCC- ---- CC------ cC -- - - ---- -----A",
-    Role.REGISTRAR: "------- OOOOOOA ---- OOOO--o- -- -- - - ---- SSSS-A",
-    Role.SENIOR_REGISTRAR: "------- -----OA Aa-- OOO---o- aA -- - - -O-- SSSS-A",
-    Role.ORG_OFFICER: "-----GG G---GG- ---- G--G---- -- -- - - ---- -----A",
-    Role.PLANT: "------- --B---- ---- -------- -- BB - - ---- -----A",
-    Role.LEGAL: "------- ------- ---- A-A----a aA -- - - ---- -----A",
-    Role.CA_OPERATOR: "------- ------- ---- -------- -- -- a - ---- -----A",
-    Role.AUDITOR: "------A -----AA ---- A----A-- -A -A - A AA-A A-A-AA",
-    Role.NATIONAL_FUND: "------- ------- ---- -------- -- -- - - A--- -----A",
-    Role.CIVIL_REGISTRY: "------- ------- ---- ----A--- -- -- - - ---- -----A",
-    Role.SERVICE: "------- H---HH- ---- H--H---- -- -- - - ---- -----A",
+    Role.ADMINISTRATOR: "AAa---- ------- -aAAa -----A-- -- -- - - -AAA IIIIAA",
+    Role.SPECIALIST: "---AAAA CCCCCC- ----- CC------ cC -- - - ---- -----A",
+    Role.REGISTRAR: "------- OOOOOOA ----- OOOO--o- -- -- - - ---- SSSS-A",
+    Role.SENIOR_REGISTRAR: "------- -----OA Aa--- OOO---o- aA -- - - -O-- SSSS-A",
+    Role.ORG_OFFICER: "-----GG G---GG- ----- G--G---- -- -- - - ---- -----A",
+    Role.PLANT: "------- --B---- ----- -------- -- BB - - ---- -----A",
+    Role.LEGAL: "------- ------- ----- A-A----a aA -- - - ---- -----A",
+    Role.CA_OPERATOR: "------- ------- ----- -------- -- -- a - ---- -----A",
+    Role.AUDITOR: "------A -----AA ----- A----A-- -A -A - A AA-A A-A-AA",
+    Role.NATIONAL_FUND: "------- ------- ----- -------- -- -- - - A--- -----A",
+    Role.CIVIL_REGISTRY: "------- ------- ----- ----A--- -- -- - - ---- -----A",
+    Role.SERVICE: "------- H---HH- ----- H--H---- -- -- - - ---- -----A",
 }
 LETTERS = {
     Scope.ANYWHERE: "A",

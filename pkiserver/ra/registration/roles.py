@@ -50,6 +50,7 @@ class Action(Enum):
     ERASE_PERSON = "erase_person"
     REPLACE_DATA_KEY = "replace_data_key"
     HAND_OVER_ARCHIVE = "hand_over_archive"
+    PURGE_DOCUMENTS = "purge_documents"
     READ_CASE = "read_case"
     DECIDE_CASE = "decide_case"
     PRINT_DECISION = "print_decision"
@@ -120,6 +121,7 @@ PERMISSIONS: Final[Mapping[tuple[Role, Action], Rule]] = {
     (Role.ADMINISTRATOR, Action.ERASE_PERSON): _with(Scope.ANYWHERE, Role.ADMINISTRATOR, _SENIOR),
     (Role.ADMINISTRATOR, Action.REPLACE_DATA_KEY): _ANYWHERE,
     (Role.ADMINISTRATOR, Action.HAND_OVER_ARCHIVE): _ANYWHERE,
+    (Role.ADMINISTRATOR, Action.PURGE_DOCUMENTS): _with(Scope.ANYWHERE, Role.ADMINISTRATOR),
     (Role.SPECIALIST, Action.REGISTER_ORGANIZATION): _ANYWHERE,
     (Role.SPECIALIST, Action.MANAGE_CONTRACT): _ANYWHERE,
     (Role.SPECIALIST, Action.MANAGE_OFFICERS): _ANYWHERE,

@@ -21,6 +21,7 @@ from pkiserver.ra.document_facts import DocumentFacts
 from pkiserver.ra.documents import Documents
 from pkiserver.ra.letters.notices import Notices
 from pkiserver.ra.letters.outbox import Outbox
+from pkiserver.ra.purges import Purges
 from pkiserver.ra.register.services import RegisterServices, open_register
 from pkiserver.ra.registration.applications import Applications
 from pkiserver.ra.registration.consequences import Consequences
@@ -65,6 +66,7 @@ class Registration:
     registry: FileRegistry | HTTPRegistry
     cases: Cases
     documents: Documents
+    purges: Purges
     registry_feed: RegistryFeed
     bulk_acts: BulkActs
     bulk_runner: BulkRunner
@@ -156,6 +158,7 @@ def open_registration(
         renewal_ends=RenewalEnds(storage, clock),
         registry=registry,
         cases=cases,
+        purges=Purges(storage=storage, clock=clock, gate=gate, data=data, retention=settings.retention),
         documents=Documents(
             storage=storage,
             clock=clock,
