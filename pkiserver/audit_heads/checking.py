@@ -88,6 +88,8 @@ class HeadChecker:
         head = _parsed(record.cms, name)
         if head.head.sequence != record.sequence or record.sequence < sequence:
             raise ChainError(f"{name} was replaced: it is not of audit record {record.sequence}")
+        if head.at != record.at:
+            raise ChainError(f"{name} was replaced: it was not signed {utc_text(record.at)}")
         await self.check(head, name)
 
     async def _check_signature(self, head: SignedHead, name: str) -> None:
@@ -142,7 +144,9 @@ class HeadChecker:
         return not has_purpose and _NAME.fullmatch(certificate.subject.rfc4514_string()) is not None
 
 
-def _parsed(cms: bytes, name: str) -> SignedHead:
+def _parsed(cms: object, name: str) -> SignedHead:
+    if not isinstance(cms, bytes):  # SQLite takes any value in any column
+        raise ChainError(f"{name} was replaced: it is no CMS message")
     try:
         return SignedHead.parse(cms)
     except RefusedError as error:
