@@ -7,13 +7,16 @@ from typing import Any, Final
 from store.database import Transaction
 from store.records import from_unix, serial_to_blob, to_unix
 
-_COLUMNS: Final = "id, kind, serial, state, version, person"
+_COLUMNS: Final = "id, kind, serial, state, version, person, organization"
 _EVENT: Final = "carrier, version, event, from_state, to_state, actor, ground, at"
 
 
 @dataclass(frozen=True, slots=True)
 class CarrierRecord:
-    """A carrier by kind and serial number; `person` None: nobody's yet."""
+    """A carrier by kind and serial number; `person` None: nobody's yet.
+
+    `organization` is the one in whose inventory it is.
+    """
 
     id: int
     kind: str
@@ -21,6 +24,7 @@ class CarrierRecord:
     state: str
     version: int
     person: int | None
+    organization: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +99,23 @@ def events(tx: Transaction, carrier: int) -> list[CarrierEventRecord]:
 def set_person(tx: Transaction, carrier: int, person: int | None) -> None:
     """Note whose carrier it is."""
     tx.execute("UPDATE carriers SET person = ? WHERE id = ?", (person, carrier))
+
+
+def set_organization(tx: Transaction, carrier: int, organization: int) -> None:
+    """Note in whose inventory it is."""
+    tx.execute("UPDATE carriers SET organization = ? WHERE id = ?", (organization, carrier))
+
+
+def of_organization(
+    tx: Transaction, organization: int, state: str | None, after: int, limit: int
+) -> list[CarrierRecord]:
+    """Return the carriers of an organisation behind the one with this number, in the order they came in."""
+    by_state, values = ("", ()) if state is None else (" AND state = ?", (state,))
+    rows = tx.all(
+        f"SELECT {_COLUMNS} FROM carriers WHERE organization = ? AND id > ?{by_state} ORDER BY id LIMIT ?",
+        (organization, after, *values, limit),
+    )
+    return [CarrierRecord(*row) for row in rows]
 
 
 def put_certificate(tx: Transaction, carrier: int, authority: int, serial: int) -> None:

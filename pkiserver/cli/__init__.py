@@ -42,6 +42,7 @@ from pkiserver.cli.responses import responses_group
 from pkiserver.cli.serve import serve_command
 from pkiserver.cli.signer import signer_group
 from pkiserver.cli.status import status_group
+from pkiserver.cli.token import token_group
 from pkiserver.cli.webhook import webhook_group
 from pkiserver.home import Home
 
@@ -82,6 +83,7 @@ for _command in (
     office_group,
     person_group,
     organization_group,
+    token_group,
     application_group,
     case_group,
     bulk_group,

@@ -37,6 +37,7 @@ from pkiserver.commands import (
     rollover,
     signer,
     status,
+    token,
     webhook,
 )
 from pkiserver.commands.services import Caller, CommandEntry, CommandServices
@@ -53,6 +54,7 @@ COMMANDS: Final[Mapping[str, CommandEntry]] = {
     **organization.COMMANDS,
     **application.COMMANDS,
     **imports.COMMANDS,
+    **token.COMMANDS,
     **case.COMMANDS,
     **document.COMMANDS,
     **webhook.COMMANDS,

@@ -828,8 +828,10 @@ CREATE TABLE carriers (                 -- cards and tokens, by the serial that 
     state   TEXT NOT NULL CHECK (state IN ('blank', 'issued', 'blocked', 'lost', 'damaged', 'retired')),
     version INTEGER NOT NULL,
     person  INTEGER REFERENCES people (id), -- NULL: nobody's yet
+    organization INTEGER REFERENCES organizations (id), -- in whose inventory it is
     UNIQUE (kind, serial)
 );
+CREATE INDEX carriers_of_organization ON carriers (organization, id) WHERE organization IS NOT NULL;
 CREATE INDEX carriers_of_person ON carriers (person, id) WHERE person IS NOT NULL;
 
 CREATE TABLE carrier_events (

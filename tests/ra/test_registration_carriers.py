@@ -17,12 +17,12 @@ from store.carriers import CarrierRecord
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 # DOMAIN, "States", read anew: a column for each event in the order of `Event`, - where it is refused.
 EXPECTED = {
-    State.BLANK: ("issued", "-", "-", "lost", "damaged", "retired"),
-    State.ISSUED: ("-", "blocked", "-", "lost", "damaged", "retired"),
-    State.BLOCKED: ("-", "-", "issued", "lost", "damaged", "retired"),
-    State.LOST: ("-",) * 6,
-    State.DAMAGED: ("-",) * 6,
-    State.RETIRED: ("-",) * 6,
+    State.BLANK: ("issued", "-", "-", "lost", "damaged", "retired", "-"),
+    State.ISSUED: ("-", "blocked", "-", "lost", "damaged", "retired", "blank"),
+    State.BLOCKED: ("-", "-", "issued", "lost", "damaged", "retired", "blank"),
+    State.LOST: ("-",) * 7,
+    State.DAMAGED: ("-",) * 7,
+    State.RETIRED: ("-",) * 7,
 }
 
 

@@ -103,6 +103,10 @@ CELLS: Mapping[str, Cell] = {
     ),
     "changePosition": of(OF_ORGANIZATION, POSITION),
     "removeOfficer": of(OF_ORGANIZATION),
+    "listTokens": of(OF_ORGANIZATION),
+    "receiveTokens": of(OF_ORGANIZATION, b"T-1"),
+    "assignToken": of(OF_ORGANIZATION, {"application": 999}),
+    "moveToken": of(OF_ORGANIZATION, {"event": "lose", "ground": "test"}),
     "importOfficers": of(OF_ORGANIZATION, LIST),
     "listApplications": Cell(),
     "searchApplications": Cell({"name": "дорж"}),
@@ -236,6 +240,7 @@ async def names_of(world: World) -> dict[str, dict[str, str]]:
             "card": card,
             "case": str(await case_of(world, application, organization, "written")),
             "decision": str(await case_of(world, application, organization, "authority")),
+            "token": "T-1",
             "act": str(await act_of(world, organization)),
         }
     return named

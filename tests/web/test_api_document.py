@@ -216,6 +216,7 @@ async def test_no_request_gets_an_answer_that_is_not_in_the_document(office: Des
         "card": card,
         "case": "1",
         "act": "1",
+        "token": "T-1",
         "webhook": "1",
     }
     roles = ("auditor", "registrar", "senior_registrar", "administrator", "specialist", "service", "plant")

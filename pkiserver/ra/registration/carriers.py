@@ -43,6 +43,7 @@ class Event(Enum):
     LOSE = "lose"
     DAMAGE = "damage"
     RETIRE = "retire"
+    RETURN = "return"  # its holder gave it back; wiped, it may be another's
 
 
 _IN_USE: Final = (State.BLANK, State.ISSUED, State.BLOCKED)
@@ -50,6 +51,8 @@ _ALLOWED: Final[Mapping[tuple[State, Event], State]] = {
     (State.BLANK, Event.ISSUE): State.ISSUED,
     (State.ISSUED, Event.BLOCK): State.BLOCKED,
     (State.BLOCKED, Event.UNBLOCK): State.ISSUED,
+    (State.ISSUED, Event.RETURN): State.BLANK,
+    (State.BLOCKED, Event.RETURN): State.BLANK,
     **{(state, Event.LOSE): State.LOST for state in _IN_USE},
     **{(state, Event.DAMAGE): State.DAMAGED for state in _IN_USE},
     **{(state, Event.RETIRE): State.RETIRED for state in _IN_USE},

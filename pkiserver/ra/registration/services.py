@@ -41,6 +41,7 @@ from pkiserver.ra.registration.plant_results import PlantResults
 from pkiserver.ra.registration.registry import FileRegistry
 from pkiserver.ra.registration.renewal_ends import RenewalEnds
 from pkiserver.ra.registration.renewal_rules import RenewalRules
+from pkiserver.ra.registration.tokens import Tokens
 from pkiserver.ra.sealed_secrets import SealedSecrets
 from pkiserver.ra.status_changes import StatusChanges
 from pkiserver.ra.subscribers import subscriber_profiles
@@ -60,6 +61,7 @@ class Registration:
     officers: Officers
     applications: Applications
     imports: Imports
+    tokens: Tokens
     issuing: Issuing
     renewal_rules: RenewalRules
     renewal_ends: RenewalEnds
@@ -143,6 +145,7 @@ def open_registration(
         officers=Officers(storage, clock, gate, consequences),
         organizations=Organizations(storage, clock, gate, settings.registration, consequences),
         applications=applications,
+        tokens=Tokens(storage, clock, gate, on_event),
         imports=Imports(
             storage=storage, clock=clock, gate=gate, data=data, people=people, applications=applications
         ),

@@ -30,6 +30,7 @@ from pkiserver.web.api import (
     renewals,
     reports,
     timelines,
+    tokens,
     webhooks,
 )
 from pkiserver.web.api.openapi import openapi_json
@@ -47,6 +48,7 @@ OPERATIONS: Final[Sequence[Operation]] = (
     *organizations.OPERATIONS,
     *officers.OPERATIONS,
     *imports.OPERATIONS,
+    *tokens.OPERATIONS,
     *public_organizations.OPERATIONS,
     *applications.OPERATIONS,
     *application_ends.OPERATIONS,
