@@ -262,6 +262,8 @@ def newest(
 
 
 _Condition = tuple[str, tuple[Value, ...]]
+LIFE_S: Final = 30 * 86_400  # certificates are told apart by how long they live, to a month
+_LIFE: Final = f"(not_after - not_before) / {LIFE_S}"  # as the index has it
 
 
 def _profiles(tx: Transaction, authority: int, profile: str | None) -> Iterator[str]:
@@ -290,37 +292,45 @@ def _heads(
     limit: int,
 ) -> Iterator[tuple[int, bytes, int]]:
     """Yield the first of what is looked for of a profile, as places that sort."""
-    lifetimes = _lifetimes(tx, authority, profile)
-    if lifetimes is None:
-        return
-    conditions = [*_search_conditions(wanted, now, lifetimes), *_behind(after)]
-    texts = " AND ".join(["authority = ?", "profile = ?", "state = ?", *(sql for sql, _ in conditions)])
-    values = [value for _, given in conditions for value in given]
-    for state in _STORED_AS[wanted.state]:
-        rows = tx.all(
-            "SELECT not_before, serial FROM certificates INDEXED BY certificates_listed"
-            f" WHERE {texts} ORDER BY not_before DESC, serial LIMIT ?",
-            (authority, profile, state, *values, limit),
+    for life in _lives(tx, authority, profile) if _bounds_the_end(wanted) else (None,):
+        conditions = [*_life(life), *_search_conditions(wanted, now, life or 0), *_behind(after)]
+        texts = " AND ".join(["authority = ?", "profile = ?", "state = ?", *(sql for sql, _ in conditions)])
+        values = [value for _, given in conditions for value in given]
+        index = "certificates_listed" if life is None else "certificates_by_life"
+        for state in _STORED_AS[wanted.state]:
+            rows = tx.all(
+                f"SELECT not_before, serial FROM certificates INDEXED BY {index}"
+                f" WHERE {texts} ORDER BY not_before DESC, serial LIMIT ?",
+                (authority, profile, state, *values, limit),
+            )
+            yield from ((-row[0], row[1], authority) for row in rows)
+
+
+def _bounds_the_end(wanted: Search) -> bool:
+    return wanted.expires_until is not None or wanted.state in ("active", "suspended", "expired")
+
+
+def _lives(tx: Transaction, authority: int, profile: str) -> Iterator[int]:
+    """Yield how long certificates of a profile live, in units of `LIFE_S`: one look-up each."""
+    row: tuple[Any, ...] | None = (-1 << 62,)
+    while row is not None:
+        row = tx.one(
+            f"SELECT {_LIFE} FROM certificates INDEXED BY certificates_by_life"
+            f" WHERE authority = ? AND profile = ? AND {_LIFE} > ? ORDER BY {_LIFE} LIMIT 1",
+            (authority, profile, row[0]),
         )
-        yield from ((-row[0], row[1], authority) for row in rows)
+        if row is not None:
+            yield row[0]
 
 
-def _lifetimes(tx: Transaction, authority: int, profile: str) -> tuple[int, int] | None:
-    """Return the shortest and the longest life of certificates, in seconds; None where there are none."""
-    ends = [
-        tx.one(
-            "SELECT not_after - not_before FROM certificates INDEXED BY certificates_by_lifetime"
-            f" WHERE authority = ? AND profile = ? ORDER BY not_after - not_before {order} LIMIT 1",
-            (authority, profile),
-        )
-        for order in ("ASC", "DESC")
-    ]
-    return None if ends[0] is None or ends[1] is None else (ends[0][0], ends[1][0])
+def _life(life: int | None) -> list[_Condition]:
+    return [] if life is None else [(f"{_LIFE} = ?", (life,))]
 
 
-def _search_conditions(wanted: Search, now: datetime, lifetimes: tuple[int, int]) -> list[_Condition]:
+def _search_conditions(wanted: Search, now: datetime, life: int) -> list[_Condition]:
     """Return what must hold; bounds on the end come with those on the beginning that follow from them."""
-    shortest, longest = lifetimes
+    # The quotient is cut towards nought, from either side, should one ever end before it begins.
+    shortest, longest = (life if life > 0 else life - 1) * LIFE_S, (life + 1) * LIFE_S
     conditions: list[_Condition] = []
 
     def ends_from(moment: int) -> None:

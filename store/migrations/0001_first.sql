@@ -218,8 +218,9 @@ CREATE INDEX certificates_by_subject ON certificates (subject);
 CREATE INDEX certificates_by_state ON certificates (authority, state, not_after);
 CREATE INDEX certificates_listed
     ON certificates (authority, profile, state, not_before DESC, serial, not_after);
--- The shortest and the longest life: when a certificate ends tells about when it began, where lists are in order.
-CREATE INDEX certificates_by_lifetime ON certificates (authority, profile, not_after - not_before);
+-- Of those that live as long as each other, to 30 days, the end tells when they began, where lists are in order.
+CREATE INDEX certificates_by_life ON certificates
+    (authority, profile, (not_after - not_before) / 2592000, state, not_before DESC, serial, not_after);
 
 CREATE TABLE status_events (
     sequence     INTEGER PRIMARY KEY,   -- given in commit order, without gaps

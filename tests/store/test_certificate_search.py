@@ -20,7 +20,10 @@ STATES = ("active", "suspended", "revoked")
 
 
 def records() -> list[CertificateRecord]:
-    """Return certificates of both authorities, several of one second, and some of one serial number."""
+    """Return certificates of both authorities, several of one second, and some of one serial number.
+
+    They live up to three months; some end before they begin, as none of ours does.
+    """
     return [
         CertificateRecord(
             authority=1 + number % 2,
@@ -28,7 +31,7 @@ def records() -> list[CertificateRecord]:
             profile=("device", "citizen-signature", "tls-server")[number % 3],
             subject="CN=a",
             spki_sha256=bytes(32),
-            not_before=NOW - number // 5 * DAY,
+            not_before=NOW - number // 5 * 8 * DAY,
             not_after=NOW + (number % 7 - 3) * DAY,
             state=STATES[number % 4 % 3],
             certificate=b"",
@@ -46,7 +49,7 @@ CASES = [
     Search([1, 2], profile="device"),
     Search([1], state="revoked", profile="device"),
     Search([1, 2], state="expired", profile="citizen-signature"),
-    Search([1, 2], issued_from=NOW - 5 * DAY, issued_until=NOW - DAY),
+    Search([1, 2], issued_from=NOW - 30 * DAY, issued_until=NOW - DAY),
     Search([1, 2], state="active", issued_until=NOW - DAY, expires_until=NOW + 2 * DAY),
     Search([1, 2], serial=1),
     Search([2], serial=1),

@@ -305,9 +305,11 @@ async def test_searches_enter_an_index_and_sort_nothing(
     plans = await plans_of(listed, certificates.search, wanted, NOW, after, 10)
     if after is not None and "<?" not in entered:
         entered += " AND not_before<?"
-    heads = {plan for plan in plans if "certificates_listed (authority=? AND profile=? AND state=?" in plan}
-    searched = "SEARCH certificates USING COVERING INDEX certificates_listed"
-    assert heads == {f"{searched} (authority=? AND profile=? AND state=?{entered})"}
+    heads = {plan for plan in plans if " AND state=?" in plan}
+    ends = wanted.expires_until is not None or wanted.state in ("active", "expired")
+    index, life = ("certificates_by_life", " AND <expr>=?") if ends else ("certificates_listed", "")
+    searched = f"SEARCH certificates USING COVERING INDEX {index}"
+    assert heads == {f"{searched} (authority=? AND profile=?{life} AND state=?{entered})"}
     assert [plan for plan in plans if walks_through(plan) or "B-TREE" in plan] == []
 
 
