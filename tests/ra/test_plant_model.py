@@ -23,7 +23,6 @@ from pkiserver.ca.issuance import Issuance
 from pkiserver.core import open_core
 from pkiserver.errors import PKIServerError
 from pkiserver.home import Home
-from pkiserver.ra.registration.issuing import Issuing
 from pkiserver.ra.registration.plant_results import failed, issued
 from pkiserver.ra.status_changes import StatusChanges
 from store.database import Transaction
@@ -36,7 +35,6 @@ STEPS: dict[str, type] = {
     "_reserve": Issuance,
     "_sign": Issuance,
     "_record": Issuance,
-    "on_event": Issuing,
     "announce": StatusChanges,
 }
 INITIALISED: list[Path] = []  # hypothesis makes the machines: fixtures do not reach them
