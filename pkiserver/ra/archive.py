@@ -149,6 +149,8 @@ class Archive:
         await self._gate.require(Permission(actor, Action.HAND_OVER_ARCHIVE))
         who, theirs = parse_line(taken_by, MAX_NAME_CHARACTERS), parse_line(number, MAX_NAME_CHARACTERS)
         found = await self._storage.read(lambda tx: _found_package(tx, package))
+        if found.receipt is not None and _tells(found.receipt, who, theirs):
+            return found  # asked again, since the receipt did not arrive
         now = self._clock.now()
         receipt = _receipt(found, who, theirs, actor.name, now)
         signature = await self._signed(receipt)
@@ -319,6 +321,12 @@ def _receipt(package: PackageRecord, taken_by: str, number: str, recorded_by: st
         "recorded_by": recorded_by,
     }
     return json.dumps(said, ensure_ascii=False, indent=1, sort_keys=True).encode() + b"\n"
+
+
+def _tells(receipt: bytes, taken_by: str, number: str) -> bool:
+    """Return whether a receipt is of these: who took it, under which number."""
+    said = json.loads(receipt)
+    return (said["taken_by"], said["number"]) == (taken_by, number)
 
 
 def _sha256(content: bytes) -> str:

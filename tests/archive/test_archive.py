@@ -185,6 +185,9 @@ async def test_the_hand_over_is_receipted_and_closes_the_application(
     log = await recorded(story.core.storage)
     [entry] = [one for one in log if one["action"] == "archive.hand_over"]
     assert (entry["package"], entry["receipt_sha256"]) == (1, hashlib.sha256(receipt).hexdigest())
+    lost = await run("receipt", 1, "--taken-by", "Д. Оюун", "--number", "2026/17", "--out", tmp_path / "l")
+    assert lost.exit_code == 0, lost.output
+    assert (tmp_path / "l" / "receipt.json").read_bytes() == receipt
     again = await run("receipt", 1, "--taken-by", "x", "--number", "1", "--out", tmp_path / "s")
     assert "was taken before" in again.output
     assert not (tmp_path / "s").exists()
