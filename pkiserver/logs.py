@@ -9,6 +9,7 @@ import contextlib
 import json
 import logging
 import sys
+from collections.abc import Callable
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -134,6 +135,26 @@ def configure_logs(*, form: LogFormat = "json", level: LogLevel = "info") -> Non
         root.removeHandler(former)
     root.addHandler(handler)
     root.setLevel(level.upper())
+
+
+def info_writer(name: str) -> "Callable[[EventDict], None]":
+    """Return what writes an event as `info` of this logger does, at half its cost: for every request.
+
+    The event has the key `event` beside its values. How it is written is that of the time of this call.
+    """
+    import structlog
+
+    configuration = structlog.get_config()
+    processors, lines = configuration["processors"], configuration["logger_factory"](name)
+
+    def write(event: "EventDict") -> None:
+        line: Any = event
+        for process in processors:
+            line = process(lines, "info", line)
+        lines.info(line)
+
+    shown = structlog.get_logger(name).bind().is_enabled_for(logging.INFO)
+    return write if shown else lambda _: None
 
 
 class _Lines:

@@ -12,7 +12,6 @@ MIN_CONNECTIONS: Final = 16  # of a listener, however low the limit
 TRIM_S: Final = 60.0  # a trim takes some milliseconds
 LARGE_BLOCK_BYTES: Final = 128 * 1024  # glibc's own first value
 _M_MMAP_THRESHOLD: Final = -3  # malloc.h
-_M_TRIM_THRESHOLD: Final = -1
 _M_ARENA_MAX: Final = -8
 _YOUNG_OBJECTS: Final = 20_000  # made and not freed before a collection: many requests' worth, a few MiB
 
@@ -41,7 +40,6 @@ def _bound_heap() -> None:
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
         mallopt(_M_MMAP_THRESHOLD, LARGE_BLOCK_BYTES)
-        mallopt(_M_TRIM_THRESHOLD, 8 * LARGE_BLOCK_BYTES)  # not with every connection that ends
         mallopt(_M_ARENA_MAX, 1)
 
 

@@ -230,6 +230,7 @@ class Listener:
             write_s=limits.write_s,
             loop=asyncio.get_running_loop(),
             keepalive_timeout=limits.header_s,
+            tcp_keepalive=False,  # who is silent so long is gone either way
             access_log_class=self._request_log,
             access_log_format=web_log.AccessLogger.LOG_FORMAT,
             max_line_size=limits.max_line_bytes,

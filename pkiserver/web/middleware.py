@@ -18,7 +18,7 @@ from aiohttp.abc import AbstractAccessLogger
 from aiohttp.typedefs import Handler
 
 from pkiserver.errors import PKIServerError, UnavailableError
-from pkiserver.logs import escaped
+from pkiserver.logs import escaped, info_writer
 from pkiserver.metrics import Metrics
 from pkiserver.web.limits import Limits
 from pkiserver.web.proxies import TrustedProxies
@@ -247,7 +247,7 @@ def plain_response(
 def request_log(metrics: Metrics) -> type[AbstractAccessLogger]:
     """Return the class by which aiohttp reports each response: one structured line and one count."""
 
-    log_line = _log.bind().info  # bound once: the proxy would bind at every request
+    write = info_writer(__name__)
 
     class RequestLog(AbstractAccessLogger):
         __slots__ = ()
@@ -255,16 +255,18 @@ def request_log(metrics: Metrics) -> type[AbstractAccessLogger]:
         def log(self, request: web.BaseRequest, response: web.StreamResponse, time: float) -> None:
             protocol, operation = request.get(LABELS, UNMATCHED)
             metrics.count_request(protocol, operation, response.status, time)
-            log_line(
-                "request",
-                protocol=protocol,
-                operation=operation,
-                method=request.method,
-                path=escaped(request.raw_path, MAX_PATH_CHARACTERS),
-                status=response.status,
-                duration_ms=round(time * 1000, 2),
-                peer=request.get(CLIENT, request.remote),
-                request_id=request.get(REQUEST_ID),
+            write(
+                {
+                    "event": "request",
+                    "protocol": protocol,
+                    "operation": operation,
+                    "method": request.method,
+                    "path": escaped(request.raw_path, MAX_PATH_CHARACTERS),
+                    "status": response.status,
+                    "duration_ms": round(time * 1000, 2),
+                    "peer": request.get(CLIENT, request.remote),
+                    "request_id": request.get(REQUEST_ID),
+                }
             )
 
     return RequestLog

@@ -14,7 +14,7 @@ from https_harness import listening
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pkiserver.logs import MAX_VALUE_CHARACTERS, LogFormat, configure_logs, escaped, safe_values
+from pkiserver.logs import MAX_VALUE_CHARACTERS, LogFormat, configure_logs, escaped, info_writer, safe_values
 from pkiserver.web.middleware import plain_response
 
 Lines = Callable[[], list[str]]
@@ -106,6 +106,26 @@ def test_json_fields(lines: Lines) -> None:
     event: dict[str, Any] = json.loads(line)
     assert event.pop("timestamp").endswith("Z")
     assert event == {"event": "started", "count": 2, "level": "debug", "logger": "ours"}
+
+
+def test_the_line_of_a_request_is_that_of_its_logger(lines: Lines) -> None:
+    configure_logs(form="json")
+    values = {"path": "/\n[info] forged", "password": "s3cret", "count": 2, "peer": None}
+    structlog.contextvars.bind_contextvars(request_id="abc")
+    structlog.get_logger("ours").info("request", **values)
+    info_writer("ours")({"event": "request", **values})
+    structlog.contextvars.clear_contextvars()
+    usual, own = (json.loads(line) for line in lines())
+    assert usual.pop("timestamp") <= own.pop("timestamp")
+    assert usual == own
+    assert (own["path"], own["password"]) == ("/\\x0a[info] forged", "[withheld]")
+    assert own["request_id"] == "abc"
+
+
+def test_no_line_of_a_request_below_the_level(lines: Lines) -> None:
+    configure_logs(form="json", level="warning")
+    info_writer("ours")({"event": "request"})
+    assert lines() == []
 
 
 @pytest.mark.parametrize("form", ["json", "console"])
