@@ -24,7 +24,8 @@ from pkiserver.clock import Clock
 from pkiserver.errors import ChangedError, NotAuthorizedError, NotFoundError, RefusedError
 from pkiserver.ra import profile_limits
 from pkiserver.ra.actor_identity import ActorIdentities, is_identified
-from pkiserver.ra.registration.roles import Action, Actor, Permission, Role, require
+from pkiserver.ra.registration.permissions import require
+from pkiserver.ra.registration.roles import Action, Actor, Permission, Role
 from pkiserver.ra.role_grants import REGISTRATION_CLIENT, ROLE_NAMES, at_machine, found_actor, propose_in
 from pkiserver.storage import Storage
 from protocols import oid

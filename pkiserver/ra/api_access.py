@@ -13,16 +13,8 @@ from pkiserver.ra.client_certificates import ClientCertificates, Holder
 from pkiserver.ra.on_behalf import parse_on_behalf_of
 from pkiserver.ra.refusals import Refusals
 from pkiserver.ra.registration.people import People
-from pkiserver.ra.registration.roles import (
-    NEW_HOLDER,
-    Action,
-    Actor,
-    Permission,
-    Role,
-    Target,
-    may_anywhere,
-    require,
-)
+from pkiserver.ra.registration.permissions import may_anywhere, require
+from pkiserver.ra.registration.roles import NEW_HOLDER, Action, Actor, Permission, Role, Target
 from pkiserver.ra.role_grants import acting
 from pkiserver.storage import Storage
 from protocols import oid

@@ -12,18 +12,9 @@ from pkiserver.clock import Clock
 from pkiserver.errors import ChangedError, ConflictError, NotAuthorizedError, NotFoundError, RefusedError
 from pkiserver.ra import profile_limits
 from pkiserver.ra.actor_identity import ROLES_OF_PEOPLE, is_identified
-from pkiserver.ra.registration.roles import (
-    Action,
-    Actor,
-    Approval,
-    Assignment,
-    Permission,
-    Role,
-    Target,
-    decide,
-    place_of,
-    require,
-)
+from pkiserver.ra.registration.permission_table import place_of
+from pkiserver.ra.registration.permissions import decide, require
+from pkiserver.ra.registration.roles import Action, Actor, Approval, Assignment, Permission, Role, Target
 from pkiserver.storage import Storage
 from protocols.x509.certificate import serial_text
 from store import actor_proposals as proposals

@@ -6,20 +6,9 @@ from itertools import product
 import pytest
 
 from pkiserver.errors import NotAuthorizedError
-from pkiserver.ra.registration.roles import (
-    PERMISSIONS,
-    Action,
-    Actor,
-    Approval,
-    Assignment,
-    Permission,
-    Role,
-    Scope,
-    Target,
-    decide,
-    reach,
-    require,
-)
+from pkiserver.ra.registration.permission_table import PERMISSIONS, Scope
+from pkiserver.ra.registration.permissions import decide, reach, require
+from pkiserver.ra.registration.roles import Action, Actor, Approval, Assignment, Permission, Role, Target
 
 # A letter for each action in the order of `Action`: A anywhere, O office, G organisation, B batch,
 # H identified holder, C of any organisation, S of subscribers, I of the infrastructure; small where a

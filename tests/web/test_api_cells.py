@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from pkiserver.core import Core
-from pkiserver.ra.registration.roles import PERMISSIONS, Role, Scope, place_of
+from pkiserver.ra.registration.permission_table import PERMISSIONS, Scope, place_of
+from pkiserver.ra.registration.roles import Role
 from pkiserver.web.api.operations import Operation
 from pkiserver.web.api.table import OPERATIONS
 from store import bulk_acts, cases, organizations

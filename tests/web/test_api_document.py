@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from yarl import URL
 
 from pkiserver.core import Core
-from pkiserver.ra.registration.roles import PERMISSIONS
+from pkiserver.ra.registration.permission_table import PERMISSIONS
 from pkiserver.web.api import table
 from pkiserver.web.api.openapi import openapi
 from pkiserver.web.api.operations import Operation

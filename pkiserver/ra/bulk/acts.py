@@ -19,17 +19,8 @@ from pkiserver.ra.cases.entry import DECISION_EVIDENCE, EVIDENCE, MAX_EVIDENCE_C
 from pkiserver.ra.cases.rules import Kind
 from pkiserver.ra.registration.contacts import parse_line
 from pkiserver.ra.registration.gate import Gate
-from pkiserver.ra.registration.roles import (
-    Action,
-    Actor,
-    Approval,
-    Assignment,
-    Permission,
-    Role,
-    Target,
-    may_anywhere,
-    reach,
-)
+from pkiserver.ra.registration.permissions import may_anywhere, reach
+from pkiserver.ra.registration.roles import Action, Actor, Approval, Assignment, Permission, Role, Target
 from pkiserver.storage import Storage
 from store import audit as audit_chain
 from store import bulk_acts as rows

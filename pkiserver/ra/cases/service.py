@@ -25,18 +25,9 @@ from pkiserver.ra.lifecycle import Action as StatusAction
 from pkiserver.ra.lifecycle import Command
 from pkiserver.ra.registration.contacts import parse_line
 from pkiserver.ra.registration.gate import Gate
-from pkiserver.ra.registration.roles import (
-    Action,
-    Actor,
-    Approval,
-    Assignment,
-    Permission,
-    Role,
-    Target,
-    may_anywhere,
-    reach,
-)
-from pkiserver.ra.registration.roles import decide as permitted
+from pkiserver.ra.registration.permissions import decide as permitted
+from pkiserver.ra.registration.permissions import may_anywhere, reach
+from pkiserver.ra.registration.roles import Action, Actor, Approval, Assignment, Permission, Role, Target
 from pkiserver.ra.status_changes import change_status
 from pkiserver.storage import Storage
 from protocols.x509.certificate import serial_text

@@ -14,7 +14,8 @@ from pkiserver.clock import Clock
 from pkiserver.errors import RefusedError
 from pkiserver.ra.registration.gate import Gate
 from pkiserver.ra.registration.numbers import midnight
-from pkiserver.ra.registration.roles import Action, Actor, Permission, Target, may_anywhere, reach
+from pkiserver.ra.registration.permissions import may_anywhere, reach
+from pkiserver.ra.registration.roles import Action, Actor, Permission, Target
 from pkiserver.storage import Storage
 from store import offices, reports
 from store.database import Transaction

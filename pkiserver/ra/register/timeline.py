@@ -12,7 +12,8 @@ from pkiserver.clock import Clock
 from pkiserver.errors import NotAuthorizedError, NotFoundError, RefusedError
 from pkiserver.ra.registration.gate import Gate
 from pkiserver.ra.registration.people import found_person
-from pkiserver.ra.registration.roles import Action, Actor, Permission, Target, require
+from pkiserver.ra.registration.permissions import require
+from pkiserver.ra.registration.roles import Action, Actor, Permission, Target
 from pkiserver.storage import Storage
 from protocols.x509.certificate import serial_text
 from store import audit as audit_chain

@@ -1,6 +1,6 @@
 """Applications: made from the form, verified against the civil registry, and moved on event by event.
 
-How one becomes a certificate is in `issuing`. Events are of `states`; permission is asked of `roles`.
+How one becomes a certificate is in `issuing`. Events are of `states`; permission is asked of `permissions`.
 """
 
 import base64
@@ -23,9 +23,10 @@ from pkiserver.ra.registration.gate import Gate
 from pkiserver.ra.registration.numbers import today
 from pkiserver.ra.registration.officer_form import AnyForm, OfficerForm, confirmed
 from pkiserver.ra.registration.people import APPLICATIONS, MAX_FOUND, People
+from pkiserver.ra.registration.permissions import reach
 from pkiserver.ra.registration.personal_data import PersonalData
 from pkiserver.ra.registration.registry import CivilRegistry, IdentityProof, differing_fields, look_up
-from pkiserver.ra.registration.roles import Action, Actor, Permission, Target, reach
+from pkiserver.ra.registration.roles import Action, Actor, Permission, Target
 from pkiserver.ra.registration.states import Change, Command, Event, Standing, State, decide
 from pkiserver.storage import Storage
 from store import applications as rows

@@ -5,7 +5,8 @@ from collections.abc import Callable
 from pkiserver import audit
 from pkiserver.clock import Clock
 from pkiserver.errors import DeniedError, NotAuthorizedError
-from pkiserver.ra.registration.roles import Granted, Permission, decide, require
+from pkiserver.ra.registration.permissions import Granted, decide, require
+from pkiserver.ra.registration.roles import Permission
 from pkiserver.storage import Storage
 from store import audit as audit_chain
 

@@ -24,9 +24,10 @@ from pkiserver.ra.registration.officer_form import OfficerForm
 from pkiserver.ra.registration.officer_list import ListedOfficer, read_officers
 from pkiserver.ra.registration.officers import MAX_OFFICERS
 from pkiserver.ra.registration.people import APPLICATIONS, People
+from pkiserver.ra.registration.permissions import is_own
 from pkiserver.ra.registration.personal_data import PersonalData
 from pkiserver.ra.registration.positions import end_credentials
-from pkiserver.ra.registration.roles import Action, Actor, Permission, Target, is_own
+from pkiserver.ra.registration.roles import Action, Actor, Permission, Target
 from pkiserver.ra.registration.states import OPEN
 from pkiserver.ra.registration.states import State as ApplicationState
 from pkiserver.storage import Storage

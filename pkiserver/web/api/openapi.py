@@ -9,7 +9,8 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from pkiserver.ra.on_behalf import HEADER, MAX_CHARACTERS
-from pkiserver.ra.registration.roles import PERMISSIONS, Role
+from pkiserver.ra.registration.permission_table import PERMISSIONS
+from pkiserver.ra.registration.roles import Role
 from pkiserver.web.api.operations import Operation
 from pkiserver.web.api.problems import CONTENT_TYPE, Problem
 
