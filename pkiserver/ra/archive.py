@@ -18,12 +18,12 @@ from pkiserver.ca.message_signer import MessageSigner
 from pkiserver.clock import Clock, utc_text
 from pkiserver.errors import ConflictError, NotFoundError, RefusedError
 from pkiserver.ra.documents import Documents
-from pkiserver.ra.registration.applications import record_event, standing_of
+from pkiserver.ra.registration.application_events import move_on
 from pkiserver.ra.registration.contacts import parse_line
 from pkiserver.ra.registration.gate import Gate
 from pkiserver.ra.registration.personal_data import PersonalData
 from pkiserver.ra.registration.roles import Action, Actor, Permission
-from pkiserver.ra.registration.states import Command, Event, State, decide
+from pkiserver.ra.registration.states import Event, State
 from pkiserver.storage import Storage
 from protocols import oid
 from protocols.cms.content_info import read_content_info
@@ -248,9 +248,8 @@ class Archive:
             return
         found = applications.get(tx, subject.application)
         if found is not None and found.state == State.DELIVERED.value:
-            command = Command(Event.CLOSE, found.version, actor.name, "archived")
-            changed = decide(standing_of(found), command, now)
-            record_event(tx, found, changed, {"archive_unit": f"{package}/{unit.id}"})
+            where = {"archive_unit": f"{package}/{unit.id}"}
+            move_on(tx, found, Event.CLOSE, by=actor.name, ground="archived", now=now, detail=where)
 
     async def _signed(self, content: bytes) -> bytes:
         """Return a detached signature of the archive key (RFC 5652 §5.2)."""

@@ -17,7 +17,7 @@ from pkiserver.ra.cases.registry_rules import MESSAGE_RULES, Message, MessageRul
 from pkiserver.ra.cases.rules import Channel, Kind, asking, rule_for
 from pkiserver.ra.cases.service import Cases, Decision, Entered
 from pkiserver.ra.lifecycle import Standing, State
-from pkiserver.ra.registration.applications import withdraw_in
+from pkiserver.ra.registration.application_events import withdraw_in
 from pkiserver.ra.registration.gate import Gate
 from pkiserver.ra.registration.people import APPLICATIONS, People
 from pkiserver.ra.registration.personal_data import PersonalData

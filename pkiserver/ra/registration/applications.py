@@ -16,6 +16,14 @@ from pkiserver.bounds import MAX_LIST
 from pkiserver.ca.issuance import OnEvent
 from pkiserver.clock import Clock
 from pkiserver.errors import ConflictError, NotFoundError, RefusedError
+from pkiserver.ra.registration.application_events import (
+    end_credential,
+    found_application,
+    record_draft,
+    record_event,
+    standing_of,
+    target_of,
+)
 from pkiserver.ra.registration.carriers import KINDS
 from pkiserver.ra.registration.contacts import name_key, parse_line
 from pkiserver.ra.registration.form import Form, validate_form
@@ -27,11 +35,11 @@ from pkiserver.ra.registration.permissions import reach
 from pkiserver.ra.registration.personal_data import PersonalData
 from pkiserver.ra.registration.registry import CivilRegistry, IdentityProof, differing_fields, look_up
 from pkiserver.ra.registration.roles import Action, Actor, Permission, Target
-from pkiserver.ra.registration.states import Change, Command, Event, Standing, State, decide
+from pkiserver.ra.registration.states import Command, Event, State, decide
 from pkiserver.storage import Storage
 from store import applications as rows
 from store import audit as audit_chain
-from store import credentials, offices, organizations, plant
+from store import offices, organizations, plant
 from store.applications import ApplicationEventRecord, ApplicationRecord, Search
 from store.database import Transaction
 from store.records import AuditEntry
@@ -137,7 +145,7 @@ class Applications:
     ) -> ApplicationRecord:
         """Keep the form of an application that was just added, with its first event; return it as a draft."""
         self._data.put(tx, APPLICATIONS, added.id, _sealed(form))
-        return _append(tx, _first_event(added, actor, now))
+        return record_draft(tx, added, actor, now)
 
     def keep_signed(self, tx: Transaction, application: int, message: bytes) -> None:
         """Keep what the holder signed, encrypted as the form is: it proves who applied for what."""
@@ -402,102 +410,11 @@ class Applications:
         return await self._storage.write(transaction, brief=True)
 
 
-def found_application(tx: Transaction, application: int) -> ApplicationRecord:
-    """Return an application or raise `NotFoundError`."""
-    found = rows.get(tx, application)
-    if found is None:
-        raise NotFoundError(f"no application {application}; see `pkiserver application list`")
-    return found
-
-
 def kept(application: int, form: AnyForm | None) -> AnyForm:
     """Return the form of an application, or raise `ConflictError` where it is erased."""
     if form is None:
         raise ConflictError(f"the form of application {application} is erased")
     return form
-
-
-def target_of(record: ApplicationRecord) -> Target:
-    """Return where an application belongs and whose it is, as the permission table asks."""
-    return Target(
-        office=record.office,
-        organization=record.organization,
-        holder=record.person,
-        version=record.version,
-    )
-
-
-def standing_of(record: ApplicationRecord) -> Standing:
-    """Return where an application stands, as the transition table asks."""
-    return Standing(State(record.state), record.version)
-
-
-def record_event(
-    tx: Transaction, record: ApplicationRecord, change: Change, detail: Mapping[str, object]
-) -> ApplicationRecord:
-    """Write an event, the state that it leads to, and the audit record, in the caller's transaction."""
-    event = ApplicationEventRecord(
-        application=record.id,
-        version=change.version,
-        event=change.event.value,
-        from_state=change.from_state.value,
-        to_state=change.to_state.value,
-        actor=change.actor,
-        ground=change.ground,
-        at=change.at,
-        detail=json.dumps(detail, ensure_ascii=False, sort_keys=True),
-    )
-    return _append(tx, event)
-
-
-def _first_event(added: ApplicationRecord, actor: Actor, now: datetime) -> ApplicationEventRecord:
-    """Return the event with which a draft begins; no state leads to it."""
-    return ApplicationEventRecord(
-        application=added.id,
-        version=1,
-        event="apply",
-        from_state=None,
-        to_state=State.DRAFT.value,
-        actor=actor.name,
-        ground="applied for",
-        at=now,
-        detail=json.dumps({"on_behalf_of": actor.on_behalf_of}),
-    )
-
-
-def _append(tx: Transaction, event: ApplicationEventRecord) -> ApplicationRecord:
-    moved = rows.append(tx, event)
-    if moved is None:
-        raise ConflictError("the application has changed since")
-    entry = audit.entry(
-        event.at,
-        event.actor,
-        f"application.{event.event}",
-        application=event.application,
-        version=event.version,
-        state=event.to_state,
-    )
-    audit_chain.append(tx, entry)
-    return moved
-
-
-def withdraw_in(tx: Transaction, application: int, actor: str, ground: str, now: datetime) -> None:
-    """Withdraw an application that came to no certificate, in the caller's transaction; its credential ends.
-
-    `ConflictError` while a certificate is being made with it.
-    """
-    found = found_application(tx, application)
-    changed = decide(standing_of(found), Command(Event.WITHDRAW, found.version, actor, ground), now)
-    end_credential(tx, found, now)
-    record_event(tx, found, changed, {})
-
-
-def end_credential(tx: Transaction, record: ApplicationRecord, now: datetime) -> None:
-    """Cancel what enrols an application; `ConflictError` where a certificate is being made with it."""
-    if record.state == State.ISSUING.value and rows.is_being_issued(tx, record.id):
-        raise ConflictError(f"the certificate of application {record.id} is being made")
-    if record.credential is not None:
-        credentials.cancel(tx, record.credential, now)
 
 
 def _require_known(new: NewApplication) -> None:

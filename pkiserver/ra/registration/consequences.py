@@ -15,7 +15,7 @@ from pkiserver.ra.bulk.selection import Selection
 from pkiserver.ra.cases.rules import GROUNDS, Kind
 from pkiserver.ra.letters.notices import Notices
 from pkiserver.ra.lifecycle import Action, Command, HoldOwner
-from pkiserver.ra.registration.applications import withdraw_in
+from pkiserver.ra.registration.application_events import withdraw_in
 from pkiserver.ra.registration.roles import Actor, Role
 from pkiserver.ra.status_changes import change_status
 from store import applications as rows

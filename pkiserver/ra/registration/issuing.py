@@ -15,16 +15,15 @@ from config.profile import Profile
 from pkiserver.clock import Clock
 from pkiserver.errors import ConflictError, NotFoundError
 from pkiserver.ra.credentials import Bind, Credentials, NewCredential, Use
-from pkiserver.ra.registration.applications import (
-    PLANT,
-    Applications,
+from pkiserver.ra.registration.application_events import (
     end_credential,
     found_application,
-    kept,
+    move_on,
     record_event,
     standing_of,
     target_of,
 )
+from pkiserver.ra.registration.applications import PLANT, Applications, kept
 from pkiserver.ra.registration.contracts import State
 from pkiserver.ra.registration.form import Form
 from pkiserver.ra.registration.gate import Gate
@@ -218,10 +217,8 @@ def note_issued(
     Where it had another one, which its client refused (RFC 9810 §5.3.18), that is an event of its own.
     """
     if record.state == ApplicationState.ISSUED.value:
-        refused = Command(
-            Event.CARRIER_REFUSED, record.version, FOLLOWER, "its client refused the certificate"
-        )
-        record = record_event(tx, record, decide(standing_of(record), refused, now), {})
+        ground = "its client refused the certificate"
+        record = move_on(tx, record, Event.CARRIER_REFUSED, by=FOLLOWER, ground=ground, now=now)
     issued = Command(Event.CERTIFICATE_ISSUED, record.version, FOLLOWER, "the certificate was issued")
     changed = decide(standing_of(record), issued, now)
     rows.set_certificate(tx, record.id, authority, serial)

@@ -22,12 +22,8 @@ from pkiserver.ca.identity import Identity, approve_identity
 from pkiserver.clock import Clock
 from pkiserver.errors import ConflictError, NotFoundError, PKIServerError, RefusedError, UnavailableError
 from pkiserver.ra.credentials import check_identity, enrollable
-from pkiserver.ra.registration.applications import (
-    Applications,
-    found_application,
-    record_event,
-    standing_of,
-)
+from pkiserver.ra.registration.application_events import found_application, record_event, standing_of
+from pkiserver.ra.registration.applications import Applications
 from pkiserver.ra.registration.gate import Gate
 from pkiserver.ra.registration.issuing import certified_citizen
 from pkiserver.ra.registration.officer_form import OfficerForm

@@ -21,7 +21,7 @@ from pkiserver.ra.approved import Approved
 from pkiserver.ra.client_certificates import Holder
 from pkiserver.ra.credentials import enrollable
 from pkiserver.ra.entitlement import Entitlement
-from pkiserver.ra.registration.applications import found_application
+from pkiserver.ra.registration.application_events import found_application
 from pkiserver.ra.registration.gate import Gate
 from pkiserver.ra.registration.roles import Action, Actor, Assignment, Permission, Role, Target
 from pkiserver.ra.registration.states import State

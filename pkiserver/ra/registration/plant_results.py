@@ -15,13 +15,13 @@ from pkiserver.clock import Clock
 from pkiserver.errors import ConflictError, RefusedError, UnavailableError
 from pkiserver.ra import lifecycle
 from pkiserver.ra.registration import carriers
-from pkiserver.ra.registration.applications import found_application, record_event, standing_of
+from pkiserver.ra.registration.application_events import found_application, move_on
 from pkiserver.ra.registration.carriers import known_or_new, parse_carrier_serial
 from pkiserver.ra.registration.gate import Gate
 from pkiserver.ra.registration.issuing import note_issued
 from pkiserver.ra.registration.plant import found_batch, found_card
 from pkiserver.ra.registration.roles import Action, Actor, Permission, Role, Target
-from pkiserver.ra.registration.states import MAX_GROUND_CHARACTERS, Command, Event, State, decide
+from pkiserver.ra.registration.states import MAX_GROUND_CHARACTERS, Event, State
 from pkiserver.ra.status_changes import Changed, StatusChanges, change_status
 from pkiserver.storage import Storage
 from protocols.asn1.ocsp import CRLReason
@@ -208,9 +208,9 @@ def _fail(
     changed = None
     if bears is not None:
         changed = _revoked(tx, bears, consequence.reason, by, now)
-        application = _moved(tx, application, Event.CARRIER_REFUSED, by, ground, now)
+        application = move_on(tx, application, Event.CARRIER_REFUSED, by=by, ground=ground, now=now)
     if application.state == State.ISSUING.value:
-        _moved(tx, application, Event.FAIL, by, ground, now)
+        move_on(tx, application, Event.FAIL, by=by, ground=ground, now=now)
     return changed
 
 
@@ -222,13 +222,6 @@ def _revoked(
         return None
     command = lifecycle.Command(lifecycle.Action.REVOKE, reason=reason)
     return change_status(tx, bears.authority, bears.serial, command, by, now)
-
-
-def _moved(
-    tx: Transaction, application: ApplicationRecord, event: Event, by: str, ground: str, now: datetime
-) -> ApplicationRecord:
-    command = Command(event, application.version, by, ground)
-    return record_event(tx, application, decide(standing_of(application), command, now), {})
 
 
 def _audit(tx: Transaction, card: CardRecord, result: Result, by: str, now: datetime) -> None:

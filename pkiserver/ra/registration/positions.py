@@ -2,8 +2,8 @@
 
 from datetime import datetime
 
-from pkiserver.ra.registration.applications import record_event, standing_of
-from pkiserver.ra.registration.states import Command, Event, State, decide
+from pkiserver.ra.registration.application_events import move_on
+from pkiserver.ra.registration.states import Event, State
 from store import applications as rows
 from store import credentials
 from store.database import Transaction
@@ -21,6 +21,5 @@ def end_credentials(tx: Transaction, officer: int, actor: str, ground: str, now:
             continue
         cancelled.append(application.credential)
         if application.state == State.ISSUING.value and not rows.is_being_issued(tx, application.id):
-            command = Command(Event.FAIL, application.version, actor, ground)
-            record_event(tx, application, decide(standing_of(application), command, now), {})
+            move_on(tx, application, Event.FAIL, by=actor, ground=ground, now=now)
     return cancelled

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Final
 
 from pkiserver.clock import Clock
-from pkiserver.ra.registration.applications import end_credential, record_event, standing_of
+from pkiserver.ra.registration.application_events import end_credential, record_event, standing_of
 from pkiserver.ra.registration.issuing import FOLLOWER
 from pkiserver.ra.registration.renewals import CREDENTIAL_LIFETIME
 from pkiserver.ra.registration.states import Command, Event, State, decide

@@ -17,13 +17,8 @@ from pkiserver.errors import ConflictError, NotAuthorizedError, PKIServerError
 from pkiserver.ra.client_certificates import ClientCertificates, Holder
 from pkiserver.ra.credentials import Credentials, NewCredential, Use
 from pkiserver.ra.refusals import Refusals
-from pkiserver.ra.registration.applications import (
-    PROFILES,
-    Applications,
-    end_credential,
-    record_event,
-    standing_of,
-)
+from pkiserver.ra.registration.application_events import end_credential, move_on
+from pkiserver.ra.registration.applications import PROFILES, Applications
 from pkiserver.ra.registration.challenges import CLOCK_SKEW, Answered, Challenge, Challenges
 from pkiserver.ra.registration.contacts import name_key
 from pkiserver.ra.registration.form import Fault, Form, FormError, validate_form
@@ -35,7 +30,7 @@ from pkiserver.ra.registration.registry import differing_fields
 from pkiserver.ra.registration.renewal_rules import RenewalRules
 from pkiserver.ra.registration.roles import Actor
 from pkiserver.ra.registration.signed_form import SignedForm, read_signed_form
-from pkiserver.ra.registration.states import Command, Event, State, decide
+from pkiserver.ra.registration.states import Event, State
 from pkiserver.storage import Storage
 from protocols import oid
 from protocols.errors import ErrorKind, ProtocolError
@@ -43,7 +38,6 @@ from protocols.x509.certificate import serial_text
 from store import applications as application_rows
 from store import certificates
 from store import renewals as rows
-from store.applications import ApplicationRecord
 from store.database import Transaction
 from store.records import CertificateRecord
 
@@ -260,9 +254,11 @@ class Renewals:
         person = self._people.take_over(tx, form, actor.name, f"application {draft.id}", now)
         application_rows.set_person(tx, draft.id, person, PROOF)
         self._applications.keep_signed(tx, draft.id, accepted.message)
-        verified = _move(tx, draft, Event.VERIFY, actor, "identity proved by own_signature", now)
+        ground = f"identity proved by {PROOF}"
+        verified = move_on(tx, draft, Event.VERIFY, by=actor.name, ground=ground, now=now)
         application_rows.set_credential(tx, draft.id, new.reference)
-        _move(tx, verified, Event.BEGIN_ISSUING, actor, "verified", now, credential=new.reference)
+        bound = {"credential": new.reference}
+        move_on(tx, verified, Event.BEGIN_ISSUING, by=actor.name, ground="verified", now=now, detail=bound)
         return draft.id
 
     def _make_room(self, tx: Transaction, accepted: _Accepted, now: datetime) -> None:
@@ -273,17 +269,5 @@ class Renewals:
         for one in found:
             if one.profile == accepted.profile.name and State(one.state) in _BEFORE_ISSUED:
                 end_credential(tx, one, now)
-                _move(tx, one, Event.WITHDRAW, accepted.actor, "the holder applied anew", now)
-
-
-def _move(
-    tx: Transaction,
-    record: ApplicationRecord,
-    event: Event,
-    actor: Actor,
-    ground: str,
-    now: datetime,
-    **detail: str,
-) -> ApplicationRecord:
-    command = Command(event, record.version, actor.name, ground)
-    return record_event(tx, record, decide(standing_of(record), command, now), detail)
+                by, ground = accepted.actor.name, "the holder applied anew"
+                move_on(tx, one, Event.WITHDRAW, by=by, ground=ground, now=now)

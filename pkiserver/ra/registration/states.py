@@ -1,4 +1,4 @@
-"""What may happen to an application: a pure table of states and events, and how an event is recorded.
+"""What may happen to an application: a pure table of states and events, and what a command leads to.
 
 Nothing here reads a clock or a store.
 """
