@@ -49,7 +49,7 @@ async def list_applications(
     chosen = states.State(state) if state in {one.value for one in states.State} else None
     if state is not None and chosen is None:
         raise RefusedError("there is no such state of an application")
-    found = await services.registration.applications.newest(
+    found = await services.registration.application_search.newest(
         office_worker(caller), state=chosen, office=office, before=parse_after(after), limit=limit
     )
     return [_application(one) for one in found]

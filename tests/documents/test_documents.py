@@ -23,7 +23,7 @@ from pkiserver.documents.words import LANGUAGES, Language
 from pkiserver.errors import NotFoundError, UnavailableError
 from pkiserver.ra.cases.entry import EVIDENCE
 from pkiserver.ra.cases.rules import GROUNDS, Channel, Kind
-from pkiserver.ra.registration.applications import Explanation
+from pkiserver.ra.registration.application_ends import Explanation
 from pkiserver.ra.registration.carriers import KINDS
 from pkiserver.ra.registration.form import FIELD_NUMBERS
 

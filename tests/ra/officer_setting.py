@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from pkiserver.core import Core
-from pkiserver.ra.registration.applications import Explanation
+from pkiserver.ra.registration.application_ends import Explanation
 from pkiserver.ra.registration.contracts import Event
 from pkiserver.ra.registration.imports import ImportOptions
 from pkiserver.ra.registration.registry import IdentityProof
@@ -84,7 +84,7 @@ class Organization:
 
     async def delivered(self, issued: ApplicationRecord) -> ApplicationRecord:
         """Hand a token over."""
-        services = self.core.registration.applications
+        services = self.core.registration.application_ends
         signed = await services.sign_off(SPECIALIST, issued.id, issued.version, "stamped")
         return await services.deliver(SPECIALIST, issued.id, signed.version, frozenset(Explanation), "2026-1")
 

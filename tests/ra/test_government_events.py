@@ -40,7 +40,7 @@ async def test_domain_b_a_new_position_a_new_certificate_and_the_old_one_superse
     own: Organization,
 ) -> None:
     old = await own.delivered(await own.issued())
-    await own.core.registration.applications.close(SPECIALIST, old.id, old.version, "unit 7")
+    await own.core.registration.application_ends.close(SPECIALIST, old.id, old.version, "unit 7")
     new = await own.issued(PROMOTED)
     assert new.officer == old.officer
     assert [await own.state(old), await own.state(new)] == [GOOD, GOOD]  # nobody is left without one
@@ -50,7 +50,7 @@ async def test_domain_b_a_new_position_a_new_certificate_and_the_old_one_superse
 
 async def test_another_token_for_the_same_position_supersedes_nothing(own: Organization) -> None:
     first = await own.delivered(await own.issued())
-    await own.core.registration.applications.close(SPECIALIST, first.id, first.version, "unit 7")
+    await own.core.registration.application_ends.close(SPECIALIST, first.id, first.version, "unit 7")
     second = await own.delivered(await own.issued(LIST + "\n"))
     assert second.id != first.id
     assert [await own.state(first), await own.state(second)] == [GOOD, GOOD]
@@ -170,7 +170,7 @@ async def test_a_contract_does_not_end_while_a_certificate_is_being_made(
 
     services = own.core.registration
     await TestDeath().verified(own)
-    (made,) = [one for one in await services.applications.newest(SPECIALIST) if one.state == "verified"]
+    (made,) = [one for one in await services.application_search.newest(SPECIALIST) if one.state == "verified"]
     await services.issuing.begin(SPECIALIST, made.id, made.version)
     monkeypatch.setattr(applications.rows, "is_being_issued", lambda *_: True)
     with pytest.raises(ConflictError, match="is being made"):

@@ -27,10 +27,10 @@ def documents(story: Story) -> Documents:
 
 async def delivered(story: Story) -> ApplicationRecord:
     made = await story.issued()
-    signed_off = await story.services.applications.sign_off(
+    signed_off = await story.services.application_ends.sign_off(
         story.registrar, made.id, made.version, "stamp 12"
     )
-    return await story.services.applications.deliver(
+    return await story.services.application_ends.deliver(
         story.registrar, made.id, signed_off.version, ALL, "2026-1"
     )
 
@@ -114,9 +114,9 @@ async def test_nothing_is_made_before_its_time(story: Story) -> None:
 
 async def test_an_unknown_text_was_not_acknowledged(story: Story) -> None:
     made = await story.issued()
-    applications = story.services.applications
-    signed = await applications.sign_off(story.registrar, made.id, made.version, "stamp")
-    await applications.deliver(story.registrar, made.id, signed.version, ALL, "1999-9")
+    ends = story.services.application_ends
+    signed = await ends.sign_off(story.registrar, made.id, made.version, "stamp")
+    await ends.deliver(story.registrar, made.id, signed.version, ALL, "1999-9")
     with pytest.raises(NotFoundError, match="1999-9"):
         await documents(story).make_of_application(story.registrar, made.id, "acknowledgement", "mn")
 

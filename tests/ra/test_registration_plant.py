@@ -79,7 +79,7 @@ async def test_regulation_2_8_the_plant_writes_the_signature_to_the_card(
     assert (carrier.state, carrier.person) == ("issued", application.person)
     on_it = await setting.core.storage.read(lambda tx: carriers.certificates_on(tx, carrier.id))
     assert on_it == [(application.authority, certificate.serial_number)]
-    signed_off = await setting.core.registration.applications.sign_off(
+    signed_off = await setting.core.registration.application_ends.sign_off(
         setting.registrar, made.id, application.version, "stamp 12"
     )
     assert signed_off.state == "signed_off"
@@ -444,7 +444,7 @@ class TestPermissions:
 
     async def test_the_office_leaves_the_plant_s_cards_alone(self, setting: Setting, one: APlant) -> None:
         made = await setting.waiting()
-        issuing, applications = setting.core.registration.issuing, setting.core.registration.applications
+        issuing, ends = setting.core.registration.issuing, setting.core.registration.application_ends
         with pytest.raises(ConflictError, match="printing plant"):
             await issuing.begin(setting.registrar, made.id, made.version)
         batch = await one.pull()
@@ -454,7 +454,7 @@ class TestPermissions:
         await one.enroll(card.record.reference, csr_of(new_key()))
         version = (await setting.application(made.id)).version
         with pytest.raises(ConflictError, match="has not said yet"):
-            await applications.sign_off(setting.registrar, made.id, version, "stamp 12")
+            await ends.sign_off(setting.registrar, made.id, version, "stamp 12")
 
     async def test_the_plant_makes_identity_cards_alone(self, setting: Setting) -> None:
         for carrier in ("token", "mobile"):

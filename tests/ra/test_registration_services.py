@@ -28,7 +28,8 @@ from pkiserver.ra.credentials import NewCredential, Use
 from pkiserver.ra.letters.outbox import LETTERS, Letter, Medium
 from pkiserver.ra.lifecycle import Action as CertificateAction
 from pkiserver.ra.lifecycle import Command
-from pkiserver.ra.registration.applications import Explanation, NewApplication
+from pkiserver.ra.registration.application_ends import Explanation
+from pkiserver.ra.registration.applications import NewApplication
 from pkiserver.ra.registration.erasure import WAITS
 from pkiserver.ra.registration.form import FormError
 from pkiserver.ra.registration.offices import OfficeForm
@@ -126,7 +127,7 @@ async def story(core: Core, clock: Any) -> Story:
 
 
 async def test_the_whole_way(story: Story) -> None:
-    applications, registrar = story.services.applications, story.registrar
+    ends, registrar = story.services.application_ends, story.registrar
     made, credential = await story.issuing()
     certificate = await story.enroll(credential)
     assert subject_text(certificate.subject) == SUBJECT
@@ -134,9 +135,9 @@ async def test_the_whole_way(story: Story) -> None:
     issued = await story.record(made.id)
     assert (issued.state, issued.serial) == ("issued", certificate.serial_number)
     assert issued.person is not None
-    signed_off = await applications.sign_off(registrar, made.id, issued.version, "stamp 12")
-    delivered = await applications.deliver(registrar, made.id, signed_off.version, ALL, "2026-1")
-    closed = await applications.close(registrar, made.id, delivered.version, "unit 7")
+    signed_off = await ends.sign_off(registrar, made.id, issued.version, "stamp 12")
+    delivered = await ends.deliver(registrar, made.id, signed_off.version, ALL, "2026-1")
+    closed = await ends.close(registrar, made.id, delivered.version, "unit 7")
     assert closed.state == "closed"
     assert await story.events(made.id) == [
         ("apply", None, "draft"),
@@ -213,7 +214,7 @@ async def test_a_form_that_is_wrong_makes_nothing(story: Story) -> None:
     with pytest.raises(FormError) as caught:
         await story.draft(phone="1", mail="1")
     assert [fault.field for fault in caught.value.faults] == ["phone", "mail"]
-    assert await story.services.applications.newest(story.registrar, office="ub-1") == []
+    assert await story.services.application_search.newest(story.registrar, office="ub-1") == []
 
 
 @pytest.mark.parametrize("change", [{"channel": "online"}, {"carrier": "usb"}, {"profile": "device"}])
@@ -234,7 +235,7 @@ async def test_another_office_may_not(story: Story, recorded: Any) -> None:
         applications.withdraw(stranger, made.id, made.version, "mine"),
         applications.show(stranger, made.id),
         applications.draft(stranger, NewApplication("ub-1", FIELDS)),
-        applications.newest(stranger, office="ub-1"),
+        story.services.application_search.newest(stranger, office="ub-1"),
         story.services.offices.add(stranger, "ub-3", OfficeForm("Чингэлтэй")),
     ):
         with pytest.raises(NotAuthorizedError):
@@ -364,11 +365,11 @@ async def test_a_carrier_that_refused_its_certificate(story: Story) -> None:
 
 async def test_delivery_needs_every_explanation(story: Story) -> None:
     made = await story.issued()
-    applications = story.services.applications
-    signed_off = await applications.sign_off(story.registrar, made.id, made.version, "stamp 12")
+    ends = story.services.application_ends
+    signed_off = await ends.sign_off(story.registrar, made.id, made.version, "stamp 12")
     for one in Explanation:
         with pytest.raises(RefusedError, match=one.value):
-            await applications.deliver(story.registrar, made.id, signed_off.version, ALL - {one}, "2026-1")
+            await ends.deliver(story.registrar, made.id, signed_off.version, ALL - {one}, "2026-1")
 
 
 async def test_reading_is_recorded_and_nothing_personal_is(story: Story, recorded: Any) -> None:
@@ -445,10 +446,10 @@ SENIOR = Actor("senior-1", (Assignment(Role.SENIOR_REGISTRAR, everywhere=True),)
 async def finished(story: Story) -> ApplicationRecord:
     """Return an application that is closed, with its certificate."""
     made = await story.issued()
-    applications = story.services.applications
-    signed_off = await applications.sign_off(story.registrar, made.id, made.version, "stamp 12")
-    delivered = await applications.deliver(story.registrar, made.id, signed_off.version, ALL, "2026-1")
-    return await applications.close(story.registrar, made.id, delivered.version, "unit 7")
+    ends = story.services.application_ends
+    signed_off = await ends.sign_off(story.registrar, made.id, made.version, "stamp 12")
+    delivered = await ends.deliver(story.registrar, made.id, signed_off.version, ALL, "2026-1")
+    return await ends.close(story.registrar, made.id, delivered.version, "unit 7")
 
 
 async def end_of(story: Story, made: ApplicationRecord) -> datetime:
@@ -606,7 +607,7 @@ async def test_events_are_only_added(story: Story, statement: str) -> None:
 async def test_lists(story: Story) -> None:
     made = [await story.draft() for _ in range(3)]
     await story.services.applications.withdraw(story.registrar, made[0].id, 1, "changed the mind")
-    newest = story.services.applications.newest
+    newest = story.services.application_search.newest
     found = await newest(story.registrar, office="ub-1", limit=2)
     assert [one.id for one in found] == [made[2].id, made[1].id]
     rest = await newest(story.registrar, office="ub-1", before=found[-1].id)

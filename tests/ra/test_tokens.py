@@ -67,7 +67,7 @@ async def test_several_tokens_a_person_and_each_bears_its_certificate(
 ) -> None:
     await tokens.receive(SPECIALIST, NUMBER, b"T-1\nT-2", "act 12")
     first = await own.delivered(await own.issued())
-    await own.core.registration.applications.close(SPECIALIST, first.id, first.version, "unit 7")
+    await own.core.registration.application_ends.close(SPECIALIST, first.id, first.version, "unit 7")
     second = await own.issued(LIST + "\n")
     for serial, made in (("T-1", first), ("T-2", second)):
         assigned = await tokens.assign(own.officer, NUMBER, serial, made.id)

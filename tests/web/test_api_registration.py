@@ -342,10 +342,10 @@ class TestServices:
         ours = await world.draft("ub-1")
         roles = (Assignment(Role.REGISTRAR, office=ours.office), Assignment(Role.SERVICE))
         both = Actor("both", roles, on_behalf_of=theirs.person)
-        applications = world.core.registration.applications
+        search = world.core.registration.application_search
         with pytest.raises(NotAuthorizedError):
-            await applications.newest(both, office="ub-2")
-        assert [one.id for one in await applications.newest(both, office="ub-1")] == [ours.id]
+            await search.newest(both, office="ub-2")
+        assert [one.id for one in await search.newest(both, office="ub-1")] == [ours.id]
 
     async def test_nobody_else_asks_on_behalf(self, registrar: Client) -> None:
         reply = await registrar.ask("GET", "/api/v1/offices", headers=on_behalf_of(FORM["civil_id"]))

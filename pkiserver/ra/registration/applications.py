@@ -1,19 +1,17 @@
-"""Applications: made from the form, verified against the civil registry, and moved on event by event.
+"""Applications: made from the form, verified against the civil registry, returned, withdrawn and shown.
 
-How one becomes a certificate is in `issuing`. Events are of `states`; permission is asked of `permissions`.
+How one becomes a certificate is in `issuing`, how it ends in `application_ends`; `application_search` finds
+it. Events are of `states`, and written by `application_events`; permission is asked of `permissions`.
 """
 
 import base64
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import date, datetime
-from enum import Enum
 from typing import Any, Final
 
 from pkiserver import audit
-from pkiserver.bounds import MAX_LIST
-from pkiserver.ca.issuance import OnEvent
 from pkiserver.clock import Clock
 from pkiserver.errors import ConflictError, NotFoundError, RefusedError
 from pkiserver.ra.registration.application_events import (
@@ -25,13 +23,12 @@ from pkiserver.ra.registration.application_events import (
     target_of,
 )
 from pkiserver.ra.registration.carriers import KINDS
-from pkiserver.ra.registration.contacts import name_key, parse_line
+from pkiserver.ra.registration.contacts import name_key
 from pkiserver.ra.registration.form import Form, validate_form
 from pkiserver.ra.registration.gate import Gate
 from pkiserver.ra.registration.numbers import today
 from pkiserver.ra.registration.officer_form import AnyForm, OfficerForm, confirmed
-from pkiserver.ra.registration.people import APPLICATIONS, MAX_FOUND, People
-from pkiserver.ra.registration.permissions import reach
+from pkiserver.ra.registration.people import APPLICATIONS, People
 from pkiserver.ra.registration.personal_data import PersonalData
 from pkiserver.ra.registration.registry import CivilRegistry, IdentityProof, differing_fields, look_up
 from pkiserver.ra.registration.roles import Action, Actor, Permission, Target
@@ -39,8 +36,8 @@ from pkiserver.ra.registration.states import Command, Event, State, decide
 from pkiserver.storage import Storage
 from store import applications as rows
 from store import audit as audit_chain
-from store import offices, organizations, plant
-from store.applications import ApplicationEventRecord, ApplicationRecord, Search
+from store import offices, organizations
+from store.applications import ApplicationEventRecord, ApplicationRecord
 from store.database import Transaction
 from store.records import AuditEntry
 
@@ -49,16 +46,6 @@ CARRIERS: Final = KINDS
 PLANT: Final = "plant"
 DELIVERIES: Final = ("office", PLANT)  # who makes the carrier; regulation 2.8 has the plant make cards
 PROFILES: Final = ("citizen-signature", "citizen-authentication")
-MAX_NAME_CHARACTERS: Final = 130
-
-
-class Explanation(Enum):
-    """What is explained to the holder when the carrier is handed over (regulation 2.7)."""
-
-    LEGAL_EFFECT = "legal_effect"
-    CONDITIONS_OF_USE = "conditions_of_use"
-    CONFIDENTIALITY = "confidentiality"
-    LIABILITY = "liability"
 
 
 @dataclass(frozen=True, slots=True, repr=False)  # no representation: it would be logged with what it holds
@@ -82,12 +69,8 @@ class ShownApplication:
     events: list[ApplicationEventRecord]
 
 
-# What follows when a carrier is handed over, in that transaction: the status events that it led to.
-OnDelivered = Callable[[Transaction, ApplicationRecord, str, datetime], list[int]]
-
-
 class Applications:
-    """The way of an application up to verification, and from the certificate to its end."""
+    """The way of an application up to verification, and back; it is withdrawn and shown here, too."""
 
     def __init__(
         self,
@@ -98,12 +81,7 @@ class Applications:
         data: PersonalData,
         people: People,
         registry: CivilRegistry,
-        on_delivered: OnDelivered,
-        on_event: OnEvent,
     ) -> None:
-        """Take what it works with; `on_event` is awaited for the events that `on_delivered` returns."""
-        self._on_delivered = on_delivered
-        self._on_event = on_event
         self._storage = storage
         self._clock = clock
         self._gate = gate
@@ -190,7 +168,7 @@ class Applications:
         self, actor: Actor, application: int, seen_version: int, ground: str, fields: tuple[str, ...] = ()
     ) -> ApplicationRecord:
         """Return an application to who applied, with the fields that are wrong (regulation 2.10)."""
-        await self._permitted(actor, Action.VERIFY_APPLICATION, application)
+        await self.permitted(actor, Action.VERIFY_APPLICATION, application)
         known = [field for field in fields if field in Form.__dataclass_fields__]
         if len(known) != len(fields):
             raise RefusedError("the fields that are wrong are named as the form names them")
@@ -200,64 +178,14 @@ class Applications:
         self, actor: Actor, application: int, seen_version: int, ground: str
     ) -> ApplicationRecord:
         """Withdraw an application; its credential enrols nothing any more."""
-        await self._permitted(actor, Action.WITHDRAW_APPLICATION, application)
+        await self.permitted(actor, Action.WITHDRAW_APPLICATION, application)
         return await self._move(actor, application, Event.WITHDRAW, seen_version, ground)
-
-    async def sign_off(
-        self, actor: Actor, application: int, seen_version: int, ground: str
-    ) -> ApplicationRecord:
-        """Note that the form was checked by the citizen and confirmed by stamp (regulation 2.6)."""
-        await self._permitted(actor, Action.FINISH_APPLICATION, application)
-        return await self._move(actor, application, Event.SIGN_OFF, seen_version, ground)
-
-    async def deliver(
-        self,
-        actor: Actor,
-        application: int,
-        seen_version: int,
-        acknowledged: frozenset[Explanation],
-        text_version: str,
-    ) -> ApplicationRecord:
-        """Note that the carrier was handed over; all four explanations are acknowledged (regulation 2.7).
-
-        What an officer has for another position is superseded with it.
-        """
-        await self._permitted(actor, Action.FINISH_APPLICATION, application)
-        missing = sorted(one.value for one in set(Explanation) - acknowledged)
-        if missing:
-            raise RefusedError(f"not acknowledged: {', '.join(missing)} (regulation 2.7)")
-        detail = {
-            "acknowledged": sorted(one.value for one in acknowledged),
-            "text_version": parse_line(text_version, 40),
-        }
-        ground = "handed over, explanations acknowledged"
-        now, events = self._clock.now(), list[int]()
-
-        def transaction(tx: Transaction) -> ApplicationRecord:
-            found = found_application(tx, application)
-            command = Command(Event.DELIVER, seen_version, actor.name, ground)
-            made = record_event(tx, found, decide(standing_of(found), command, now), detail)
-            events[:] = self._on_delivered(tx, made, actor.name, now)
-            return made
-
-        delivered = await self._storage.write(transaction)
-        for sequence in events:
-            await self._on_event(sequence)
-        return delivered
-
-    async def close(
-        self, actor: Actor, application: int, seen_version: int, archive_unit: str
-    ) -> ApplicationRecord:
-        """Note that the archive unit was handed over (regulation 2.6, 4.1)."""
-        await self._permitted(actor, Action.FINISH_APPLICATION, application)
-        detail = {"archive_unit": parse_line(archive_unit, 60)}
-        return await self._move(actor, application, Event.CLOSE, seen_version, "archived", detail)
 
     async def show(self, actor: Actor, application: int) -> ShownApplication:
         """Return an application with its form; the reading is recorded in the same transaction."""
         record = await self._storage.read(lambda tx: found_application(tx, application), brief=True)
         if record.person is None and actor.identified is not None:  # whose it is only the form says
-            await self._permitted(actor, Action.READ_APPLICATION, application)
+            await self.permitted(actor, Action.READ_APPLICATION, application)
         else:
             await self._gate.require(Permission(actor, Action.READ_APPLICATION, target_of(record)))
         now = self._clock.now()
@@ -278,64 +206,6 @@ class Applications:
             now, actor.name, "application.read", application=application, on_behalf_of=actor.on_behalf_of
         )
 
-    async def newest(
-        self,
-        actor: Actor,
-        *,
-        state: State | None = None,
-        office: str | None = None,
-        person: int | None = None,
-        created_from: datetime | None = None,
-        created_until: datetime | None = None,
-        before: int | None = None,
-        limit: int = 100,
-    ) -> list[ApplicationRecord]:
-        """Return applications without personal data, the newest first; `before` is the last one seen.
-
-        Without an office those that the actor may see: of the own offices or organisations, or of the holder
-        identified.
-        """
-        found = await self._storage.read(lambda tx: offices.with_code(tx, office)) if office else None
-        if office and found is None:
-            raise NotFoundError(f"no office {office[:40]}; see `pkiserver office list`")
-        reached = reach(actor, Action.READ_APPLICATION)
-        narrow = not (reached.everything or reached.every_office or reached.offices)
-        of_organizations = narrow and (reached.every_organization or bool(reached.organizations))
-        of_holder = narrow and not of_organizations
-        if found is not None:  # the holder opens an office only where no more than theirs is listed
-            target = Target(office=found.id, holder=reached.holder if of_holder else None)
-            await self._gate.require(Permission(actor, Action.READ_APPLICATION, target))
-        if of_holder and person not in (None, reached.holder):
-            await self._gate.require(Permission(actor, Action.READ_APPLICATION, Target(holder=person)))
-        if of_holder and not reached.holder:
-            return []  # nobody was identified, or somebody who is not on record: there is nothing of theirs
-        whole = reached.everything or reached.every_office
-        mine = None if whole or narrow else reached.offices
-        wanted = Search(
-            state=state.value if state else None,
-            offices=mine if found is None else frozenset({found.id}),
-            outside_organizations=reached.every_office and not reached.everything,
-            organizations=reached.organizations if of_organizations else None,
-            every_organization=of_organizations and reached.every_organization,
-            person=reached.holder if of_holder else person,
-            created_from=created_from,
-            created_until=created_until,
-            before=before,
-        )
-        most = max(1, min(limit, MAX_LIST))
-        return await self._storage.read(lambda tx: rows.newest(tx, wanted, most))
-
-    async def find(self, actor: Actor, name: str) -> list[ApplicationRecord]:
-        """Return applications of those whose given name, then the parent's, begins so; it is recorded."""
-        await self._gate.require(Permission(actor, Action.READ_PERSON))
-        prefix, now = name_key(parse_line(name, MAX_NAME_CHARACTERS)), self._clock.now()
-
-        def transaction(tx: Transaction) -> list[ApplicationRecord]:
-            audit_chain.append(tx, audit.entry(now, actor.name, "application.find", by="name"))
-            return rows.with_name_prefix(tx, prefix, MAX_FOUND)
-
-        return await self._storage.write(transaction)
-
     async def form_of(self, application: int) -> AnyForm:
         """Return the form of an application, for the server's own use; `ConflictError` once erased."""
         return kept(application, await self._storage.read(lambda tx: self.form(tx, application), brief=True))
@@ -349,7 +219,7 @@ class Applications:
         values["birth_date"] = date.fromisoformat(values["birth_date"])
         return OfficerForm(**values) if "work_mail" in values else Form(**values)
 
-    async def _permitted(self, actor: Actor, action: Action, application: int) -> ApplicationRecord:
+    async def permitted(self, actor: Actor, action: Action, application: int) -> ApplicationRecord:
         """Return an application where the actor may act on it."""
 
         def look(tx: Transaction) -> tuple[ApplicationRecord, int | None]:
@@ -403,8 +273,6 @@ class Applications:
             changed = decide(standing_of(found), Command(event, seen_version, actor.name, ground), now)
             if changed.to_state is State.WITHDRAWN:
                 end_credential(tx, found, now)
-            if changed.to_state is State.SIGNED_OFF and plant.is_on_the_way(tx, application):
-                raise ConflictError("the printing plant has not said yet whether the card was made")
             return record_event(tx, found, changed, detail or {})
 
         return await self._storage.write(transaction, brief=True)

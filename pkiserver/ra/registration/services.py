@@ -23,6 +23,8 @@ from pkiserver.ra.letters.notices import Notices
 from pkiserver.ra.letters.outbox import Outbox
 from pkiserver.ra.purges import Purges
 from pkiserver.ra.register.services import RegisterServices, open_register
+from pkiserver.ra.registration.application_ends import ApplicationEnds
+from pkiserver.ra.registration.application_search import ApplicationSearch
 from pkiserver.ra.registration.applications import Applications
 from pkiserver.ra.registration.consequences import Consequences
 from pkiserver.ra.registration.data_key import DataKey
@@ -60,6 +62,8 @@ class Registration:
     organizations: Organizations
     officers: Officers
     applications: Applications
+    application_ends: ApplicationEnds
+    application_search: ApplicationSearch
     imports: Imports
     tokens: Tokens
     issuing: Issuing
@@ -118,8 +122,6 @@ def open_registration(
         data=data,
         people=people,
         registry=registry,
-        on_delivered=consequences.delivered,
-        on_event=on_event,
     )
     cases = Cases(
         storage=storage,
@@ -145,6 +147,14 @@ def open_registration(
         officers=Officers(storage, clock, gate, consequences),
         organizations=Organizations(storage, clock, gate, settings.registration, consequences),
         applications=applications,
+        application_ends=ApplicationEnds(
+            storage=storage,
+            clock=clock,
+            applications=applications,
+            on_delivered=consequences.delivered,
+            on_event=on_event,
+        ),
+        application_search=ApplicationSearch(storage, clock, gate),
         tokens=Tokens(storage, clock, gate, on_event),
         imports=Imports(
             storage=storage, clock=clock, gate=gate, data=data, people=people, applications=applications

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import ConfigDict, Field, JsonValue
 
-from pkiserver.ra.registration.applications import Explanation
+from pkiserver.ra.registration.application_ends import Explanation
 from pkiserver.ra.registration.roles import Action
 from pkiserver.web.api.applications import (
     ApplicationPath,
@@ -79,7 +79,7 @@ async def replace_certificate(services: APIServices, call: Call[ApplicationPath,
 
 async def sign_off(services: APIServices, call: Call[ApplicationPath, Any, GroundBody]) -> Answer:
     """Note that the form was checked by the citizen and confirmed by stamp and signature (regulation 2.6)."""
-    moved = await services.registration.applications.sign_off(
+    moved = await services.registration.application_ends.sign_off(
         call.caller.acting, call.path.application, seen_number(call.seen), call.body.ground
     )
     return await moved_answer(services, moved)
@@ -87,7 +87,7 @@ async def sign_off(services: APIServices, call: Call[ApplicationPath, Any, Groun
 
 async def deliver(services: APIServices, call: Call[ApplicationPath, Any, Delivery]) -> Answer:
     """Note that the carrier was handed over and all four explanations were acknowledged (regulation 2.7)."""
-    moved = await services.registration.applications.deliver(
+    moved = await services.registration.application_ends.deliver(
         call.caller.acting,
         call.path.application,
         seen_number(call.seen),
@@ -99,7 +99,7 @@ async def deliver(services: APIServices, call: Call[ApplicationPath, Any, Delive
 
 async def close(services: APIServices, call: Call[ApplicationPath, Any, Closing]) -> Answer:
     """Note that the archive unit was handed over."""
-    moved = await services.registration.applications.close(
+    moved = await services.registration.application_ends.close(
         call.caller.acting, call.path.application, seen_number(call.seen), call.body.archive_unit
     )
     return await moved_answer(services, moved)

@@ -260,7 +260,7 @@ class EnrolmentCredential(Message):
 async def list_applications(services: APIServices, call: Call[Any, ApplicationSearch, None]) -> Answer:
     """Search the applications that the caller may see."""
     query = call.query
-    found = await services.registration.applications.newest(
+    found = await services.registration.application_search.newest(
         call.caller.acting,
         state=State(query.state) if query.state is not None else None,
         office=query.office,
@@ -276,7 +276,7 @@ async def list_applications(services: APIServices, call: Call[Any, ApplicationSe
 
 async def search_applications(services: APIServices, call: Call[Any, Any, NameSearch]) -> Answer:
     """Find applications by how the name begins, whatever the office (regulation 2.1)."""
-    found = await services.registration.applications.find(call.caller.acting, call.body.name)
+    found = await services.registration.application_search.find(call.caller.acting, call.body.name)
     return Answer(ApplicationList(items=await summaries(services, found), next=None))
 
 
