@@ -6,13 +6,8 @@ from pydantic import ConfigDict, Field, JsonValue
 
 from pkiserver.ra.registration.application_ends import Explanation
 from pkiserver.ra.registration.roles import Action
-from pkiserver.web.api.applications import (
-    ApplicationPath,
-    EnrolmentCredential,
-    GroundBody,
-    moved_answer,
-    step,
-)
+from pkiserver.web.api.application_messages import ApplicationPath, EnrolmentCredential, GroundBody
+from pkiserver.web.api.applications import moved_answer, step
 from pkiserver.web.api.conditions import seen_number
 from pkiserver.web.api.operations import Answer, APIServices, Call, Message
 from pkiserver.web.api.people import Ground

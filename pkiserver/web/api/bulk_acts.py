@@ -12,7 +12,7 @@ from pkiserver.ra.bulk.rules import State
 from pkiserver.ra.bulk.selection import Selection
 from pkiserver.ra.cases.rules import Kind
 from pkiserver.ra.registration.roles import Action
-from pkiserver.web.api.cases import Evidence, Line
+from pkiserver.web.api.case_messages import Evidence, Line
 from pkiserver.web.api.certificates import issuer_of
 from pkiserver.web.api.conditions import seen_number
 from pkiserver.web.api.idempotency import answered

@@ -9,8 +9,8 @@ from pydantic import ConfigDict, Field
 from pkiserver.documents.words import Language
 from pkiserver.ra.documents import StoredDocument
 from pkiserver.ra.registration.roles import Action
-from pkiserver.web.api.applications import ApplicationPath
-from pkiserver.web.api.cases import CasePath
+from pkiserver.web.api.application_messages import ApplicationPath
+from pkiserver.web.api.case_messages import CasePath
 from pkiserver.web.api.idempotency import answered
 from pkiserver.web.api.operations import Answer, APIServices, Call, Message, Number, Operation
 from store.documents import DocumentRecord
