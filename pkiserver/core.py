@@ -288,7 +288,7 @@ async def _compose(
         on_event=on_event,
         status_changes=status_changes,
     )
-    record_listeners.append(registration.issuing.follow)
+    record_listeners += [registration.issuing.follow, registration.consequences.certified]
     refusals = Refusals(storage, clock)
     actors = Actors(storage, clock, authorities, registration.identities)
     role_grants = RoleGrants(storage, clock)

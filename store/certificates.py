@@ -128,6 +128,16 @@ def of_subject(tx: Transaction, subject: str, limit: int) -> list[CertificateRec
     return [record_of(row) for row in rows]
 
 
+def in_use_of_subject(tx: Transaction, subject: str, now: datetime) -> list[CertificateRecord]:
+    """Return every certificate of one subject that is neither revoked nor over, of whatever issuer."""
+    rows = tx.all(
+        f"SELECT {COLUMNS} FROM certificates WHERE subject = ? AND state != 'revoked' AND not_after >= ?"
+        " ORDER BY not_before, authority, serial",
+        (subject, to_unix(now)),
+    )
+    return [record_of(row) for row in rows]
+
+
 def last_end_of_subject(tx: Transaction, subject: str) -> datetime | None:
     """Return when the last certificate of a subject ends, or ended; None where there is none."""
     row = tx.one("SELECT max(not_after) FROM certificates WHERE subject = ?", (subject,))

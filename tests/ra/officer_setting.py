@@ -60,10 +60,10 @@ class Organization:
         """Who speaks for it."""
         return Actor("org-1", (Assignment(Role.ORG_OFFICER, organization=self.id),))
 
-    async def issued(self, listed: str = LIST) -> ApplicationRecord:
+    async def issued(self, listed: str = LIST, on_record: dict[str, Any] = SARAA) -> ApplicationRecord:
         """Have its officer get a certificate."""
         with self.core.home.civil_registry.open("a") as registry:
-            registry.write(json.dumps(SARAA) + "\n")
+            registry.write(json.dumps(on_record) + "\n")
         services = self.core.registration
         report = await services.imports.run(SPECIALIST, NUMBER, listed.encode(), ImportOptions())
         made = report.rows[0].application or 0

@@ -1,5 +1,6 @@
 """What happens in a government organisation, and what follows for certificates: DOMAIN, part B."""
 
+import asyncio
 import json
 from typing import Any
 
@@ -19,11 +20,18 @@ from pkiserver.ra.registration.roles import Actor, Assignment, Role
 from protocols.asn1.ocsp import CRLReason
 from store import letters
 from store.applications import ApplicationRecord
+from store.records import serial_to_blob
 from tests.ra.officer_setting import LIST, NUMBER, SARAA, SPECIALIST, Organization
 
 OTHER_SPECIALIST = Actor("specialist-2", (Assignment(Role.SPECIALIST),))
 REGISTRY = Actor("registry-1", (Assignment(Role.CIVIL_REGISTRY),))
 PROMOTED = LIST.replace("Дарга,", "Ерөнхий дарга,")
+NAMESAKE = (
+    LIST.replace("УК90061224", "УК90061225")
+    .replace("123456789013", "123456789014")
+    .replace("saraa@", "saraa2@")
+)
+NAMESAKE_ON_RECORD = {**SARAA, "register_number": "УК90061225", "civil_id": "123456789014"}
 GOOD = ("active", None)
 
 
@@ -64,6 +72,63 @@ async def test_domain_b_the_certificates_of_an_officer_who_left_are_revoked_for_
     assert await own.state(issued) == revoked(CRLReason.CESSATION_OF_OPERATION)
     waiting = await own.core.storage.read(lambda tx: letters.in_state(tx, "waiting", None, 10))
     assert [one.template for one in waiting] == ["certificate-revoked"]
+
+
+async def renewed(own: Organization, of: ApplicationRecord, count: int = 1) -> None:
+    """Leave what renewals do: certificates of the same names, which no application tells of."""
+    copied = (
+        "INSERT INTO certificates SELECT authority, randomblob(16), profile, subject, spki_sha256,"
+        " not_before + 1, not_after, state, certificate, crl_shard FROM certificates WHERE serial = ?"
+    )
+    named = (serial_to_blob(of.serial or 0),)
+    await own.core.storage.database.write(lambda tx: [tx.execute(copied, named) for _ in range(count)])
+
+
+async def in_use(own: Organization) -> int:
+    """Return how many certificates of officers are active."""
+    counted = "SELECT count(*) FROM certificates WHERE profile = 'government-token' AND state = 'active'"
+    row = await own.core.storage.read(lambda tx: tx.one(counted))
+    assert row is not None
+    return int(row[0])
+
+
+async def test_however_many_times_it_was_renewed_nothing_of_who_left_is_in_use(own: Organization) -> None:
+    issued = await own.issued()
+    await renewed(own, issued, 120)
+    await own.core.registration.officers.remove(own.officer, NUMBER, issued.officer or 0)
+    assert await in_use(own) == 0
+
+
+async def test_who_left_takes_nothing_from_another_of_the_same_name_and_position(own: Organization) -> None:
+    leaves, stays = await own.issued(), await own.issued(NAMESAKE, NAMESAKE_ON_RECORD)
+    await renewed(own, stays)
+    assert leaves.officer != stays.officer
+    await own.core.registration.officers.remove(own.officer, NUMBER, leaves.officer or 0)
+    assert await own.state(leaves) == revoked(CRLReason.CESSATION_OF_OPERATION)
+    assert await own.state(stays) == GOOD
+    assert await in_use(own) == 2
+
+
+async def test_what_is_being_made_when_its_officer_leaves_is_revoked_as_it_comes(
+    own: Organization, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    signer = own.core.signer
+    asked, signed, sign = asyncio.Event(), asyncio.Event(), signer.sign
+
+    async def waits(*arguments: Any) -> bytes:
+        asked.set()
+        await signed.wait()
+        return await sign(*arguments)
+
+    monkeypatch.setattr(signer, "sign", waits)
+    under_way = asyncio.create_task(own.issued())
+    await asked.wait()
+    services = own.core.registration
+    (officer,) = await services.officers.current(own.officer, NUMBER)
+    await services.officers.remove(own.officer, NUMBER, officer.id)
+    signed.set()
+    issued = await under_way
+    assert await own.state(issued) == revoked(CRLReason.CESSATION_OF_OPERATION)
 
 
 class TestContractEnded:

@@ -27,6 +27,7 @@ from store import certificates, crl_entries, status_events
 from store.applications import ApplicationRecord
 from store.cases import Scope
 from store.database import Transaction
+from store.records import serial_to_blob
 from tests.ra.conftest import SetClock
 from tests.ra.test_registration_services import ADMINISTRATOR, CITIZEN, FINGERPRINT, Story
 
@@ -125,6 +126,34 @@ async def test_each_kind_has_its_rule(house: House, kind: MessageKind) -> None:
     assert (*states, len(open_cases)) == (card, token, waiting)
     assert await house.tell(house.message("m-1", kind)) == ["repeated"]
     assert await house.end_state() == (states, _, open_cases)
+
+
+RENEWED_TOO = {
+    MessageKind.DEATH: "revoked",
+    MessageKind.CITIZENSHIP_LOST: "revoked",
+    MessageKind.CARD_LOST: "suspended",
+    MessageKind.CARD_EXCHANGED: "revoked",
+}
+
+
+@pytest.mark.parametrize("kind", RENEWED_TOO)
+async def test_what_renewed_a_certificate_shares_its_fate(house: House, kind: MessageKind) -> None:
+    """No application tells of it, and it outlives the one that it renewed by years."""
+    await house.core.storage.database.write(
+        lambda tx: tx.execute("UPDATE applications SET carrier = 'id_card' WHERE id = ?", (house.token.id,))
+    )
+    await house.core.storage.database.write(
+        lambda tx: tx.execute(
+            "INSERT INTO certificates SELECT authority, ?, profile, subject, spki_sha256,"
+            " not_before, not_after + 86400, state, certificate, crl_shard FROM certificates"
+            " WHERE serial = ?",
+            (serial_to_blob(1), serial_to_blob(house.card.serial or 0)),
+        )
+    )
+    assert await house.tell(house.message("m-1", kind)) == ["done"]
+    found = await house.core.storage.read(lambda tx: certificates.get(tx, house.card.authority or 0, 1))
+    assert found is not None
+    assert found.state == RENEWED_TOO[kind]
 
 
 def test_every_kind_has_a_rule() -> None:

@@ -21,9 +21,10 @@ from pkiserver.ra.registration.application_events import withdraw_in
 from pkiserver.ra.registration.gate import Gate
 from pkiserver.ra.registration.people import APPLICATIONS, People
 from pkiserver.ra.registration.personal_data import PersonalData
+from pkiserver.ra.registration.renewed import with_renewed
 from pkiserver.ra.registration.roles import Action, Actor, Permission, Role
 from pkiserver.storage import Storage
-from store import applications, certificates, status_events
+from store import applications, certificates, renewals, status_events
 from store import audit as audit_chain
 from store import cases as case_rows
 from store import registry_messages as rows
@@ -193,17 +194,27 @@ def _is_outdated(tx: Transaction, message: Message, rule: MessageRule, person: i
 def _concerned(
     tx: Transaction, message: Message, rule: MessageRule, person: int, now: datetime
 ) -> Iterator[CertificateRecord]:
-    """Yield the certificates of a person that a message concerns and whose status may still change."""
+    """Yield the certificates of a person that a message concerns and whose status may still change.
+
+    What renewed another one is among these; on which carrier it is, tells the last one applied for.
+    """
+    found: dict[tuple[int, int], CertificateRecord] = {}
     for application in applications.all_of_person(tx, person):
         if application.authority is None or application.serial is None:
             continue
-        if rule.cards and application.carrier != "id_card":
-            continue
-        certificate = certificates.get(tx, application.authority, application.serial)
-        if certificate is None or _standing(certificate).at(now) in _ENDED:
+        first = certificates.get(tx, application.authority, application.serial)
+        for one in with_renewed(tx, first, now) if first is not None else ():
+            found[one.authority, one.serial] = one
+    for certificate in found.values():
+        if _standing(certificate).at(now) in _ENDED or (rule.cards and not _is_on_card(tx, certificate)):
             continue
         if not rule.earlier or certificate.not_before <= message.effective_at:
             yield certificate
+
+
+def _is_on_card(tx: Transaction, certificate: CertificateRecord) -> bool:
+    application = renewals.behind(tx, certificate)
+    return application is not None and application.carrier == "id_card"
 
 
 def _is_unissued(tx: Transaction, application: int) -> bool:

@@ -16,16 +16,17 @@ from pkiserver.ra.cases.rules import GROUNDS, Kind
 from pkiserver.ra.letters.notices import Notices
 from pkiserver.ra.lifecycle import Action, Command, HoldOwner
 from pkiserver.ra.registration.application_events import withdraw_in
+from pkiserver.ra.registration.issuing import FOLLOWER
+from pkiserver.ra.registration.renewed import mails_of, with_renewed
 from pkiserver.ra.registration.roles import Actor, Role
 from pkiserver.ra.status_changes import change_status
 from store import applications as rows
-from store import certificates
+from store import certificates, organizations, renewals
 from store.applications import ApplicationRecord
 from store.database import Transaction
 from store.organizations import OrganizationRecord
 from store.records import CertificateRecord, to_unix
 
-MAX_OF_SUBJECT: Final = 100  # certificates: a card, its renewals, and several carriers
 _REVOKE: Final = Command(Action.REVOKE, HoldOwner.AUTHORITY)
 
 
@@ -52,8 +53,18 @@ class Consequences:
 
     def officer_left(self, tx: Transaction, officer: int, actor: str, now: datetime) -> list[int]:
         """Revoke what an officer has; return the events."""
-        found = _certificates(tx, rows.of_officer(tx, officer))
+        found = _certificates(tx, rows.of_officer(tx, officer), now)
         return self._revoke(tx, found, "officer_left", actor, now)
+
+    def certified(self, tx: Transaction, certificate: CertificateRecord, now: datetime) -> None:
+        """Revoke a certificate that was being made when its officer left, as it is recorded."""
+        made = renewals.behind(tx, certificate)
+        officer = None if made is None or made.officer is None else organizations.officer(tx, made.officer)
+        if made is None or officer is None or officer.left_at is None:
+            return
+        mails = mails_of(certificate)
+        if not mails or officer.mail in (None, *mails):  # else it is of somebody else with this subject
+            self._revoke(tx, [(certificate, made.person)], "officer_left", FOLLOWER, now)
 
     def delivered(self, tx: Transaction, made: ApplicationRecord, actor: str, now: datetime) -> list[int]:
         """Supersede an officer's certificates of other positions, now that the new one is in their hands."""
@@ -65,7 +76,7 @@ class Consequences:
         earlier = [one for one in rows.of_officer(tx, made.officer) if one.id < made.id]
         found = [
             (one, person)
-            for one, person in _certificates(tx, earlier)
+            for one, person in _certificates(tx, earlier, now)
             if (one.profile, one.subject != new.subject) == (new.profile, True)
         ]
         return self._revoke(tx, found, "position_changed", actor, now)
@@ -95,21 +106,22 @@ class Consequences:
 
 
 def _certificates(
-    tx: Transaction, applications: Iterable[ApplicationRecord]
+    tx: Transaction, applications: Iterable[ApplicationRecord], now: datetime
 ) -> list[tuple[CertificateRecord, int | None]]:
     """Return the certificates that came of applications, and what renewed those, each with its holder."""
     found = {
         (one.authority, one.serial): (one, application.person)
         for application in applications
-        for one in _of_application(tx, application)
+        for one in _of_application(tx, application, now)
     }
     return list(found.values())
 
 
-def _of_application(tx: Transaction, application: ApplicationRecord) -> Iterator[CertificateRecord]:
+def _of_application(
+    tx: Transaction, application: ApplicationRecord, now: datetime
+) -> Iterator[CertificateRecord]:
     if application.authority is None or application.serial is None:
         return
     first = certificates.get(tx, application.authority, application.serial)
     if first is not None:
-        yield first
-        yield from certificates.of_subject(tx, first.subject, MAX_OF_SUBJECT)
+        yield from with_renewed(tx, first, now)

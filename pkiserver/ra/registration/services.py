@@ -67,6 +67,7 @@ class Registration:
     imports: Imports
     tokens: Tokens
     issuing: Issuing
+    consequences: Consequences
     renewal_rules: RenewalRules
     renewal_ends: RenewalEnds
     registry: FileRegistry | HTTPRegistry
@@ -167,6 +168,7 @@ def open_registration(
             credentials=credentials,
             profiles=profiles,
         ),
+        consequences=consequences,
         renewal_rules=RenewalRules(storage=storage, clock=clock, data=data, registry=registry),
         renewal_ends=RenewalEnds(storage, clock),
         registry=registry,
