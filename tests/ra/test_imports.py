@@ -125,7 +125,7 @@ async def test_each_lists_what_is_of_the_own_organisation(desk: Desk) -> None:
     stranger = Actor("org-2", (Assignment(Role.ORG_OFFICER, organization=desk.organization + 1),))
     registrar = Actor("registrar-1", (Assignment(Role.REGISTRAR, office=1),))
     everybody = Actor("auditor-1", (Assignment(Role.AUDITOR),))
-    newest = desk.core.registration.applications.newest
+    newest = desk.core.registration.application_search.newest
     for actor, seen in (
         (desk.officer, made),
         (SPECIALIST, made),
