@@ -24,6 +24,8 @@ from pkiserver.clock import Clock
 from pkiserver.errors import ChangedError, NotAuthorizedError, NotFoundError, RefusedError
 from pkiserver.ra import profile_limits
 from pkiserver.ra.actor_identity import ActorIdentities, is_identified
+from pkiserver.ra.registration.offices import found_office
+from pkiserver.ra.registration.organizations import found_organization
 from pkiserver.ra.registration.permissions import require
 from pkiserver.ra.registration.roles import Action, Actor, Permission, Role
 from pkiserver.ra.role_grants import REGISTRATION_CLIENT, ROLE_NAMES, at_machine, found_actor, propose_in
@@ -179,12 +181,8 @@ class Actors:
         """Return the place that an office's code or an organisation's number names, or `NotFoundError`."""
 
         def look(tx: Transaction) -> Place:
-            found = offices.with_code(tx, office) if office is not None else None
-            body = organizations.with_number(tx, organization) if organization is not None else None
-            if office is not None and found is None:
-                raise NotFoundError(f"no office {office[:40]}; see `pkiserver office list`")
-            if organization is not None and body is None:
-                raise NotFoundError(f"no organisation {organization[:20]}; see `pkiserver organization list`")
+            found = found_office(tx, office) if office is not None else None
+            body = found_organization(tx, organization) if organization is not None else None
             return Place(found.id if found else None, body.id if body else None, everywhere)
 
         return await self._storage.read(look)

@@ -20,6 +20,7 @@ from pkiserver.documents.form import application_form_pdf
 from pkiserver.documents.words import LANGUAGES, Language
 from pkiserver.errors import ChangedError, ConflictError, NotFoundError, RefusedError
 from pkiserver.ra.document_facts import DocumentFacts
+from pkiserver.ra.registration.application_events import found_application, target_of
 from pkiserver.ra.registration.gate import Gate
 from pkiserver.ra.registration.personal_data import PersonalData
 from pkiserver.ra.registration.roles import Action, Actor, Permission, Target
@@ -150,11 +151,8 @@ class Documents:
         return pdf
 
     async def _application(self, actor: Actor, action: Action, application: int) -> ApplicationRecord:
-        record = await self._storage.read(lambda tx: applications.get(tx, application))
-        if record is None:
-            raise NotFoundError(f"no application {application}; see `pkiserver application list`")
-        target = Target(office=record.office, organization=record.organization, holder=record.person)
-        await self._gate.require(Permission(actor, action, target))
+        record = await self._storage.read(lambda tx: found_application(tx, application))
+        await self._gate.require(Permission(actor, action, target_of(record)))
         return record
 
     async def _case(self, actor: Actor, action: Action, case: int) -> CaseRecord:

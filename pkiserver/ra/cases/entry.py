@@ -10,7 +10,7 @@ from pkiserver.errors import NotFoundError, RefusedError
 from pkiserver.ra.cases.rules import RULES, Channel, Kind
 from pkiserver.ra.lifecycle import HoldOwner
 from pkiserver.ra.registration.contacts import parse_line
-from pkiserver.ra.registration.offices import calendar_of
+from pkiserver.ra.registration.offices import calendar_of, found_office
 from pkiserver.ra.registration.roles import Target
 from pkiserver.ra.registration.working_hours import MAX_DAYS, Calendar
 from protocols.x509.certificate import serial_text
@@ -108,12 +108,7 @@ def _require_holding(tx: Transaction, new: NewCase) -> None:
 
 def office_of(tx: Transaction, code: str | None) -> OfficeRecord | None:
     """Return the office of this code, None for none; `NotFoundError` where there is no such office."""
-    if code is None:
-        return None
-    found = offices.with_code(tx, code)
-    if found is None:
-        raise NotFoundError(f"no office {code[:40]}; see `pkiserver office list`")
-    return found
+    return None if code is None else found_office(tx, code)
 
 
 def evidence_text(new: NewCase) -> str:

@@ -6,9 +6,9 @@ from typing import Final
 from pkiserver import audit
 from pkiserver.bounds import MAX_LIST
 from pkiserver.clock import Clock
-from pkiserver.errors import NotFoundError
 from pkiserver.ra.registration.contacts import name_key, parse_line
 from pkiserver.ra.registration.gate import Gate
+from pkiserver.ra.registration.offices import found_office
 from pkiserver.ra.registration.people import MAX_FOUND
 from pkiserver.ra.registration.permissions import reach
 from pkiserver.ra.registration.roles import Action, Actor, Permission, Target
@@ -16,7 +16,6 @@ from pkiserver.ra.registration.states import State
 from pkiserver.storage import Storage
 from store import applications as rows
 from store import audit as audit_chain
-from store import offices
 from store.applications import ApplicationRecord, Search
 from store.database import Transaction
 
@@ -48,9 +47,7 @@ class ApplicationSearch:
         Without an office those that the actor may see: of the own offices or organisations, or of the holder
         identified.
         """
-        found = await self._storage.read(lambda tx: offices.with_code(tx, office)) if office else None
-        if office and found is None:
-            raise NotFoundError(f"no office {office[:40]}; see `pkiserver office list`")
+        found = await self._storage.read(lambda tx: found_office(tx, office)) if office else None
         reached = reach(actor, Action.READ_APPLICATION)
         narrow = not (reached.everything or reached.every_office or reached.offices)
         of_organizations = narrow and (reached.every_organization or bool(reached.organizations))

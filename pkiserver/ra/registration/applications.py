@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from pkiserver import audit
 from pkiserver.clock import Clock
-from pkiserver.errors import ConflictError, NotFoundError, RefusedError
+from pkiserver.errors import ConflictError, RefusedError
 from pkiserver.ra.registration.application_events import (
     end_credential,
     found_application,
@@ -28,6 +28,7 @@ from pkiserver.ra.registration.form import Form, validate_form
 from pkiserver.ra.registration.gate import Gate
 from pkiserver.ra.registration.numbers import today
 from pkiserver.ra.registration.officer_form import AnyForm, OfficerForm, confirmed
+from pkiserver.ra.registration.offices import found_office
 from pkiserver.ra.registration.people import APPLICATIONS, People
 from pkiserver.ra.registration.personal_data import PersonalData
 from pkiserver.ra.registration.registry import CivilRegistry, IdentityProof, differing_fields, look_up
@@ -36,7 +37,7 @@ from pkiserver.ra.registration.states import Command, Event, State, decide
 from pkiserver.storage import Storage
 from store import applications as rows
 from store import audit as audit_chain
-from store import offices, organizations
+from store import organizations
 from store.applications import ApplicationEventRecord, ApplicationRecord
 from store.database import Transaction
 from store.records import AuditEntry
@@ -95,11 +96,9 @@ class Applications:
         form = validate_form(new.fields, today(now))
         _require_known(new)
         office, holder = await self._storage.read(
-            lambda tx: (offices.with_code(tx, new.office), self._people.whose(tx, actor, form.civil_id)),
+            lambda tx: (found_office(tx, new.office), self._people.whose(tx, actor, form.civil_id)),
             brief=True,
         )
-        if office is None:
-            raise NotFoundError(f"no office {new.office[:40]}; see `pkiserver office list`")
         await self._gate.require(Permission(actor, Action.APPLY, Target(office=office.id, holder=holder)))
 
         def transaction(tx: Transaction) -> ApplicationRecord:

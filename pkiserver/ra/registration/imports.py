@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from pkiserver import audit
 from pkiserver.clock import Clock
-from pkiserver.errors import ConflictError, NotFoundError
+from pkiserver.errors import ConflictError
 from pkiserver.progress import Progress, silent
 from pkiserver.ra.registration.applications import Applications
 from pkiserver.ra.registration.contacts import is_of_domain, name_key
@@ -23,6 +23,7 @@ from pkiserver.ra.registration.numbers import today
 from pkiserver.ra.registration.officer_form import OfficerForm
 from pkiserver.ra.registration.officer_list import ListedOfficer, read_officers
 from pkiserver.ra.registration.officers import MAX_OFFICERS
+from pkiserver.ra.registration.organizations import found_organization
 from pkiserver.ra.registration.people import APPLICATIONS, People
 from pkiserver.ra.registration.permissions import is_own
 from pkiserver.ra.registration.personal_data import PersonalData
@@ -151,9 +152,7 @@ class Imports:
         return report
 
     async def _permitted(self, actor: Actor, number: str) -> OrganizationRecord:
-        found = await self._storage.read(lambda tx: organizations.with_number(tx, number))
-        if found is None:
-            raise NotFoundError(f"no organisation {number[:20]}; see `pkiserver organization list`")
+        found = await self._storage.read(lambda tx: found_organization(tx, number))
         for action in (Action.MANAGE_OFFICERS, Action.APPLY):
             await self._gate.require(Permission(actor, action, Target(organization=found.id)))
         return found

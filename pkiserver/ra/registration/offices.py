@@ -79,12 +79,12 @@ class Offices:
         now = self._clock.now()
 
         def transaction(tx: Transaction) -> OfficeRecord:
-            found = _found(tx, code)
+            found = found_office(tx, code)
             if not rows.change(tx, replace(row, id=found.id, version=seen_version)):
                 raise ChangedError(f"office {code} has changed since: it is at version {found.version}")
             entry = audit.entry(now, actor.name, "office.change", office=found.id, version=seen_version + 1)
             audit_chain.append(tx, entry)
-            return _found(tx, code)
+            return found_office(tx, code)
 
         return await self._storage.write(transaction)
 
@@ -94,7 +94,7 @@ class Offices:
         now = self._clock.now()
 
         def transaction(tx: Transaction) -> None:
-            found = _found(tx, code)
+            found = found_office(tx, code)
             rows.set_day(tx, found.id, day.isoformat(), works=works)
             entry = audit.entry(
                 now, actor.name, "office.day", office=found.id, day=day.isoformat(), works=works
@@ -105,7 +105,7 @@ class Offices:
 
     async def get(self, code: str) -> OfficeRecord:
         """Return the office of this code, or raise `NotFoundError`."""
-        return await self._storage.read(lambda tx: _found(tx, code))
+        return await self._storage.read(lambda tx: found_office(tx, code))
 
     async def codes(self, offices: Iterable[int]) -> dict[int, str]:
         """Return the codes of offices by their numbers; both stay as they are, and are read once."""
@@ -127,7 +127,7 @@ class Offices:
     async def days(self, code: str, from_day: date, to_day: date) -> dict[date, bool]:
         """Return the days that differ from the week of an office, and whether it works on them."""
         found = await self._storage.read(
-            lambda tx: rows.days(tx, _found(tx, code).id, from_day.isoformat(), to_day.isoformat())
+            lambda tx: rows.days(tx, found_office(tx, code).id, from_day.isoformat(), to_day.isoformat())
         )
         return {date.fromisoformat(day): works for day, works in found.items()}
 
@@ -146,7 +146,8 @@ def calendar_of(tx: Transaction, office: OfficeRecord, now: datetime, days: int)
     )
 
 
-def _found(tx: Transaction, code: str) -> OfficeRecord:
+def found_office(tx: Transaction, code: str) -> OfficeRecord:
+    """Return the office of this code or raise `NotFoundError`."""
     found = rows.with_code(tx, code)
     if found is None:
         raise NotFoundError(f"no office {code[:40]}; see `pkiserver office list`")

@@ -18,12 +18,13 @@ from pkiserver.ra.lifecycle import Command, HoldOwner
 from pkiserver.ra.registration.carriers import Event, State, parse_carrier_serial, record
 from pkiserver.ra.registration.contacts import parse_line
 from pkiserver.ra.registration.gate import Gate
+from pkiserver.ra.registration.organizations import found_organization
 from pkiserver.ra.registration.roles import Action, Actor, Permission, Target
 from pkiserver.ra.registration.states import MAX_GROUND_CHARACTERS
 from pkiserver.ra.status_changes import change_status
 from pkiserver.storage import Storage
 from protocols.asn1.ocsp import CRLReason
-from store import applications, certificates, organizations
+from store import applications, certificates
 from store import audit as audit_chain
 from store import carriers as rows
 from store.carriers import CarrierRecord
@@ -133,9 +134,7 @@ class Tokens:
         return True
 
     async def _permitted(self, actor: Actor, action: Action, number: str) -> int:
-        found = await self._storage.read(lambda tx: organizations.with_number(tx, number))
-        if found is None:
-            raise NotFoundError(f"no organisation {number[:20]}; see `pkiserver organization list`")
+        found = await self._storage.read(lambda tx: found_organization(tx, number))
         await self._gate.require(Permission(actor, action, Target(organization=found.id)))
         return found.id
 

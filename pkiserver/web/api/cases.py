@@ -135,11 +135,10 @@ def _new(
 
 
 async def _received(services: APIServices, call: Call[Any, Any, Any], new: NewCase) -> Answer:
-    codes = {one.id: one.code for one in await services.registration.offices.in_order()}
     return await answered(
         CaseRecord,
         services.registration.cases.receive(call.caller.acting, new),
-        lambda made: Answer(_case(services, made, codes), str(made.version)),
+        lambda made: Answer(_case(services, made, call.body.office), str(made.version)),
     )
 
 
@@ -151,10 +150,12 @@ async def _shown(services: APIServices, record: CaseRecord) -> Answer:
 async def _cases(services: APIServices, records: Sequence[CaseRecord]) -> tuple[Case, ...]:
     offices = {one.office for one in records if one.office is not None}
     codes = await services.registration.offices.codes(offices)
-    return tuple(_case(services, one, codes) for one in records)
+    return tuple(
+        _case(services, one, codes[one.office] if one.office is not None else None) for one in records
+    )
 
 
-def _case(services: APIServices, record: CaseRecord, codes: dict[int, str]) -> Case:
+def _case(services: APIServices, record: CaseRecord, office: str | None) -> Case:
     values: dict[str, Any] = {
         name: getattr(record, name)
         for name in Case.model_fields
@@ -164,7 +165,7 @@ def _case(services: APIServices, record: CaseRecord, codes: dict[int, str]) -> C
         case=record.id,
         ca=services.authorities.record_with_id(record.authority).handle,
         serial=serial_text(record.serial),
-        office=codes.get(record.office) if record.office is not None else None,
+        office=office,
         evidence=Evidence(**json.loads(record.evidence)),
         **values,
     )

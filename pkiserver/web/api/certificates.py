@@ -79,10 +79,7 @@ class CertificateSearch(Parameters):
         None
     )
     limit: Limit = DEFAULT_LIMIT
-    after: (
-        Annotated[str, Field(pattern=_CURSOR, description="Where to go on: `next` of the page before.")]
-        | None
-    ) = None
+    after: CertificateCursor | None = None
 
 
 class Suspension(Message):
