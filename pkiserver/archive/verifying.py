@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import ExtensionOID
 
@@ -34,6 +34,7 @@ from protocols.x509.spki import read_public_key
 MAX_SIGNATURE_OCTETS: Final = 64 * 1024
 MAX_FILE_OCTETS: Final = 64 << 20
 _MAX_CHAIN: Final = 5
+_UNREADABLE: Final = (UnsupportedAlgorithm, x509.DuplicateExtension, x509.UnsupportedGeneralNameType)
 _SIGNER: Final = re.compile(r"CN=Archive [0-9]{1,9}")
 
 
@@ -99,7 +100,7 @@ def verify_signature(content: bytes, signature: bytes, root: x509.Certificate, n
         _require_archive_signer(signer, certificates, root, name)
         spki = signer.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
         verify_signer(replace(message, content=content), signer_info, read_public_key(spki))
-    except (ProtocolError, ValueError) as error:
+    except (ProtocolError, ValueError, *_UNREADABLE) as error:
         raise ArchiveError(f"{name}: the signature is wrong: {error}") from error
 
 
@@ -139,7 +140,7 @@ def _issuer_of(certificate: x509.Certificate, known: list[x509.Certificate]) -> 
         try:
             certificate.verify_directly_issued_by(issuer)
             constraints = issuer.extensions.get_extension_for_class(x509.BasicConstraints).value
-        except (InvalidSignature, ValueError, TypeError, x509.ExtensionNotFound):
+        except (InvalidSignature, ValueError, TypeError, x509.ExtensionNotFound, *_UNREADABLE):
             continue
         if constraints.ca and issuer != certificate:
             return issuer

@@ -12,6 +12,9 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from pkiserver.archive.manifest import parse_manifest
 from pkiserver.archive.verifying import ArchiveError, Verified, verify_folder, verify_signature
@@ -153,6 +156,32 @@ async def test_who_signs_other_things_signs_no_unit(story: Story, package: Path)
         detached = replace(message, content=None).to_content_info().encode()
         with pytest.raises(ArchiveError, match="none of archive units"):
             verify_signature(content, detached, root_of(story), "a")
+
+
+async def test_a_broken_certificate_of_a_signer_is_no_more_than_a_wrong_signature(
+    story: Story, package: Path
+) -> None:
+    """Which is read before it is known to be anybody's."""
+    message = SignedData.from_content_info(read_content_info((package / "package.p7s").read_bytes()))
+    signer = next(
+        one
+        for one in map(x509.load_der_x509_certificate, message.certificates)
+        if "Archive" in one.subject.rfc4514_string()
+    )
+    builder = x509.CertificateBuilder(signer.issuer, signer.subject, None, signer.serial_number)
+    builder = builder.not_valid_before(signer.not_valid_before_utc).not_valid_after(
+        signer.not_valid_after_utc
+    )
+    key = ec.generate_private_key(ec.SECP256R1())
+    for arc in ("1.2.3.4", "1.2.3.5"):
+        named = x509.UnrecognizedExtension(x509.ObjectIdentifier(arc), b"\x05\x00")
+        builder = builder.add_extension(named, critical=False)
+    made = builder.public_key(key.public_key()).sign(key, SHA256()).public_bytes(Encoding.DER)
+    twice = made.replace(b"\x06\x03\x2a\x03\x05", b"\x06\x03\x2a\x03\x04")
+    forged = replace(message, certificates=(twice,)).to_content_info().encode()
+    content = (package / "package.json").read_bytes()
+    with pytest.raises(ArchiveError, match=r"a\.p7s"):
+        verify_signature(content, forged, root_of(story), "a.p7s")
 
 
 async def test_an_export_that_was_cut_short_goes_on(story: Story, package: Path, run: Run) -> None:
