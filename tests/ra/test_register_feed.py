@@ -186,7 +186,9 @@ def _end_of(tx: Any, records: list[CertificateRecord]) -> int:
     return len(records)
 
 
-@pytest.mark.parametrize("cursor", ["", "1", "1-", "-1", "1-2-3", "１-0", "1" * 19 + "-0", "999999-0"])
+@pytest.mark.parametrize(
+    "cursor", ["", "1", "1-", "-1", "1-2-3", "１-0", "1" * 19 + "-0", "999999-0", "0-999999"]
+)
 async def test_a_cursor_of_another_register_is_refused(core: Core, cursor: str) -> None:
     with pytest.raises(RefusedError):
         await core.registration.register.feed.follow(FUND, cursor, 10)

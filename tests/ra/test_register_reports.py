@@ -94,6 +94,8 @@ async def test_who_has_an_office_knows_of_it_alone(story: Story) -> None:  # noq
     assert [one["office"] for one in await report(story, senior)] == ["ub-1"]
     assert await report(story, senior, "ub-1") == await report(story, AUDITOR, "ub-1")
     assert await report(story, elsewhere) == []
+    everywhere = Actor("tuya", (Assignment(Role.SENIOR_REGISTRAR, everywhere=True),))
+    assert await report(story, everywhere) == await report(story, senior)
     for office in ("ub-1", "ub-9"):
         with pytest.raises(DeniedError):
             await report(story, elsewhere, office)

@@ -116,7 +116,7 @@ def parse_cursor(text: str | None) -> Place:
 
 
 def _behind(tx: Transaction, place: Place, limit: int) -> Sequence[RegisterEvent]:
-    if place.sequence > status_events.head(tx):
+    if place.sequence > status_events.head(tx) or place.expiry > register_events.last_expiry(tx):
         raise RefusedError(
             "this cursor is of another register, or of a later state of this one: begin again without it"
         )

@@ -2,7 +2,7 @@
 
 import csv
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import date, timedelta
 from enum import Enum
@@ -90,6 +90,7 @@ class ReportRow:
     deadlines_missed: int = 0
 
 
+Wanted = Callable[[int | None], bool]  # by the number of an office; None: what happened at none
 _COLUMNS: Final[Mapping[str, str]] = {"kept": "deadlines_kept", "missed": "deadlines_missed"}
 
 
@@ -118,24 +119,23 @@ class Reports:
                 )
         return rows
 
-    async def _wanted(self, actor: Actor, office: str | None) -> frozenset[int] | None:
-        """Return the offices to be told of, None: all, and what happened at none; audits what is refused."""
+    async def _wanted(self, actor: Actor, office: str | None) -> Wanted:
+        """Return of which offices is to be told, and whether of what happened at none; audits refusals."""
         if office is not None:
             record = await self._storage.read(lambda tx: offices.with_code(tx, office))
             target = Target(office=record.id if record is not None else None)
             await self._gate.require(Permission(actor, Action.READ_REPORT, target))
-            return frozenset({record.id}) if record is not None else frozenset()
+            return lambda one: record is not None and one == record.id
         may_anywhere(actor, Action.READ_REPORT)
         reached = reach(actor, Action.READ_REPORT)
-        return None if reached.everything else reached.offices
+        own = reached.offices
+        return lambda one: reached.everything or (one is not None and (reached.every_office or one in own))
 
-    def _rows(
-        self, tx: Transaction, first: date, last: date, wanted: frozenset[int] | None
-    ) -> list[ReportRow]:
+    def _rows(self, tx: Transaction, first: date, last: date, wanted: Wanted) -> list[ReportRow]:
         counted: dict[tuple[int | None, str | None], Counter[str]] = {}
         span = (midnight(first), midnight(last + _DAY))
         for one in reports.counts(tx, *span, self._clock.now(), self._subscribers):
-            if wanted is None or one.office in wanted:
+            if wanted(one.office):
                 counter = counted.setdefault((one.office, one.channel), Counter())
                 counter[_COLUMNS.get(one.what, one.what)] += one.count
         known = {one.id: one for one in offices.in_order(tx, MAX_LIST)}

@@ -112,7 +112,7 @@ class Webhooks:
 
         def transaction(tx: Transaction) -> WebhookRecord:
             found = _found(tx, webhook)
-            if place > found.written:
+            if place.sequence > found.written.sequence or place.expiry > found.written.expiry:
                 raise RefusedError("this cursor lies behind what was sent so far")
             rows.set_back(tx, webhook, place)
             entry = audit.entry(now, actor.name, "webhook.resend", webhook=webhook, after=cursor_text(place))
