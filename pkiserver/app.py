@@ -188,9 +188,9 @@ class Server:
         return self.core.readiness.causes()
 
     def _listen_for_events(self) -> None:
-        self.core.listeners.append(self._follow_change)
-        self.core.issue_listeners.append(self.presigner.wait_for_new)
-        self.core.authority_listeners.append(self._show_authorities)
+        self.core.followers.changed.append(self._follow_change)
+        self.core.followers.issued.append(self.presigner.wait_for_new)
+        self.core.followers.authorities.append(self._show_authorities)
 
     def _show_authorities(self) -> None:
         self.workers.sign_unknown(self._signed_unknown())

@@ -3,10 +3,9 @@
 The server opens it, and so does a command where no server runs; both hold the home's lock.
 """
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import datetime
 from functools import partial
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from config.loader import load_settings
 from config.profile import SHIPPED_PROFILES, Profile, check_issuers, load_profiles
 from config.schema import Settings
 from config.schema_keys import Keys
+from pkiserver import status_side
 from pkiserver.audit_heads.checking import HeadChecker
 from pkiserver.audit_heads.export import AuditExport
 from pkiserver.audit_heads.heads import AuditHeads
@@ -24,7 +24,7 @@ from pkiserver.ca.authorities import Authorities
 from pkiserver.ca.ca_certificates import root_update
 from pkiserver.ca.distribution_points import DistributionPoints
 from pkiserver.ca.hierarchy import Hierarchy
-from pkiserver.ca.issuance import Issuance, OnEvent, OnRecord
+from pkiserver.ca.issuance import Issuance
 from pkiserver.ca.message_signer import ARCHIVE, AUDIT_LOG, MESSAGES, MessageSigner
 from pkiserver.ca.outside_root import OutsideRoot
 from pkiserver.ca.own_certificates import CAServices
@@ -37,6 +37,7 @@ from pkiserver.cmp_side import CMPParts, cmp_service
 from pkiserver.commands import Commands
 from pkiserver.commands.services import CommandServices
 from pkiserver.errors import ConflictError
+from pkiserver.followers import Followers
 from pkiserver.home import Home
 from pkiserver.ra.actors import Actors
 from pkiserver.ra.approval import Approvals
@@ -69,15 +70,11 @@ from pkiserver.readiness import ClockGuard, Readiness, StorageGuard, latest_reco
 from pkiserver.signer.client import Signer
 from pkiserver.signer.settings import SignerSettings
 from pkiserver.status.crl_publisher import CRLPublisher
-from pkiserver.status.crl_scopes import CRLPolicy
 from pkiserver.status.evidence import Evidence
-from pkiserver.status.presigner import Presigner
 from pkiserver.status.presigning import Presigning
 from pkiserver.status.served_responses import ServedResponses
 from pkiserver.storage import Storage
-from store.database import Database, Transaction
-from store.records import CertificateRecord
-from store.response_writer import ResponseTableWriter
+from store.database import Database
 
 
 @dataclass(slots=True)
@@ -119,9 +116,7 @@ class Core:
     presigning: Presigning
     commands: Commands
     served_responses: ServedResponses
-    listeners: list[OnEvent]  # awaited after each commit of a change of status
-    issue_listeners: list[OnEvent]  # awaited after each commit of a new certificate
-    authority_listeners: list[Callable[[], None]]  # called when authorities or responders changed
+    followers: Followers
 
 
 def load_configuration(home: Home) -> tuple[Settings, dict[str, Profile]]:
@@ -219,27 +214,7 @@ async def _compose(
     storage_guard = StorageGuard(storage, home.path, settings.storage.min_free)
     readiness.needs(storage_guard.cause)
     readiness.needs(clock_guard.cause)
-    listeners: list[OnEvent] = []
-    record_listeners: list[OnRecord] = []
-    issue_listeners: list[OnEvent] = []
-    authority_listeners: list[Callable[[], None]] = []
-
-    async def on_event(sequence: int) -> None:
-        for listener in listeners:
-            await listener(sequence)
-
-    def on_record(tx: Transaction, certificate: CertificateRecord, now: datetime) -> None:
-        for listener in record_listeners:
-            listener(tx, certificate, now)
-
-    async def on_issue(sequence: int) -> None:
-        for listener in issue_listeners:
-            await listener(sequence)
-
-    def on_authorities_changed() -> None:
-        for listener in authority_listeners:
-            listener()
-
+    followers = Followers()
     issuance = Issuance(
         storage=storage,
         signer=signer,
@@ -254,8 +229,8 @@ async def _compose(
             with_deltas=[name for name, one in settings.authorities.items() if one.crl_delta_period],
         ),
         gate=readiness.gate,
-        on_record=on_record,
-        on_event=on_issue,
+        on_record=followers.tell_recorded,
+        on_event=followers.tell_issued,
     )
     services = CAServices(settings, profiles, storage, signer, clock, authorities, issuance)
     hierarchy = Hierarchy(services)
@@ -276,7 +251,7 @@ async def _compose(
         issuance=issuance,
         settings=settings.approval,
     )
-    status_changes = StatusChanges(storage, clock, on_event)
+    status_changes = StatusChanges(storage, clock, followers.tell_changed)
     registration = open_registration(
         storage=storage,
         clock=clock,
@@ -285,46 +260,21 @@ async def _compose(
         credentials=credentials,
         profiles=profiles,
         settings=settings,
-        on_event=on_event,
+        on_event=followers.tell_changed,
         status_changes=status_changes,
     )
-    record_listeners += [registration.issuing.follow, registration.consequences.certified]
+    followers.recorded.extend([registration.issuing.follow, registration.consequences.certified])
     refusals = Refusals(storage, clock)
     actors = Actors(storage, clock, authorities, registration.identities)
     role_grants = RoleGrants(storage, clock)
     trusted_issuers = TrustedIssuers(home.path, profiles)
     trusted_issuers.load()
-    crl_publisher = CRLPublisher(
-        storage=storage,
-        signer=signer,
-        clock=clock,
-        authorities=authorities,
-        policies={
-            name: CRLPolicy(
-                one.crl_period,
-                one.crl_overlap,
-                one.crl_delta_period,
-                one.status.retention,
-                last_after_compromise=one.compromise_crl == "last",
-            )
-            for name, one in settings.authorities.items()
-        },
-        public_url=settings.public_url,
-        folder=home.public,
+    crl_publisher = status_side.crl_publisher(
+        home, settings, storage=storage, signer=signer, clock=clock, authorities=authorities
     )
-
-    def make_presigner(table: ResponseTableWriter) -> Presigner:
-        return Presigner(
-            storage=storage,
-            signer=signer,
-            clock=clock,
-            authorities=authorities,
-            table=table,
-            policies=settings.status_policies,
-            hashes=settings.ocsp.hashes,
-        )
-
-    presigning = Presigning(make_presigner, lambda: ResponseTableWriter(home.responses), clock)
+    presigning = status_side.presigning(
+        home, settings, storage=storage, signer=signer, clock=clock, authorities=authorities
+    )
     served_responses = ServedResponses(home.responses)
     client_certificates = ClientCertificates(
         storage=storage, clock=clock, authorities=authorities, trusted_issuers=trusted_issuers
@@ -397,7 +347,7 @@ async def _compose(
             archive=archive,
             audit_heads=audit_heads,
             audit_export=AuditExport(storage, clock, audit_heads),
-            on_authorities_changed=on_authorities_changed,
+            on_authorities_changed=followers.tell_authorities_changed,
         )
     )
     await crl_publisher.restore_files()
@@ -497,7 +447,5 @@ async def _compose(
         presigning=presigning,
         commands=commands,
         served_responses=served_responses,
-        listeners=listeners,
-        issue_listeners=issue_listeners,
-        authority_listeners=authority_listeners,
+        followers=followers,
     )

@@ -89,7 +89,7 @@ async def test_issue_records_certificate_event_and_audit(
     core: Core, make_request: "Request", audited: Any
 ) -> None:
     told: list[bool] = []
-    core.issue_listeners.append(AsyncMock(side_effect=lambda _: told.append(True)))
+    core.followers.issued.append(AsyncMock(side_effect=lambda _: told.append(True)))
     request = make_request()
     prepared = await core.issuance.prepare(request)
     record = await core.issuance.issue(prepared)

@@ -152,7 +152,7 @@ async def certificate_for(core: Core, name: str) -> x509.Certificate:
 
 async def test_the_whole_way(offline: Core) -> None:
     told: list[bool] = []
-    offline.authority_listeners.append(lambda: told.append(True))
+    offline.followers.authorities.append(lambda: told.append(True))
     shown = await run(offline, "ca.import", name="root", pem=pem(ROOT))
     assert shown["state"] == "kept outside"
     certificate = await certificate_for(offline, "infrastructure")

@@ -147,7 +147,7 @@ async def test_changes_close_together_share_a_crl(
     monkeypatch.setattr(module, "POLL_S", 0.2)
     monkeypatch.setattr(module, "COALESCE_S", 0.1)
     records = [await issue(core, f"host-{n}.example.mn") for n in range(6)]
-    core.listeners.append(AsyncMock(side_effect=lambda _: core.crl_publisher.notify()))
+    core.followers.changed.append(AsyncMock(side_effect=lambda _: core.crl_publisher.notify()))
     await change(core, "revoke", records[0])
     task = asyncio.create_task(core.crl_publisher.run())
     try:

@@ -617,8 +617,8 @@ class TestFailures:
         self, plane: StatusPlane, issue: "Issue", monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(module, "POLL_S", 0.05)
-        plane.core.listeners.append(plane.presigner.wait_for)
-        plane.core.issue_listeners.append(plane.presigner.wait_for_new)
+        plane.core.followers.changed.append(plane.presigner.wait_for)
+        plane.core.followers.issued.append(plane.presigner.wait_for_new)
         task = asyncio.create_task(plane.presigner.run())
         try:
             record = await issue(plane.core)
@@ -639,14 +639,14 @@ class TestFailures:
         monkeypatch.setattr(module, "GATHER_S", 3600.0)
         monkeypatch.setattr(module, "FEW", 2)
         monkeypatch.setattr(module, "PATIENCE_S", 3600.0)
-        plane.core.listeners.append(plane.presigner.wait_for)
+        plane.core.followers.changed.append(plane.presigner.wait_for)
         first, second = await issue(plane.core), await issue(plane.core)
         head = await plane.core.storage.read(status_events.head)
         task = asyncio.create_task(plane.presigner.run())
         try:
             async with asyncio.timeout(30):
                 await plane.presigner.wait_for_new(head)  # two came at once: the next ones are waited for
-                plane.core.issue_listeners.append(plane.presigner.wait_for_new)
+                plane.core.followers.issued.append(plane.presigner.wait_for_new)
                 third = asyncio.create_task(issue(plane.core))
                 while await plane.core.storage.read(status_events.head) == head:  # noqa: ASYNC110 - a state
                     await asyncio.sleep(0)
