@@ -27,13 +27,14 @@ from store.records import ActorRecord, AuditEntry
 
 PROPOSAL_LIFETIME: Final = timedelta(days=14)  # who confirms later would not know any more what was meant
 MAX_WAITING: Final = 1000
+ACTOR_PREFIX: Final = "actor:"  # in the audit log; who gives commands at this machine has another
 REGISTRATION_CLIENT: Final = "ra"  # asks over EST and CMP, and not through the API
 ROLE_NAMES: Final = (REGISTRATION_CLIENT, *(role.value for role in Role))
 
 
 def audit_name(actor: str) -> str:
     """Return how the audit log names an actor."""
-    return f"actor:{actor}"
+    return f"{ACTOR_PREFIX}{actor}"
 
 
 def at_machine(name: str) -> Actor:

@@ -24,10 +24,14 @@ from pkiserver.ra.cases.rules import GROUNDS, Kind
 from pkiserver.ra.lifecycle import Action, Command, HoldOwner
 from pkiserver.ra.registration.roles import Actor, Assignment, Role
 from protocols.asn1.ocsp import CRLReason
-from store import audit, crl_entries, status_events
+from store import actors, audit, crl_entries, status_events
 from store.bulk_acts import ActRecord
 from store.database import Transaction
+from store.records import serial_to_blob
 from tests.ra.bulk_setting import FIRST_SERIAL, LEGAL, OTHER_LEGAL, Bulk
+from tests.ra.test_registration_services import Story, story
+
+__all__ = ["story"]
 
 COUNT = 7
 ALLOWED = {
@@ -183,6 +187,48 @@ async def test_the_same_person_under_another_name_is_no_second_one(bulk: Bulk) -
         await bulk.acts.confirm(other, proposed.id, proposed.version)
 
 
+async def test_nobody_proposes_or_confirms_what_names_the_own_certificate(bulk: Bulk, story: Story) -> None:
+    made = await story.issued()
+    assert made.person is not None
+    holder, renewed = replace(LEGAL, person=made.person), serial_to_blob(7)
+    await story.core.storage.database.write(
+        lambda tx: tx.execute(
+            "INSERT INTO certificates SELECT authority, ?, profile, subject, spki_sha256, not_before,"
+            " not_after, state, certificate, crl_shard FROM certificates WHERE serial = ?",
+            (renewed, serial_to_blob(made.serial or 0)),
+        )
+    )
+    for serial in (made.serial or 0, 7):
+        own = bulk.new(named=((made.authority or 0, serial), (bulk.authority, FIRST_SERIAL)))
+        with pytest.raises(NotAuthorizedError, match="the own"):
+            await bulk.acts.propose(holder, own)
+        proposed = await bulk.acts.propose(OTHER_LEGAL, own)
+        with pytest.raises(NotAuthorizedError):
+            await bulk.acts.confirm(holder, proposed.id, proposed.version)
+        await bulk.acts.confirm(SENIOR, proposed.id, proposed.version)
+    everybody = await bulk.acts.propose(OTHER_LEGAL, bulk.new())  # the own is as all others
+    await bulk.acts.confirm(holder, everybody.id, everybody.version)
+
+
+async def test_a_proposer_who_is_that_no_more_is_no_first_person(bulk: Bulk) -> None:
+    first = replace(LEGAL, name="actor:saraa")
+
+    def registered(tx: Transaction) -> int:
+        found = actors.add(tx, name="saraa", now=bulk.clock.now(), by="test")
+        given: dict[str, Any] = {"office": None, "organization": None, "everywhere": False}
+        actors.add_role(tx, actor=found.id, role="legal", **given, now=bulk.clock.now(), by="test")
+        return found.id
+
+    number = await bulk.core.storage.write(registered)
+    proposed = await bulk.acts.propose(first, bulk.new())
+    role = (await bulk.core.storage.read(lambda tx: actors.roles(tx, number)))[0].id
+    await bulk.core.storage.write(lambda tx: actors.end_role(tx, role, bulk.clock.now(), "test"))
+    with pytest.raises(NotAuthorizedError):
+        await bulk.acts.confirm(OTHER_LEGAL, proposed.id, proposed.version)
+    records = await bulk.core.storage.read(lambda tx: audit.after(tx, 0, 10_000))
+    assert (records[-1].actor, records[-1].outcome) == (OTHER_LEGAL.name, "refused")
+
+
 async def test_an_old_proposal_is_not_confirmed(bulk: Bulk) -> None:
     proposed = await bulk.acts.propose(LEGAL, bulk.new())
     bulk.clock.moment += PROPOSAL_LIFETIME + timedelta(seconds=1)
@@ -291,6 +337,7 @@ async def test_not_too_many_wait(bulk: Bulk) -> None:
         await bulk.acts.propose(LEGAL, one)
     with pytest.raises(ConflictError, match="decide some"):
         await bulk.acts.propose(LEGAL, one)
+    assert await bulk.acts.propose(OTHER_LEGAL, one)  # who floods the list keeps no others from it
 
 
 async def test_the_act_is_on_record_and_so_is_each_batch(bulk: Bulk) -> None:

@@ -5,7 +5,7 @@ What was confirmed is carried out by `runner`.
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -13,6 +13,7 @@ from pkiserver import audit
 from pkiserver.bounds import MAX_LIST
 from pkiserver.clock import Clock
 from pkiserver.errors import ChangedError, ConflictError, NotFoundError, RefusedError
+from pkiserver.ra.bulk.people import holder_among, holder_in, proposer
 from pkiserver.ra.bulk.rules import Event, State, decide, require_ground
 from pkiserver.ra.bulk.selection import Selected, Selection, require_selection, select
 from pkiserver.ra.cases.entry import DECISION_EVIDENCE, EVIDENCE, MAX_EVIDENCE_CHARACTERS
@@ -20,7 +21,7 @@ from pkiserver.ra.cases.rules import Kind
 from pkiserver.ra.registration.contacts import parse_line
 from pkiserver.ra.registration.gate import Gate
 from pkiserver.ra.registration.permissions import may_anywhere, reach
-from pkiserver.ra.registration.roles import Action, Actor, Approval, Assignment, Permission, Role, Target
+from pkiserver.ra.registration.roles import Action, Actor, Approval, Permission, Role, Target
 from pkiserver.storage import Storage
 from store import audit as audit_chain
 from store import bulk_acts as rows
@@ -29,7 +30,7 @@ from store.bulk_acts import ActRecord, NewActRecord
 from store.database import Transaction
 
 PROPOSAL_LIFETIME: Final = timedelta(days=14)  # who confirms later would not know any more what was meant
-MAX_WAITING: Final = 100  # proposals: each has a list of its own
+MAX_WAITING: Final = 100  # proposals of one proposer: each has a list of its own, and nobody fills all places
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +76,11 @@ class BulkActs:
         """
         _require(new)
         now = self._clock.now()
-        target = await self._storage.read(lambda tx: _target_of(tx, new.selection))
-        granted = await self._gate.granted(Permission(actor, Action.BULK_ACT, target))
+        target, holder = await self._storage.read(
+            lambda tx: (_target_of(tx, new.selection), holder_among(tx, actor, new.selection))
+        )
+        asked = Permission(actor, Action.BULK_ACT, replace(target, holder=holder))
+        granted = await self._gate.granted(asked)
         # Looked for on a snapshot, outside of the one writer's time: a country's certificates take seconds.
         selected = await self._storage.read(lambda tx: select(tx, new.selection, self._subscribers, now))
         by = By(actor, granted.role)
@@ -94,16 +98,19 @@ class BulkActs:
     async def confirm(self, actor: Actor, act: int, seen_version: int) -> ActRecord:
         """Begin a proposed act as the second person; it is carried out from now on, crash or not.
 
-        Raises `ChangedError`, `ConflictError`, and `NotAuthorizedError` for who proposed it.
+        Raises `ChangedError`, `ConflictError`, and `NotAuthorizedError` for who proposed it, and where the
+        proposer does not have that role any more.
         """
-        found = await self._storage.read(lambda tx: found_act(tx, act))
-        first = Actor(
-            found.proposed_by, (Assignment(Role(found.proposed_role)),), person=found.proposed_person
-        )
-        target = Target(organization=found.organization, version=found.version)
+
+        def look(tx: Transaction) -> tuple[ActRecord, Actor, int | None]:
+            found = found_act(tx, act)
+            return found, proposer(tx, found), holder_in(tx, actor, found)
+
+        found, first, holder = await self._storage.read(look)
+        target = Target(organization=found.organization, version=found.version, holder=holder)
         approval = Approval(actor, seen_version)
         if seen_version == found.version:
-            await self._gate.require(Permission(first, Action.BULK_ACT, target, approval))
+            await self._gate.require(Permission(first, Action.BULK_ACT, target, approval), by=actor)
         else:
             await self._gate.granted(Permission(actor, Action.BULK_ACT, target))
         now = self._clock.now()
@@ -165,9 +172,10 @@ class BulkActs:
     def _add(
         self, tx: Transaction, new: NewAct, selected: Selected, target: Target, by: By, now: datetime
     ) -> ActRecord:
-        if len(rows.in_state(tx, State.PROPOSED.value)) >= MAX_WAITING:
+        waiting = [one.proposed_by for one in rows.in_state(tx, State.PROPOSED.value)]
+        if waiting.count(by.actor.name) >= MAX_WAITING:
             raise ConflictError(
-                f"{MAX_WAITING} bulk acts wait for a second person: decide some of them first"
+                f"{MAX_WAITING} bulk acts of yours wait for a second person: decide some of them first"
             )
         record = NewActRecord(
             kind=new.kind.value,

@@ -128,7 +128,7 @@ class Cases:
         """
         ground = parse_line(decision.ground, MAX_EVIDENCE_CHARACTERS)
         found = await self._storage.read(lambda tx: _found(tx, case))
-        await self._gate.require(_to_decide(actor, found))
+        await self._gate.require(_to_decide(actor, found), by=actor)
         now = self._clock.now()
 
         def transaction(tx: Transaction) -> Entered:

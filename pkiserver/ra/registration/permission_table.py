@@ -167,6 +167,7 @@ NOT_FOR_ONESELF: Final = frozenset(
         Action.APPLY,
         Action.WITHDRAW_APPLICATION,
         Action.REQUEST_CASE,
+        Action.BULK_ACT,  # on certificates that are named one by one
         Action.CHANGE_CERTIFICATE,
     }
 )
