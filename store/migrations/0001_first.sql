@@ -855,6 +855,20 @@ CREATE TABLE carrier_certificates (     -- which carrier a certificate is on
 ) WITHOUT ROWID;
 CREATE INDEX carrier_certificates_on ON carrier_certificates (carrier);
 
+CREATE TABLE unblock_codes (            -- of a token; the code itself stands encrypted in personal_data
+    carrier        INTEGER PRIMARY KEY REFERENCES carriers (id),
+    number         INTEGER NOT NULL,    -- how many codes of it were taken over
+    state          TEXT NOT NULL CHECK (state IN ('kept', 'used')), -- used: the token gets another one
+    changed_at     INTEGER NOT NULL,
+    changed_by     TEXT NOT NULL,
+    challenge_hash BLOB,                -- of the one that may be answered
+    expires_at     INTEGER,
+    attempts_left  INTEGER NOT NULL DEFAULT 0 CHECK (attempts_left >= 0),
+    asked_since    INTEGER,             -- with asked: how many challenges since when
+    asked          INTEGER NOT NULL DEFAULT 0,
+    CHECK ((challenge_hash IS NULL) = (expires_at IS NULL))
+);
+
 CREATE TABLE plant_batches (            -- applications that a printing plant makes cards for
     id        INTEGER PRIMARY KEY,
     plant     TEXT NOT NULL,            -- the actor who pulled it

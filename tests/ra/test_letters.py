@@ -285,7 +285,11 @@ def test_every_shipped_template_can_be_filled_in_both_languages(tmp_path: Path) 
     templates = {(name, medium) for name, _, medium in names}
     assert names == {(name, language, medium) for name, medium in templates for language in LANGUAGES}
     for name, language, medium in names:
-        values = dict.fromkeys(("sequence", "hash", "installation", "head"), "1") | VALUES
+        names_of_others = (
+            *("sequence", "hash", "installation", "head"),
+            *("pin", "puk", "challenge", "token", "minutes"),
+        )
+        values = dict.fromkeys(names_of_others, "1") | VALUES
         words = Templates(tmp_path).fill(name, language, Medium(medium), values)
         assert words.text.strip()
 

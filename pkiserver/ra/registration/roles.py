@@ -46,6 +46,8 @@ class Action(Enum):
     WITHDRAW_APPLICATION = "withdraw_application"
     READ_APPLICATION = "read_application"
     READ_PERSON = "read_person"
+    HAND_OVER_CODES = "hand_over_codes"  # PIN, PUK and unblock code of what one personalised
+    UNBLOCK_CARRIER = "unblock_carrier"
     CORRECT_PERSON = "correct_person"
     ERASE_PERSON = "erase_person"
     REPLACE_DATA_KEY = "replace_data_key"

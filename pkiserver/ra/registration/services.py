@@ -14,6 +14,7 @@ from pkiserver.ra.actor_identity import ActorIdentities
 from pkiserver.ra.bulk.acts import BulkActs
 from pkiserver.ra.bulk.runner import BulkRunner
 from pkiserver.ra.bulk.telling import Telling
+from pkiserver.ra.carrier_codes import CarrierCodes
 from pkiserver.ra.cases.registry_feed import RegistryFeed
 from pkiserver.ra.cases.service import Cases
 from pkiserver.ra.credentials import Credentials
@@ -33,6 +34,7 @@ from pkiserver.ra.registration.gate import Gate
 from pkiserver.ra.registration.http_registry import HTTPRegistry
 from pkiserver.ra.registration.imports import Imports
 from pkiserver.ra.registration.issuing import Issuing
+from pkiserver.ra.registration.kept_codes import KeptCodes
 from pkiserver.ra.registration.officers import Officers
 from pkiserver.ra.registration.offices import Offices
 from pkiserver.ra.registration.organizations import Organizations
@@ -47,6 +49,7 @@ from pkiserver.ra.registration.tokens import Tokens
 from pkiserver.ra.sealed_secrets import SealedSecrets
 from pkiserver.ra.status_changes import StatusChanges
 from pkiserver.ra.subscribers import subscriber_profiles
+from pkiserver.ra.unblocking import Unblocking
 from pkiserver.storage import Storage
 
 
@@ -66,6 +69,8 @@ class Registration:
     application_search: ApplicationSearch
     imports: Imports
     tokens: Tokens
+    unblocking: Unblocking
+    carrier_codes: CarrierCodes
     issuing: Issuing
     consequences: Consequences
     renewal_rules: RenewalRules
@@ -109,7 +114,7 @@ def open_registration(
         else FileRegistry(home.civil_registry)
     )
     people = People(storage=storage, clock=clock, gate=gate, data=data)
-    outbox = Outbox(data)
+    outbox, codes = Outbox(data), KeptCodes(data)
     notices, subscribers = Notices(outbox, data), subscriber_profiles(profiles)
     bulk_runner = BulkRunner(storage=storage, clock=clock, telling=Telling(notices, clock), on_event=on_event)
     bulk_acts = BulkActs(
@@ -156,7 +161,11 @@ def open_registration(
             on_event=on_event,
         ),
         application_search=ApplicationSearch(storage, clock, gate),
-        tokens=Tokens(storage, clock, gate, on_event),
+        tokens=Tokens(storage, clock, gate, codes, on_event),
+        unblocking=Unblocking(
+            storage=storage, clock=clock, gate=gate, codes=codes, outbox=outbox, cases=cases
+        ),
+        carrier_codes=CarrierCodes(storage=storage, clock=clock, gate=gate, data=data, outbox=outbox),
         imports=Imports(
             storage=storage, clock=clock, gate=gate, data=data, people=people, applications=applications
         ),

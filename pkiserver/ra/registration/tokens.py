@@ -18,6 +18,7 @@ from pkiserver.ra.lifecycle import Command, HoldOwner
 from pkiserver.ra.registration.carriers import Event, State, parse_carrier_serial, record
 from pkiserver.ra.registration.contacts import parse_line
 from pkiserver.ra.registration.gate import Gate
+from pkiserver.ra.registration.kept_codes import KeptCodes
 from pkiserver.ra.registration.organizations import found_organization
 from pkiserver.ra.registration.roles import Action, Actor, Permission, Target
 from pkiserver.ra.registration.states import MAX_GROUND_CHARACTERS
@@ -48,7 +49,10 @@ class Received:
 class Tokens:
     """Keeps the inventory of tokens; `on_event` is awaited for what it revokes."""
 
-    def __init__(self, storage: Storage, clock: Clock, gate: Gate, on_event: OnEvent) -> None:
+    def __init__(
+        self, storage: Storage, clock: Clock, gate: Gate, codes: KeptCodes, on_event: OnEvent
+    ) -> None:
+        self._codes = codes
         self._storage = storage
         self._clock = clock
         self._gate = gate
@@ -89,7 +93,7 @@ class Tokens:
         now = self._clock.now()
 
         def transaction(tx: Transaction) -> CarrierRecord:
-            token = _token(tx, organization, serial)
+            token = found_token(tx, organization, serial)
             made = applications.get(tx, application)
             if made is None or made.organization != organization:
                 raise NotFoundError(f"no application {application} of this organisation")
@@ -98,7 +102,7 @@ class Tokens:
             record(tx, token, Event.ISSUE, actor=actor.name, ground=f"application {application}", now=now)
             rows.set_person(tx, token.id, made.person)
             rows.put_certificate(tx, token.id, made.authority, made.serial)
-            return _token(tx, organization, serial)
+            return found_token(tx, organization, serial)
 
         return await self._storage.write(transaction)
 
@@ -111,12 +115,14 @@ class Tokens:
         now, events = self._clock.now(), list[int]()
 
         def transaction(tx: Transaction) -> CarrierRecord:
-            token = _token(tx, organization, serial)
+            token = found_token(tx, organization, serial)
             record(tx, token, event, actor=actor.name, ground=why, now=now)
             if event is Event.RETURN:
                 rows.set_person(tx, token.id, None)
+            else:
+                self._codes.forget(tx, token)  # it does not come back
             events[:] = _end(tx, token, event, actor.name, now)
-            return _token(tx, organization, serial)
+            return found_token(tx, organization, serial)
 
         moved = await self._storage.write(transaction)
         for sequence in events:
@@ -161,7 +167,8 @@ def read_serials(octets: bytes) -> Sequence[str]:
     return tuple(found)
 
 
-def _token(tx: Transaction, organization: int, serial: str) -> CarrierRecord:
+def found_token(tx: Transaction, organization: int, serial: str) -> CarrierRecord:
+    """Return a token of an organisation; `NotFoundError` for none, and for another one's."""
     found = rows.with_serial(tx, KIND, parse_carrier_serial(serial))
     if found is None or found.organization != organization:
         raise NotFoundError("no such token of this organisation")
