@@ -134,6 +134,23 @@ def cancel(tx: Transaction, reference: str, now: datetime) -> bool:
     )
 
 
+def cancel_unused(
+    tx: Transaction, now: datetime, *, organization: int | None = None, person: int | None = None
+) -> list[str]:
+    """Cancel what has a use left of an organisation's, or a person's, applications; return the references.
+
+    Where a client refused its certificate, the use was given back, though the application has come to one.
+    """
+    column, value = ("organization", organization) if person is None else ("person", person)
+    rows = tx.all(
+        "UPDATE credentials SET cancelled_at = ? WHERE cancelled_at IS NULL AND uses_left > 0"
+        f" AND reference IN (SELECT credential FROM applications WHERE {column} = ?)"
+        " RETURNING reference",
+        (to_unix(now), value),
+    )
+    return sorted(row[0] for row in rows)
+
+
 def erase(tx: Transaction, reference: str, now: datetime) -> bool:
     """Remove whom a credential is for, here and beside the audit record; it enrols nothing any more.
 

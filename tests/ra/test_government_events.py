@@ -11,6 +11,7 @@ from pkiserver.errors import ConflictError, NotAuthorizedError, RefusedError
 from pkiserver.ra.cases.entry import NewCase
 from pkiserver.ra.cases.registry_rules import Message, MessageKind
 from pkiserver.ra.cases.rules import Channel, Kind
+from pkiserver.ra.credentials import Credentials
 from pkiserver.ra.registration.contracts import Event
 from pkiserver.ra.registration.imports import ImportOptions
 from pkiserver.ra.registration.issuing import Issuing
@@ -131,6 +132,34 @@ async def test_what_is_being_made_when_its_officer_leaves_is_revoked_as_it_comes
     assert await own.state(issued) == revoked(CRLReason.CESSATION_OF_OPERATION)
 
 
+async def test_a_credential_is_bound_to_nobody_who_left_meanwhile(
+    own: Organization, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    services = own.core.registration
+    made = await TestDeath().verified(own)
+    create = Credentials.create
+
+    async def left_first(self: Credentials, **arguments: Any) -> Any:
+        await services.officers.remove(own.officer, NUMBER, made.officer or 0)
+        return await create(self, **arguments)
+
+    monkeypatch.setattr(Credentials, "create", left_first)
+    with pytest.raises(ConflictError, match="has left"):
+        await services.issuing.begin(SPECIALIST, made.id, made.version)
+
+
+async def given_back(own: Organization) -> None:
+    """Leave what a client does that refuses its certificate (RFC 9810 §5.3.18)."""
+    await own.core.storage.database.write(lambda tx: tx.execute("UPDATE credentials SET uses_left = 1"))
+
+
+async def usable(own: Organization) -> int:
+    counted = "SELECT count(*) FROM credentials WHERE uses_left > 0 AND cancelled_at IS NULL"
+    row = await own.core.storage.read(lambda tx: tx.one(counted))
+    assert row is not None
+    return int(row[0])
+
+
 class TestContractEnded:
     """The end of a contract revokes all certificates of an organisation in one act of two people."""
 
@@ -159,6 +188,27 @@ class TestContractEnded:
         waiting = await own.core.storage.read(lambda tx: letters.in_state(tx, "waiting", None, 10))
         assert [one.template for one in waiting] == ["certificate-revoked"]
         assert (await acts.show(SPECIALIST, act.id)).told == act.batches
+
+    async def test_a_use_that_was_given_back_enrols_nothing_any_more(self, own: Organization) -> None:
+        await own.issued()
+        await given_back(own)
+        await self.end(own.core.registration.organizations)
+        assert await usable(own) == 0
+
+    async def test_what_is_being_made_anew_is_revoked_as_it_comes(
+        self, own: Organization, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        signer = own.core.signer
+        sign = signer.sign
+
+        async def ends_first(*arguments: Any) -> bytes:
+            await own.core.storage.database.write(
+                lambda tx: tx.execute("UPDATE organizations SET state = 'ended'")
+            )
+            return await sign(*arguments)
+
+        monkeypatch.setattr(signer, "sign", ends_first)
+        assert await own.state(await own.issued()) == revoked(CRLReason.CESSATION_OF_OPERATION)
 
     async def test_what_it_applied_for_is_withdrawn(self, own: Organization) -> None:
         services = own.core.registration
@@ -214,6 +264,13 @@ class TestDeath:
         )
         assert ended is not None
         assert ended[0] is not None
+
+    async def test_a_use_that_was_given_back_ends_too(self, own: Organization, clock: Any) -> None:
+        issued = await own.issued()
+        await given_back(own)
+        await own.core.registration.registry_feed.take(REGISTRY, [self.told(clock)])
+        assert await own.state(issued) == revoked(CRLReason.CESSATION_OF_OPERATION)
+        assert await usable(own) == 0
 
     async def test_drafts_that_nobody_verified_end_too(self, own: Organization, clock: Any) -> None:
         services = own.core.registration

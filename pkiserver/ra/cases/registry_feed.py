@@ -24,7 +24,7 @@ from pkiserver.ra.registration.personal_data import PersonalData
 from pkiserver.ra.registration.renewed import with_renewed
 from pkiserver.ra.registration.roles import Action, Actor, Permission, Role
 from pkiserver.storage import Storage
-from store import applications, certificates, renewals, status_events
+from store import applications, certificates, credentials, renewals, status_events
 from store import audit as audit_chain
 from store import cases as case_rows
 from store import registry_messages as rows
@@ -139,6 +139,10 @@ class RegistryFeed:
                 withdraw_in(tx, application, teller.actor.name, f"{message.kind.value} was told", teller.now)
             except ConflictError as error:
                 raise UnavailableError(f"{error}: send the message again") from error
+        if person is not None and (cancelled := credentials.cancel_unused(tx, teller.now, person=person)):
+            who = teller.actor.name
+            entry = audit.entry(teller.now, who, "credential.cancel", person=person, references=cancelled)
+            audit_chain.append(tx, entry)
         return len(open_ones)
 
     def _enter(

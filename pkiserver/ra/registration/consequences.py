@@ -9,6 +9,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
+from pkiserver import audit
 from pkiserver.ca.issuance import OnEvent
 from pkiserver.ra.bulk.acts import BulkActs, By, NewAct
 from pkiserver.ra.bulk.selection import Selection
@@ -16,12 +17,14 @@ from pkiserver.ra.cases.rules import GROUNDS, Kind
 from pkiserver.ra.letters.notices import Notices
 from pkiserver.ra.lifecycle import Action, Command, HoldOwner
 from pkiserver.ra.registration.application_events import withdraw_in
+from pkiserver.ra.registration.contracts import State
 from pkiserver.ra.registration.issuing import FOLLOWER
 from pkiserver.ra.registration.renewed import mails_of, with_renewed
 from pkiserver.ra.registration.roles import Actor, Role
 from pkiserver.ra.status_changes import change_status
 from store import applications as rows
-from store import certificates, organizations, renewals
+from store import audit as audit_chain
+from store import certificates, credentials, organizations, renewals
 from store.applications import ApplicationRecord
 from store.database import Transaction
 from store.organizations import OrganizationRecord
@@ -47,6 +50,12 @@ class Consequences:
         """
         for application in rows.unissued(tx, organization=organization.id):
             withdraw_in(tx, application, actor.name, "the contract has ended", now)
+        cancelled = credentials.cancel_unused(tx, now, organization=organization.id)
+        if cancelled:
+            entry = audit.entry(
+                now, actor.name, "credential.cancel", organization=organization.id, references=cancelled
+            )
+            audit_chain.append(tx, entry)
         selection = Selection(organization=organization.number)
         new = NewAct(Kind.REVOKE, "contract_ended", selection, {"letter": paper})
         self._bulk_acts.propose_in(tx, new, By(actor, Role.SPECIALIST), now)
@@ -57,14 +66,19 @@ class Consequences:
         return self._revoke(tx, found, "officer_left", actor, now)
 
     def certified(self, tx: Transaction, certificate: CertificateRecord, now: datetime) -> None:
-        """Revoke a certificate that was being made when its officer left, as it is recorded."""
+        """Revoke a certificate that was being made when its officer left, or the contract ended."""
         made = renewals.behind(tx, certificate)
         officer = None if made is None or made.officer is None else organizations.officer(tx, made.officer)
-        if made is None or officer is None or officer.left_at is None:
+        if made is None or officer is None:
             return
         mails = mails_of(certificate)
-        if not mails or officer.mail in (None, *mails):  # else it is of somebody else with this subject
+        if mails and officer.mail not in (None, *mails):
+            return  # it is of somebody else who has the same subject
+        employer = organizations.get(tx, officer.organization)
+        if officer.left_at is not None:
             self._revoke(tx, [(certificate, made.person)], "officer_left", FOLLOWER, now)
+        elif employer is None or employer.state != State.CONTRACTED.value:
+            self._revoke(tx, [(certificate, made.person)], "contract_ended", FOLLOWER, now)
 
     def delivered(self, tx: Transaction, made: ApplicationRecord, actor: str, now: datetime) -> list[int]:
         """Supersede an officer's certificates of other positions, now that the new one is in their hands."""

@@ -124,6 +124,8 @@ class Issuing:
         decide(standing_of(record), command, now)  # before a credential is made
 
         def bind(tx: Transaction, reference: str) -> None:
+            if isinstance(form, OfficerForm):
+                certified_officer(tx, record, form)  # who may have left since it was looked at
             self._bind(tx, application, command, reference, now)
 
         return await self._create(actor, record, kept(application, form), use, bind)
@@ -146,7 +148,7 @@ class Issuing:
         if profile is None:
             raise NotFoundError(f"profile {record.profile} is not configured any more")
         if isinstance(form, OfficerForm):
-            named = await self._officer(record, form)
+            named = await self._storage.read(lambda tx: certified_officer(tx, record, form), brief=True)
         else:
             named = certified_citizen(profile, form)
         return await self._credentials.create(
@@ -160,18 +162,6 @@ class Issuing:
             use=use,
             bind=bind,
         )
-
-    async def _officer(self, record: ApplicationRecord, form: OfficerForm) -> Certified:
-        number = record.organization or 0
-        organization = await self._storage.read(lambda tx: organizations.get(tx, number), brief=True)
-        if organization is None or organization.state != State.CONTRACTED.value:
-            raise ConflictError("the organisation has no contract any more")
-        officer = await self._storage.read(lambda tx: organizations.officer(tx, record.officer or 0))
-        if officer is None or officer.left_at is not None:
-            raise ConflictError("the officer has left the organisation: withdraw the application")
-        if (officer.title, officer.unit) != (form.position, form.unit):
-            raise ConflictError("the officer has another position meanwhile: apply for that")
-        return Certified(officer_subject(form, organization), (f"email:{form.work_mail}",))
 
 
 def subject_of(form: Form) -> str:
@@ -234,6 +224,19 @@ def certified_citizen(profile: Profile, form: Form) -> Certified:
     """Return what a citizen's form is certified for; the limit where the profile has a place for it."""
     limits = profile.qc_statements is not None and profile.qc_statements.limit_value
     return Certified(subject_of(form), limit_mnt=form.limit_mnt if limits else None)
+
+
+def certified_officer(tx: Transaction, record: ApplicationRecord, form: OfficerForm) -> Certified:
+    """Return what an officer's form is certified for; `ConflictError` where it is not so any more."""
+    organization = organizations.get(tx, record.organization or 0)
+    if organization is None or organization.state != State.CONTRACTED.value:
+        raise ConflictError("the organisation has no contract any more")
+    officer = organizations.officer(tx, record.officer or 0)
+    if officer is None or officer.left_at is not None:
+        raise ConflictError("the officer has left the organisation: withdraw the application")
+    if (officer.title, officer.unit) != (form.position, form.unit):
+        raise ConflictError("the officer has another position meanwhile: apply for that")
+    return Certified(officer_subject(form, organization), (f"email:{form.work_mail}",))
 
 
 def _require_revoked(tx: Transaction, record: ApplicationRecord) -> None:
