@@ -18,7 +18,7 @@ class Answer(NamedTuple):
 
 
 class Kept(NamedTuple):
-    """A request that came before: the SHA-256 of what it asked, and its answer, None while there is none."""
+    """A request that came before: the keyed hash of it, and its answer, None while there is none."""
 
     request: bytes
     done: bool  # something was changed for it

@@ -374,7 +374,7 @@ CREATE TABLE audit_head_ways (          -- up to which head each way has sent th
 CREATE TABLE api_requests (             -- requests with an Idempotency-Key, and what they were answered
     actor      TEXT NOT NULL,
     key        TEXT NOT NULL,
-    request    BLOB NOT NULL,           -- SHA-256 of what was asked
+    request    BLOB NOT NULL,           -- keyed hash of what was asked
     begun_at   INTEGER NOT NULL,
     done       INTEGER NOT NULL DEFAULT 0 CHECK (done IN (0, 1)), -- written with the deed itself
     status     INTEGER,                 -- NULL: not answered; none of the answer

@@ -1,6 +1,7 @@
 """Secrets of CMP's credentials: known again to the server, and to nobody who has the database alone."""
 
 import stat
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,9 @@ from pkiserver.core import Core
 from pkiserver.errors import NotAuthenticatedError, RefusedError, UnavailableError
 from pkiserver.ra.credentials import NewCredential
 from pkiserver.ra.sealed_secrets import SealedSecrets
+from pkiserver.web.api.idempotency import IdempotentRequests, request_hash
 from store import credentials as rows
+from store.api_requests import Answer
 
 if TYPE_CHECKING:
     from tests.ra.conftest import SetClock
@@ -35,6 +38,30 @@ def test_what_was_sealed_is_known_again(tmp_path: Path) -> None:
     assert b"secret" not in sealed
     assert SealedSecrets(file).unseal("reference", sealed) == "a secret"
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+
+def test_a_keyed_hash_is_the_same_by_the_same_key_alone(tmp_path: Path) -> None:
+    file, other = tmp_path / "credentials.key", tmp_path / "other.key"
+    hashed = SealedSecrets(file).keyed_hash(b"123456789012")
+    assert SealedSecrets(file).keyed_hash(b"123456789012") == hashed
+    assert SealedSecrets(file).keyed_hash(b"123456789013") != hashed
+    assert SealedSecrets(other).keyed_hash(b"123456789012") != hashed
+
+
+async def test_what_was_asked_with_an_idempotency_key_is_not_to_be_found_by_trying(core: Core) -> None:
+    """A civil registration number has twelve digits: by its hash it is found within minutes."""
+    sealed = SealedSecrets(core.home.credential_key)
+    requests = IdempotentRequests(core.storage, core.clock, timedelta(days=1), sealed)
+    asked = request_hash("POST", "/api/v1/actors/bat/identify", b'{"civil_id":"123456789012"}')
+
+    async def work() -> Answer:
+        return Answer(200, None, b"{}")
+
+    for _ in range(2):
+        assert await requests.once("actor:oyun", "12345678", asked, work) == Answer(200, None, b"{}")
+    row = await core.storage.read(lambda tx: tx.one("SELECT request FROM api_requests"))
+    assert row is not None
+    assert row[0] != asked
 
 
 def test_two_seals_of_one_secret_differ(tmp_path: Path) -> None:

@@ -3,7 +3,8 @@
 That something was changed is noted in the transaction that changes it. So a server that broke before it
 leaves nothing behind, and the repeated request is carried out; one that broke after it has the answer, where
 that was made in the same transaction (`answered`), or refuses: the client looks at the thing itself. Kept
-answers are encrypted, since one of them may be the only time that a secret is shown.
+answers are encrypted, since one of them may be the only time that a secret is shown; the hashes of requests
+have a key, since of numbers of people there are few enough to try them all.
 """
 
 import hashlib
@@ -118,7 +119,7 @@ class IdempotentRequests:
         `UnprocessableError` where the key was another request's, `ConflictError` while the first is carried
         out or where only its answer is lost; and what `work` raises, after which the key is free again.
         """
-        named = (actor, key)
+        named, request = (actor, key), self._sealed.keyed_hash(request)
         if named in self._running:
             raise ConflictError("the request with this Idempotency-Key is still being carried out")
         self._running.add(named)
