@@ -261,7 +261,7 @@ def prepared(
     text = home.configuration.read_text()
     for old, new in (
         ('\nnonce = "ignore"\n', '\nnonce = "sign"\n'),
-        ("\nworkers = 1\n", "\nworkers = 2\n"),
+        ("share the HTTP port.\nworkers = 1\n", "share the HTTP port.\nworkers = 2\n"),
         ('\nocsp_unknown = "preset"\n', '\nocsp_unknown = "unknown"\n'),
     ):
         assert old in text
@@ -365,7 +365,6 @@ async def test_a_killed_signer(scene: Scene) -> None:
     """Answers that it was to sign wait for the next one; no connection breaks."""
     records = list(scene.truth.records.values())
     for turn in range(3):
-        await until(lambda: len(scene.server.signers) == 1)  # a busy machine is slow to end the one before
         [victim] = scene.server.signers
         changed = asyncio.create_task(scene.change("suspend", records[turn]))
         await kill_and_wait(lambda: scene.server.signers, victim)
