@@ -31,3 +31,13 @@ def read_number() -> str:
     if not line.strip():
         raise click.UsageError("there is no number on standard input")
     return line.strip()
+
+
+def read_secret_line(what: str) -> str:
+    """Return a secret, typed unseen and twice, or the first line of standard input without its end."""
+    if sys.stdin.isatty():
+        return str(click.prompt(what, hide_input=True, confirmation_prompt=True, err=True))
+    line = sys.stdin.readline(MAX_LINE_CHARACTERS).rstrip("\r\n")
+    if not line:
+        raise click.UsageError("there is nothing on standard input")
+    return line

@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from pkiserver.cli.context import CommandGroup, Context
-from pkiserver.cli.options import JSON_OPTION, LIMIT_OPTION
+from pkiserver.cli.options import JSON_OPTION, LIMIT_OPTION, read_secret_line
 from pkiserver.printing import show, show_rows
 
 MAX_FILE_BYTES = 64 << 10
@@ -97,3 +97,20 @@ def token_move(context: Context, serial: str, number: str, event: str, ground: s
     """
     result = context.command("token.move", number=number, serial=serial, event=event, ground=ground)
     show(result, as_json)
+
+
+@token_group.command("keep-code")
+@click.argument("serial")
+@ORGANIZATION_OPTION
+@JSON_OPTION
+@click.pass_obj
+def token_keep_code(context: Context, serial: str, number: str, as_json: bool) -> None:
+    """Have the unblock code (PUK, SO PIN) of a token kept: typed unseen, or a line of standard input.
+
+    It is released once, over the API, to who answers a challenge; then the token gets another one.
+
+    \b
+    Example:  pkiserver token keep-code T-0001 --organization 1234567
+    """
+    code = read_secret_line("Unblock code")
+    show(context.command("token.keep-code", number=number, serial=serial, code=code), as_json)

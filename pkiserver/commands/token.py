@@ -59,9 +59,18 @@ async def move_token(
     return _token(await tokens.move(office_worker(caller), number, serial, Event(event), ground))
 
 
+async def keep_code(
+    services: CommandServices, caller: Caller, /, *, number: str, serial: str, code: str
+) -> dict[str, Any]:
+    unblocking = services.registration.unblocking
+    kept = await unblocking.take_over(office_worker(caller), number, serial, code)
+    return {"token": serial.upper(), "number": kept.number, "state": kept.state}
+
+
 COMMANDS: Final[Mapping[str, CommandEntry]] = {
     "token.receive": CommandEntry(receive_tokens),
     "token.list": CommandEntry(list_tokens, reading=True),
     "token.assign": CommandEntry(assign_token),
     "token.move": CommandEntry(move_token),
+    "token.keep-code": CommandEntry(keep_code),
 }

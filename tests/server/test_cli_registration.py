@@ -96,6 +96,19 @@ def test_people_are_found_by_numbers_that_no_argument_shows(home: Home, form: st
         assert message in result.stderr
 
 
+def test_an_unblock_code_is_kept_that_no_argument_shows(home: Home, tmp_path: Path) -> None:
+    as_json(home, "organization", "register", "1234567", "--name", "Татвар", "--mail", "info@tax.gov.mn")
+    of, code = ("--organization", "1234567"), "so-pin-48151623"
+    (tmp_path / "tokens").write_text("T-1\n")
+    as_json(home, "token", "receive", str(tmp_path / "tokens"), *of, "--paper", "act 12")
+    kept = as_json(home, "token", "keep-code", "t-1", *of, typed=f"{code}\n")
+    assert kept == {"token": "T-1", "number": 1, "state": "kept"}
+    for typed, message in (("", "nothing on standard input"), ("1 2 3 4\n", "printable ASCII")):
+        result = run(home, "token", "keep-code", "T-1", *of, typed=typed)
+        assert (result.exit_code != 0, message in result.stderr) == (True, True), result.stderr
+    assert all(code.encode() not in path.read_bytes() for path in home.path.glob("pkiserver.db*"))
+
+
 def test_lists_go_on_behind_the_last_row(home: Home, form: str) -> None:
     as_json(home, "office", "add", "ub-1", "--name", "Сүхбаатар")
     for _ in range(3):
