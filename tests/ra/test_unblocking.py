@@ -254,3 +254,15 @@ async def test_who_has_left_gets_no_challenge(office: Office) -> None:
     with pytest.raises(ConflictError, match="no officer"):
         await office.unblocking.ask(office.own.officer, NUMBER, TOKEN)
     assert (await office.token()).state == "issued"  # nothing of it
+
+
+async def test_a_token_that_was_given_back_gets_another_code_and_answers_no_old_challenge(
+    office: Office,
+) -> None:
+    challenge = await office.asked()
+    tokens = office.core.registration.tokens
+    await tokens.move(office.own.officer, NUMBER, TOKEN, Event.RETURN, "letter 10")
+    with pytest.raises(ConflictError, match="blank"):
+        await office.unblocking.release(office.own.officer, NUMBER, TOKEN, challenge)
+    wiped = await office.unblocking.take_over(SPECIALIST, NUMBER, TOKEN, "another-code")
+    assert (wiped.number, wiped.challenge_hash) == (2, None)
