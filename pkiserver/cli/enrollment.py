@@ -4,11 +4,12 @@ from typing import Final
 
 import click
 
+from pkiserver.bounds import MAX_NUMBER
 from pkiserver.cli.context import CommandGroup, Context
 from pkiserver.cli.options import AFTER_OPTION, JSON_OPTION, LIMIT_OPTION
 from pkiserver.printing import show, show_page
 
-_NUMBER: Final = click.argument("number", type=click.IntRange(1, (1 << 63) - 1))
+_NUMBER: Final = click.argument("number", type=click.IntRange(1, MAX_NUMBER))
 _STATES: Final = ("waiting", "approved", "refused", "issued", "expired")
 
 

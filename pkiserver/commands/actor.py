@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from cryptography import x509
 
-from pkiserver.bounds import MAX_LIST
+from pkiserver.bounds import MAX_LIST, MAX_NUMBER
 from pkiserver.commands.services import Caller, CommandEntry, CommandServices
 from pkiserver.errors import RefusedError
 from pkiserver.ra.actors import NewActor, ShownActor, grant_of
@@ -16,8 +16,6 @@ from pkiserver.ra.role_grants import at_machine
 from protocols.x509.certificate import serial_text
 from store.actor_proposals import Change, ProposalRecord
 from store.records import ActorRecord, RoleRecord
-
-_END: Final = (1 << 63) - 1
 
 
 async def add_actor(
@@ -61,7 +59,7 @@ async def identify_actor(
 
 
 async def list_actors(services: CommandServices, _caller: Caller, /) -> list[dict[str, Any]]:
-    return [await _actor(services, one) for one in await services.actors.newest(_END, MAX_LIST)]
+    return [await _actor(services, one) for one in await services.actors.newest(MAX_NUMBER, MAX_LIST)]
 
 
 async def show_actor(services: CommandServices, _caller: Caller, /, *, name: str) -> dict[str, Any]:
@@ -107,7 +105,7 @@ async def remove_actor(services: CommandServices, caller: Caller, /, *, name: st
 async def list_proposals(
     services: CommandServices, _caller: Caller, /, *, state: str | None
 ) -> list[dict[str, Any]]:
-    found = await services.actors.proposals(state, _END, MAX_LIST)
+    found = await services.actors.proposals(state, MAX_NUMBER, MAX_LIST)
     return [await _proposal(services, one, actor) for one, actor in found]
 
 

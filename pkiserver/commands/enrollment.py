@@ -4,15 +4,13 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
 
-from pkiserver.bounds import MAX_LIST
+from pkiserver.bounds import MAX_LIST, MAX_NUMBER
 from pkiserver.commands.services import Caller, CommandEntry, CommandServices, parse_after
 from pkiserver.errors import NotFoundError, RefusedError
 from pkiserver.ra.approval import standing
 from protocols.x509.certificate import serial_text
 from store import enrollments
 from store.records import EnrollmentRecord
-
-MAX_ENROLLMENT: Final = (1 << 63) - 1  # the store's numbers are no larger
 
 
 async def list_enrollments(
@@ -49,7 +47,7 @@ async def refuse(
 
 
 def _require_number(enrollment: int) -> None:
-    if not 0 < enrollment <= MAX_ENROLLMENT:
+    if not 0 < enrollment <= MAX_NUMBER:
         raise NotFoundError("no enrolment has such a number")
 
 

@@ -7,7 +7,7 @@ import secrets
 from collections.abc import Mapping
 from typing import Any, Final
 
-from pkiserver.bounds import MAX_LIST
+from pkiserver.bounds import MAX_LIST, MAX_NUMBER
 from pkiserver.commands.services import Caller, CommandEntry, CommandServices
 from pkiserver.errors import RefusedError
 from pkiserver.ra.registration import plant_results
@@ -16,8 +16,6 @@ from pkiserver.ra.registration.roles import Actor, Assignment, Role
 from protocols.x509.certificate import serial_text
 from store import actors
 from store.plant import STATES, BatchRecord, CardRecord
-
-_END: Final = (1 << 63) - 1  # no number of the store is larger
 
 
 def _actor(caller: Caller) -> Actor:
@@ -42,7 +40,7 @@ async def list_batches(
     if state is not None and state not in STATES:
         raise RefusedError(f"a batch is one of {', '.join(STATES)}")
     found = await services.registration.plant.batches(
-        _actor(caller), state=state, before=_END, limit=min(limit, MAX_LIST)
+        _actor(caller), state=state, before=MAX_NUMBER, limit=min(limit, MAX_LIST)
     )
     return [_batch(services, one) for one in found]
 

@@ -24,8 +24,8 @@ from pkiserver.errors import ConflictError, NotFoundError, PKIServerError, Refus
 from pkiserver.ra.credentials import check_identity, enrollable
 from pkiserver.ra.registration.application_events import found_application, record_event, standing_of
 from pkiserver.ra.registration.applications import Applications
+from pkiserver.ra.registration.certified import certified_citizen
 from pkiserver.ra.registration.gate import Gate
-from pkiserver.ra.registration.issuing import certified_citizen
 from pkiserver.ra.registration.officer_form import OfficerForm
 from pkiserver.ra.registration.people import APPLICATIONS
 from pkiserver.ra.registration.personal_data import PersonalData
@@ -229,7 +229,7 @@ class Plant:
         shows_form = with_form and card.result is None
         return PlantCard(
             record=card,
-            state=card_state(card, application),
+            state=_card_state(card, application),
             profile=credential.profile,
             subject=self._subject(credential),
             limit_mnt=credential.limit_mnt,
@@ -257,7 +257,7 @@ class Plant:
         return {name: form[name] for name in PRINTED}
 
 
-def card_state(card: CardRecord, application: ApplicationRecord) -> CardState:
+def _card_state(card: CardRecord, application: ApplicationRecord) -> CardState:
     """Return how a card stands: until it has a result, by its application."""
     if card.result is not None:
         return card.result.outcome

@@ -54,7 +54,7 @@ class RenewalRules:
         `NotAuthorizedError` before the window, and where the holder is erased, dead or no citizen, has
         another name or position, or left; `UnavailableError` where the registry is silent: fail closed.
         """
-        require_window(record, profile, self._clock.now())
+        _require_window(record, profile, self._clock.now())
         application = await self._storage.read(lambda tx: renewals.of_subject(tx, record.subject), brief=True)
         if application is None or application.person is None:
             return None
@@ -82,7 +82,7 @@ class RenewalRules:
         return Registered(data["register_number"], data["civil_id"])
 
 
-def require_window(record: CertificateRecord, profile: Profile, now: datetime) -> None:
+def _require_window(record: CertificateRecord, profile: Profile, now: datetime) -> None:
     """Raise `NotAuthorizedError` before the window in which a certificate may be renewed opens."""
     if profile.renewal_window is None:
         return

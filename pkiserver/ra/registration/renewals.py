@@ -19,10 +19,10 @@ from pkiserver.ra.credentials import Credentials, NewCredential, Use
 from pkiserver.ra.refusals import Refusals
 from pkiserver.ra.registration.application_events import end_credential, move_on
 from pkiserver.ra.registration.applications import PROFILES, Applications
+from pkiserver.ra.registration.certified import certified_citizen
 from pkiserver.ra.registration.challenges import CLOCK_SKEW, Answered, Challenge, Challenges
 from pkiserver.ra.registration.contacts import name_key
 from pkiserver.ra.registration.form import Fault, Form, FormError, validate_form
-from pkiserver.ra.registration.issuing import certified_citizen
 from pkiserver.ra.registration.numbers import today
 from pkiserver.ra.registration.people import People
 from pkiserver.ra.registration.public_share import PublicShare

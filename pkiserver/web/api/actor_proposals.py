@@ -3,6 +3,7 @@
 from datetime import datetime
 from typing import Any, Final, Literal
 
+from pkiserver.bounds import MAX_NUMBER
 from pkiserver.ra.registration.roles import Action
 from pkiserver.web.api.conditions import require_seen
 from pkiserver.web.api.operations import (
@@ -21,7 +22,6 @@ from protocols.x509.certificate import serial_text
 from store.actor_proposals import ProposalRecord
 from store.records import ActorRecord
 
-_END: Final = (1 << 63) - 1  # no number of the store is larger
 ProposalState = Literal["waiting", "done", "refused"]
 
 
@@ -108,7 +108,7 @@ def _version(found: ProposalRecord, actor: ActorRecord) -> str:
 
 def before(after: str | None) -> int:
     """Return the number below which a page begins: that of the cursor, or the largest there is."""
-    return _END if after is None else int(after)
+    return MAX_NUMBER if after is None else int(after)
 
 
 async def _proposal(services: APIServices, found: ProposalRecord, actor: ActorRecord) -> Proposal:

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import ConfigDict, Field
 
+from pkiserver.bounds import MAX_NUMBER
 from pkiserver.errors import NotAuthorizedError, NotFoundError
 from pkiserver.ra.approval import MAX_REASON_CHARACTERS, standing
 from pkiserver.ra.registration.roles import Action
@@ -28,7 +29,6 @@ from store.enrollments import Decision
 from store.records import EnrollmentRecord
 
 EnrollmentState = Literal["waiting", "approved", "refused", "issued", "expired"]
-_END: Final = (1 << 63) - 1  # no number of the store is larger
 
 
 class EnrollmentPath(Parameters):
@@ -84,7 +84,7 @@ async def list_enrollments(services: APIServices, call: Call[Any, EnrollmentSear
     """Search the enrolments that the caller may see."""
     query, now = call.query, services.clock.now()
     seen = owners(services, call.caller, Action.READ_ENROLLMENT)
-    before = _END if query.after is None else int(query.after)
+    before = MAX_NUMBER if query.after is None else int(query.after)
     found = await services.storage.read(
         lambda tx: enrollments.page(tx, query.state, seen, now, before, query.limit + 1)
     )

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import ConfigDict, Field
 
+from pkiserver.bounds import MAX_NUMBER
 from pkiserver.ra.api_access import Caller
 from pkiserver.ra.registration import plant_results
 from pkiserver.ra.registration.plant import CardState, PlantCard
@@ -28,7 +29,6 @@ from protocols.errors import MalformedError
 from protocols.x509.certificate import serial_text
 from store.plant import BatchRecord, BatchState, Outcome, Result
 
-_END: Final = (1 << 63) - 1  # no number of the store is larger
 Reference = Annotated[str, Field(pattern=r"^card-[a-z0-9]{16}$", description="What names a card.")]
 CarrierSerial = Annotated[
     str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9./:-]{0,39}$", description="The serial number of its chip.")
@@ -159,7 +159,7 @@ async def list_batches(services: APIServices, call: Call[Any, BatchSearch, None]
         caller.acting,
         plant=caller.actor if _is_plant(caller) else None,
         state=query.state,
-        before=_END if query.after is None else int(query.after),
+        before=MAX_NUMBER if query.after is None else int(query.after),
         limit=query.limit + 1,
     )
     items = tuple(_batch(services, one) for one in found[: query.limit])
