@@ -1,7 +1,9 @@
 """Keys of a token as private keys of cryptography: its builders, CMS and PKCS #10 sign with them.
 
-For one thread that may wait for the token: ceremonies and tools, never the server, which asks
-`client.Signer`. Nothing private is there to be exported. Every signature is verified before it is returned.
+For programs that use this package, in one thread that may wait for the token. What pkiserver itself signs it
+writes down before, as a TBS, so a ceremony opens its token here and signs what was noted (`signed_once`), and
+the server asks `client.Signer`. Nothing private is there to be exported. Every signature is verified before
+it is returned.
 """
 
 from collections.abc import Iterator

@@ -1,6 +1,6 @@
 """Officers of organisations: who they are, how their work mail must be, and their positions.
 
-With a position ends what was given for it; what happens to certificates is another's to decide.
+With a position end the credentials given for it; what follows for certificates is in `consequences`.
 """
 
 from dataclasses import dataclass

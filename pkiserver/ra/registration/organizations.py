@@ -1,4 +1,4 @@
-"""Organisations: they register themselves, come to a contract, and have officers with positions.
+"""Organisations: they register themselves, come to a contract, and name the domains of their mail.
 
 Registering is open to anybody, so it is bounded, and nothing follows from it until a specialist acts.
 """
@@ -64,7 +64,7 @@ class _New:
 
 
 class Organizations:
-    """Registers organisations and follows their contracts and officers."""
+    """Registers organisations and follows their contracts; officers are of `officers`."""
 
     def __init__(
         self,
