@@ -7,7 +7,9 @@ from pkiserver.errors import ConflictError, NotAuthorizedError, NotFoundError, R
 from pkiserver.ra.registration.carriers import Event, State
 from pkiserver.ra.registration.tokens import MAX_LIST_OCTETS, MAX_RECEIVED, Tokens, read_serials
 from protocols.asn1.ocsp import CRLReason
+from store import letters
 from tests.ra.officer_setting import LIST, NUMBER, SPECIALIST, Organization
+from tests.ra.test_government_events import in_use, renewed
 
 OTHER = "7654321"
 
@@ -79,6 +81,20 @@ async def test_several_tokens_a_person_and_each_bears_its_certificate(
     assert await own.state(first) == ("revoked", CRLReason.KEY_COMPROMISE.value)
     assert await own.state(second) == ("active", None)
     assert [one.serial for one in await tokens.listed(SPECIALIST, NUMBER, state=State.LOST)] == ["T-1"]
+
+
+async def test_with_a_lost_token_ends_what_was_renewed_on_it_and_the_holder_is_told(
+    own: Organization, tokens: Tokens
+) -> None:
+    await tokens.receive(SPECIALIST, NUMBER, b"T-1", "act 12")
+    made = await own.issued()
+    await tokens.assign(own.officer, NUMBER, "T-1", made.id)
+    await renewed(own, made)
+    assert await in_use(own) == 2
+    await tokens.move(own.officer, NUMBER, "T-1", Event.LOSE, "letter 9")
+    assert await in_use(own) == 0
+    waiting = await own.core.storage.read(lambda tx: letters.in_state(tx, "waiting", None, 10))
+    assert [one.template for one in waiting] == ["certificate-revoked"] * 2
 
 
 async def test_a_returned_token_is_nobodys_and_what_was_on_it_is_revoked(

@@ -161,7 +161,7 @@ def open_registration(
             on_event=on_event,
         ),
         application_search=ApplicationSearch(storage, clock, gate),
-        tokens=Tokens(storage, clock, gate, codes, on_event),
+        tokens=Tokens(storage, clock, gate, codes, notices, on_event),
         unblocking=Unblocking(
             storage=storage, clock=clock, gate=gate, codes=codes, outbox=outbox, cases=cases
         ),

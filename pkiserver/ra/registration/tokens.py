@@ -13,6 +13,8 @@ from pkiserver.bounds import MAX_LIST
 from pkiserver.ca.issuance import OnEvent
 from pkiserver.clock import Clock
 from pkiserver.errors import ConflictError, NotFoundError, RefusedError
+from pkiserver.ra.cases.rules import GROUNDS
+from pkiserver.ra.letters.notices import Notices
 from pkiserver.ra.lifecycle import Action as StatusAction
 from pkiserver.ra.lifecycle import Command, HoldOwner
 from pkiserver.ra.registration.carriers import Event, State, parse_carrier_serial, record
@@ -20,22 +22,23 @@ from pkiserver.ra.registration.contacts import parse_line
 from pkiserver.ra.registration.gate import Gate
 from pkiserver.ra.registration.kept_codes import KeptCodes
 from pkiserver.ra.registration.organizations import found_organization
+from pkiserver.ra.registration.renewed import with_renewed
 from pkiserver.ra.registration.roles import Action, Actor, Permission, Target
 from pkiserver.ra.registration.states import MAX_GROUND_CHARACTERS
 from pkiserver.ra.status_changes import change_status
 from pkiserver.storage import Storage
-from protocols.asn1.ocsp import CRLReason
 from store import applications, certificates
 from store import audit as audit_chain
 from store import carriers as rows
 from store.carriers import CarrierRecord
 from store.database import Transaction
+from store.records import CertificateRecord
 
 KIND: Final = "token"
 MAX_RECEIVED: Final = 2_000  # serials of a list, one transaction
 MAX_LIST_OCTETS: Final = 64 << 10
-# Why what is on a token ends with it; None: it does not.
-_ENDS: Final = {Event.LOSE: CRLReason.KEY_COMPROMISE, Event.RETURN: CRLReason.CESSATION_OF_OPERATION}
+# On which ground what is on a token ends with it; None: it does not.
+_ENDS: Final = {Event.LOSE: "carrier_missing", Event.RETURN: "holder_request"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +53,16 @@ class Tokens:
     """Keeps the inventory of tokens; `on_event` is awaited for what it revokes."""
 
     def __init__(
-        self, storage: Storage, clock: Clock, gate: Gate, codes: KeptCodes, on_event: OnEvent
+        self,
+        storage: Storage,
+        clock: Clock,
+        gate: Gate,
+        codes: KeptCodes,
+        notices: Notices,
+        on_event: OnEvent,
     ) -> None:
         self._codes = codes
+        self._notices = notices
         self._storage = storage
         self._clock = clock
         self._gate = gate
@@ -121,13 +131,27 @@ class Tokens:
                 rows.set_person(tx, token.id, None)
             else:
                 self._codes.forget(tx, token)  # it does not come back
-            events[:] = _end(tx, token, event, actor.name, now)
+            events[:] = self._end(tx, token, event, actor.name, now)
             return found_token(tx, organization, serial)
 
         moved = await self._storage.write(transaction)
         for sequence in events:
             await self._on_event(sequence)
         return moved
+
+    def _end(
+        self, tx: Transaction, token: CarrierRecord, event: Event, actor: str, now: datetime
+    ) -> list[int]:
+        """Revoke what is on a token that ends with it, renewed there too, and tell its holder."""
+        ground, sequences = _ENDS.get(event), list[int]()
+        if ground is None:
+            return sequences
+        command = Command(StatusAction.REVOKE, HoldOwner.AUTHORITY, GROUNDS[ground].reason)
+        for one in _on_token(tx, token, now):
+            changed = change_status(tx, one.authority, one.serial, command, actor, now)
+            self._notices.of_change(tx, changed, token.person, ground, now)
+            sequences.append(changed.sequence)
+        return sequences
 
     def _take_in(self, tx: Transaction, organization: int, serial: str) -> bool:
         known = rows.with_serial(tx, KIND, serial)
@@ -175,14 +199,14 @@ def found_token(tx: Transaction, organization: int, serial: str) -> CarrierRecor
     return found
 
 
-def _end(tx: Transaction, token: CarrierRecord, event: Event, actor: str, now: datetime) -> list[int]:
-    """Revoke what is on a token that ends with it; return the events."""
-    reason, sequences = _ENDS.get(event), []
-    if reason is None:
-        return []
-    command = Command(StatusAction.REVOKE, HoldOwner.AUTHORITY, reason)
-    for named in rows.certificates_on(tx, token.id):
-        found = certificates.get(tx, *named)
-        if found is not None and found.state != "revoked" and found.not_after >= now:
-            sequences.append(change_status(tx, *named, command, actor, now).sequence)
-    return sequences
+def _on_token(tx: Transaction, token: CarrierRecord, now: datetime) -> list[CertificateRecord]:
+    """Return what is in use on a token; what was revoked there is an earlier holder's, or nobody's."""
+    firsts = [certificates.get(tx, *named) for named in rows.certificates_on(tx, token.id)]
+    found = {
+        (one.authority, one.serial): one
+        for first in firsts
+        if first is not None and first.state != "revoked"
+        for one in with_renewed(tx, first, now)
+        if one.not_after >= now
+    }
+    return list(found.values())
