@@ -56,7 +56,7 @@ def parse_manifest(content: bytes) -> Manifest:
         values: dict[str, Any] = json.loads(content)
         listed = {str(name): str(digest) for name, digest in values["sha256"].items()}
         manifest = Manifest(str(values["kind"]), int(values["number"]), str(values["made_at"]), listed)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise RefusedError("it is no manifest") from error
     names, most = (FILE_NAME, MAX_FILES) if manifest.kind == "unit" else (UNIT_NAME, MAX_UNITS)
     if manifest.kind not in ("unit", "package") or not 0 < len(listed) <= most:

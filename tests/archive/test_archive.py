@@ -262,10 +262,22 @@ async def test_administrators_alone_export(story: Story) -> None:
         b'{"kind": "unit", "number": 1, "made_at": "", "sha256": {"../x.pdf": "%s"}}' % (b"0" * 64),
         b'{"kind": "unit", "number": 1, "made_at": "", "sha256": {"x.pdf": "0"}}',
         b'{"kind": "other", "number": 1, "made_at": "", "sha256": {"x.pdf": "%s"}}' % (b"0" * 64),
+        b'{"kind": "unit", "number": 1e999, "made_at": "", "sha256": {"x.pdf": "%s"}}' % (b"0" * 64),
         b"[" * 100_000,
         b" " * (1 << 21),
     ],
-    ids=["empty", "list", "nothing", "no files", "outside", "no hash", "other kind", "deep", "long"],
+    ids=[
+        "empty",
+        "list",
+        "nothing",
+        "no files",
+        "outside",
+        "no hash",
+        "other kind",
+        "endless",
+        "deep",
+        "long",
+    ],
 )
 def test_what_is_no_manifest(content: bytes) -> None:
     with pytest.raises(RefusedError):
