@@ -19,6 +19,7 @@ from pkiserver.ra.lifecycle import Action, Command, HoldOwner
 from pkiserver.ra.registration.application_events import withdraw_in
 from pkiserver.ra.registration.contracts import State
 from pkiserver.ra.registration.issuing import FOLLOWER
+from pkiserver.ra.registration.officer_form import PROFILE
 from pkiserver.ra.registration.renewed import mails_of, with_renewed
 from pkiserver.ra.registration.roles import Actor, Role
 from pkiserver.ra.status_changes import change_status
@@ -67,6 +68,8 @@ class Consequences:
 
     def certified(self, tx: Transaction, certificate: CertificateRecord, now: datetime) -> None:
         """Revoke a certificate that was being made when its officer left, or the contract ended."""
+        if certificate.profile != PROFILE:
+            return
         made = renewals.behind(tx, certificate)
         officer = None if made is None or made.officer is None else organizations.officer(tx, made.officer)
         if made is None or officer is None:

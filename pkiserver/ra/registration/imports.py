@@ -20,7 +20,7 @@ from pkiserver.ra.registration.contacts import is_of_domain, name_key
 from pkiserver.ra.registration.contracts import State
 from pkiserver.ra.registration.gate import Gate
 from pkiserver.ra.registration.numbers import today
-from pkiserver.ra.registration.officer_form import OfficerForm
+from pkiserver.ra.registration.officer_form import PROFILE, OfficerForm
 from pkiserver.ra.registration.officer_list import ListedOfficer, read_officers
 from pkiserver.ra.registration.officers import MAX_OFFICERS
 from pkiserver.ra.registration.organizations import found_organization
@@ -41,7 +41,6 @@ from store.organizations import OrganizationRecord
 from store.records import AuditEntry
 
 BATCH: Final = 50  # rows that share a transaction where each stands for itself
-PROFILE: Final = "government-token"
 CHANNEL: Final = "list"
 CARRIER: Final = "token"
 

@@ -20,6 +20,7 @@ from pkiserver.ra.registration.form import Fault, Form, FormError, age_faults
 from pkiserver.ra.registration.numbers import birth_date_of, parse_civil_id, parse_register_number
 from pkiserver.ra.registration.registry import RegistryEntry
 
+PROFILE: Final = "government-token"  # of what officers are certified by
 MAX_POSITION_CHARACTERS: Final = 64  # ub-title, ub-organizational-unit-name (RFC 5280 App. A.1)
 OPTIONAL: Final = frozenset({"unit"})
 
