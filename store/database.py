@@ -86,6 +86,7 @@ class Database:
         self._waiting: deque[Job] = deque()
         self._gather_until = 0.0  # of `time.monotonic`
         self._gathering: asyncio.AbstractEventLoop | None = None  # which will end the wait
+        self._along: asyncio.AbstractEventLoop | None = None  # which will begin what was written along
         self._turn = threading.Lock()  # held from the beginning of a group to the end of its commit
         self._groups: queue.SimpleQueue[Group | None] = queue.SimpleQueue()
         self._writer = threading.Thread(target=self._write_all, name="store-writer", daemon=True)
@@ -116,9 +117,10 @@ class Database:
         """
         self._refuse_closed()
         loop = asyncio.get_running_loop()
-        if not self._waiting:
-            loop.call_later(LONGEST_ALONG_S, self._start)
         self._waiting.append(Job(work, None, loop, brief=True))
+        if self._along is not loop:
+            self._along = loop
+            loop.call_later(LONGEST_ALONG_S, self._waited_along)
 
     async def read(self, work: Callable[[Transaction], Result], *, brief: bool = False) -> Result:
         """Run `work` on one snapshot of the committed state and return its result.
@@ -203,6 +205,10 @@ class Database:
             self._gathering = loop
             loop.call_later(wait_s, self._gathered)
         return True
+
+    def _waited_along(self) -> None:
+        self._along = None
+        self._start()
 
     def _gathered(self) -> None:
         self._gathering, self._gather_until = None, 0.0
