@@ -21,10 +21,11 @@ class Turns:
         self._few = few
         self._inside = 0
         self._next: asyncio.Future[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
 
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[None]:
-        """Wait for one's turn, at most `gather_s`, and hold it."""
+        """Wait for one's turn, at most `gather_s` and no longer than many are in, and hold it."""
         if self._inside >= self._few:
             await asyncio.shield(self._coming())  # who stops waiting ends nobody else's wait
         self._inside += 1
@@ -32,15 +33,19 @@ class Turns:
             yield
         finally:
             self._inside -= 1
+            if self._inside < self._few:  # who comes now would not wait: nor do they that came before
+                self._open()
 
     def _coming(self) -> "asyncio.Future[None]":
         if self._next is None:
             loop = asyncio.get_running_loop()
             self._next = loop.create_future()
-            loop.call_later(self._gather_s, self._open)
+            self._timer = loop.call_later(self._gather_s, self._open)
         return self._next
 
     def _open(self) -> None:
         coming, self._next = self._next, None
         if coming is not None:
             coming.set_result(None)
+        if self._timer is not None:
+            self._timer.cancel()  # it is of those who go in now, not of the next

@@ -37,6 +37,20 @@ async def test_those_who_come_meanwhile_go_on_together() -> None:
     assert seen == [5] * 5
 
 
+async def test_nobody_waits_once_few_are_in() -> None:
+    turns = Turns(NEVER_S, few=1)
+
+    async def come() -> bool:
+        async with turns.turn():
+            return True
+
+    async with asyncio.timeout(30):
+        async with turns.turn():
+            tasks = [asyncio.create_task(come()) for _ in range(2)]
+            await asyncio.sleep(0)
+        assert await asyncio.gather(*tasks) == [True, True]
+
+
 async def test_who_stops_waiting_ends_nobody_elses_wait() -> None:
     turns = Turns(0.01, few=1)
 
