@@ -158,7 +158,10 @@ class Resumable(http.client.HTTPSConnection):
     """A connection that takes up an earlier TLS session."""
 
     def __init__(self, server: Server, context: ssl.SSLContext, session: ssl.SSLSession | None) -> None:
-        super().__init__("127.0.0.1", server.port("https"), context=context, timeout=60)
+        own_share = ("127.0.2.2", 0)  # of refusals a minute: the server is shared
+        super().__init__(
+            "127.0.0.1", server.port("https"), context=context, timeout=60, source_address=own_share
+        )
         self._session, self._tls = session, context
 
     def connect(self) -> None:
@@ -207,7 +210,7 @@ def test_status_is_looked_at_on_kept_and_resumed_connections(
 
 def test_reenrolment_without_a_client_certificate_is_refused(shared: Server) -> None:
     certificate = shared.device(new_key())
-    connection = shared.connection()
+    connection = shared.connection(source="127.0.2.1")
     assert reenroll(connection, certificate).status == 403
     connection.close()
 
